@@ -1,0 +1,57 @@
+"""minitl: convolutional networks in NumPy and Numba, to read, to train on a CPU, and to transfer."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from minitl import (
+    backend,
+    callbacks,
+    gradcheck,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    schedules,
+    transfer,
+    utils,
+)
+from minitl.backend import get_backend, set_backend, use_backend
+from minitl.layers import Input
+from minitl.models import Sequential
+from minitl.random import set_random_seed
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Input",
+    "Sequential",
+    "backend",
+    "callbacks",
+    "get_backend",
+    "gradcheck",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "schedules",
+    "set_backend",
+    "set_random_seed",
+    "transfer",
+    "use_backend",
+    "utils",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # These bring libraries that most programs do not need at once.
+    if name in ("datasets", "plot"):
+        return importlib.import_module(f"minitl.{name}")
+    raise AttributeError(f"module 'minitl' has no attribute {name!r}")

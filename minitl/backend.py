@@ -1,0 +1,56 @@
+"""Which of the two houses a call uses: the book (`minitl.ops`) or the engine (`minitl.kernels`)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+from minitl.errors import unknown
+
+FOLDERS = {"numba": "kernels", "numpy": "ops"}
+_backend = os.environ.get("MINITL_BACKEND", "numba")
+
+
+def set_backend(name: str) -> None:
+    """Compute with "numba" (the compiled kernels, the default) or "numpy" (the book) from now on.
+
+    The environment variable MINITL_BACKEND sets it from outside. Caches are the same in both, so it may change at
+    any time, even between a forward and its backward pass.
+    Errors: ValueError for another name.
+    """
+    global _backend
+    if name not in FOLDERS:
+        raise unknown("backend", name, FOLDERS)
+    _backend = name
+
+
+def get_backend() -> str:
+    """The backend in use: "numba" or "numpy"."""
+    return _backend
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Compute with the named backend inside a `with` block."""
+    before = _backend
+    set_backend(name)
+    try:
+        yield
+    finally:
+        set_backend(before)
+
+
+def op(name: str) -> ModuleType:
+    """The module of an operation ("conv2d", "relu", ...) in the backend in use, with its forward and backward."""
+    if _backend not in FOLDERS:
+        raise unknown("backend (from MINITL_BACKEND)", _backend, FOLDERS)
+    return _load(FOLDERS[_backend], name)
+
+
+@functools.cache
+def _load(folder: str, name: str) -> ModuleType:
+    return importlib.import_module(f"minitl.{folder}.{name}")

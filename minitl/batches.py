@@ -1,0 +1,170 @@
+"""Where batches come from: arrays, a Sequence, or anything else that can be iterated over.
+
+A batch is (x, y) or (x, y, weights), or only x for predictions. Arrays are cut here; a Sequence (`len` and indexing) or a
+re-iterable object gives one pass an epoch; a generator is one endless stream, of which an epoch takes
+`steps_per_epoch` batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Batch = tuple[np.ndarray, Any, Any]
+
+
+class ArrayBatches:
+    """Arrays, cut into batches; shuffled anew each pass when it has a generator. The last batch may be smaller.
+
+    Shapes: x (N, ...), y and weights (N, ...) or None.
+    Errors: ValueError for lengths that differ, an empty data set, or a batch size below 1.
+    """
+
+    def __init__(
+        self, x: Any, y: Any = None, weights: Any = None, batch_size: int = 32, generator: np.random.Generator | None = None
+    ):
+        self.x: Any
+        self.x, self.y, self.weights = (None if a is None else np.asarray(a) for a in (x, y, weights))
+        self.batch_size, self.generator = checked_batch_size(batch_size), generator
+        if self.x is None or self.x.ndim == 0 or not len(self.x):
+            raise ValueError("the data set is empty: x has no samples")
+        for name, array in (("y", self.y), ("sample_weight", self.weights)):
+            if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
+                raise ValueError(f"x has {len(self.x)} samples, {name} has shape {array.shape}; give one entry a sample")
+
+    def __len__(self) -> int:
+        return -(-len(self.x) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = None if self.generator is None else self.generator.permutation(len(self.x))
+        for start in range(0, len(self.x), self.batch_size):
+            part: Any = slice(start, start + self.batch_size)
+            part = part if order is None else order[part]
+            yield tuple(None if a is None else a[part] for a in (self.x, self.y, self.weights))  # type: ignore[misc]
+
+
+class Stream:
+    """Any other source: gives an epoch's batches at each call of `epoch`.
+
+    Errors: ValueError when the source gives no batch, or ends before the promised number of steps.
+    """
+
+    def __init__(self, source: Any, steps: int | None, what: str = "steps_per_epoch"):
+        if steps is not None and steps < 1:
+            raise ValueError(f"{what} must be at least 1, got {steps}")
+        self.source, self.steps, self.what = source, steps, what
+        self.once = iter(source) is source if hasattr(source, "__iter__") else False
+        self.current: Iterator[Any] | None = None
+
+    def __len__(self) -> int:
+        if self.steps is not None:
+            return self.steps
+        return len(self.source)
+
+    def epoch(self) -> Iterator[Batch]:
+        """One epoch: `steps` batches, going on into the next pass where one ends; or one whole pass."""
+        if self.steps is None:
+            count = 0
+            for batch in self._new_pass():
+                count += 1
+                yield unpack(batch)
+            if not count:
+                raise ValueError(self._ended(0))
+            return
+        for step in range(self.steps):
+            yield unpack(self._next(step))
+
+    def _next(self, step: int) -> Any:
+        if self.current is not None:
+            for batch in self.current:
+                return batch
+        if self.current is None or not self.once:
+            self.current = self._new_pass()
+            for batch in self.current:
+                return batch
+        raise ValueError(self._ended(step))
+
+    def _new_pass(self) -> Iterator[Any]:
+        if hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__"):
+            return self._indexed()
+        return iter(self.source)
+
+    def _indexed(self) -> Iterator[Any]:
+        for i in range(len(self.source)):
+            yield self.source[i]
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+    def _ended(self, step: int) -> str:
+        wanted = f"{self.what}={self.steps} were asked for" if self.steps is not None else "an epoch needs at least one"
+        return (
+            f"the data ended after {step} batches of this epoch, {wanted}; "
+            f"lower {self.what}, or give a generator that does not end (or an object that can be iterated over again)"
+        )
+
+
+def epochs_of(
+    x: Any, y: Any, weights: Any, batch_size: int | None, generator: np.random.Generator | None, steps: int | None, what: str
+) -> tuple[Callable[[], Iterator[Batch]], int | None]:
+    """A function that gives one epoch's batches, and their number where it is known.
+
+    Errors: ValueError or TypeError for data that are neither arrays nor batches.
+    """
+    if is_array(x):
+        source: Any = ArrayBatches(x, y, weights, 32 if batch_size is None else batch_size, generator)
+        if steps is None:
+            return lambda: iter(source), len(source)
+        stream = Stream(_Again(source), steps, what)
+        return stream.epoch, steps
+    if not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
+        raise TypeError(f"data must be arrays, or an iterable of batches (x, y), got {type(x).__name__}")
+    if y is not None or weights is not None:
+        raise ValueError("an iterable of batches brings its own targets and weights; leave y and sample_weight out")
+    if batch_size is not None:
+        checked_batch_size(batch_size)
+    stream = Stream(x, steps, what)
+    known = steps if steps is not None else (len(x) if hasattr(x, "__len__") else None)
+    return stream.epoch, known
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is one array of samples (or a list of numbers), not a source of batches."""
+    return isinstance(x, np.ndarray) or (isinstance(x, (list, tuple)) and not (x and isinstance(x[0], (tuple, np.ndarray))))
+
+
+def checked_batch_size(batch_size: int) -> int:
+    """Check a batch size.
+
+    Errors: ValueError for anything but a whole number of at least 1.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    return int(batch_size)
+
+
+def unpack(batch: Any) -> Batch:
+    """(x, y, weights) from what a source gave; what it left out is None.
+
+    Errors: ValueError for anything but x, (x,), (x, y) or (x, y, weights).
+    """
+    if not isinstance(batch, (tuple, list)):
+        return np.asarray(batch), None, None
+    if not 1 <= len(batch) <= 3:
+        raise ValueError(f"a batch must be (x, y) or (x, y, weights), got {len(batch)} parts")
+    x, y, weights = (*batch, None, None)[:3]
+    x = np.asarray(x)
+    if not x.ndim or not len(x):
+        raise ValueError("a batch is empty: x has no samples")
+    return x, None if y is None else np.asarray(y), None if weights is None else np.asarray(weights)
+
+
+class _Again:
+    """Arrays as an object that can be iterated over again and again."""
+
+    def __init__(self, batches: ArrayBatches):
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)

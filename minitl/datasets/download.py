@@ -1,0 +1,71 @@
+"""Where data sets lie, and how they get there: a folder that is used as it is, an archive, or a download.
+
+The folder is $MINITL_DATA, or the user's cache folder. Whatever is written there appears in one step, when it is whole
+and its checksum is right.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pooch
+
+
+def data_folder() -> Path:
+    """$MINITL_DATA, or the user's cache folder."""
+    return Path(os.environ.get("MINITL_DATA") or pooch.os_cache("minitl"))
+
+
+def unpacked(folder: str, members: dict[str, int], archive: str, url: str, sha256: str) -> Path:
+    """The path of an unpacked data set; fetched and unpacked when it is not there yet.
+
+    Shapes: `members` maps each file of the data set to its size in bytes, or to -1 when any size will do.
+    Errors: OSError that says which file to put where; ValueError for a file of the wrong size or checksum.
+    """
+    target = data_folder() / folder
+    if target.is_dir():
+        _check(target, members)
+        return target
+    path = data_folder() / archive
+    try:
+        pooch.retrieve(url, f"sha256:{sha256}", fname=archive, path=data_folder(), progressbar=True)
+    except ValueError as error:
+        raise ValueError(f"{path}: the checksum is wrong; delete the file, and it will be fetched again ({error})") from error
+    except Exception as error:
+        raise OSError(
+            f"cannot fetch {url} ({type(error).__name__}); put {archive} into {data_folder()} yourself "
+            f"(sha256 {sha256}), or the unpacked folder {folder}, or set MINITL_DATA to where they are"
+        ) from error
+    _unpack(path, target, members)
+    return target
+
+
+def _unpack(archive: Path, target: Path, members: dict[str, int]) -> None:
+    """Take the named files out of the archive, and nothing else."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = Path(member.name).name
+                source = tar.extractfile(member) if member.isfile() and name in members else None
+                if source is not None:
+                    with source, open(temporary / name, "wb") as file:
+                        shutil.copyfileobj(source, file)
+        _check(temporary, members)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check(folder: Path, members: dict[str, int]) -> None:
+    for name, size in members.items():
+        path = folder / name
+        if not path.is_file():
+            raise OSError(f"{path} is missing; delete {folder}, and it will be made again")
+        found = path.stat().st_size
+        if size >= 0 and found != size:
+            raise ValueError(f"{path} has {found} bytes instead of {size}; delete {folder}, and it will be made again")

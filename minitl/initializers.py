@@ -1,0 +1,168 @@
+"""Where weights start.
+
+Signals should keep their variance on the way through the layers. A sum of n terms has n times the variance of one, so
+weights are drawn with a variance of scale / n: n the number of inputs (fan_in), or the mean of inputs and outputs.
+
+    Lecun  1 / fan_in          Glorot  2 / (fan_in + fan_out)          He  2 / fan_in, since ReLU halves the variance
+
+Source: LeCun et al. 1998; X. Glorot and Y. Bengio 2010; K. He et al., arXiv 1502.01852.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl.serialization import constructor_arguments, lookup
+
+Shape = tuple[int, ...]
+
+
+class Initializer:
+    """Draws the first values of a weight: call it with a shape and a generator, get float64."""
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, generator)")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self)
+
+
+class Constant(Initializer):
+    """The same value everywhere."""
+
+    def __init__(self, value: float = 0.0):
+        self.value = value
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return np.full(shape, self.value)
+
+
+class Zeros(Initializer):
+    """Zeros."""
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """Ones."""
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return np.ones(shape)
+
+
+class RandomNormal(Initializer):
+    """A normal distribution."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05):
+        self.mean, self.stddev = mean, stddev
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return generator.normal(self.mean, self.stddev, shape)
+
+
+class RandomUniform(Initializer):
+    """A uniform distribution."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05):
+        self.minval, self.maxval = minval, maxval
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return generator.uniform(self.minval, self.maxval, shape)
+
+
+class VarianceScaling(Initializer):
+    """A distribution of mean 0 and variance scale / n, n chosen by `mode`: fan_in, fan_out or fan_avg.
+
+    Formula: uniform in +-sqrt(3 scale / n), or normal cut off at two standard deviations, as Keras has it.
+    """
+
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal"):
+        self.scale, self.mode, self.distribution = scale, mode, distribution
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        if self.distribution == "uniform":
+            return generator.uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance), shape)
+        values = generator.standard_normal(shape)
+        while (far := np.abs(values) > 2).any():
+            values[far] = generator.standard_normal(int(far.sum()))
+        return values * (math.sqrt(variance) / 0.87962566103423978)  # the cut normal's standard deviation
+
+
+class GlorotUniform(VarianceScaling):
+    """Uniform, variance 2 / (fan_in + fan_out)."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(VarianceScaling):
+    """Cut normal, variance 2 / (fan_in + fan_out)."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_avg", "truncated_normal")
+
+
+class HeUniform(VarianceScaling):
+    """Uniform, variance 2 / fan_in."""
+
+    def __init__(self) -> None:
+        super().__init__(2.0, "fan_in", "uniform")
+
+
+class HeNormal(VarianceScaling):
+    """Cut normal, variance 2 / fan_in."""
+
+    def __init__(self) -> None:
+        super().__init__(2.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(VarianceScaling):
+    """Uniform, variance 1 / fan_in."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_in", "uniform")
+
+
+class LecunNormal(VarianceScaling):
+    """Cut normal, variance 1 / fan_in."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, "fan_in", "truncated_normal")
+
+
+NAMED: dict[str, type[Initializer]] = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "constant": Constant,
+    "random_normal": RandomNormal,
+    "random_uniform": RandomUniform,
+    "variance_scaling": VarianceScaling,
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
+}
+
+
+def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
+    """The initializer of a name ("he_normal"), or the object itself."""
+    return lookup("initializer", identifier, NAMED)
+
+
+def fans(shape: Shape) -> tuple[float, float]:
+    """How many inputs reach an output, and the reverse: (in, out), or (K_h, K_w, in, out) times the window."""
+    if len(shape) < 2:
+        return float(math.prod(shape)), float(math.prod(shape))
+    window = math.prod(shape[:-2])
+    return float(window * shape[-2]), float(window * shape[-1])

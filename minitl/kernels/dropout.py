@@ -1,0 +1,34 @@
+"""Dropout: NumPy's generator draws the mask, as in the book, so that both drop the same elements."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.ops.dropout import draw
+from minitl.ops.window import check_shape
+
+
+def forward(x: np.ndarray, rate: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """y = x m with a fresh mask m."""
+    mask = draw(x, rate, generator)
+    return _multiply(x, mask), mask
+
+
+def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
+    """dx = dy m."""
+    check_shape("dropout", "dy", dy, cache.shape)
+    return _multiply(dy, cache)
+
+
+def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    product = np.empty(a.shape, common_dtype(a, b))
+    _multiply_flat(flat(a, product.dtype), flat(b, product.dtype), product.reshape(-1))
+    return product
+
+
+@jit(parallel=True)
+def _multiply_flat(a, b, product):
+    for i in prange(a.size):
+        product[i] = a[i] * b[i]

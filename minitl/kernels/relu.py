@@ -1,0 +1,36 @@
+"""relu, element by element in one pass; the mathematics is in `minitl.ops.relu`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.ops.window import check_shape
+
+
+def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """y = max(x, 0)."""
+    y = np.empty(x.shape, common_dtype(x))
+    _forward(flat(x, y.dtype), y.reshape(-1))
+    return y, y
+
+
+def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
+    """dx = dy where y > 0, else 0."""
+    check_shape("relu", "dy", dy, cache.shape)
+    dx = np.empty(dy.shape, common_dtype(dy, cache))
+    _backward(flat(dy, dx.dtype), flat(cache, dx.dtype), dx.reshape(-1))
+    return dx
+
+
+@jit(parallel=True)
+def _forward(x, y):
+    for i in prange(x.size):
+        y[i] = x[i] if not x[i] <= 0 else 0
+
+
+@jit(parallel=True)
+def _backward(dy, y, dx):
+    for i in prange(dy.size):
+        dx[i] = dy[i] if y[i] > 0 else 0

@@ -1,0 +1,59 @@
+"""Cross-entropy with class numbers, in one pass; the mathematics is in the book's file of this name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.softmax import softmax_row
+from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check
+
+
+def forward(
+    y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None, from_logits: bool = False
+) -> tuple[float, tuple]:
+    """The mean loss, and what backward needs."""
+    rows, labels, weights = check(y_pred, y_true, weights)
+    dtype = common_dtype(y_pred)
+    loss = _forward(np.ascontiguousarray(rows, dtype), labels, flat(weights, dtype), from_logits)
+    return loss, (y_pred, labels, weights, from_logits)
+
+
+def backward(dloss: float, cache: tuple) -> np.ndarray:
+    """The gradient with respect to y_pred: probabilities or logits, whichever came in."""
+    y_pred, labels, weights, from_logits = cache
+    d = np.empty(y_pred.shape, common_dtype(y_pred))
+    as_rows = (-1, y_pred.shape[-1])
+    rows = flat(y_pred, d.dtype).reshape(as_rows)
+    _backward(d.dtype.type(dloss), rows, labels, flat(weights, d.dtype), from_logits, d.reshape(as_rows))
+    return d
+
+
+@jit()
+def _forward(rows, labels, weights, from_logits):
+    total = 0.0
+    p = np.empty(rows.shape[1], rows.dtype)
+    for n in range(len(rows)):
+        if from_logits:
+            loss = softmax_row(rows[n], p) - rows[n, labels[n]]
+        else:
+            q = rows[n, labels[n]]
+            loss = -np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
+        total += weights[n] * loss
+    return total / len(rows)
+
+
+@jit()
+def _backward(dloss, rows, labels, weights, from_logits, d):
+    for n in range(len(rows)):
+        scale = dloss * weights[n] / rows.dtype.type(len(rows))
+        t = labels[n]
+        if from_logits:
+            softmax_row(rows[n], d[n])
+            d[n, t] -= 1
+            for c in range(rows.shape[1]):
+                d[n, c] *= scale
+        else:
+            d[n] = 0
+            if rows[n, t] > EPSILON:
+                d[n, t] = -scale / rows[n, t]

@@ -1,0 +1,115 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import initializers, regularizers
+from minitl.backend import op
+from minitl.errors import unknown
+from minitl.layers.activations import Activated, activation_name
+from minitl.layers.base import Shape
+from minitl.layers.core import positive, store_gradients
+from minitl.ops.window import Pair, slide
+
+
+class Conv2D(Activated):
+    """The same small dense layer at every place of the image.
+
+    Formula: y[n, i, j, f] = activation(sum_{a, b, c} x[n, s_h i + a, s_w j + b, c] kernel[a, b, c, f] + bias[f]).
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, filters), bias (filters,), y (N, H_out, W_out, filters).
+    Errors: ValueError for sizes below 1, an unknown padding, or a kernel larger than a `valid` image.
+    Source: `minitl.ops.conv2d`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Pair,
+        strides: int | Pair = (1, 1),
+        padding: str = "valid",
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.filters = positive("filters", filters)
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self.padding = padding_name(padding)
+        self.activation = activation_name(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create kernel and bias."""
+        channels = image_channels(input_shape)
+        shape = (*self.kernel_size, channels, self.filters)
+        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
+        if self.use_bias:
+            self.add_weight("bias", (self.filters,), self.bias_initializer, self.bias_regularizer)
+
+    def linear(self, x: np.ndarray) -> np.ndarray:
+        """The convolution and its bias."""
+        kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
+        z, cache = op("conv2d").forward(x, kernel, bias, self.strides, self.padding)
+        self.cache = cache if self.keep_cache else None
+        return z
+
+    def linear_backward(self, dz: np.ndarray, need_dx: bool) -> np.ndarray | None:
+        """Gradients of kernel and bias, and dx."""
+        dx, dkernel, dbias = op("conv2d").backward(dz, self.cache, need_dx, self.trainable)
+        store_gradients(self, kernel=dkernel, bias=dbias)
+        return dx
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, H_out, W_out, filters)."""
+        return windows_shape(input_shape, self.kernel_size, self.strides, self.padding, self.filters)
+
+
+def pair(name: str, value: int | Pair) -> Pair:
+    """One number for both axes, or two.
+
+    Errors: ValueError for anything else than one or two whole numbers of at least 1.
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be one whole number or two, got {value!r}")
+        return positive(name, value[0]), positive(name, value[1])
+    return positive(name, value), positive(name, value)
+
+
+def padding_name(padding: str) -> str:
+    """Check a padding's name.
+
+    Errors: ValueError for anything else than "valid" and "same".
+    """
+    if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
+        raise unknown("padding", padding, ("valid", "same"))
+    return padding.lower()
+
+
+def image_channels(input_shape: Shape) -> int:
+    """The number of channels of a batch of images (None, H, W, C).
+
+    Errors: ValueError for any other shape.
+    """
+    if len(input_shape) != 4 or input_shape[3] is None:
+        raise ValueError(f"needs images (N, H, W, C), got shape {input_shape}; grey images have C = 1")
+    return input_shape[3]
+
+
+def windows_shape(input_shape: Shape, window: Pair, strides: Pair, padding: str, channels: int) -> Shape:
+    """The output shape of a sliding window; an open height or width stays open."""
+    sizes = zip(input_shape[1:3], window, strides, strict=True)
+    out = [None if size is None else slide(size, w, s, padding).out for size, w, s in sizes]
+    return (input_shape[0], *out, channels)

@@ -1,0 +1,86 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import initializers, regularizers
+from minitl.backend import op
+from minitl.layers.base import Layer, Shape
+from minitl.layers.core import store_gradients
+
+
+class BatchNormalization(Layer):
+    """Normalises every channel; the last axis holds the channels.
+
+    Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta. While training, mean and variance are the
+    batch's, and the moving ones follow them, m = momentum m + (1 - momentum) batch's; else they are the moving ones.
+    A frozen layer always uses the moving ones, and they stay as they are.
+    Shapes: x (N, ..., C), y alike; gamma, beta, moving_mean, moving_variance (C,).
+    Errors: ValueError for a momentum outside [0, 1] or an open last axis.
+    Source: `minitl.ops.batch_norm`.
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNormalization: momentum must be in [0, 1], got {momentum}")
+        self.momentum, self.epsilon, self.center, self.scale = momentum, epsilon, center, scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create gamma and beta, and the moving statistics."""
+        channels = input_shape[-1]
+        if len(input_shape) < 2 or channels is None:
+            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        if self.scale:
+            self.add_weight("gamma", (channels,), self.gamma_initializer, self.gamma_regularizer)
+        if self.center:
+            self.add_weight("beta", (channels,), self.beta_initializer, self.beta_regularizer)
+        self.add_weight("moving_mean", (channels,), "zeros", trainable=False)
+        self.add_weight("moving_variance", (channels,), "ones", trainable=False)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """Normalise with the batch's statistics or the moving ones."""
+        batch_statistics = training and self.trainable
+        mean, variance = self.state["moving_mean"], self.state["moving_variance"]
+        if batch_statistics:
+            batch_mean, batch_variance = op("batch_norm").statistics(x)
+            for moving, now in ((mean, batch_mean), (variance, batch_variance)):
+                moving *= self.momentum
+                moving += (1 - self.momentum) * now
+            mean, variance = batch_mean, batch_variance
+        else:
+            mean, variance = mean.copy(), variance.copy()  # a cache must not change when the moving ones do
+        gamma = self.parameters.get("gamma", np.ones_like(mean))
+        beta = self.parameters.get("beta", np.zeros_like(mean))
+        y, cache = op("batch_norm").forward(x, gamma, beta, mean, variance, self.epsilon, batch_statistics)
+        self.cache = cache if self.keep_cache else None
+        return y
+
+    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        """Gradients of gamma and beta, and dx."""
+        need_dparameters = self.trainable and (self.scale or self.center)
+        dx, dgamma, dbeta = op("batch_norm").backward(dy, self.cache, need_dx, need_dparameters)
+        store_gradients(self, gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
+        return dx
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape

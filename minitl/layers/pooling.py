@@ -1,0 +1,76 @@
+"""Pooling: windows of an image, or the whole of it, become one number a channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import op
+from minitl.layers.base import Layer, Shape
+from minitl.layers.conv import image_channels, padding_name, pair, windows_shape
+from minitl.ops.window import Pair
+
+
+class Pooling2D(Layer):
+    """What max- and average-pooling share. `strides=None` means windows side by side.
+
+    Shapes: x (N, H, W, C), y (N, H_out, W_out, C).
+    Errors: ValueError for sizes below 1, an unknown padding, or a window larger than a `valid` image.
+    """
+
+    operation: str
+
+    def __init__(self, pool_size: int | Pair = (2, 2), strides: int | Pair | None = None, padding: str = "valid", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.pool_size = pair("pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else pair("strides", strides)
+        self.padding = padding_name(padding)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """Every window's maximum or mean."""
+        y, cache = op(self.operation).forward(x, self.pool_size, self.strides, self.padding)
+        self.cache = cache if self.keep_cache else None
+        return y
+
+    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        """dx, to the winners or in equal shares."""
+        return op(self.operation).backward(dy, self.cache)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, H_out, W_out, C)."""
+        return windows_shape(input_shape, self.pool_size, self.strides, self.padding, image_channels(input_shape))
+
+
+class MaxPooling2D(Pooling2D):
+    """Every window hands on its largest element. Source: `minitl.ops.max_pool2d`."""
+
+    operation = "max_pool2d"
+
+
+class AveragePooling2D(Pooling2D):
+    """Every window hands on its mean, padding left out. Source: `minitl.ops.average_pool2d`."""
+
+    operation = "average_pool2d"
+
+
+class GlobalAveragePooling2D(Layer):
+    """The mean of every channel. Shapes: x (N, H, W, C), y (N, C). Source: `minitl.ops.global_average_pool2d`."""
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """y = the mean over height and width."""
+        y, self.cache = op("global_average_pool2d").forward(x)
+        return y
+
+    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        """dx = dy / (H W)."""
+        return op("global_average_pool2d").backward(dy, self.cache)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, C)."""
+        return (input_shape[0], image_channels(input_shape))
+
+
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D

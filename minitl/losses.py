@@ -1,0 +1,182 @@
+"""Losses: one number for how wrong a batch of predictions is, and its gradient.
+
+All are means over the batch. A sample's weight multiplies its loss; the sum is still divided by the number of samples,
+as in Keras.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import op
+from minitl.errors import wrong_shape
+from minitl.serialization import constructor_arguments, lookup
+
+
+class Loss:
+    """A loss: `forward` gives the number, `backward` its gradient with respect to the predictions.
+
+    Attributes: `operation` is the op that computes it; `activation` is the last activation with which it has a joint
+    gradient. Then the model hands over what comes before that activation, with from_logits=True.
+    A loss of your own subclasses this, with `forward(y_true, y_pred, weights, from_logits)` and `backward()`.
+    """
+
+    operation: str
+    activation: str | None = None
+    from_logits: bool = False
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """The loss of some predictions."""
+        y_pred = np.asarray(y_pred)
+        if y_pred.dtype.kind != "f":
+            y_pred = y_pred.astype(np.float32)
+        weights = None if sample_weight is None else np.asarray(sample_weight, y_pred.dtype)
+        return float(self.forward(np.asarray(y_true), y_pred, weights, self.from_logits))
+
+    def forward(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> float:
+        """The loss; weights (N,) or None."""
+        targets = self.prepare(y_true, y_pred)
+        if weights is not None:
+            shape = self.losses_shape(y_pred)
+            weights = np.broadcast_to(weights.reshape(-1, *[1] * (len(shape) - 1)), shape)
+        arguments = (from_logits,) if self.activation else ()
+        loss, self.cache = op(self.operation).forward(y_pred, targets, weights, *arguments)
+        return loss
+
+    def backward(self) -> np.ndarray:
+        """The gradient with respect to what forward got as y_pred."""
+        return op(self.operation).backward(1.0, self.cache)
+
+    def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Targets as the op needs them.
+
+        Errors: ValueError when their shape does not fit the predictions.
+        """
+        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
+            y_true = y_true[..., None]
+        if y_true.shape != y_pred.shape:
+            raise wrong_shape(f"loss {self.name}: targets", y_pred.shape, y_true.shape, "one target for every output")
+        return y_true.astype(y_pred.dtype, copy=False)
+
+    def losses_shape(self, y_pred: np.ndarray) -> tuple[int, ...]:
+        """The shape of the single losses, before their mean."""
+        return y_pred.shape
+
+    @property
+    def name(self) -> str:
+        """The class's name."""
+        return type(self).__name__
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self)
+
+
+class CategoricalCrossentropy(Loss):
+    """Cross-entropy with one-hot targets; label smoothing mixes them with the uniform distribution.
+
+    Formula: mean over samples of -sum_c t_c log p_c, with t = (1 - label_smoothing) y_true + label_smoothing / classes.
+    Shapes: y_true and y_pred (N, ..., classes).
+    Source: `minitl.ops.categorical_cross_entropy`; C. Szegedy et al., arXiv 1512.00567, for the smoothing.
+    """
+
+    operation = "categorical_cross_entropy"
+    activation = "softmax"
+
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0):
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Smoothed targets."""
+        if y_true.shape != y_pred.shape:
+            advice = "class numbers want sparse_categorical_crossentropy, or utils.to_categorical first"
+            raise wrong_shape(f"loss {self.name}: targets", y_pred.shape, y_true.shape, advice)
+        targets = y_true.astype(y_pred.dtype, copy=False)
+        if self.label_smoothing:
+            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
+        return targets
+
+    def losses_shape(self, y_pred: np.ndarray) -> tuple[int, ...]:
+        """One loss a distribution."""
+        return y_pred.shape[:-1]
+
+
+class SparseCategoricalCrossentropy(Loss):
+    """Cross-entropy with class numbers as targets.
+
+    Formula: mean over samples of -log p[label].
+    Shapes: y_true (N, ...) or (N, ..., 1) whole numbers, y_pred (N, ..., classes).
+    Errors: ValueError for a label outside the classes.
+    Source: `minitl.ops.sparse_categorical_cross_entropy`.
+    """
+
+    operation = "sparse_categorical_cross_entropy"
+    activation = "softmax"
+
+    def __init__(self, from_logits: bool = False):
+        self.from_logits = from_logits
+
+    def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Labels without a last axis of one."""
+        if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+            y_true = y_true[..., 0]
+        if y_true.shape != y_pred.shape[:-1]:
+            advice = "one class number a sample; one-hot rows want categorical_crossentropy"
+            raise wrong_shape(f"loss {self.name}: targets", y_pred.shape[:-1], y_true.shape, advice)
+        if y_true.dtype.kind == "f" and not (y_true == np.floor(y_true)).all():
+            raise ValueError(f"loss {self.name}: targets must be whole class numbers, got {y_true.dtype} with fractions or NaN")
+        return y_true
+
+    def losses_shape(self, y_pred: np.ndarray) -> tuple[int, ...]:
+        """One loss a distribution."""
+        return y_pred.shape[:-1]
+
+
+class BinaryCrossentropy(Loss):
+    """Every output is a yes-or-no question.
+
+    Formula: mean over outputs and samples of -t log p - (1 - t) log(1 - p).
+    Shapes: y_true and y_pred alike; (N,) targets fit (N, 1) outputs.
+    Source: `minitl.ops.binary_cross_entropy`.
+    """
+
+    operation = "binary_cross_entropy"
+    activation = "sigmoid"
+
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0):
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+    def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Smoothed targets."""
+        targets = super().prepare(y_true, y_pred)
+        return targets * (1 - self.label_smoothing) + self.label_smoothing / 2 if self.label_smoothing else targets
+
+
+class MeanSquaredError(Loss):
+    """The squared distance to the target.
+
+    Formula: mean over outputs and samples of (y_pred - y_true)^2.
+    Shapes: y_true and y_pred alike; (N,) targets fit (N, 1) outputs.
+    Source: `minitl.ops.mean_squared_error`.
+    """
+
+    operation = "mean_squared_error"
+
+
+NAMED: dict[str, type[Loss]] = {
+    "categorical_crossentropy": CategoricalCrossentropy,
+    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
+    "binary_crossentropy": BinaryCrossentropy,
+    "mean_squared_error": MeanSquaredError,
+    "mse": MeanSquaredError,
+}
+
+
+def get(identifier: Any) -> Loss:
+    """The loss of a name ("categorical_crossentropy"), or the object itself."""
+    loss = lookup("loss", identifier, NAMED)
+    if not isinstance(loss, Loss):
+        raise TypeError(f"a loss must be a name or a minitl.losses.Loss, got {loss!r}")
+    return loss

@@ -1,0 +1,175 @@
+"""Metrics: numbers for people, averaged over an epoch; nothing is trained on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown, wrong_shape
+from minitl.serialization import constructor_arguments, decode
+
+
+class Metric:
+    """A running mean of one number a sample; a metric of your own defines `values(y_true, y_pred)`."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.reset_state()
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The number of every sample of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} must define values(y_true, y_pred)")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into the mean."""
+        values = np.asarray(self.values(np.asarray(y_true), np.asarray(y_pred)), np.float64)
+        weights = np.ones(values.shape) if sample_weight is None else np.broadcast_to(sample_weight, values.shape)
+        self.total += float((values * weights).sum())
+        self.count += float(weights.sum())
+
+    def result(self) -> float:
+        """The mean so far; 0 before the first batch."""
+        return self.total / self.count if self.count else 0.0
+
+    def reset_state(self) -> None:
+        """Begin anew."""
+        self.total = self.count = 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self)
+
+
+class Accuracy(Metric):
+    """How often the prediction is right, whatever the form of the targets.
+
+    Formula: argmax y_pred = class; with a single output, (y_pred > 0.5) = target.
+    Shapes: y_pred (N, ..., classes) with y_true one-hot, (N, ...) or (N, ..., 1); or y_pred (N, 1).
+    """
+
+    def __init__(self, name: str = "accuracy"):
+        super().__init__(name)
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """1 where right, else 0."""
+        if y_pred.shape[-1] == 1:
+            return (y_pred > 0.5)[..., 0] == class_numbers(y_true, y_pred)
+        return y_pred.argmax(axis=-1) == class_numbers(y_true, y_pred)
+
+
+class BinaryAccuracy(Metric):
+    """How often an output lies on the target's side of the threshold, averaged over outputs."""
+
+    def __init__(self, name: str = "binary_accuracy", threshold: float = 0.5):
+        super().__init__(name)
+        self.threshold = threshold
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The share of right outputs of every sample."""
+        right = (y_pred > self.threshold) == (y_true.reshape(y_pred.shape) > self.threshold)
+        return right.reshape(len(right), -1).mean(axis=1)
+
+
+class TopKCategoricalAccuracy(Metric):
+    """How often the right class is among the k most probable ones.
+
+    Shapes: as for Accuracy. Ties count for the prediction.
+    """
+
+    def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy"):
+        super().__init__(name)
+        self.k = k
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """1 where fewer than k classes beat the right one, else 0."""
+        labels = class_numbers(y_true, y_pred)
+        of_label = np.take_along_axis(y_pred, labels[..., None], axis=-1)
+        return (y_pred > of_label).sum(axis=-1) < self.k
+
+
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """The same under the name that Keras has for class numbers."""
+
+    def __init__(self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy"):
+        super().__init__(k, name)
+
+
+class MeanSquaredError(Metric):
+    """The squared distance to the target, averaged over outputs."""
+
+    def __init__(self, name: str = "mean_squared_error"):
+        super().__init__(name)
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The mean square of every sample."""
+        square = (y_pred - y_true.reshape(y_pred.shape)) ** 2
+        return square.reshape(len(square), -1).mean(axis=1)
+
+
+def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
+    """How often class i was taken for class j: entry [i, j].
+
+    Shapes: y_true and y_pred class numbers (N,) or (N, 1), or distributions (N, classes); the result (classes, classes), int64.
+    Errors: ValueError for different lengths or a class number that is negative or too large.
+    """
+    true, predicted = (_numbers(np.asarray(y)) for y in (y_true, y_pred))
+    if len(true) != len(predicted):
+        raise wrong_shape("confusion_matrix: y_pred", true.shape, predicted.shape, "one prediction a sample")
+    largest = int(max(true.max(initial=-1), predicted.max(initial=-1)))
+    size = largest + 1 if classes is None else classes
+    if min(true.min(initial=0), predicted.min(initial=0)) < 0 or largest >= size:
+        raise ValueError(f"confusion_matrix: class numbers must lie in 0 .. {size - 1}, the largest is {largest}")
+    return np.bincount(true * size + predicted, minlength=size * size).reshape(size, size)
+
+
+def class_numbers(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """The right class of every sample, from one-hot rows or class numbers.
+
+    Errors: ValueError when the shape fits neither.
+    """
+    if y_true.shape == y_pred.shape and y_pred.shape[-1] > 1:
+        return y_true.argmax(axis=-1)
+    if y_true.shape == (*y_pred.shape[:-1], 1):
+        return y_true[..., 0].astype(np.int64)
+    if y_true.shape == y_pred.shape[:-1]:
+        return y_true.astype(np.int64)
+    raise wrong_shape(
+        "metric: targets", f"{y_pred.shape[:-1]} or {y_pred.shape}", y_true.shape, "give class numbers or one-hot rows"
+    )
+
+
+def _numbers(y: np.ndarray) -> np.ndarray:
+    if y.ndim == 2 and y.shape[1] > 1:
+        return y.argmax(axis=1)
+    return y.reshape(-1).astype(np.int64)
+
+
+CLASSES: dict[str, type[Metric]] = {
+    cls.__name__: cls
+    for cls in (Accuracy, BinaryAccuracy, TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy, MeanSquaredError)
+}
+NAMED = {
+    "accuracy": Accuracy,
+    "acc": Accuracy,
+    "categorical_accuracy": Accuracy,
+    "sparse_categorical_accuracy": Accuracy,
+    "binary_accuracy": BinaryAccuracy,
+    "top_k_categorical_accuracy": TopKCategoricalAccuracy,
+    "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
+    "mse": MeanSquaredError,
+    "mean_squared_error": MeanSquaredError,
+}
+
+
+def get(identifier: Any) -> Metric:
+    """The metric of a name, under that very name in the history; or the object itself."""
+    if isinstance(identifier, str):
+        if identifier.lower() not in NAMED:
+            raise unknown("metric", identifier, NAMED)
+        metric: Any = NAMED[identifier.lower()]
+        return metric(name=identifier)
+    metric = decode("metric", identifier, CLASSES)
+    if not isinstance(metric, Metric):
+        raise TypeError(f"a metric must be a name or a minitl.metrics.Metric, got {metric!r}")
+    return metric

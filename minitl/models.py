@@ -1,0 +1,470 @@
+"""Sequential: layers one after another, and what one does with them: train, measure, predict, save, freeze."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minitl import layers as layer_module
+from minitl import losses, metrics, optimizers, training
+from minitl import weights as weight_files
+from minitl.errors import unknown, wrong_shape
+from minitl.history import History
+from minitl.layers.base import Layer, Shape, default_name
+from minitl.layers.core import InputLayer
+from minitl.serialization import encode
+
+
+class Sequential(Layer):
+    """Layers one after another. A Sequential is a layer itself and can stand in another.
+
+    Formula: y = layer_n(... layer_1(x)).
+    Layers are named by type and position (`conv2d`, `conv2d_1`, `dense`): the same program gives the same names.
+    Errors: TypeError for what is no layer, ValueError for shapes or names that clash.
+    """
+
+    is_container = True
+
+    def __init__(self, layers: list[Layer] | None = None, name: str | None = None):
+        super().__init__(name=name)
+        self._layers: list[Layer] = []
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | None = None
+        self.metrics: list[metrics.Metric] = []
+        self.stop_training = False
+        self.history: History | None = None
+        for layer in layers or []:
+            self.add(layer)
+
+    # Building.
+
+    def add(self, layer: Layer) -> None:
+        """Put a layer on top; it is built at once when the shape that reaches it is known."""
+        if not isinstance(layer, Layer):
+            raise TypeError(f"add: expected a layer, got {layer!r}; is it a class, without its parentheses?")
+        if isinstance(layer, InputLayer):
+            if self._layers:
+                raise ValueError("add: Input gives the shape of the data and must come first")
+            self.declared_shape = layer.declared_shape
+            return
+        if layer is self or any(layer is other for other in self._layers):
+            raise ValueError(f"add: {layer.label} is in this model already; make a second layer")
+        self._name(layer)
+        if not self._layers and self.declared_shape is None:
+            self.declared_shape = layer.declared_shape or layer.input_shape
+        reaches = self._layers[-1].output_shape if self._layers else self.declared_shape
+        if reaches is not None:
+            _fit_together(layer, reaches)
+        self._layers.append(layer)
+        self._update_shapes()
+
+    def pop(self) -> Layer:
+        """Take the top layer off and return it."""
+        if not self._layers:
+            raise ValueError("pop: the model has no layers")
+        layer = self._layers.pop()
+        self._update_shapes()
+        return layer
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create all parameters for inputs of a shape, the batch first: (None, 32, 32, 3)."""
+        shape: Any = self.declared_shape if input_shape is None else tuple(input_shape)
+        if not self._layers:
+            raise ValueError("the model has no layers; add() some")
+        if shape is None:
+            raise ValueError("the input shape is not known; begin with Input(shape), or build((None, ...))")
+        self.declared_shape = shape
+        for layer in self._layers:
+            _fit_together(layer, shape)
+            shape = layer.output_shape
+        self._update_shapes()
+
+    def ensure_built(self, input_shape: Shape) -> None:
+        """Build, if that has not been done."""
+        if not self.built:
+            self.build(self.declared_shape or input_shape)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """What comes out of the last layer."""
+        for layer in self._layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, bottom first."""
+        return list(self._layers)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its position.
+
+        Errors: ValueError when there is no such layer.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer: give a name or an index")
+        if index is not None:
+            if not -len(self._layers) <= index < len(self._layers):
+                raise ValueError(f"get_layer: index {index} is outside the {len(self._layers)} layers")
+            return self._layers[index]
+        for layer in self._layers:
+            if layer.name == name:
+                return layer
+        raise unknown("layer", name, [str(layer.name) for layer in self._layers])
+
+    # Forward and backward. The backward pass stops at the lowest layer that has something to train; below it, layers
+    # are told to keep nothing.
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """y of the last layer."""
+        return self.forward_logits(x, training)[1]
+
+    def forward_logits(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, np.ndarray]:
+        """What comes before the last activation, and y."""
+        lowest = self._lowest(self.need_dx)
+        for position, layer in enumerate(self._layers):
+            layer.keep_cache = self.keep_cache and position >= lowest
+            layer.need_dx = self.need_dx or position > lowest
+        for layer in self._layers[:-1]:
+            x = layer(x, training)
+        return self._layers[-1].call_logits(x, training)
+
+    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        """Fill the layers' gradients from dy; return dx if it is needed."""
+        return self._backward(dy, need_dx, from_logits=False)
+
+    def backward_logits(self, dz: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        """The same, from the gradient of the logits."""
+        return self._backward(dz, need_dx, from_logits=True)
+
+    def _backward(self, dy: np.ndarray, need_dx: bool, from_logits: bool) -> np.ndarray | None:
+        lowest = self._lowest(need_dx)
+        gradient: Any = dy
+        for position in reversed(range(lowest, len(self._layers))):
+            last = position == len(self._layers) - 1
+            gradient = self._layers[position].pull(gradient, need_dx or position > lowest, from_logits and last)
+        return gradient if need_dx else None
+
+    def _lowest(self, need_dx: bool) -> int:
+        if need_dx:
+            return 0
+        for position, layer in enumerate(self._layers):
+            if any(leaf.trainable and leaf.parameters for _, leaf in layer.walk()):
+                return position
+        return len(self._layers)
+
+    @contextlib.contextmanager
+    def mode(self, keep_cache: bool, need_dx: bool) -> Iterator[None]:
+        """Whether forward passes inside the block keep what a backward pass needs, down to the input or not."""
+        before = self.keep_cache, self.need_dx
+        self.keep_cache, self.need_dx = keep_cache, need_dx
+        try:
+            yield
+        finally:
+            self.keep_cache, self.need_dx = before
+
+    @property
+    def output_activation(self) -> str | None:  # type: ignore[override]
+        """The last layer's."""
+        return self._layers[-1].output_activation if self._layers else None
+
+    # Parameters. A container has none of its own.
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """Every layer with its path, containers opened."""
+        for layer in self._layers:
+            yield from layer.walk(f"{prefix}{layer.name}/" if layer.is_container else prefix)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trainable. Setting it sets every layer, and takes effect on the next batch."""
+        return any(layer.trainable for layer in self._layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in vars(self).get("_layers", []):
+            layer.trainable = value
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """All layers' weights."""
+        return [w for _, layer in self.walk() for w in layer.weights]
+
+    @property
+    def trainable_weights(self) -> list[np.ndarray]:
+        """The weights that training changes now."""
+        return [w for _, layer in self.walk() for w in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[np.ndarray]:
+        """The weights that training leaves alone now."""
+        return [w for _, layer in self.walk() for w in layer.non_trainable_weights]
+
+    def astype(self, dtype: Any) -> Sequential:
+        """Convert all layers in place."""
+        self.dtype = np.dtype(dtype)
+        for layer in self._layers:
+            layer.astype(dtype)
+        return self
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table: layers, output shapes, parameters, what is frozen, and the totals."""
+        self._need_layers()
+        rows = [("layer (type)", "output shape", "parameters", "")]
+        for path, layer in self.walk():
+            frozen = "frozen" if not layer.trainable and layer.weights else ""
+            rows.append((f"{path} ({type(layer).__name__})", str(layer.output_shape), f"{layer.count_params():,}", frozen))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
+        lines.insert(1, "-" * max(map(len, lines)))
+        total, trained = self.count_params(), sum(w.size for w in self.trainable_weights)
+        lines += [lines[1], f"total {total:,}: trainable {trained:,}, not trainable {total - trained:,}"]
+        print_fn("\n".join(lines))
+
+    # Training. The loops are in minitl.training.
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None) -> None:
+        """Choose optimizer, loss and metrics, by name or as objects."""
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = None if loss is None else losses.get(loss)
+        names = [metrics] if isinstance(metrics, str) else list(metrics or [])
+        self.metrics = [_get_metric(name) for name in names]
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
+        """Train; see `minitl.training.fit`."""
+        return training.fit(
+            self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,
+            sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
+        )  # fmt: skip
+
+    def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> History:
+        """`fit` under the name that older programs use."""
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, **kwargs)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and the metrics on some data: [loss, metric...], or a dictionary."""
+        return training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, return_dict)
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> np.ndarray:
+        """The outputs for some data, in their order."""
+        return training.predict(self, x, batch_size, verbose, steps)
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One update; the loss before it, and the metrics."""
+        return training.on_batch(self, x, y, sample_weight, class_weight, return_dict, train=True)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss and the metrics of one batch."""
+        return training.on_batch(self, x, y, sample_weight, None, return_dict, train=False)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """The outputs for one batch."""
+        return training.predict_batch(self, np.asarray(x))
+
+    # Files.
+
+    def save_weights(self, filepath: str | os.PathLike) -> None:
+        """Write all weights to a file, atomically, by layer and parameter name."""
+        self._need_built("save")
+        weight_files.write(filepath, weight_files.named_weights(self))
+
+    def load_weights(
+        self, filepath: str | os.PathLike, strict: bool = True, by_name: bool = False, skip_mismatch: bool = False
+    ) -> weight_files.Report:
+        """Load weights by name, and return a report of what was loaded.
+
+        Strict, the default: every weight of the model must be in the file, in its shape, and nothing else. With
+        strict=False what fits is loaded, and the report printed. Keras's by_name=True allows missing and unexpected
+        entries, its skip_mismatch=True also other shapes.
+        Errors: ValueError listing all that does not fit, or when nothing fits; the model is unchanged then.
+        """
+        self._need_built("load weights")
+        arrays, _ = weight_files.read(filepath)
+        arrays = {key: array for key, array in arrays.items() if not key.startswith(weight_files.OPTIMIZER)}
+        report = weight_files.load_into(self, arrays, str(filepath), not strict or by_name, not strict or skip_mismatch)
+        if report.missing or report.unexpected or report.shape_differs:
+            print(report)
+        return report
+
+    def save(self, filepath: str | os.PathLike) -> None:
+        """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file."""
+        self._need_built("save")
+        arrays = weight_files.named_weights(self)
+        config: dict[str, Any] = {"format": 1, "model": encode(self)}
+        if self.optimizer is not None:
+            config["compile"] = {
+                "optimizer": encode(self.optimizer),
+                "iterations": self.optimizer.iterations,
+                "loss": encode(self.loss),
+                "metrics": encode(self.metrics),
+            }
+            for path, memory in self.optimizer.memory.items():
+                arrays.update({f"{weight_files.OPTIMIZER}{path}/{name}": slot for name, slot in memory.items()})
+        weight_files.write(filepath, arrays, config)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the model: its layers and its input shape."""
+        return {
+            "name": self.name,
+            "input_shape": self.input_shape or self.declared_shape,
+            "layers": [{**encode(layer), "name": layer.name, "trainable": layer.trainable} for layer in self._layers],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None) -> Sequential:
+        """The model that `get_config` described, with new weights."""
+        classes = {**_layer_classes(), **(custom_objects or {})}
+        model = cls(name=config.get("name"))
+        if config.get("input_shape") is not None:
+            model.declared_shape = tuple(config["input_shape"])
+        for data in config["layers"]:
+            model.add(_layer_from(data, classes, custom_objects))
+        return model
+
+    # Private.
+
+    def _name(self, layer: Layer) -> None:
+        taken = {other.name for other in self._layers}
+        if layer.name is None:
+            base = name = default_name(type(layer))
+            number = 0
+            while name in taken:
+                number += 1
+                name = f"{base}_{number}"
+            layer.name = name
+        elif layer.name in taken:
+            raise ValueError(
+                f"add: there is a layer named {layer.name!r} already; names must be unique in a model, "
+                "give one of the two another (name=..., or layer.name = ... before adding)"
+            )
+
+    def _update_shapes(self) -> None:
+        self.built = bool(self._layers) and all(layer.built for layer in self._layers)
+        self.input_shape = self._layers[0].input_shape if self.built else None
+        self.output_shape = self._layers[-1].output_shape if self.built else None
+
+    def _need_layers(self) -> None:
+        if not self._layers:
+            raise ValueError("the model has no layers; add() some")
+
+    def _need_built(self, what: str) -> None:
+        self._need_layers()
+        if not self.built:
+            raise ValueError(f"cannot {what}: the model has no weights before its input shape is known; call build((None, ...))")
+
+
+def load_model(filepath: str | os.PathLike, custom_objects: dict[str, type] | None = None) -> Sequential:
+    """Rebuild a model that `save` wrote: architecture, weights, and how it was compiled.
+
+    Your own classes go into custom_objects, by name; nothing else than they and minitl's own is ever made.
+    Errors: FileNotFoundError, or ValueError for a damaged or foreign file, or a class that is not known.
+    """
+    arrays, config = weight_files.read(filepath)
+    if config is None:
+        raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")
+    if config.get("format") != 1 or not isinstance(config.get("model"), dict):
+        raise ValueError(f"{filepath}: unknown model format {config.get('format')!r}; was it written by a newer minitl?")
+    try:
+        model = Sequential.from_config(config["model"]["config"], custom_objects)
+        _restore_compile(model, config.get("compile"), custom_objects or {})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt ({error!r})") from error
+    own = {key: array for key, array in arrays.items() if not key.startswith(weight_files.OPTIMIZER)}
+    if own or model.weights:
+        weight_files.load_into(model, own, str(filepath), missing_ok=False, shapes_ok=False)
+    if model.optimizer is not None:
+        for key, array in arrays.items():
+            if key.startswith(weight_files.OPTIMIZER):
+                path, _, slot = key.removeprefix(weight_files.OPTIMIZER).rpartition("/")
+                model.optimizer.memory.setdefault(path, {})[slot] = array
+    return model
+
+
+def clone_model(model: Sequential) -> Sequential:
+    """The same architecture with new weights of its own; not compiled."""
+    custom = {type(layer).__name__: type(layer) for layer in _all_layers(model)}
+    return Sequential.from_config(encode(model)["config"], custom)
+
+
+def _all_layers(model: Sequential) -> Iterator[Layer]:
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, Sequential):
+            yield from _all_layers(layer)
+
+
+def _fit_together(layer: Layer, shape: Shape) -> None:
+    layer.ensure_built(shape)
+    built = layer.input_shape or shape
+    if len(built) != len(shape) or any(a != b for a, b in zip(built[1:], shape[1:], strict=True) if a is not None):
+        raise wrong_shape(layer.label, built, shape, "it was built for other inputs; use a new layer here")
+
+
+def _layer_classes() -> dict[str, type]:
+    named = {name: getattr(layer_module, name) for name in layer_module.__all__}
+    return {**{name: cls for name, cls in named.items() if isinstance(cls, type)}, "Sequential": Sequential}
+
+
+def _layer_from(data: dict[str, Any], classes: dict[str, type], custom_objects: dict[str, type] | None) -> Layer:
+    name = data["class_name"]
+    if name not in classes:
+        raise ValueError(f"{unknown('layer class', name, classes)}; your own go into custom_objects={{{name!r}: {name}}}")
+    cls: Any = classes[name]
+    if not issubclass(cls, Layer):
+        raise TypeError(f"{name} is not a layer")
+    layer = cls.from_config(data["config"], custom_objects) if cls is Sequential else cls.from_config(data["config"])
+    if data.get("name") is not None:
+        layer.name = data["name"]
+    if not layer.is_container:
+        layer.trainable = bool(data.get("trainable", True))
+    return layer
+
+
+def _restore_compile(model: Sequential, saved: dict[str, Any] | None, custom: dict[str, type]) -> None:
+    if saved is None:
+        return
+
+    def restore(data: Any, get: Callable[[Any], Any]) -> Any:
+        mine = isinstance(data, dict) and data.get("class_name") in custom
+        return custom[data["class_name"]](**data["config"]) if mine else get(data)
+
+    loss = None if saved["loss"] is None else restore(saved["loss"], losses.get)
+    model.compile(restore(saved["optimizer"], optimizers.get), loss, [restore(m, metrics.get) for m in saved["metrics"]])
+    assert model.optimizer is not None
+    model.optimizer.iterations = int(saved["iterations"])
+
+
+def _get_metric(identifier: Any) -> metrics.Metric:
+    return metrics.get(identifier)

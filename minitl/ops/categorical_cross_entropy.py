@@ -1,0 +1,58 @@
+"""Cross-entropy with target distributions: one-hot rows, or smoothed ones.
+
+From probabilities p, with targets t and a weight w_n per sample (1 where none is given):
+
+    loss = 1/N sum_n w_n sum_c -t[n, c] log max(p[n, c], eps)       eps = 1e-7
+    dp[n, c] = -w_n t[n, c] / (N p[n, c])  where p > eps, else 0
+
+From logits z, with softmax inside (p = softmax(z), T_n = sum_c t[n, c], which is 1 for a distribution):
+
+    loss = 1/N sum_n w_n (T_n log sum_j exp(z[n, j]) - sum_c t[n, c] z[n, c])
+    dz[n, c] = w_n / N (T_n p[n, c] - t[n, c])                      (p - t) / N
+
+Shapes: y_pred and y_true (..., classes), weights (...) or None; N counts all leading axes.
+Source: Goodfellow, Bengio and Courville, Deep Learning, section 6.2.2.3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.ops.window import check_shape
+
+EPSILON = 1e-7
+
+
+def forward(
+    y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None, from_logits: bool = False
+) -> tuple[float, tuple]:
+    """The mean loss, and what backward needs."""
+    weights = check(y_pred, y_true, weights)
+    if from_logits:
+        shift = y_pred.real.max(axis=-1, keepdims=True)
+        log_p = y_pred - shift - np.log(np.exp(y_pred - shift).sum(axis=-1, keepdims=True))
+    else:
+        log_p = np.log(np.where(y_pred.real > EPSILON, y_pred, EPSILON))
+    losses = -(y_true * log_p).sum(axis=-1)
+    return (weights * losses).mean(), (y_pred, y_true, weights, from_logits)
+
+
+def backward(dloss: float, cache: tuple) -> np.ndarray:
+    """The gradient with respect to y_pred: probabilities or logits, whichever came in."""
+    y_pred, y_true, weights, from_logits = cache
+    if from_logits:
+        e = np.exp(y_pred - y_pred.max(axis=-1, keepdims=True))
+        p = e / e.sum(axis=-1, keepdims=True)
+        d = y_true.sum(axis=-1, keepdims=True) * p - y_true
+    else:
+        d = np.where(y_pred > EPSILON, -y_true / np.maximum(y_pred, EPSILON), 0)
+    return (d * (dloss * weights / weights.size)[..., None]).astype(y_pred.dtype, copy=False)
+
+
+def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Raise ValueError for shapes that do not fit; return the weights, ones where there are none."""
+    check_shape("categorical_cross_entropy", "y_true", y_true, y_pred.shape)
+    if weights is None:
+        return np.ones(y_pred.shape[:-1], y_pred.real.dtype)
+    check_shape("categorical_cross_entropy", "weights", weights, y_pred.shape[:-1])
+    return weights

@@ -1,0 +1,76 @@
+"""Convolution: the same small dense layer at every place of the image.
+
+With x_pad the padded image, a and b the offsets inside the kernel, and strides s_h, s_w:
+
+    y[n, i, j, f] = sum_{a, b, c} x_pad[n, s_h i + a, s_w j + b, c] kernel[a, b, c, f] + bias[f]
+
+(As everywhere in this field the kernel is not flipped: this is a cross-correlation.)
+
+Hold one offset (a, b) still. What is left is a dense layer over the channels, applied to the image shifted by
+(a, b): y += shifted(a, b) @ kernel[a, b]. So forward is a loop over K_h K_w offsets, and backward is the dense
+layer's backward, once an offset:
+
+    dkernel[a, b, c, f] = sum_{n, i, j} x_pad[n, s_h i + a, s_w j + b, c] dy[n, i, j, f]
+    dx_pad[n, s_h i + a, s_w j + b, c] += sum_f dy[n, i, j, f] kernel[a, b, c, f]
+    dbias[f] = sum_{n, i, j} dy[n, i, j, f]
+
+dx adds up: a pixel was seen through several offsets, and receives a gradient from each.
+
+Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,) or None, y (N, H_out, W_out, F), see `window`.
+Source: Goodfellow, Bengio and Courville, Deep Learning, section 9.5; LeCun et al., 1998.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.ops.window import Axis, Pair, check_images, check_shape, pad2d, shifted, slide2d
+
+
+def forward(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None, strides: Pair = (1, 1), padding: str = "valid"
+) -> tuple[np.ndarray, tuple]:
+    """y = sum over the offsets of shifted(a, b) @ kernel[a, b], + bias."""
+    rows, columns = check(x, kernel, bias, strides, padding)
+    x_pad = pad2d(x, rows, columns)
+    y = np.zeros((len(x), rows.out, columns.out, kernel.shape[3]), np.result_type(x, kernel))
+    for a in range(kernel.shape[0]):
+        for b in range(kernel.shape[1]):
+            y += shifted(x_pad, a, b, rows, columns, strides) @ kernel[a, b]
+    if bias is not None:
+        y += bias
+    return y, (x, kernel, bias, strides, padding)
+
+
+def backward(
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """dx, dkernel and dbias, offset by offset; what is not needed is None."""
+    x, kernel, bias, strides, padding = cache
+    rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
+    check_shape("conv2d", "dy", dy, (len(x), rows.out, columns.out, kernel.shape[3]))
+    x_pad = pad2d(x, rows, columns)
+    dx_pad = np.zeros(x_pad.shape, dy.dtype) if need_dx else None
+    dkernel = np.zeros(kernel.shape, dy.dtype) if need_dparameters else None
+    for a in range(kernel.shape[0]):
+        for b in range(kernel.shape[1]):
+            if dx_pad is not None:
+                seen = shifted(dx_pad, a, b, rows, columns, strides)
+                seen += dy @ kernel[a, b].T
+            if dkernel is not None:
+                dkernel[a, b] = np.tensordot(shifted(x_pad, a, b, rows, columns, strides), dy, axes=([0, 1, 2],) * 2)
+    dx = None
+    if dx_pad is not None:
+        dx = dx_pad[:, rows.before : rows.before + x.shape[1], columns.before : columns.before + x.shape[2]]
+    dbias = dy.sum(axis=(0, 1, 2)) if need_dparameters and bias is not None else None
+    return dx, dkernel, dbias
+
+
+def check(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str) -> tuple[Axis, Axis]:
+    """Raise ValueError unless the shapes belong together; return how the kernel slides."""
+    check_images("conv2d", x)
+    if kernel.ndim != 4 or kernel.shape[2] != x.shape[3]:
+        raise ValueError(f"conv2d: kernel must be (K_h, K_w, {x.shape[3]}, F) for x {x.shape}, got {kernel.shape}")
+    if bias is not None:
+        check_shape("conv2d", "bias", bias, kernel.shape[3:])
+    return slide2d(x, kernel.shape[:2], strides, padding)

@@ -1,0 +1,77 @@
+"""Cross-entropy with class numbers: how surprised the network is by the right class.
+
+From probabilities p, with the right class t_n of sample n and a weight w_n (1 where none is given):
+
+    loss = 1/N sum_n w_n -log max(p[n, t_n], eps)                    eps = 1e-7
+    dp[n, c] = -w_n / (N p[n, c])  where c = t_n and p > eps, else 0
+
+From logits z, with softmax inside (p = softmax(z)), the two gradients meet and almost everything cancels:
+
+    loss = 1/N sum_n w_n (log sum_j exp(z[n, j]) - z[n, t_n])
+    dz[n, c] = w_n / N (p[n, c] - 1[c = t_n])
+
+The joint form never takes the logarithm of a rounded zero: logits of +-1e4 give finite losses and gradients.
+
+Shapes: y_pred (..., classes), y_true (...) whole numbers, weights (...) or None; N counts all leading axes.
+Errors: ValueError for a label outside 0 .. classes - 1.
+Source: Goodfellow, Bengio and Courville, Deep Learning, section 6.2.2.3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.ops.window import check_shape
+
+EPSILON = 1e-7
+
+
+def forward(
+    y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None, from_logits: bool = False
+) -> tuple[float, tuple]:
+    """The mean loss, and what backward needs."""
+    rows, labels, weights = check(y_pred, y_true, weights)
+    n = np.arange(len(rows))
+    if from_logits:
+        shift = rows.real.max(axis=-1, keepdims=True)
+        log_sum = np.log(np.exp(rows - shift).sum(axis=-1)) + shift[:, 0]
+        losses = log_sum - rows[n, labels]
+    else:
+        picked = rows[n, labels]
+        losses = -np.log(np.where(picked.real > EPSILON, picked, EPSILON))
+    return (weights * losses).mean(), (y_pred, labels, weights, from_logits)
+
+
+def backward(dloss: float, cache: tuple) -> np.ndarray:
+    """The gradient with respect to y_pred: probabilities or logits, whichever came in."""
+    y_pred, labels, weights, from_logits = cache
+    rows = y_pred.reshape(-1, y_pred.shape[-1])
+    n = np.arange(len(rows))
+    if from_logits:
+        e = np.exp(rows - rows.max(axis=-1, keepdims=True))
+        d = e / e.sum(axis=-1, keepdims=True)
+        d[n, labels] -= 1
+    else:
+        d = np.zeros_like(rows)
+        picked = rows[n, labels]
+        d[n, labels] = np.where(picked > EPSILON, -1 / np.maximum(picked, EPSILON), 0)
+    d *= (dloss * weights / len(rows))[:, None]
+    return d.reshape(y_pred.shape)
+
+
+def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Raise ValueError for labels that do not fit; return flat rows, labels and weights."""
+    rows = y_pred.reshape(-1, y_pred.shape[-1])
+    check_shape("sparse_categorical_cross_entropy", "y_true", y_true, y_pred.shape[:-1])
+    labels = y_true.reshape(-1).astype(np.int64)
+    if labels.size and not (labels.min() >= 0 and labels.max() < rows.shape[1]):
+        bad = labels[(labels < 0) | (labels >= rows.shape[1])][0]
+        raise ValueError(
+            f"label {bad} is outside the {rows.shape[1]} classes 0 .. {rows.shape[1] - 1}; "
+            "check the labels, or give the last layer more units"
+        )
+    if weights is None:
+        weights = np.ones(len(rows), y_pred.real.dtype)
+    else:
+        check_shape("sparse_categorical_cross_entropy", "weights", weights, y_pred.shape[:-1])
+    return rows, labels, weights.reshape(-1)

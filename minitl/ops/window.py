@@ -1,0 +1,77 @@
+"""Where a sliding window may stand: output sizes, padding, and the checks that every operation shares.
+
+Along one axis of `size` elements a window of `window` elements moves in steps of `stride`:
+
+    valid   out = (size - window) // stride + 1                     the window never leaves the image
+    same    out = ceil(size / stride)                               so that stride 1 keeps the size
+            total = max((out - 1) * stride + window - size, 0)      padding, the odd one goes behind
+
+The padding rule is TensorFlow's; it depends on the image and not only on the window.
+Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning, arXiv 1603.07285.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+Pair = tuple[int, int]
+
+
+class Axis(NamedTuple):
+    """One axis of a sliding window: how many positions, and how many elements of padding on each side."""
+
+    out: int
+    before: int
+    after: int
+
+
+def slide(size: int, window: int, stride: int, padding: str) -> Axis:
+    """Place a window along one axis.
+
+    Shapes: all arguments count elements; the result is `Axis(out, before, after)`.
+    Errors: ValueError when the window is larger than a `valid` image, or `padding` is not one of the two words.
+    """
+    if padding == "same":
+        out = -(-size // stride)
+        total = max((out - 1) * stride + window - size, 0)
+        return Axis(out, total // 2, total - total // 2)
+    if padding != "valid":
+        raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+    if size < window:
+        raise ValueError(f"a window of {window} does not fit into {size} elements; use padding='same' or a smaller window")
+    return Axis((size - window) // stride + 1, 0, 0)
+
+
+def slide2d(x: np.ndarray, window: Pair, strides: Pair, padding: str) -> tuple[Axis, Axis]:
+    """Place a window on images x (N, H, W, C): `slide` for the rows and for the columns."""
+    return slide(x.shape[1], window[0], strides[0], padding), slide(x.shape[2], window[1], strides[1], padding)
+
+
+def pad2d(x: np.ndarray, rows: Axis, columns: Axis, value: float = 0.0) -> np.ndarray:
+    """Surround images (N, H, W, C) with `value`, as `rows` and `columns` say."""
+    around = ((0, 0), (rows.before, rows.after), (columns.before, columns.after), (0, 0))
+    return np.pad(x, around, constant_values=value)
+
+
+def shifted(x_pad: np.ndarray, a: int, b: int, rows: Axis, columns: Axis, strides: Pair) -> np.ndarray:
+    """A view of the padded images: what every window sees at its offset (a, b).
+
+    Formula: shifted[n, i, j, c] = x_pad[n, s_h i + a, s_w j + b, c].
+    Shapes: (N, H_pad, W_pad, C) to (N, H_out, W_out, C).
+    """
+    stop_h, stop_w = a + strides[0] * (rows.out - 1) + 1, b + strides[1] * (columns.out - 1) + 1
+    return x_pad[:, a : stop_h : strides[0], b : stop_w : strides[1]]
+
+
+def check_images(operation: str, x: np.ndarray) -> None:
+    """Raise ValueError unless x is a batch of images (N, H, W, C)."""
+    if x.ndim != 4:
+        raise ValueError(f"{operation}: expected images of shape (N, H, W, C), got shape {x.shape}")
+
+
+def check_shape(operation: str, name: str, array: np.ndarray, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless the array has the shape that the operation needs."""
+    if array.shape != expected:
+        raise ValueError(f"{operation}: {name} must have shape {expected}, got {array.shape}")

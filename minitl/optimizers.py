@@ -1,0 +1,204 @@
+"""Optimizers: what to do with a gradient. Each update rule is a few lines of NumPy, in place.
+
+Arguments and defaults are Keras's. Weight decay is decoupled: w -= rate decay w, before the update, whatever the rule
+(I. Loshchilov and F. Hutter, arXiv 1711.05101). What is frozen never arrives here, so neither momentum nor decay can
+move it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from minitl import schedules
+from minitl.serialization import constructor_arguments, lookup
+
+Update = tuple[str, np.ndarray, np.ndarray]  # path, parameter, gradient
+
+
+class Optimizer:
+    """What all optimizers share: rate, clipping, weight decay, and the memory of each parameter.
+
+    `learning_rate` is a number or a schedule. `clipvalue` cuts every entry of a gradient to +-clipvalue, `clipnorm`
+    scales a gradient down to that norm, `global_clipnorm` all gradients together.
+    Errors: ValueError for a rate or limit that is not positive.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        lr: Any = None,
+    ):
+        self.learning_rate = schedules.get(learning_rate if lr is None else lr)
+        if not callable(self.learning_rate) and not self.learning_rate >= 0:
+            raise ValueError(f"{type(self).__name__}: learning_rate must not be negative, got {learning_rate!r}")
+        for name, limit in (("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{type(self).__name__}: {name} must be positive, got {limit!r}")
+        self.weight_decay, self.clipnorm, self.clipvalue = weight_decay, clipnorm, clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.iterations = 0
+        self.memory: dict[str, dict[str, np.ndarray]] = {}
+        self._owner: dict[str, np.ndarray] = {}
+
+    def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
+        """Change w in place; `memory` is this parameter's own."""
+        raise NotImplementedError(f"{type(self).__name__} must define update(w, g, memory, rate)")
+
+    def apply(self, updates: Iterable[Update]) -> None:
+        """One step for all parameters."""
+        updates = [(path, w, self._clip(g)) for path, w, g in updates]
+        if self.global_clipnorm is not None:
+            norm = math.sqrt(sum(float(np.vdot(g, g)) for _, _, g in updates))
+            if norm > self.global_clipnorm:
+                updates = [(path, w, g * (self.global_clipnorm / norm)) for path, w, g in updates]
+        rate = self.current_learning_rate
+        self.iterations += 1
+        for path, w, g in updates:
+            if self.weight_decay:
+                w -= w * (rate * self.weight_decay)
+            self.update(w, g, self._memory_of(path, w), rate)
+
+    @property
+    def current_learning_rate(self) -> float:
+        """The rate of the next step."""
+        return schedules.rate_at(self.learning_rate, self.iterations)
+
+    @property
+    def lr(self) -> Any:
+        """`learning_rate` under the name that older programs use."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self.learning_rate = value
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self, skip=("lr",))
+
+    def slot(self, memory: dict[str, np.ndarray], name: str, w: np.ndarray) -> np.ndarray:
+        """A remembered array like w, zeros at first."""
+        if name not in memory:
+            memory[name] = np.zeros_like(w)
+        return memory[name]
+
+    def _memory_of(self, path: str, w: np.ndarray) -> dict[str, np.ndarray]:
+        # Another array under the same path is another parameter (a new head, say): it starts with an empty memory.
+        if self._owner.get(path) is not w:
+            restored = path in self.memory and path not in self._owner
+            if not (restored and all(slot.shape in ((), w.shape) for slot in self.memory[path].values())):
+                self.memory[path] = {}
+            self._owner[path] = w
+        return self.memory[path]
+
+    def _clip(self, g: np.ndarray) -> np.ndarray:
+        if self.clipvalue is not None:
+            g = np.clip(g, -self.clipvalue, self.clipvalue)
+        if self.clipnorm is not None:
+            norm = math.sqrt(float(np.vdot(g, g)))
+            if norm > self.clipnorm:
+                g = g * (self.clipnorm / norm)
+        return g
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum.
+
+    Formula: v = momentum v - rate g;  w += v,  or with Nesterov's look ahead  w += momentum v - rate g.
+    Source: I. Sutskever et al., On the importance of initialization and momentum in deep learning, 2013.
+    """
+
+    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"SGD: momentum must be in [0, 1], got {momentum!r}")
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
+        """Change w in place."""
+        if not self.momentum:
+            w -= rate * g
+            return
+        v = self.slot(memory, "velocity", w)
+        v *= self.momentum
+        v -= rate * g
+        w += self.momentum * v - rate * g if self.nesterov else v
+
+
+class Adam(Optimizer):
+    """Each weight gets a rate of its own, from running means of its gradient and of the gradient's square.
+
+    Formula: m += (1 - beta_1) (g - m);  v += (1 - beta_2) (g^2 - v);
+    w -= rate sqrt(1 - beta_2^t) / (1 - beta_1^t)  m / (sqrt(v) + epsilon), the fractions undoing the start from zero.
+    Source: D. Kingma and J. Ba, arXiv 1412.6980, with epsilon as at the end of its section 2.
+    """
+
+    def __init__(
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, **kwargs: Any
+    ):
+        super().__init__(learning_rate, **kwargs)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
+        """Change w in place."""
+        m, v = self.slot(memory, "m", w), self.slot(memory, "v", w)
+        count = memory.setdefault("t", np.zeros((), np.int64))  # its own: a layer may be unfrozen late
+        count += 1
+        t = int(count)
+        m += (1 - self.beta_1) * (g - m)
+        v += (1 - self.beta_2) * (g * g - v)
+        w -= rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t) * m / (np.sqrt(v) + self.epsilon)
+
+
+class AdamW(Adam):
+    """Adam with weight decay by default.
+
+    Source: I. Loshchilov and F. Hutter, arXiv 1711.05101.
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, weight_decay: float = 0.004, **kwargs: Any):
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+
+
+class RMSprop(Optimizer):
+    """The gradient over the root of its running mean square.
+
+    Formula: v += (1 - rho) (g^2 - v);  step = rate g / sqrt(v + epsilon);  w -= step.
+    With momentum, u = momentum u + step;  w -= u.
+    Source: G. Hinton, Neural networks for machine learning, lecture 6e.
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
+
+    def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
+        """Change w in place."""
+        v = self.slot(memory, "velocity", w)
+        v += (1 - self.rho) * (g * g - v)
+        step = rate * g / np.sqrt(v + self.epsilon)
+        if self.momentum:
+            u = self.slot(memory, "momentum", w)
+            u *= self.momentum
+            u += step
+            step = u
+        w -= step
+
+
+NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+
+
+def get(identifier: Any) -> Optimizer:
+    """The optimizer of a name ("adam"), or the object itself."""
+    optimizer = lookup("optimizer", identifier, NAMED)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"an optimizer must be a name or a minitl.optimizers.Optimizer, got {optimizer!r}")
+    return optimizer

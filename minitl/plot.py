@@ -1,0 +1,123 @@
+"""Figures: curves, filters, confusion, pictures. Each function returns the figure, and saves it when given a path.
+
+Matplotlib is loaded at the first call, and no window is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def history(record: Any, path: str | os.PathLike | None = None) -> Any:
+    """The curves of a History: a panel for every number, training and validation together."""
+    names = [name for name in record.history if not name.startswith("val_")]
+    figure, axes = _figure(1, max(1, len(names)), 4.2, 3.2)
+    for ax, name in zip(axes, names, strict=True):
+        epochs = [epoch + 1 for epoch in record.epoch]
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            values = record.history.get(key, [])
+            if values:
+                ax.plot(epochs[-len(values) :], values, marker="o" if len(values) < 30 else None, ms=3, label=label)
+        ax.set(xlabel="epoch", title=name.replace("_", " "))
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False)
+    return _finish(figure, path)
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None) -> Any:
+    """A confusion matrix: rows are the true classes, each shown as shares of its samples."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    names = list(classes) if classes is not None else [str(i) for i in range(len(matrix))]
+    figure, (ax,) = _figure(1, 1, 1.5 + 0.55 * len(matrix), 1.2 + 0.5 * len(matrix))
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    ax.set(xlabel="predicted", ylabel="true", xticks=range(len(names)), yticks=range(len(names)))
+    ax.set_xticklabels(names, rotation=45, ha="right")
+    ax.set_yticklabels(names)
+    if len(matrix) <= 20:
+        for i in range(len(matrix)):
+            for j in range(len(matrix)):
+                ink = "white" if share[i, j] > 0.5 else "black"
+                ax.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    figure.colorbar(image, ax=ax, shrink=0.8, label="share of the true class")
+    return _finish(figure, path)
+
+
+def filters(kernel: np.ndarray, path: str | os.PathLike | None = None) -> Any:
+    """A convolution's kernels as small pictures: in colour when it looks at three channels, else channel 0 in grey.
+
+    Shapes: (K_h, K_w, C, F).
+    Errors: ValueError for another number of axes.
+    """
+    if kernel.ndim != 4:
+        raise ValueError(f"plot.filters: expected a kernel (K_h, K_w, C, F), got shape {kernel.shape}")
+    colour = kernel.shape[2] == 3
+    pictures = kernel.transpose(3, 0, 1, 2) if colour else kernel[:, :, 0].transpose(2, 0, 1)
+    scale = np.abs(pictures).max(axis=tuple(range(1, pictures.ndim)), keepdims=True)
+    return images(0.5 + 0.5 * pictures / np.maximum(scale, 1e-12), None, path, size=0.7)
+
+
+def images(
+    x: np.ndarray, titles: Sequence[str] | None = None, path: str | os.PathLike | None = None, columns: int = 8, size: float = 1.1
+) -> Any:
+    """A sheet of pictures with titles.
+
+    Shapes: (N, H, W, 3), (N, H, W, 1) or (N, H, W); uint8, or floats in 0 .. 1.
+    """
+    rows = -(-len(x) // columns)
+    figure, axes = _figure(rows, columns, size * columns, (size + (0.25 if titles is not None else 0)) * rows)
+    for ax in axes:
+        ax.axis("off")
+    for i, picture in enumerate(x):
+        axes[i].imshow(picture.squeeze() if picture.shape[-1] == 1 else picture, cmap="gray", interpolation="nearest")
+        if titles is not None:
+            axes[i].set_title(str(titles[i]), fontsize=8, pad=2)
+    return _finish(figure, path)
+
+
+def comparison(
+    x: Sequence[float],
+    results: dict[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    path: str | os.PathLike | None = None,
+) -> Any:
+    """Several methods against a number: mean over seeds as a line, each seed as a dot, one standard deviation as a band.
+
+    Shapes: `results` maps a method's name to (len(x), seeds).
+    """
+    figure, (ax,) = _figure(1, 1, 6.4, 4.2)
+    for (name, values), marker in zip(results.items(), "osD^vP*X", strict=False):
+        mean, spread = values.mean(axis=1), values.std(axis=1, ddof=1)
+        (line,) = ax.plot(x, mean, marker=marker, ms=5, label=name)
+        ax.fill_between(x, mean - spread, mean + spread, alpha=0.15, color=line.get_color(), lw=0)
+        ax.plot(np.repeat(x, values.shape[1]), values.reshape(-1), ".", ms=3, alpha=0.5, color=line.get_color())
+    ax.set_xscale("log")
+    ax.set_xticks(list(x), [f"{value:g}" for value in x])
+    ax.minorticks_off()
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, fontsize=9)
+    return _finish(figure, path)
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(width, 2.0), max(height, 1.5)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).reshape(-1))
+
+
+def _finish(figure: Any, path: str | os.PathLike | None) -> Any:
+    if path is not None:
+        from minitl.weights import atomic_file
+
+        with atomic_file(path) as file:
+            figure.savefig(file, dpi=130, format=os.path.splitext(path)[1].lstrip(".") or "png")
+    return figure

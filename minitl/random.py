@@ -1,0 +1,31 @@
+"""One seed for everything random: initial weights, shuffling, dropout, augmentation.
+
+Each consumer gets a generator of its own, spawned from the seed in the order of asking, so that drawing more numbers
+in one place changes nothing in another.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+_sequence = np.random.SeedSequence()
+
+
+def set_random_seed(seed: int) -> None:
+    """Make all that follows repeatable: minitl's generators, and, as Keras does, `random` and `numpy.random` too.
+
+    Errors: ValueError for a seed that is not a whole number of 0 .. 2**32 - 1.
+    """
+    global _sequence
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"set_random_seed: expected a whole number of 0 .. 2**32 - 1, got {seed!r}")
+    _sequence = np.random.SeedSequence(int(seed))
+    random.seed(int(seed))
+    np.random.seed(int(seed))
+
+
+def new_generator() -> np.random.Generator:
+    """A fresh generator, independent of those given before."""
+    return np.random.default_rng(_sequence.spawn(1)[0])

@@ -1,0 +1,65 @@
+"""A price on large weights, added to the loss.
+
+    L1  l1 sum |w|       its gradient l1 sign(w)
+    L2  l2 sum w^2       its gradient 2 l2 w
+
+Source: Goodfellow, Bengio and Courville, Deep Learning, section 7.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.serialization import constructor_arguments, lookup
+
+
+class L1L2:
+    """Both prices: l1 sum |w| + l2 sum w^2."""
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0):
+        self.l1, self.l2 = l1, l2
+
+    def __call__(self, w: np.ndarray) -> float:
+        return self.l1 * float(np.abs(w).sum()) + self.l2 * float(np.square(w).sum())
+
+    def gradient(self, w: np.ndarray) -> np.ndarray:
+        """l1 sign(w) + 2 l2 w, in w's shape and dtype."""
+        return self.l1 * np.sign(w) + 2 * self.l2 * w
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self)
+
+
+class L1(L1L2):
+    """l1 sum |w|."""
+
+    def __init__(self, l1: float = 0.01):
+        super().__init__(l1=l1)
+
+
+class L2(L1L2):
+    """l2 sum w^2."""
+
+    def __init__(self, l2: float = 0.01):
+        super().__init__(l2=l2)
+
+
+def l1(l1: float = 0.01) -> L1:
+    """L1 under the name that older programs use."""
+    return L1(l1)
+
+
+def l2(l2: float = 0.01) -> L2:
+    """L2 under the name that older programs use."""
+    return L2(l2)
+
+
+NAMED: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2}
+
+
+def get(identifier: Any) -> L1L2 | None:
+    """The regularizer of a name ("l2"), the object itself, or None."""
+    return None if identifier is None else lookup("regularizer", identifier, NAMED)

@@ -1,0 +1,122 @@
+"""Learning rates that change while training: functions of the number of updates done.
+
+Give one to an optimizer in the place of a number. Your own schedule is any function from a step to a rate.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minitl.serialization import constructor_arguments, decode
+
+
+class Schedule:
+    """A learning rate for every step, counted from 0."""
+
+    def __call__(self, step: int) -> float:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(step)")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self)
+
+
+class Constant(Schedule):
+    """The same rate for ever."""
+
+    def __init__(self, learning_rate: float):
+        self.learning_rate = learning_rate
+
+    def __call__(self, step: int) -> float:
+        return self.learning_rate
+
+
+class StepDecay(Schedule):
+    """Multiplied by `factor` after every `step_size` updates.
+
+    Formula: rate(t) = initial factor^floor(t / step_size).
+    """
+
+    def __init__(self, initial_learning_rate: float, step_size: int, factor: float = 0.1):
+        self.initial_learning_rate, self.step_size, self.factor = initial_learning_rate, step_size, factor
+
+    def __call__(self, step: int) -> float:
+        return self.initial_learning_rate * self.factor ** (step // self.step_size)
+
+
+class LinearDecay(Schedule):
+    """Straight from the initial rate to `end_learning_rate` in `decay_steps`, and constant from there."""
+
+    def __init__(self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 0.0):
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.end_learning_rate = end_learning_rate
+
+    def __call__(self, step: int) -> float:
+        t = min(step / self.decay_steps, 1.0)
+        return self.initial_learning_rate * (1 - t) + self.end_learning_rate * t
+
+
+class CosineDecay(Schedule):
+    """Half a cosine from the initial rate down to alpha times it.
+
+    Formula: rate(t) = initial ((1 - alpha) (1 + cos(pi t / decay_steps)) / 2 + alpha), constant after decay_steps.
+    Source: I. Loshchilov and F. Hutter, SGDR, arXiv 1608.03983.
+    """
+
+    def __init__(self, initial_learning_rate: float, decay_steps: int, alpha: float = 0.0):
+        self.initial_learning_rate, self.decay_steps, self.alpha = initial_learning_rate, decay_steps, alpha
+
+    def __call__(self, step: int) -> float:
+        cosine = (1 + math.cos(math.pi * min(step / self.decay_steps, 1.0))) / 2
+        return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+
+class OneCycle(Schedule):
+    """Up to the largest rate and down again: warm-up, then half a cosine to almost nothing.
+
+    Formula: cosine from max / start_factor to max in the first `rise` of the steps, then cosine to max / end_factor.
+    Source: L. Smith and N. Topin, Super-convergence, arXiv 1708.07120.
+    """
+
+    def __init__(
+        self, max_learning_rate: float, total_steps: int, rise: float = 0.3, start_factor: float = 25.0, end_factor: float = 1e4
+    ):
+        self.max_learning_rate, self.total_steps, self.rise = max_learning_rate, total_steps, rise
+        self.start_factor, self.end_factor = start_factor, end_factor
+
+    def __call__(self, step: int) -> float:
+        top = max(1.0, self.rise * self.total_steps)
+        if step < top:
+            return _cosine(self.max_learning_rate / self.start_factor, self.max_learning_rate, step / top)
+        t = min((step - top) / max(1.0, self.total_steps - top), 1.0)
+        return _cosine(self.max_learning_rate, self.max_learning_rate / self.end_factor, t)
+
+
+class WarmUp(Schedule):
+    """Rises in a straight line for `warmup_steps`, then follows another schedule, counted from there."""
+
+    def __init__(self, schedule: Any, warmup_steps: int):
+        self.schedule, self.warmup_steps = get(schedule), warmup_steps
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return rate_at(self.schedule, 0) * (step + 1) / self.warmup_steps
+        return rate_at(self.schedule, step - self.warmup_steps)
+
+
+def rate_at(learning_rate: Any, step: int) -> float:
+    """What a number, or a schedule, gives at a step."""
+    return float(learning_rate(step)) if callable(learning_rate) else float(learning_rate)
+
+
+def get(identifier: Any) -> Any:
+    """A schedule from its saved form; numbers and functions come back as they are."""
+    return decode("schedule", identifier, CLASSES)
+
+
+def _cosine(start: float, end: float, t: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
+
+
+CLASSES: dict[str, type] = {cls.__name__: cls for cls in (Constant, StepDecay, LinearDecay, CosineDecay, OneCycle, WarmUp)}

@@ -1,0 +1,84 @@
+"""Objects as plain data and back: `{"class_name": ..., "config": {...}}`, from closed lists of classes.
+
+An object's configuration is what its constructor takes, read from the attributes of the same names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+
+
+def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every constructor argument of an object, base classes' included, from the attribute of the same name.
+
+    Errors: TypeError when an argument was not kept as an attribute.
+    """
+    arguments: dict[str, Any] = {}
+    for cls in type(instance).__mro__[:-1]:
+        if "__init__" not in vars(cls):
+            continue
+        parameters = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
+        takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        for parameter in parameters:
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.name in {*arguments, *skip}:
+                continue
+            if not hasattr(instance, parameter.name):
+                raise TypeError(
+                    f"{type(instance).__name__}: the constructor's argument {parameter.name!r} is not kept as "
+                    f"self.{parameter.name}; keep it, or write get_config()"
+                )
+            arguments[parameter.name] = getattr(instance, parameter.name)
+        if not takes_more:
+            break
+    return arguments
+
+
+def encode(value: Any) -> Any:
+    """Turn a configuration into what JSON can hold."""
+    if hasattr(value, "get_config"):
+        return {"class_name": type(value).__name__, "config": encode(value.get_config())}
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    if isinstance(value, np.dtype):
+        return value.name
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"cannot save {value!r} in a model file; give it a name, or a class with get_config()")
+
+
+def decode(kind: str, data: Any, classes: Mapping[str, type]) -> Any:
+    """Make an object from `{"class_name", "config"}`, of a class in `classes`; anything else comes back as it is.
+
+    Errors: ValueError for a class that is not in the list.
+    """
+    if not (isinstance(data, dict) and "class_name" in data):
+        return data
+    name = data["class_name"]
+    if name not in classes:
+        raise unknown(f"{kind} class", name, classes)
+    cls: Any = classes[name]
+    config = data.get("config", {})
+    return cls.from_config(config) if hasattr(cls, "from_config") else cls(**config)
+
+
+def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
+    """What a user means by a name, a configuration or an object: the named default, or the object itself.
+
+    Names are compared without case, as Keras does.
+    Errors: ValueError for a name that does not exist.
+    """
+    if isinstance(identifier, str):
+        if identifier.lower() not in named:
+            raise unknown(kind, identifier, named)
+        return named[identifier.lower()]()
+    return decode(kind, identifier, {factory.__name__: factory for factory in named.values()})
