@@ -1,0 +1,28 @@
+"""Settings for all tests."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import minitl
+
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+settings.register_profile("explore", deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same seed and leaves the backend as it was."""
+    before = minitl.get_backend()
+    minitl.set_random_seed(0)
+    yield
+    minitl.set_backend(before)
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def backend(request):
+    """The test runs once in each backend."""
+    with minitl.use_backend(request.param):
+        yield request.param

@@ -1,0 +1,92 @@
+"""The house stands: mirrored folders, imports in one direction, nothing heavy at import."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cases import CASES
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "minitl"
+ENGINE_ONLY = {"jit": "how kernels are compiled", "simd": "the register tile, which is no operation"}
+BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import"}
+
+# What each part may import, besides itself.
+LAYERING = {
+    "ops": {"ops"},
+    "kernels": {"kernels", "ops"},
+    "backend": {"errors"},
+    "layers": {"layers", "ops", "backend", "errors", "initializers", "regularizers", "random", "serialization"},
+}
+
+
+def names(folder):
+    return {path.stem for path in (PACKAGE / folder).glob("*.py")} - {"__init__"}
+
+
+def test_every_operation_has_its_twin_and_its_cases():
+    assert names("ops") - set(BOOK_ONLY) == names("kernels") - set(ENGINE_ONLY) == set(CASES)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_twins_have_the_same_functions_and_signatures(name):
+    import inspect
+
+    book, engine = (importlib.import_module(f"minitl.{folder}.{name}") for folder in ("ops", "kernels"))
+    for function in ("forward", "backward"):
+        assert list(inspect.signature(getattr(book, function)).parameters) == list(
+            inspect.signature(getattr(engine, function)).parameters
+        )
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "minitl":
+            parts = node.module.split(".")
+            yield from ([parts[1]] if len(parts) > 1 else [alias.name for alias in node.names])
+
+
+@pytest.mark.parametrize("part", sorted(LAYERING))
+def test_imports_point_one_way(part):
+    paths = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else sorted((PACKAGE / part).glob("*.py"))
+    assert paths
+    for path in paths:
+        assert set(imports(path)) <= LAYERING[part], path
+
+
+def test_the_book_is_short_and_needs_numpy_only():
+    lines = 0
+    for path in (PACKAGE / "ops").glob("*.py"):
+        lines += len(path.read_text().splitlines())
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                found = [node.module]
+            assert all(name.split(".")[0] in ("__future__", "numpy", "minitl", "typing") for name in found), path
+    assert lines < 1000
+
+
+def test_no_file_is_too_long():
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 350, path
+
+
+def test_only_simd_speaks_llvm():
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "simd.py":
+            assert "llvmlite.ir" not in path.read_text() and "from llvmlite import ir" not in path.read_text(), path
+
+
+def test_import_brings_nothing_heavy():
+    heavy = "numba llvmlite matplotlib PIL pooch tqdm"
+    program = f"import sys, minitl; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_public_function_says_what_it_does():
+    for path in PACKAGE.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"

@@ -1,0 +1,197 @@
+"""The book and the engine agree, on generated shapes, strides, paddings and odd sizes."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import CASES, forward_arguments
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minitl.kernels import simd
+
+JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
+
+
+def close(a, b, dtype):
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == dtype
+    scale = max(1.0, float(np.abs(a).max(initial=0)))
+    np.testing.assert_allclose(b, a, rtol=0, atol=scale * (2e-5 if dtype == np.float32 else 1e-12))
+
+
+def arrays(result):
+    return [r for r in (result if isinstance(result, tuple) else (result,)) if r is not None]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted(CASES))
+@given(data=st.data())
+def test_book_and_engine_agree(name, dtype, data):
+    book, engine = (importlib.import_module(f"minitl.{folder}.{name}") for folder in ("ops", "kernels"))
+    arguments = data.draw(CASES[name](dtype, ties=data.draw(st.booleans())))
+    kept = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    y, cache = book.forward(*forward_arguments(name, arguments))
+    y2, cache2 = engine.forward(*forward_arguments(name, arguments))
+    if np.ndim(y) == 0:
+        assert y2 == pytest.approx(y, rel=1e-5 if dtype == np.float32 else 1e-12, abs=1e-6)
+        dy = 0.7
+    else:
+        close(y, y2, dtype)
+        dy = np.random.default_rng(0).standard_normal(y.shape).astype(dtype)
+    expected = book.backward(dy, cache)
+    # Caches are the same: each house's backward takes what the other's forward kept.
+    for dx in (engine.backward(dy, cache2), engine.backward(dy, cache), book.backward(dy, cache2)):
+        for a, b in zip(arrays(expected), arrays(dx), strict=True):
+            close(a, b, dtype)
+    for before, after in zip(kept, arguments, strict=True):
+        np.testing.assert_array_equal(before, after)  # nobody writes to an argument
+
+
+@pytest.mark.parametrize("name", ["conv2d", "dense", "batch_norm"])
+@given(data=st.data())
+def test_what_is_not_needed_is_not_given(name, data):
+    arguments = data.draw(CASES[name](np.float64))
+    for folder in ("ops", "kernels"):
+        module = importlib.import_module(f"minitl.{folder}.{name}")
+        y, cache = module.forward(*arguments)
+        full = module.backward(np.ones_like(y), cache)
+        dx, *none = module.backward(np.ones_like(y), cache, need_dparameters=False)
+        assert none == [None, None]
+        np.testing.assert_array_equal(dx, full[0])
+        nothing, *parameters = module.backward(np.ones_like(y), cache, need_dx=False)
+        assert nothing is None
+        for a, b in zip(parameters, full[1:], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 1, 40), (70, 1, 1, 3), (1, 33, 1, 2), (2, 40, 37, 3)])
+@pytest.mark.parametrize("filters", [1, 15, 16, 17, 64, 65, 100])
+def test_convolution_at_the_tile_s_edges(shape, filters):
+    from minitl.kernels import conv2d as engine
+    from minitl.ops import conv2d as book
+
+    generator = np.random.default_rng(0)
+    x, kernel = generator.standard_normal(shape), generator.standard_normal((1, 1, shape[3], filters))
+    y, cache = book.forward(x, kernel)
+    dy = generator.standard_normal(y.shape)
+    y2, cache2 = engine.forward(x, kernel)
+    np.testing.assert_allclose(y2, y, atol=1e-12)
+    for a, b in zip(arrays(book.backward(dy, cache)), arrays(engine.backward(dy, cache2)), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-11)
+
+
+def test_non_contiguous_and_mixed_arguments():
+    from minitl.kernels import conv2d as engine
+    from minitl.ops import conv2d as book
+
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((3, 4, 5, 6)).transpose(1, 2, 3, 0)[::-1]
+    kernel = np.asfortranarray(generator.standard_normal((2, 2, 3, 4)).astype(np.float32))
+    np.testing.assert_allclose(engine.forward(x, kernel)[0], book.forward(x, kernel)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float16, np.complex128])
+def test_kernels_refuse_other_dtypes(dtype):
+    from minitl.kernels import relu
+
+    with pytest.raises(TypeError, match="float32 and float64"):
+        relu.forward(np.ones(3, dtype))
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+def test_nan_passes_through(folder):
+    x = np.full((1, 4, 4, 1), np.nan)
+    for name, arguments in (("relu", ()), ("max_pool2d", ((2, 2), (2, 2))), ("tanh", ()), ("softmax", ())):
+        y, _ = importlib.import_module(f"minitl.{folder}.{name}").forward(x, *arguments)
+        assert np.isnan(y).all(), name
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_saturated_logits(folder, dtype):
+    z = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 1e4]], dtype)
+    sparse = importlib.import_module(f"minitl.{folder}.sparse_categorical_cross_entropy")
+    full = importlib.import_module(f"minitl.{folder}.categorical_cross_entropy")
+    binary = importlib.import_module(f"minitl.{folder}.binary_cross_entropy")
+    one_hot = np.eye(3, dtype=dtype)[[1, 0]]
+    for module, targets in ((sparse, np.array([1, 0])), (full, one_hot), (binary, one_hot)):
+        loss, cache = module.forward(z, targets, None, True)
+        assert np.isfinite(loss) and loss > 100
+        gradient = module.backward(1.0, cache)
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0.1
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+def test_conventions_at_kinks(folder):
+    relu = importlib.import_module(f"minitl.{folder}.relu")
+    _, cache = relu.forward(np.array([0.0, -0.0, 1.0]))
+    np.testing.assert_array_equal(relu.backward(np.ones(3), cache), [0, 0, 1])
+    pool = importlib.import_module(f"minitl.{folder}.max_pool2d")
+    _, cache = pool.forward(np.zeros((1, 2, 2, 1)), (2, 2), (2, 2))
+    np.testing.assert_array_equal(pool.backward(np.ones((1, 1, 1, 1)), cache).reshape(-1), [1, 0, 0, 0])
+
+
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@given(data=st.data())
+def test_the_tile_does_what_its_definition_says(data):
+    draw = data.draw
+    counters = tuple((draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(0, 2)) * 16) for _ in range(3))
+    rows, columns = draw(st.integers(1, 14)), draw(st.integers(1, 100))
+    generator = np.random.default_rng(draw(st.integers(0, 99)))
+    a, b = generator.standard_normal(2000), generator.standard_normal(4000)
+    a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
+    start = generator.standard_normal(rows * columns)
+    step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
+    simd.ready(np.dtype(np.float64))
+    results = []
+    for product in (_compiled_product, simd._product_in_numpy):
+        c = np.full(rows * columns, np.nan)
+        product(a, 5, a_rows, b, 7, 1, counters, start, 0, step, c, 0, c_rows, columns, floor)
+        results.append(c)
+    np.testing.assert_allclose(*results, atol=1e-12)
+
+
+if JIT:
+    from numba import njit
+
+    @njit
+    def _compiled_product(a, a_at, a_rows, b, b_at, b_step, counters, start, s_at, s_step, c, c_at, c_rows, columns, floor):
+        simd.product(a, a_at, a_rows, b, b_at, b_step, counters, start, s_at, s_step, c, c_at, c_rows, columns, floor)
+
+
+@pytest.mark.skipif(not JIT, reason="this is that run")
+def test_kernels_run_uncompiled_too():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    wanted = "test_book_and_engine_agree and float64 and (relu or softmax or pool or batch or cross or squared)"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(Path(__file__)),
+        "-k",
+        f"({wanted}) or test_conventions",
+    ]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and " passed" in result.stdout, result.stdout[-3000:]
+
+
+@pytest.mark.skipif(JIT, reason="small convolutions in plain Python; run with NUMBA_DISABLE_JIT=1")
+def test_conventions_of_the_uncompiled_product():
+    from minitl.kernels import conv2d as engine
+    from minitl.ops import conv2d as book
+
+    generator = np.random.default_rng(0)
+    x, kernel, bias = generator.standard_normal((2, 4, 5, 2)), generator.standard_normal((2, 3, 2, 3)), np.ones(3)
+    y, cache = book.forward(x, kernel, bias, (2, 1), "same")
+    y2, cache2 = engine.forward(x, kernel, bias, (2, 1), "same")
+    np.testing.assert_allclose(y2, y, atol=1e-12)
+    for a, b in zip(arrays(book.backward(y, cache)), arrays(engine.backward(y, cache2)), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-11)
