@@ -23,7 +23,7 @@ def data_folder() -> Path:
 def unpacked(folder: str, members: dict[str, int], archive: str, url: str, sha256: str) -> Path:
     """The path of an unpacked data set; fetched and unpacked when it is not there yet.
 
-    Shapes: `members` maps each file of the data set to its size in bytes, or to -1 when any size will do.
+    Shapes: `members` maps each file of the data set to its size in bytes.
     Errors: OSError that says which file to put where; ValueError for a file of the wrong size or checksum.
     """
     target = data_folder() / folder
@@ -67,5 +67,5 @@ def _check(folder: Path, members: dict[str, int]) -> None:
         if not path.is_file():
             raise OSError(f"{path} is missing; delete {folder}, and it will be made again")
         found = path.stat().st_size
-        if size >= 0 and found != size:
+        if found != size:
             raise ValueError(f"{path} has {found} bytes instead of {size}; delete {folder}, and it will be made again")

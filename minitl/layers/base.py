@@ -261,8 +261,10 @@ class Layer:
         x = np.asarray(x, self.dtype)
         if not self.built:
             self.ensure_built((None, *x.shape[1:]))
-        if self.input_shape is not None and not _fits(self.input_shape, x.shape):
-            raise wrong_shape(self.label, self.input_shape, x.shape, "reshape the data, or build the network for this shape")
+        # A container leaves this to its first layer, whose name says more.
+        if not (self.is_container or self.input_shape is None or _fits(self.input_shape, x.shape)):
+            advice = "reshape the data, or build the network for this shape"
+            raise wrong_shape(self.label, self.input_shape, x.shape, advice)
         return x
 
     def _call_forward(self, x: np.ndarray, training: bool) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""Data sets: glyphs are what they claim, CIFAR is read and fetched as it should be."""
+
+import hashlib
+import io
+import os
+import tarfile
+
+import numpy as np
+import pytest
+
+from minitl.datasets import cifar10, cifar100, download, glyphs
+
+HAVE_CIFAR = all((download.data_folder() / name).is_dir() for name in ("cifar-10-batches-bin", "cifar-100-binary"))
+needs_cifar = pytest.mark.skipif(not HAVE_CIFAR, reason="no CIFAR sets in $MINITL_DATA")
+
+
+def test_glyphs_shapes_balance_and_seeds():
+    (x, y), (x_test, y_test) = glyphs.load_data("digits", 200, 60, seed=3)
+    assert x.shape == (200, 32, 32, 3)
+    assert x.dtype == y.dtype == np.uint8
+    assert y.shape == (200, 1)
+    assert (np.bincount(y[:, 0]) == 20).all()
+    assert (np.bincount(y_test[:, 0]) == 6).all()
+    again = glyphs.load_data("digits", 200, 60, seed=3)
+    np.testing.assert_array_equal(x, again[0][0])
+    assert (glyphs.load_data("digits", 200, 60, seed=4)[0][0] != x).any()
+    assert (x_test[:20] != x[:20]).any()
+
+
+def test_glyphs_hold_fonts_out():
+    assert not set(glyphs.TRAIN_FONTS) & set(glyphs.TEST_FONTS)
+    assert len(glyphs.TRAIN_FONTS) == 14 and len(glyphs.TEST_FONTS) == 6
+
+
+@pytest.mark.parametrize("font", glyphs.TRAIN_FONTS + glyphs.TEST_FONTS)
+def test_every_font_draws_every_character_differently(font):
+    for characters in glyphs.CHARACTERS.values():
+        cells = glyphs._font_atlas(font, characters)
+        assert (cells.reshape(len(cells), -1).sum(axis=1) > 20).all()
+        assert len({cell.tobytes() for cell in cells}) == len(cells)
+
+
+def test_glyphs_are_lighter_than_their_background():
+    x, _ = glyphs.draw("letters", 260, glyphs.TRAIN_FONTS, np.random.default_rng(0))
+    luminance = x @ np.array([0.299, 0.587, 0.114])
+    brightest = np.sort(luminance.reshape(260, -1), axis=1)
+    assert np.mean(brightest[:, -60] - np.median(luminance.reshape(260, -1), axis=1) > 40) > 0.9
+
+
+def test_unknown_glyphs():
+    with pytest.raises(ValueError, match="'letters'"):
+        glyphs.load_data("leters")
+    with pytest.raises(ValueError, match="'cmr10'"):
+        glyphs.draw("digits", 10, ("cmr11",), np.random.default_rng(0))
+
+
+# A small archive in the official layout stands for the real one.
+
+
+def record_files(records=4):
+    generator = np.random.default_rng(0)
+    data = generator.integers(0, 10, (6, records, cifar10.RECORD), dtype=np.uint8)
+    return {name: data[i].tobytes() for i, name in enumerate((*cifar10.TRAIN, "test_batch.bin"))}
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A served archive with four records a file, as the module would find it."""
+    files = record_files()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in {**files, "readme.html": b"hello", "../../escape.bin": b"no"}.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    archive = buffer.getvalue()
+    folder = tmp_path / "data"
+    monkeypatch.setenv("MINITL_DATA", str(folder))
+    monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(archive).hexdigest())
+    monkeypatch.setattr(cifar10, "URL", "http://127.0.0.1:9/archive.tar.gz")
+    return folder, archive, files
+
+
+def unpacked(folder, files):
+    members = {name: len(content) for name, content in files.items()}
+    return download.unpacked("cifar-10-batches-bin", members, "cifar-10-binary.tar.gz", cifar10.URL, cifar10.SHA256)
+
+
+def test_no_network_says_which_file_to_put_where(small):
+    folder, _, files = small
+    with pytest.raises(OSError, match=r"put cifar-10-binary\.tar\.gz into .*data yourself \(sha256") as error:
+        unpacked(folder, files)
+    assert str(folder) in str(error.value)
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_an_archive_put_there_is_checked_and_unpacked(small):
+    folder, archive, files = small
+    folder.mkdir()
+    (folder / "cifar-10-binary.tar.gz").write_bytes(archive)
+    target = unpacked(folder, files)
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == files
+    assert sorted(path.name for path in folder.iterdir()) == ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"]
+    x, y = cifar10.read_records(target / "data_batch_1.bin", labels=1)
+    assert x.shape == (4, 32, 32, 3) and y.shape == (4, 1)
+    first = np.frombuffer(files["data_batch_1.bin"], np.uint8)[1:3073].reshape(3, 32, 32)
+    np.testing.assert_array_equal(x[0, 5, 7], first[:, 5, 7])
+
+
+def test_a_damaged_archive_leaves_nothing(small):
+    folder, archive, files = small
+    folder.mkdir()
+    (folder / "cifar-10-binary.tar.gz").write_bytes(archive[:-10])
+    with pytest.raises((ValueError, OSError), match=r"cifar-10-binary\.tar\.gz"):
+        unpacked(folder, files)
+    assert not (folder / "cifar-10-batches-bin").exists()
+
+
+def test_a_download_that_breaks_leaves_no_half_file(small, monkeypatch):
+    folder, archive, files = small
+
+    def breaks(url, output_file, pooch):
+        with open(output_file, "wb") as file:
+            file.write(archive[:100])
+        raise ConnectionError("cable pulled")
+
+    monkeypatch.setattr(download.pooch, "retrieve", _retrieve_with(breaks))
+    with pytest.raises(OSError, match="put cifar-10-binary"):
+        unpacked(folder, files)
+    assert not list(folder.iterdir())
+
+
+def test_a_download_with_another_checksum_is_thrown_away(small, monkeypatch):
+    folder, archive, files = small
+
+    def wrong(url, output_file, pooch):
+        with open(output_file, "wb") as file:
+            file.write(archive + b"!")
+
+    monkeypatch.setattr(download.pooch, "retrieve", _retrieve_with(wrong))
+    with pytest.raises(ValueError, match="checksum"):
+        unpacked(folder, files)
+    assert not list(folder.iterdir())
+
+
+def _retrieve_with(downloader):
+    import pooch
+
+    original = pooch.retrieve
+    return lambda url, known_hash, fname, path, progressbar: original(url, known_hash, fname, path, downloader=downloader)
+
+
+def test_an_incomplete_folder_is_named(small):
+    folder, _, files = small
+    (folder / "cifar-10-batches-bin").mkdir(parents=True)
+    with pytest.raises(OSError, match="is missing"):
+        unpacked(folder, files)
+    for name, content in files.items():
+        (folder / "cifar-10-batches-bin" / name).write_bytes(content[:-1])
+    with pytest.raises(ValueError, match="bytes instead of"):
+        unpacked(folder, files)
+
+
+def test_records_of_a_broken_file(tmp_path):
+    (tmp_path / "x.bin").write_bytes(bytes(3000))
+    with pytest.raises(ValueError, match="no whole number of records"):
+        cifar10.read_records(tmp_path / "x.bin", labels=1)
+
+
+def test_label_mode():
+    with pytest.raises(ValueError, match="'fine'"):
+        cifar100.load_data(label_mode="fien")
+
+
+@pytest.mark.cifar
+@needs_cifar
+def test_the_real_cifar_10():
+    (x, y), (x_test, y_test) = cifar10.load_data()
+    assert x.shape == (50000, 32, 32, 3) and x_test.shape == (10000, 32, 32, 3)
+    assert y.shape == (50000, 1) and y_test.shape == (10000, 1)
+    assert x.dtype == y.dtype == np.uint8
+    assert (np.bincount(y[:, 0]) == 5000).all() and (np.bincount(y_test[:, 0]) == 1000).all()
+    assert x.mean(axis=(0, 1, 2)) / 255 == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
+
+
+@pytest.mark.cifar
+@needs_cifar
+def test_the_real_cifar_100():
+    (x, y), (x_test, _) = cifar100.load_data()
+    assert x.shape == (50000, 32, 32, 3) and x_test.shape == (10000, 32, 32, 3)
+    assert (np.bincount(y[:, 0]) == 500).all()
+    (_, coarse), _ = cifar100.load_data("coarse")
+    assert (np.bincount(coarse[:, 0]) == 2500).all()
+    assert all(len(np.unique(coarse[y == fine])) == 1 for fine in range(100))
+
+
+def test_data_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    assert download.data_folder() == tmp_path
+    monkeypatch.delenv("MINITL_DATA")
+    assert "minitl" in os.fspath(download.data_folder())

@@ -1,0 +1,209 @@
+"""Frozen means bitwise frozen, whatever the optimizer; and it takes effect at once."""
+
+import numpy as np
+import pytest
+
+from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+from minitl.models import Sequential
+from minitl.optimizers import SGD, Adam, AdamW, RMSprop
+from minitl.transfer import freeze, replace_head, unfreeze
+
+X = np.random.default_rng(0).standard_normal((24, 10, 10, 2)).astype(np.float32)
+Y = np.arange(24) % 3
+OPTIMIZERS = {
+    "SGD": lambda: SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "Adam": lambda: Adam(0.01),
+    "AdamW": lambda: AdamW(0.01, weight_decay=0.1),
+    "RMSprop": lambda: RMSprop(0.01, momentum=0.5, weight_decay=0.1),
+}
+
+
+def network(**kwargs):
+    return Sequential(
+        [
+            Input((10, 10, 2)),
+            Conv2D(4, 3, activation="relu", **kwargs),
+            BatchNormalization(),
+            MaxPooling2D(),
+            Conv2D(5, 2, activation="relu"),
+            BatchNormalization(),
+            Flatten(),
+            Dropout(0.2),
+            Dense(6, activation="tanh"),
+            Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def snapshot(model, frozen=None):
+    leaves = [(path, leaf) for path, leaf in model.walk() if frozen is None or leaf.trainable != frozen]
+    return {f"{path} {i}": w.tobytes() for path, leaf in leaves for i, w in enumerate(leaf.weights)}
+
+
+def moved(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_frozen_layers_do_not_move(optimizer, backend):
+    model = network(kernel_regularizer="l2")
+    model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy")
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0)  # fills the optimizer's memory, so that momentum could push on
+    freeze(model, ["conv2d", "batch_norm*", "dense"])
+    before, frozen = snapshot(model), snapshot(model, frozen=True)
+    assert len(frozen) == 2 + 4 + 4 + 2
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    after = snapshot(model)
+    assert not moved(before, after) & set(frozen)
+    assert moved(before, after) == {"conv2d_1 0", "conv2d_1 1", "dense_1 0", "dense_1 1"}  # through a frozen middle
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_unfreezing_takes_effect_on_the_next_batch(optimizer):
+    model = network()
+    model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy")
+    freeze(model, "conv2d")
+    kernel = model.get_layer("conv2d").parameters["kernel"]
+    before = kernel.copy()
+    model.train_on_batch(X, Y)
+    np.testing.assert_array_equal(kernel, before)
+    model.get_layer("conv2d").trainable = True
+    model.train_on_batch(X, Y)
+    assert (kernel != before).any()
+    model.get_layer("conv2d").trainable = False
+    before = kernel.copy()
+    model.train_on_batch(X, Y)
+    np.testing.assert_array_equal(kernel, before)
+
+
+def test_freezing_between_batches_of_one_fit():
+    from minitl.callbacks import LambdaCallback
+
+    model = network()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    kernels = []
+
+    def watch(batch, logs):
+        kernels.append(model.layers[0].parameters["kernel"].copy())
+        model.layers[0].trainable = batch != 0
+
+    model.fit(X, Y, batch_size=8, verbose=0, callbacks=[LambdaCallback(on_train_batch_end=watch)])
+    assert (kernels[0] == kernels[1]).all()
+    assert (kernels[1] != kernels[2]).any()
+
+
+def test_a_frozen_middle_layer_passes_the_same_gradient():
+    """The gradients below a frozen layer are those that it would pass when trainable (without batch statistics)."""
+    model = Sequential([Input((10, 10, 2)), Conv2D(3, 3), Conv2D(4, 3, activation="relu"), Flatten(), Dense(3, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    gradients = []
+    for trainable in (True, False):
+        model.layers[1].trainable = trainable
+        weights = model.get_weights()
+        model.train_on_batch(X, Y)
+        gradients.append(model.layers[0].gradients["kernel"].copy())
+        model.set_weights(weights)
+    np.testing.assert_array_equal(*gradients)
+
+
+def test_backward_stops_at_the_lowest_trainable_layer_and_nothing_is_kept_below(monkeypatch):
+    from minitl.layers import Layer
+
+    called = []
+    pull = Layer.pull
+
+    def watched(self, dy, need_dx=True, from_logits=False):
+        called.append((self.name, need_dx))
+        return pull(self, dy, need_dx, from_logits)
+
+    model = network()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.train_on_batch(X, Y)
+    freeze(model)
+    unfreeze(model, "dense*")
+    monkeypatch.setattr(Layer, "pull", watched)
+    model.train_on_batch(X, Y)
+    assert called == [(None, False), ("dense_1", True), ("dense", False)]  # the model itself has no name
+    for layer in model.layers[:7]:
+        assert layer.name == "flatten" or layer.cache is None, layer.name
+    assert model.get_layer("dense").cache is not None
+
+
+def test_the_lowest_trainable_layer_computes_no_dx(monkeypatch):
+    from minitl.kernels import conv2d, dense
+
+    asked = []
+    for module in (conv2d, dense):
+
+        def backward(dy, cache, need_dx=True, need_dparameters=True, original=module.backward, name=module.__name__):
+            asked.append((name.rsplit(".", 1)[1], need_dx, need_dparameters))
+            return original(dy, cache, need_dx, need_dparameters)
+
+        monkeypatch.setattr(module, "backward", backward)
+    model = network()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    freeze(model, ["conv2d", "batch_normalization", "dense"])
+    model.train_on_batch(X, Y)
+    outer = [call for call in asked if call[0] == "dense"] + [call for call in asked[-1:] if call[0] == "conv2d"]
+    assert ("dense", True, True) in outer  # the head
+    assert ("dense", True, False) in outer  # frozen in the middle: dx only
+    assert asked[-1] == ("conv2d", False, True)  # the lowest: no dx
+
+
+def test_frozen_batch_norm_uses_the_moving_statistics(backend):
+    layer = BatchNormalization()
+    x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32) * 3 + 1
+    layer(x, training=True)
+    layer.trainable = False
+    np.testing.assert_array_equal(layer(x, training=True), layer(x, training=False))
+
+
+def test_containers_freeze_as_a_whole_and_in_parts():
+    base = network()
+    model = Sequential([base, Dense(4, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    base.trainable = False
+    before = snapshot(base)
+    model.fit(X, Y, epochs=1, verbose=0)
+    assert not moved(before, snapshot(base))
+    assert base.layers[0].cache is None  # nothing was kept in front of the head
+    base.get_layer("dense_1").trainable = True
+    model.fit(X, Y, epochs=1, verbose=0)
+    assert moved(before, snapshot(base)) == {"dense_1 0", "dense_1 1"}
+    assert "sequential/conv2d" in dict(model.walk())
+    assert freeze(model, "sequential/dense*") == ["sequential/dense", "sequential/dense_1"]
+
+
+def test_everything_frozen_is_an_error():
+    model = network()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.trainable = False
+    with pytest.raises(ValueError, match="nothing to train: all layers"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_a_pattern_that_matches_nothing_lists_the_names():
+    with pytest.raises(ValueError, match="'conv2d'"):
+        freeze(network(), "konv2d")
+
+
+def test_a_new_head_keeps_the_base():
+    base = network()
+    model = replace_head(base, Dense(7, activation="softmax"))
+    assert model.output_shape == (None, 7)
+    assert model.layers[0] is base.layers[0]
+    assert [layer.name for layer in model.layers] == [layer.name for layer in base.layers]
+    assert base.output_shape == (None, 3)
+    with pytest.raises(ValueError, match="at least one must stay"):
+        replace_head(base, Dense(7), remove=9)
+
+
+def test_summary_shows_what_is_frozen():
+    model = network()
+    freeze(model, "conv*")
+    lines = []
+    model.summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert text.count("frozen") == 2
+    total, trained = model.count_params(), sum(w.size for w in model.trainable_weights)
+    assert f"total {total:,}: trainable {trained:,}, not trainable {total - trained:,}" in text

@@ -1,0 +1,143 @@
+"""Update rules against the formulas, schedules, clipping, decay."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minitl import optimizers, schedules
+from minitl.layers import Dense, Input
+from minitl.models import Sequential
+from minitl.optimizers import SGD, Adam, AdamW, RMSprop
+
+
+def steps(optimizer, gradients, w=1.0):
+    """A single number, moved by a list of gradients."""
+    array = np.array([w], float)
+    path = []
+    for g in gradients:
+        optimizer.apply([("w", array, np.array([g], float))])
+        path.append(float(array[0]))
+    return path
+
+
+def test_sgd():
+    assert steps(SGD(0.1), [1, 2]) == pytest.approx([0.9, 0.7])
+    assert steps(SGD(0.1, momentum=0.5), [1, 2]) == pytest.approx([0.9, 0.9 + (0.5 * -0.1 - 0.2)])
+    v1, v2 = -0.1, 0.5 * -0.1 - 0.2
+    w1 = 1 + 0.5 * v1 - 0.1
+    assert steps(SGD(0.1, momentum=0.5, nesterov=True), [1, 2]) == pytest.approx([w1, w1 + 0.5 * v2 - 0.2])
+
+
+def test_adam():
+    m = v = 0.0
+    w, expected = 1.0, []
+    for t, g in enumerate([1.0, -3.0, 0.5], 1):
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        w -= 0.1 * math.sqrt(1 - 0.99**t) / (1 - 0.9**t) * m / (math.sqrt(v) + 1e-7)
+        expected.append(w)
+    assert steps(Adam(0.1, beta_2=0.99), [1.0, -3.0, 0.5]) == pytest.approx(expected, rel=1e-12)
+    assert steps(Adam(0.1), [123.0])[0] == pytest.approx(0.9)  # the first step has the length of the rate
+
+
+def test_rmsprop():
+    v = 0.1 * 4
+    w1 = 1 - 0.01 * 2 / math.sqrt(v + 1e-7)
+    v = 0.9 * v + 0.1
+    step2 = 0.01 / math.sqrt(v + 1e-7)
+    assert steps(RMSprop(0.01), [2, 1]) == pytest.approx([w1, w1 - step2])
+    assert steps(RMSprop(0.01, momentum=0.5), [2, 1]) == pytest.approx([w1, w1 - (0.5 * (1 - w1) + step2)])
+
+
+@pytest.mark.parametrize("make", [SGD, Adam, RMSprop, AdamW])
+def test_weight_decay_is_decoupled(make):
+    assert steps(make(0.1, weight_decay=0.5), [0.0])[0] == pytest.approx(0.95)
+
+
+def test_adamw_decays_by_default():
+    assert steps(AdamW(0.1), [0.0])[0] == pytest.approx(1 - 0.1 * 0.004)
+    assert steps(Adam(0.1), [0.0])[0] == 1.0
+
+
+def test_clipping():
+    w = [np.zeros(2), np.zeros(2)]
+    g = [np.array([3.0, 4.0]), np.array([0.0, 12.0])]
+
+    def move(**limits):
+        copies = [a.copy() for a in w]
+        SGD(1.0, **limits).apply([(str(i), a, b) for i, (a, b) in enumerate(zip(copies, g, strict=True))])
+        return [(-a).tolist() for a in copies]
+
+    assert move(clipvalue=3.5) == [[3, 3.5], [0, 3.5]]
+    assert move(clipnorm=5.0) == [[3, 4], [0, 5]]
+    assert np.allclose(move(global_clipnorm=6.5), [[1.5, 2], [0, 6]])
+    assert g[0].tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("name", ["sgd", "Adam", "adamw", "rmsprop", "RMSprop"])
+def test_names(name):
+    assert type(optimizers.get(name)).__name__.lower() == name.lower()
+
+
+def test_old_names():
+    assert Adam(lr=0.5).learning_rate == 0.5
+    optimizer = SGD(0.1)
+    optimizer.lr = 0.2
+    assert optimizer.learning_rate == 0.2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: SGD(-1), "must not be negative"),
+        (lambda: SGD(momentum=2), "momentum"),
+        (lambda: Adam(clipnorm=0), "clipnorm must be positive"),
+        (lambda: optimizers.get("adm"), "did you mean 'adam'"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_schedules():
+    assert schedules.Constant(0.1)(99) == 0.1
+    step = schedules.StepDecay(1.0, 10, 0.5)
+    assert [step(0), step(9), step(10), step(25)] == [1, 1, 0.5, 0.25]
+    line = schedules.LinearDecay(1.0, 10)
+    assert [line(0), line(5), line(10), line(99)] == [1, 0.5, 0, 0]
+    cosine = schedules.CosineDecay(1.0, 10, alpha=0.1)
+    assert [cosine(0), cosine(5), cosine(10), cosine(11)] == pytest.approx([1, 0.55, 0.1, 0.1])
+    cycle = schedules.OneCycle(1.0, 100)
+    rates = [cycle(t) for t in range(101)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == rates[30] == 1.0
+    assert rates[100] == pytest.approx(1e-4)
+    assert (np.diff(rates[:31]) > 0).all()
+    assert (np.diff(rates[30:]) < 0).all()
+    warm = schedules.WarmUp(schedules.LinearDecay(1.0, 10), 4)
+    assert [warm(t) for t in (0, 1, 3, 4, 9, 14)] == pytest.approx([0.25, 0.5, 1, 1, 0.5, 0])
+
+
+def test_a_schedule_is_followed_step_by_step():
+    assert steps(SGD(schedules.StepDecay(1.0, 2, 0.1)), [1, 1, 1], w=0) == pytest.approx([-1, -2, -2.1])
+    assert steps(SGD(lambda step: 1 / (1 + step)), [1, 1], w=0) == pytest.approx([-1, -1.5])
+
+
+def test_a_new_parameter_of_an_old_name_starts_with_an_empty_memory():
+    optimizer = SGD(0.1, momentum=0.9)
+    w = np.ones(3)
+    optimizer.apply([("dense/kernel", w, np.ones(3))])
+    new = np.ones(3)
+    optimizer.apply([("dense/kernel", new, np.zeros(3))])
+    np.testing.assert_array_equal(new, 1)
+
+
+def test_float32_stays_float32():
+    for make in (lambda: SGD(0.1, momentum=0.9), Adam, RMSprop, AdamW):
+        model = Sequential([Input((3,)), Dense(2, kernel_regularizer="l1")])
+        model.compile(make(), "mse")
+        model.optimizer.clipnorm = 1.0
+        model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+        assert all(w.dtype == np.float32 for w in model.weights)
+        assert all(m.dtype in (np.float32, np.int64) for d in model.optimizer.memory.values() for m in d.values())

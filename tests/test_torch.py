@@ -1,0 +1,146 @@
+"""PyTorch as a second opinion: forward and gradients, in float32, to 1e-4."""
+
+import numpy as np
+import pytest
+from cases import CASES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minitl.kernels import average_pool2d, batch_norm, conv2d, dense, max_pool2d, sigmoid, softmax, tanh
+from minitl.kernels import sparse_categorical_cross_entropy as cross_entropy
+from minitl.ops.window import slide2d
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+F = torch.nn.functional
+
+
+def close(ours, theirs):
+    theirs = theirs.detach().numpy()
+    scale = max(1.0, float(np.abs(theirs).max(initial=0)))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * scale)
+
+
+def tensors(*arrays):
+    return [None if a is None else torch.tensor(a, requires_grad=True) for a in arrays]
+
+
+def nchw(x):
+    return x.permute(0, 3, 1, 2)
+
+
+def padded(x, window, strides, padding, value=0.0):
+    rows, columns = slide2d(x, window, strides, padding)
+    return lambda t: F.pad(nchw(t), (columns.before, columns.after, rows.before, rows.after), value=value)
+
+
+def agree(ours, backward, theirs, leaves):
+    """Compare y, and the gradients for one random dy."""
+    y, cache = ours
+    close(y, theirs)
+    dy = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
+    theirs.backward(torch.tensor(dy))
+    gradients = backward(dy, cache)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    for gradient, leaf in zip(gradients, leaves, strict=True):
+        if leaf is not None:
+            close(gradient, leaf.grad)
+
+
+@given(data=st.data())
+def test_conv2d(data):
+    x, kernel, bias, strides, padding = data.draw(CASES["conv2d"](np.float32))
+    leaves = tensors(x, kernel, bias)
+    images = padded(x, kernel.shape[:2], strides, padding)(leaves[0])
+    theirs = F.conv2d(images, leaves[1].permute(3, 2, 0, 1), leaves[2], strides).permute(0, 2, 3, 1)
+    agree(conv2d.forward(x, kernel, bias, strides, padding), conv2d.backward, theirs, leaves)
+
+
+@given(data=st.data())
+def test_dense(data):
+    x, kernel, bias = data.draw(CASES["dense"](np.float32))
+    leaves = tensors(x, kernel, bias)
+    theirs = leaves[0] @ leaves[1] + (0 if bias is None else leaves[2])
+    agree(dense.forward(x, kernel, bias), dense.backward, theirs, leaves)
+
+
+@given(data=st.data())
+def test_max_pool2d(data):
+    x, window, strides, padding = data.draw(CASES["max_pool2d"](np.float32))
+    leaves = tensors(x)
+    images = padded(x, window, strides, padding, -np.inf)(leaves[0])
+    theirs = F.max_pool2d(images, window, strides).permute(0, 2, 3, 1)
+    agree(max_pool2d.forward(x, window, strides, padding), max_pool2d.backward, theirs, leaves)
+
+
+@given(data=st.data())
+def test_average_pool2d(data):
+    x, window, strides, padding = data.draw(CASES["average_pool2d"](np.float32))
+    leaves = tensors(x)
+    pad = padded(x, window, strides, padding)
+    inside = F.avg_pool2d(pad(torch.ones_like(leaves[0])), window, strides)  # padding is no part of our mean
+    theirs = (F.avg_pool2d(pad(leaves[0]), window, strides) / inside).permute(0, 2, 3, 1)
+    agree(average_pool2d.forward(x, window, strides, padding), average_pool2d.backward, theirs, leaves)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(sigmoid, torch.sigmoid), (tanh, torch.tanh)])
+@settings(max_examples=10)
+@given(data=st.data())
+def test_elementwise(ours, theirs, data):
+    (x,) = data.draw(CASES["tanh"](np.float32))
+    leaves = tensors(x)
+    agree(ours.forward(x), ours.backward, theirs(leaves[0]), leaves)
+
+
+@given(data=st.data())
+def test_softmax(data):
+    (z,) = data.draw(CASES["softmax"](np.float32))
+    leaves = tensors(z)
+    agree(softmax.forward(z), softmax.backward, F.softmax(leaves[0], dim=-1), leaves)
+
+
+@given(data=st.data())
+def test_batch_norm(data):
+    x, gamma, beta, *_ = data.draw(CASES["batch_norm"](np.float32))
+    leaves = tensors(x, gamma, beta)
+    channels_second = leaves[0].movedim(-1, 1)
+    theirs = F.batch_norm(channels_second, None, None, leaves[1], leaves[2], training=True, eps=1e-3).movedim(1, -1)
+    ours = batch_norm.forward(x, gamma, beta, *batch_norm.statistics(x), 1e-3, True)
+    agree(ours, batch_norm.backward, theirs, leaves)
+
+
+def test_cross_entropy():
+    generator = np.random.default_rng(0)
+    z, labels = generator.standard_normal((9, 5)).astype(np.float32) * 5, generator.integers(0, 5, 9)
+    (leaf,) = tensors(z)
+    theirs = F.cross_entropy(leaf, torch.tensor(labels))
+    theirs.backward()
+    loss, cache = cross_entropy.forward(z, labels, None, True)
+    assert loss == pytest.approx(theirs.item(), rel=1e-5)
+    close(cross_entropy.backward(1.0, cache), leaf.grad)
+
+
+def test_the_classic_network_s_loss_and_gradients():
+    from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
+    from minitl.models import Sequential
+
+    model = Sequential([Input((32, 32, 3))])
+    for filters in (32, 64, 128):
+        model.add(Conv2D(filters, 3, activation="relu"))
+        model.add(MaxPooling2D())
+    for layer in (Flatten(), Dense(128, activation="relu"), Dense(10, activation="softmax")):
+        model.add(layer)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    generator = np.random.default_rng(0)
+    x, labels = generator.standard_normal((7, 32, 32, 3)).astype(np.float32), generator.integers(0, 10, 7)
+
+    leaves = tensors(*model.get_weights())
+    t = nchw(torch.tensor(x))
+    for i in range(3):
+        t = F.max_pool2d(F.relu(F.conv2d(t, leaves[2 * i].permute(3, 2, 0, 1), leaves[2 * i + 1])), 2)
+    t = F.relu(t.permute(0, 2, 3, 1).flatten(1) @ leaves[6] + leaves[7])
+    theirs = F.cross_entropy(t @ leaves[8] + leaves[9], torch.tensor(labels))
+    theirs.backward()
+    assert model.train_on_batch(x, labels) == pytest.approx(theirs.item(), rel=1e-5)
+    gradients = [g for _, layer in model.walk() for g in layer.gradients.values()]
+    for gradient, leaf in zip(gradients, leaves, strict=True):
+        np.testing.assert_allclose(gradient, leaf.grad.numpy(), rtol=0, atol=1e-5 * np.abs(leaf.grad.numpy()).max())

@@ -1,0 +1,596 @@
+"""The loop: what fit, evaluate and predict do and return; callbacks; data in all its forms; and wrong use."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import minitl
+from minitl.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+)
+from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
+from minitl.losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
+from minitl.metrics import SparseTopKCategoricalAccuracy
+from minitl.models import Sequential, load_model
+from minitl.optimizers import SGD
+from minitl.schedules import CosineDecay
+from minitl.utils import to_categorical
+
+X = np.random.default_rng(0).standard_normal((50, 6)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+PICTURES = np.random.default_rng(1).standard_normal((10, 6, 6, 1)).astype(np.float32)
+
+
+def network(loss="sparse_categorical_crossentropy", optimizer="adam", metrics=("accuracy",), last="softmax"):
+    model = Sequential([Input((6,)), Dense(8, activation="relu"), Dense(3, activation=last)])
+    model.compile(optimizer, loss, metrics=list(metrics))
+    return model
+
+
+# What is returned.
+
+
+def test_fit_returns_a_history_like_keras_s():
+    history = network().fit(X, Y, epochs=3, batch_size=16, validation_split=0.2, verbose=0)
+    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert all(len(values) == 3 for values in history.history.values())
+    assert history.epoch == [0, 1, 2]
+
+
+def test_evaluate_predict_and_batches():
+    model = network(metrics=["accuracy", "acc", SparseTopKCategoricalAccuracy(2)])
+    values = model.evaluate(X, Y, verbose=0)
+    assert len(values) == 4
+    assert values[1] == values[2] <= values[3]
+    named = model.evaluate(X, Y, return_dict=True)
+    assert list(named) == ["loss", "accuracy", "acc", "sparse_top_k_categorical_accuracy"]
+    assert list(named.values()) == values
+    predictions = model.predict(X, batch_size=7)
+    assert predictions.shape == (50, 3)
+    np.testing.assert_array_equal(predictions, model.predict(X))
+    np.testing.assert_array_equal(predictions, model(X))
+    assert values[1] == pytest.approx((predictions.argmax(axis=1) == Y).mean())
+    assert values[0] == pytest.approx(-np.log(predictions[np.arange(50), Y]).mean(), rel=1e-5)
+    assert model.test_on_batch(X, Y) == pytest.approx(values, rel=1e-6)
+    assert len(model.train_on_batch(X, Y)) == 4
+    assert isinstance(network(metrics=()).train_on_batch(X, Y), float)
+
+
+def test_predictions_belong_to_the_caller():
+    model = network()
+    first = model.predict(X)
+    kept = first.copy()
+    model.predict(X * 2)
+    model.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0
+
+
+def test_evaluation_moves_nothing():
+    model = Sequential([Input((6,)), Dense(5), BatchNormalization(), Dropout(0.5), Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(X, Y, verbose=0)
+    before = [w.tobytes() for w in model.weights]
+    assert model.evaluate(X, Y) == model.evaluate(X, Y)
+    model.predict(X)
+    assert before == [w.tobytes() for w in model.weights]
+
+
+# The joint gradient, and what leads to it.
+
+
+@pytest.mark.parametrize("last", ["dense softmax", "activation", "from_logits", "sparse"])
+def test_all_ways_to_cross_entropy_are_one(last, backend):
+    minitl.set_random_seed(1)
+    tail = [Dense(3, activation="softmax")]
+    if last == "activation":
+        tail = [Dense(3), Activation("softmax")]
+    if last == "from_logits":
+        tail = [Dense(3)]
+    model = Sequential([Input((6,)), Dense(8, activation="tanh"), *tail])
+    loss = {"from_logits": CategoricalCrossentropy(from_logits=True), "sparse": "sparse_categorical_crossentropy"}
+    model.compile(SGD(0.5), loss.get(last, "categorical_crossentropy"))
+    y = Y[:, None] if last == "sparse" else to_categorical(Y)
+    model.fit(X, y, batch_size=25, shuffle=False, verbose=0)
+    minitl.set_random_seed(1)
+    reference = Sequential([Input((6,)), Dense(8, activation="tanh"), Dense(3)])
+    reference.compile(SGD(0.5), SparseCategoricalCrossentropy(from_logits=True))
+    reference.fit(X, Y, batch_size=25, shuffle=False, verbose=0)
+    for a, b in zip(model.weights, reference.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_loss_on_probabilities_of_another_layer():
+    """A user's softmax is not known to the loss: the gradient then goes through the probabilities."""
+
+    class Mine(Layer):
+        def forward(self, x, training):
+            e = np.exp(x)
+            self.p = e / e.sum(axis=-1, keepdims=True)
+            return self.p
+
+        def backward(self, dy):
+            return self.p * (dy - (dy * self.p).sum(axis=-1, keepdims=True))
+
+    results = []
+    for last in (Mine(), Activation("softmax")):
+        minitl.set_random_seed(1)
+        model = Sequential([Input((6,)), Dense(3), last])
+        model.compile(SGD(0.5), "sparse_categorical_crossentropy")
+        model.fit(X, Y, shuffle=False, verbose=0)
+        results.append(model.weights[0])
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_extreme_logits_stay_finite():
+    model = network(optimizer=SGD(1e-3))
+    model.weights[2][:] *= 1e5
+    loss = model.train_on_batch(X, Y)[0]
+    assert np.isfinite(loss) and loss > 50
+    assert all(np.isfinite(w).all() for w in model.weights)
+
+
+@pytest.mark.parametrize(
+    ("loss", "last", "targets"),
+    [
+        ("binary_crossentropy", "sigmoid", to_categorical(Y)),
+        ("mse", "linear", X[:, :3]),
+        ("mean_squared_error", "tanh", X[:, :3]),
+    ],
+)
+def test_other_losses_fall(loss, last, targets, backend):
+    model = network(loss, metrics=["mse"], last=last)
+    model.optimizer.learning_rate = 0.02
+    history = model.fit(X, targets, epochs=30, verbose=0)
+    assert history.history["loss"][-1] < 0.8 * history.history["loss"][0]
+
+
+def test_one_output_and_flat_targets():
+    model = Sequential([Input((6,)), Dense(1, activation="sigmoid")])
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy", "binary_accuracy"])
+    model.optimizer.learning_rate = 0.1
+    history = model.fit(X, Y > 0, epochs=20, verbose=0)
+    assert history.history["accuracy"][-1] > 0.7
+    assert history.history["accuracy"] == pytest.approx(history.history["binary_accuracy"])
+
+
+# Weights of samples and classes.
+
+
+def test_sample_weights_scale_and_zero_means_absent():
+    weights = np.zeros(50)
+    weights[:10] = 1
+    results = []
+    for x, y, w in ((X, Y, weights * 5), (X[:10], Y[:10], None)):
+        minitl.set_random_seed(0)
+        model = network(optimizer=SGD(0.1))
+        model.fit(x, y, sample_weight=w, batch_size=50, epochs=3, verbose=0)
+        results.append(model.weights[0])
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_class_weights_are_sample_weights_by_class():
+    results = []
+    for kwargs in ({"class_weight": {0: 2.0, 2: 0.5}}, {"sample_weight": np.array([2.0, 1.0, 0.5])[Y]}):
+        minitl.set_random_seed(0)
+        model = network()
+        model.fit(X, Y, verbose=0, **kwargs)
+        results.append(model.weights[0])
+    np.testing.assert_array_equal(*results)
+    minitl.set_random_seed(0)
+    model = network("categorical_crossentropy")
+    model.fit(X, to_categorical(Y), verbose=0, class_weight={0: 2.0, 2: 0.5})
+    np.testing.assert_allclose(model.weights[0], results[0], atol=1e-6)
+
+
+def test_regularization_is_part_of_loss_and_gradient():
+    model = Sequential([Input((6,)), Dense(3, kernel_regularizer="l2", bias_regularizer=minitl.regularizers.L1(0.5))])
+    model.compile(SGD(1.0), "mse")
+    kernel, bias = model.weights
+    bias[:] = [1, -2, 0]
+    plain = ((X @ kernel + bias) ** 2).mean()
+    loss = model.evaluate(X, np.zeros((50, 3)))
+    assert loss == pytest.approx(plain + 0.01 * (kernel**2).sum() + 1.5, rel=1e-5)
+    model.layers[0].trainable = False
+    assert model.evaluate(X, np.zeros((50, 3))) == pytest.approx(plain, rel=1e-5)
+
+
+# Where data come from.
+
+
+class Squares:
+    """A Sequence, as Keras has it."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return X[i * 10 : i * 10 + 10], Y[i * 10 : i * 10 + 10]
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def test_arrays_a_sequence_and_a_generator_give_the_same():
+    def endless():
+        while True:
+            yield from (Squares()[i] for i in range(5))
+
+    weights = []
+    for data, kwargs in (
+        ((X, Y), {"batch_size": 10, "shuffle": False}),
+        ((Squares(),), {}),
+        ((endless(),), {"steps_per_epoch": 5}),
+        (([(X[i : i + 10], Y[i : i + 10]) for i in range(0, 50, 10)],), {}),
+    ):
+        minitl.set_random_seed(0)
+        model = network()
+        model.fit(*data, epochs=3, verbose=0, **kwargs)
+        weights.append(model.weights[0])
+        assert model.optimizer.iterations == 15
+    for other in weights[1:]:
+        np.testing.assert_array_equal(weights[0], other)
+
+
+def test_a_sequence_goes_on_into_the_next_pass():
+    squares, model = Squares(), network()
+    model.fit_generator(squares, steps_per_epoch=7, epochs=2, verbose=0)
+    assert model.optimizer.iterations == 14
+    assert squares.epochs == 2
+
+
+def test_validation_data_in_all_forms():
+    for data in ((X, Y), (X, Y, np.ones(50)), Squares(), [(X[:25], Y[:25]), (X[25:], Y[25:])]):
+        history = network().fit(X, Y, epochs=2, verbose=0, validation_data=data)
+        assert len(history.history["val_accuracy"]) == 2
+    history = network().fit(X, Y, epochs=4, verbose=0, validation_data=(X, Y), validation_freq=2)
+    assert len(history.history["val_loss"]) == 2
+
+
+def test_validation_split_takes_the_last_part():
+    seen = []
+
+    class Watch(Layer):
+        def forward(self, x, training):
+            seen.append((training, x[:, 0].copy()))
+            return x
+
+        def backward(self, dy):
+            return dy
+
+    model = Sequential([Watch(), Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.build((None, 6))
+    seen.clear()
+    model.fit(X, Y, validation_split=0.2, batch_size=10, verbose=0)
+    trained = np.concatenate([x for training, x in seen if training])
+    validated = np.concatenate([x for training, x in seen if not training])
+    np.testing.assert_array_equal(validated, X[40:, 0])
+    np.testing.assert_array_equal(np.sort(trained), np.sort(X[:40, 0]))
+    assert (trained != X[:40, 0]).any()  # shuffled
+
+
+def test_the_last_batch_is_not_dropped_and_means_are_over_samples():
+    model = network(optimizer=SGD(0.0))
+    history = model.fit(X, Y, batch_size=32, shuffle=False, verbose=0)
+    assert model.optimizer.iterations == 2
+    assert history.history["loss"][0] == pytest.approx(model.evaluate(X, Y, batch_size=50)[0], rel=1e-5)
+
+
+def test_predict_from_batches_keeps_the_order():
+    model = network()
+    np.testing.assert_array_equal(model.predict(Squares()), model.predict(X, batch_size=10))
+    assert model.evaluate(Squares()) == pytest.approx(model.evaluate(X, Y))
+    assert model.predict(Squares(), steps=2).shape == (20, 3)
+
+
+def test_pictures_of_whole_numbers_are_fine():
+    model = Sequential([Input((6, 6, 1)), Conv2D(2, 3), MaxPooling2D(), Flatten(), Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    pictures = (PICTURES * 40 + 128).clip(0, 255).astype(np.uint8)
+    model.fit(pictures, (np.arange(10) % 2).astype(np.uint8)[:, None], verbose=0)
+    assert model.predict(pictures).dtype == np.float32
+
+
+# Callbacks.
+
+
+def test_early_stopping_restores_the_best_weights():
+    model = network(optimizer=SGD(0.1))
+    kept = {}
+
+    def spoil(epoch, logs):
+        kept[epoch] = model.get_weights()
+        logs["val_loss"] = [3.0, 1.0, 2.0, 2.5, 0.5][epoch]
+
+    stopping = EarlyStopping(patience=2, restore_best_weights=True)
+    history = model.fit(X, Y, epochs=5, verbose=0, callbacks=[LambdaCallback(on_epoch_end=spoil), stopping])
+    assert history.epoch == [0, 1, 2, 3]
+    assert stopping.stopped_epoch == 3
+    for best, now in zip(kept[1], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(best, now)
+
+
+def test_checkpoints(tmp_path):
+    model = network()
+    values = iter([0.5, 0.7, 0.6])
+    fake = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_accuracy=next(values)))
+    pattern = str(tmp_path / "w-{epoch:02d}-{val_accuracy:.1f}.npz")
+    best = ModelCheckpoint(tmp_path / "best.npz", monitor="val_accuracy", save_best_only=True)
+    every = ModelCheckpoint(pattern, save_weights_only=True)
+    model.fit(X, Y, epochs=3, verbose=0, callbacks=[fake, best, every])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best.npz", "w-01-0.5.npz", "w-02-0.7.npz", "w-03-0.6.npz"]
+    copy = load_model(tmp_path / "best.npz")
+    other = network()
+    other.load_weights(tmp_path / "w-02-0.7.npz")
+    np.testing.assert_array_equal(copy.weights[0], other.weights[0])
+
+
+def test_learning_rates_by_epoch_and_on_plateaus():
+    model = network(optimizer=SGD(1.0))
+    scheduler = LearningRateScheduler(lambda epoch, rate: rate / 2)
+    history = model.fit(X, Y, epochs=3, verbose=0, callbacks=scheduler)
+    assert history.history["learning_rate"] == [0.5, 0.25, 0.125]
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=LearningRateScheduler(lambda epoch: 0.3))
+    assert model.optimizer.learning_rate == 0.3
+    model = network(optimizer=SGD(1.0))
+    flat = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_loss=1.0))
+    plateau = ReduceLROnPlateau(factor=0.1, patience=2, min_lr=0.05)
+    model.fit(X, Y, epochs=6, verbose=0, callbacks=[flat, plateau])
+    assert model.optimizer.learning_rate == 0.05
+    with pytest.raises(TypeError, match="follows a schedule"):
+        network(optimizer=SGD(CosineDecay(1, 2))).fit(X, Y, verbose=0, callbacks=[flat, plateau])
+
+
+def test_csv_logger(tmp_path):
+    path = tmp_path / "log.csv"
+    model = network()
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[CSVLogger(path)])
+    model.fit(X, Y, epochs=3, initial_epoch=2, verbose=0, callbacks=[CSVLogger(path, append=True)])
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert float(rows[2]["loss"]) < float(rows[0]["loss"])
+
+
+def test_the_order_of_events_and_stopping():
+    events = []
+
+    class Watch(Callback):
+        def on_train_begin(self, logs=None):
+            events.append("begin")
+
+        def on_epoch_begin(self, epoch, logs=None):
+            events.append(f"epoch {epoch}")
+
+        def on_train_batch_end(self, batch, logs=None):
+            events.append(f"batch {batch} {sorted(logs)}")
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+        def on_train_end(self, logs=None):
+            events.append("end")
+
+    network().fit(X, Y, batch_size=25, epochs=9, verbose=0, callbacks=[Watch()])
+    logs = "['accuracy', 'loss']"
+    assert events == ["begin", "epoch 0", f"batch 0 {logs}", f"batch 1 {logs}", "end"]
+
+
+def test_history_plots_itself(tmp_path):
+    history = network().fit(X, Y, epochs=2, verbose=0, validation_split=0.2)
+    figure = history.plot(tmp_path / "curves.png")
+    assert len(figure.axes) == 2
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_lines_for_those_who_ask(capsys):
+    network().fit(X, Y, epochs=2, verbose=2, validation_split=0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2/2  loss ")
+    assert "val_accuracy" in lines[1]
+    network().fit(X, Y, verbose=0)
+    network().fit(X, Y)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    network().fit(X, Y, epochs=1, validation_split=0.2)
+    shown = capsys.readouterr().err
+    assert "epoch 1/1" in shown and "2/2" in shown and "val_loss" in shown
+
+
+# Wrong use: one clear error each.
+
+
+class Explodes(Layer):
+    def forward(self, x, training):
+        return np.full_like(x, np.inf)
+
+    def backward(self, dy):
+        return dy
+
+
+def compiled(layers, loss="sparse_categorical_crossentropy"):
+    model = Sequential(layers)
+    model.compile("adam", loss)
+    return model
+
+
+def with_nan(x):
+    x = x.copy()
+    x[3] = np.nan
+    return x
+
+
+def broken_weights():
+    model = network()
+    model.layers[1].parameters["bias"][:] = np.inf
+    return model
+
+
+WRONG = {
+    "no layers": (lambda: compiled([]).fit(X, Y), "no layers"),
+    "no layers, predict": (lambda: Sequential().predict(X), "no layers"),
+    "not compiled": (lambda: Sequential([Dense(3)]).fit(X, Y), r"call compile\("),
+    "no loss": (lambda: compiled([Dense(3)], None).evaluate(X, Y), r"call compile\("),
+    "input shape": (lambda: network().fit(X[:, :4], Y), r"layer 'dense' \(Dense\): expected shape \(None, 6\), got \(32, 4\)"),
+    "input rank": (lambda: network().predict(PICTURES), r"layer 'dense' .* got \(10, 6, 6, 1\)"),
+    "target shape": (lambda: network().fit(X, X), "class numbers?|one-hot"),
+    "labels for one-hot": (lambda: network("categorical_crossentropy").fit(X, Y), "to_categorical"),
+    "one-hot for labels": (lambda: network().fit(X, to_categorical(Y)), "categorical_crossentropy"),
+    "lengths": (lambda: network().fit(X, Y[:30]), "x has 50 samples, y has shape"),
+    "weights' length": (lambda: network().fit(X, Y, sample_weight=np.ones(3)), "x has 50 samples, sample_weight"),
+    "label too large": (lambda: network().fit(X, Y + 1), r"label 3 is outside the 3 classes 0 \.\. 2"),
+    "label negative": (lambda: network().fit(X, Y - 1), "label -1 is outside"),
+    "label fractional": (lambda: network().fit(X, Y + 0.5), "whole class numbers"),
+    "label NaN": (lambda: network().fit(X, np.where(Y > 1, np.nan, 0)), "NaN"),
+    "NaN input": (lambda: network().fit(with_nan(X), Y), "the input holds NaN"),
+    "NaN input, evaluate": (lambda: network().evaluate(with_nan(X), Y), "the input holds NaN"),
+    "NaN input, predict": (lambda: network().predict(with_nan(X)), "the input holds NaN"),
+    "NaN targets": (lambda: network("mse", last="linear").fit(X, np.full((50, 3), np.nan)), "the targets hold NaN"),
+    "infinite layer": (
+        lambda: compiled([Input((6,)), Dense(4), Explodes(), Dense(3)]).fit(X, Y),
+        r"at epoch 1, batch 0: .* comes from layer 'explodes'",
+    ),
+    "infinite weights": (lambda: broken_weights().fit(X, Y), "the weights dense_1/bias are not finite"),
+    "empty": (lambda: network().fit(X[:0], Y[:0]), "empty"),
+    "empty list": (lambda: network().fit([], []), "empty"),
+    "empty batches": (lambda: network().fit(iter([])), "ended after 0 batches"),
+    "batch size 0": (lambda: network().fit(X, Y, batch_size=0), "batch_size must be a whole number of at least 1, got 0"),
+    "batch size of predict": (lambda: network().predict(X, batch_size=-1), "batch_size"),
+    "epochs 0": (lambda: network().fit(X, Y, epochs=0), "epochs must be at least 1"),
+    "steps 0": (lambda: network().fit(X, Y, steps_per_epoch=0), "steps_per_epoch must be at least 1"),
+    "generator ends early": (
+        lambda: network().fit(iter([(X, Y)] * 3), steps_per_epoch=2, epochs=2, verbose=0),
+        "ended after 1 batches of this epoch, steps_per_epoch=2",
+    ),
+    "generator used twice": (lambda: network().fit(iter([(X, Y)]), epochs=2), "ended after 0 batches"),
+    "batches and y": (lambda: network().fit(Squares(), Y), "leave y"),
+    "no targets": (lambda: network().fit(X), "no targets"),
+    "four parts": (lambda: network().fit(iter([(X, Y, Y, Y)])), "a batch must be"),
+    "split of batches": (lambda: network().fit(Squares(), validation_split=0.5), "validation_split needs"),
+    "split too large": (lambda: network().fit(X, Y, validation_split=1.5), "leaves nothing"),
+    "unknown loss": (lambda: network("categorical_crosentropy"), "did you mean 'categorical_crossentropy'"),
+    "unknown optimizer": (lambda: network(optimizer="adamm"), "did you mean 'adam'"),
+    "unknown metric": (lambda: network(metrics=["acuracy"]), "did you mean 'accuracy'"),
+    "unknown activation": (lambda: Dense(3, activation="rellu"), "did you mean 'relu'"),
+    "unknown initializer": (lambda: Dense(3, kernel_initializer="he_norm"), "did you mean 'he_normal'"),
+    "unknown regularizer": (lambda: Dense(3, kernel_regularizer="l7"), "unknown regularizer"),
+    "unknown padding": (lambda: Conv2D(3, 3, padding="sane"), "did you mean 'same'"),
+    "unknown layer": (lambda: network().get_layer("densee"), "did you mean 'dense'"),
+    "unknown backend": (lambda: minitl.set_backend("nunba"), "did you mean 'numba'"),
+    "unknown callback": (lambda: LambdaCallback(on_epoch_ends=print), "did you mean 'on_epoch_end'"),
+    "verbose": (lambda: network().fit(X, Y, verbose=7), "verbose must be"),
+    "monitor": (lambda: network().fit(X, Y, callbacks=[EarlyStopping()]), "no 'val_loss' in this run, only accuracy, loss"),
+    "kernel too large": (
+        lambda: Sequential([Input((4, 4, 1)), Conv2D(2, 5)]),
+        r"layer 'conv2d' \(Conv2D\) on an input of shape \(None, 4, 4, 1\): a window of 5 does not fit into 4",
+    ),
+    "rows for a convolution": (lambda: Sequential([Input((4,)), Conv2D(2, 3)]), "needs images"),
+    "filters 0": (lambda: Conv2D(0, 3), "filters must be"),
+    "kernel of three": (lambda: Conv2D(2, (3, 3, 3)), "kernel_size must be one whole number or two"),
+    "dropout of 1": (lambda: Dropout(1.0), "rate must be"),
+    "same name": (lambda: Sequential([Dense(2, name="a"), Dense(2, name="a")]), "a layer named 'a' already"),
+    "same layer": (lambda: Sequential([layer := Dense(2), layer]), "in this model already"),
+    "bad name": (lambda: Dense(2, name="a/b"), "must not be empty nor contain"),
+    "late input": (lambda: Sequential([Dense(2), Input((3,))]), "must come first"),
+    "built for others": (lambda: Sequential([Input((7,)), network().layers[0]]), "built for other inputs"),
+    "seed": (lambda: minitl.set_random_seed(-1), "0 .. 2"),
+    "to_categorical": (lambda: to_categorical([0, 3], 3), "must lie in 0 .. 2"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_wrong_use(name):
+    call, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Sequential([Dense]), "without its parentheses"),
+        (lambda: network().fit(7), "arrays, or an iterable"),
+        (lambda: compiled([Dense(3)], loss=7), "a loss must be"),
+        (lambda: Dense(3, activation=np.tanh), "activation must be a name"),
+    ],
+)
+def test_wrong_types(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_a_failed_add_leaves_the_model_as_it_was():
+    model = Sequential([Input((4, 4, 1)), Conv2D(2, 3)])
+    with pytest.raises(ValueError, match="does not fit"):
+        model.add(Conv2D(2, 5))
+    assert len(model.layers) == 1
+    model.add(Flatten())
+    assert model.output_shape == (None, 8)
+
+
+def test_users_layers_that_do_wrong_are_told():
+    class NoBackward(Layer):
+        def forward(self, x, training):
+            return x
+
+    class ReturnsNothing(NoBackward):
+        def backward(self, dy):
+            pass
+
+    class WrongShape(NoBackward):
+        def backward(self, dy):
+            return dy[0]
+
+    class NoForward(Layer):
+        pass
+
+    for layer, error, message in (
+        (NoBackward(), NotImplementedError, "must define backward"),
+        (ReturnsNothing(), TypeError, "returned NoneType; it must return dx"),
+        (WrongShape(), ValueError, "return dx in the shape of x"),
+        (NoForward(), NotImplementedError, "must define forward"),
+    ):
+        with pytest.raises(error, match=message):
+            compiled([Dense(3), layer, Dense(3)]).fit(X, Y)
+
+
+def test_a_loss_of_one_s_own():
+    class Absolute(Loss):
+        def forward(self, y_true, y_pred, weights, from_logits):
+            self.difference = y_pred - y_true
+            return np.abs(self.difference).mean()
+
+        def backward(self):
+            return np.sign(self.difference) / self.difference.size
+
+    history = network(Absolute(), last="linear", metrics=()).fit(X, X[:, :3], epochs=20, verbose=0)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_confusion_matrix_and_top_k():
+    from minitl.metrics import confusion_matrix
+
+    matrix = confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2], classes=4)
+    assert matrix.tolist() == [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(confusion_matrix(np.eye(3), np.eye(3)), np.eye(3))
+    with pytest.raises(ValueError, match="class numbers must lie"):
+        confusion_matrix([0, 5], [0, 1], classes=3)
+    metric = SparseTopKCategoricalAccuracy(k=2)
+    metric.update_state([0, 1, 2], [[0.1, 0.5, 0.4], [0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    assert metric.result() == pytest.approx(1 / 3)
