@@ -1,0 +1,34 @@
+"""A training step (forward, backward, Adam) against PyTorch and Keras on TensorFlow.
+
+    python benchmarks/train_step.py [--networks classic lenet vgg mlp] [--peers ...] [--rounds 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import harness
+import workloads
+from engines import ENGINES
+
+BATCHES = {"classic": (32, 128), "lenet": (64,), "vgg": (64,), "mlp": (128,)}
+TORCH = ("torch NCHW", "torch channels_last", "torch compiled")
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(BATCHES), choices=list(BATCHES))
+    parser.add_argument("--peers", nargs="*", default=[name for name in ENGINES if name != "minitl"])
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    harness.prepare()
+    rows = []
+    for network in arguments.networks:
+        layers, shape = workloads.NETWORKS[network]
+        for batch in BATCHES[network]:
+            names = ["minitl", *arguments.peers]
+            rows.append(harness.compare(network, layers, shape, batch, "step", names, arguments.rounds))
+    print(f"\n{'network':<10}{'batch':>6}{'ours / best PyTorch':>22}{'ours / Keras':>15}")
+    for row in rows:
+        torch, keras = harness.ratio(row, *TORCH), harness.ratio(row, "keras tensorflow")
+        print(f"{row['title']:<10}{row['batch']:>6}{torch:>22.2f}{keras:>15.2f}")
+    harness.save("train_step", rows)
