@@ -1,9 +1,9 @@
 """The engines that are compared, each with the same four methods; each runs in a process of its own.
 
-    Engine(layers, shape, weights, x, y)    builds the network with these weights
-    loss_and_gradients()                    of the batch, in minitl's shapes, to see that all compute the same
-    step()                                  forward, backward, Adam
-    infer()                                 forward
+Engine(layers, shape, weights, x, y)    builds the network with these weights
+loss_and_gradients()                    of the batch, in minitl's shapes, to see that all compute the same
+step()                                  forward, backward, Adam
+infer()                                 forward
 """
 
 from __future__ import annotations

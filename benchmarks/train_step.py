@@ -1,6 +1,6 @@
 """A training step (forward, backward, Adam) against PyTorch and Keras on TensorFlow.
 
-    python benchmarks/train_step.py [--networks classic lenet vgg mlp] [--peers ...] [--rounds 15]
+python benchmarks/train_step.py [--networks classic lenet vgg mlp] [--peers ...] [--rounds 15]
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitl import schedules
+from minitl.backend import get_backend
 from minitl.serialization import constructor_arguments, lookup
 
 Update = tuple[str, np.ndarray, np.ndarray]  # path, parameter, gradient
@@ -61,10 +62,17 @@ class Optimizer:
                 updates = [(path, w, g * (self.global_clipnorm / norm)) for path, w, g in updates]
         rate = self.current_learning_rate
         self.iterations += 1
+        if get_backend() == "numba" and type(self).update in COMPILED and _alike(updates):
+            self.update_all([(w, g, self._memory_of(path, w)) for path, w, g in updates], rate)
+            return
         for path, w, g in updates:
             if self.weight_decay:
                 w -= w * (rate * self.weight_decay)
             self.update(w, g, self._memory_of(path, w), rate)
+
+    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+        """The same for all parameters at once, weight decay included, in one compiled pass."""
+        raise NotImplementedError
 
     @property
     def current_learning_rate(self) -> float:
@@ -132,6 +140,11 @@ class SGD(Optimizer):
         v -= rate * g
         w += self.momentum * v - rate * g if self.nesterov else v
 
+    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+        """One compiled pass."""
+        arrays = [[w, g, *([self.slot(memory, "velocity", w)] if self.momentum else [])] for w, g, memory in updates]
+        _kernels().sgd(arrays, rate, self.weight_decay or 0.0, self.momentum, self.nesterov)
+
 
 class Adam(Optimizer):
     """Each weight gets a rate of its own, from running means of its gradient and of the gradient's square.
@@ -150,12 +163,21 @@ class Adam(Optimizer):
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
         """Change w in place."""
         m, v = self.slot(memory, "m", w), self.slot(memory, "v", w)
+        m += (1 - self.beta_1) * (g - m)
+        v += (1 - self.beta_2) * (g * g - v)
+        w -= rate * self._correction(memory) * m / (np.sqrt(v) + self.epsilon)
+
+    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+        """One compiled pass."""
+        arrays = [[w, g, self.slot(memory, "m", w), self.slot(memory, "v", w)] for w, g, memory in updates]
+        rates = np.array([rate * self._correction(memory) for _, _, memory in updates])
+        _kernels().adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
+
+    def _correction(self, memory: dict[str, np.ndarray]) -> float:
         count = memory.setdefault("t", np.zeros((), np.int64))  # its own: a layer may be unfrozen late
         count += 1
         t = int(count)
-        m += (1 - self.beta_1) * (g - m)
-        v += (1 - self.beta_2) * (g * g - v)
-        w -= rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t) * m / (np.sqrt(v) + self.epsilon)
+        return math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
 
 
 class AdamW(Adam):
@@ -192,8 +214,34 @@ class RMSprop(Optimizer):
             step = u
         w -= step
 
+    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+        """One compiled pass."""
+        names = ["velocity", "momentum"] if self.momentum else ["velocity"]
+        arrays = [[w, g, *(self.slot(memory, name, w) for name in names)] for w, g, memory in updates]
+        _kernels().rmsprop(arrays, rate, self.weight_decay or 0.0, self.rho, self.momentum, self.epsilon)
+
 
 NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+
+
+# The rules that have a compiled twin. A subclass with an `update` of its own runs that.
+COMPILED = {SGD.update, Adam.update, RMSprop.update}
+
+
+def _alike(updates: list[Update]) -> bool:
+    """Whether all parameters are what a kernel takes: contiguous, and of one dtype."""
+    dtypes = {w.dtype for _, w, _ in updates}
+    return (
+        len(dtypes) == 1
+        and dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}
+        and all(w.flags.c_contiguous for _, w, _ in updates)
+    )
+
+
+def _kernels() -> Any:
+    from minitl.kernels import updates
+
+    return updates
 
 
 def get(identifier: Any) -> Optimizer:

@@ -200,7 +200,8 @@ def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(rest):
         raise WeightFileError(f"{path}: member {name!r} claims shape {shape} of {dtype}, but holds {len(rest)} bytes")
     array = np.frombuffer(rest, dtype)
-    return (array.reshape(shape[::-1]).T if fortran else array.reshape(shape)).astype(dtype.newbyteorder("="))
+    array = array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return np.array(array, dtype.newbyteorder("="), order="C")
 
 
 def _umask() -> int:

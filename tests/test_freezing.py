@@ -129,11 +129,12 @@ def test_backward_stops_at_the_lowest_trainable_layer_and_nothing_is_kept_below(
     assert model.get_layer("dense").cache is not None
 
 
-def test_the_lowest_trainable_layer_computes_no_dx(monkeypatch):
-    from minitl.kernels import conv2d, dense
+@pytest.mark.parametrize("fuse", [True, False])
+def test_the_lowest_trainable_layer_computes_no_dx(monkeypatch, fuse):
+    from minitl.kernels import conv2d, dense, fused
 
     asked = []
-    for module in (conv2d, dense):
+    for module in (conv2d, dense, fused):
 
         def backward(dy, cache, need_dx=True, need_dparameters=True, original=module.backward, name=module.__name__):
             asked.append((name.rsplit(".", 1)[1], need_dx, need_dparameters))
@@ -141,13 +142,13 @@ def test_the_lowest_trainable_layer_computes_no_dx(monkeypatch):
 
         monkeypatch.setattr(module, "backward", backward)
     model = network()
+    model.fuse = fuse
     model.compile("adam", "sparse_categorical_crossentropy")
     freeze(model, ["conv2d", "batch_normalization", "dense"])
     model.train_on_batch(X, Y)
-    outer = [call for call in asked if call[0] == "dense"] + [call for call in asked[-1:] if call[0] == "conv2d"]
-    assert ("dense", True, True) in outer  # the head
-    assert ("dense", True, False) in outer  # frozen in the middle: dx only
-    assert asked[-1] == ("conv2d", False, True)  # the lowest: no dx
+    assert ("dense", True, True) in asked  # the head
+    assert ("dense", True, False) in asked  # frozen in the middle: dx only
+    assert asked[-1] == ("fused" if fuse else "conv2d", False, True)  # the lowest: no dx
 
 
 def test_frozen_batch_norm_uses_the_moving_statistics(backend):

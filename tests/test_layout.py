@@ -11,7 +11,13 @@ from cases import CASES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minitl"
-ENGINE_ONLY = {"jit": "how kernels are compiled", "simd": "the register tile, which is no operation"}
+ENGINE_ONLY = {
+    "jit": "how kernels are compiled",
+    "simd": "the register tile, which is no operation",
+    "memory": "where arrays come from",
+    "updates": "the rules of minitl.optimizers",
+    "fused": "conv2d, relu and max_pool2d one after another",
+}
 BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import"}
 
 # What each part may import, besides itself.
@@ -19,7 +25,7 @@ LAYERING = {
     "ops": {"ops"},
     "kernels": {"kernels", "ops"},
     "backend": {"errors"},
-    "layers": {"layers", "ops", "backend", "errors", "initializers", "regularizers", "random", "serialization"},
+    "layers": {"layers", "ops", "kernels", "backend", "errors", "initializers", "regularizers", "random", "serialization"},
 }
 
 

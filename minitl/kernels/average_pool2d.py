@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, jit
 from minitl.ops.window import Pair, check_images, check_shape, slide2d
 
@@ -13,7 +14,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     """y = the mean of every window."""
     check_images("average_pool2d", x)
     rows, columns = slide2d(x, pool_size, strides, padding)
-    y = np.zeros((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
+    y = memory.zeros((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
     _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y)
     return y, (x.shape, pool_size, strides, padding)
 
@@ -21,7 +22,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy / m, handed to every member of the window."""
     shape, pool_size, strides, padding = cache
-    dx = np.zeros(shape, common_dtype(dy))
+    dx = memory.zeros(shape, common_dtype(dy))
     rows, columns = slide2d(dx, pool_size, strides, padding)
     check_shape("average_pool2d", "dy", dy, (shape[0], rows.out, columns.out, shape[3]))
     _backward(np.ascontiguousarray(dy, dx.dtype), pool_size, strides, rows.before, columns.before, dx)

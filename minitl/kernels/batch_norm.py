@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.ops.batch_norm import check
 from minitl.ops.window import check_shape
@@ -19,7 +20,7 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The batch's mean and (biased) variance of every channel, each (C,)."""
     dtype = common_dtype(x)
     rows = flat(x, dtype).reshape(-1, x.shape[-1])
-    sums = np.zeros((-(-len(rows) // SLICE), x.shape[-1]), dtype)
+    sums = memory.zeros((-(-len(rows) // SLICE), x.shape[-1]), dtype)
     _sum(rows, sums)
     mean = (sums.sum(axis=0, dtype=np.float64) / len(rows)).astype(dtype)
     sums[:] = 0
@@ -39,7 +40,7 @@ def forward(
     """y = gamma (x - mean) r + beta; `batch_statistics` says whether mean and variance are x's own."""
     check(x, gamma, beta, mean, variance)
     dtype = common_dtype(x, gamma)
-    y = np.empty(x.shape, dtype)
+    y = memory.empty(x.shape, dtype)
     r = (1 / np.sqrt(variance + epsilon)).astype(dtype)
     as_rows = (-1, x.shape[-1])
     _normalise(flat(x, dtype).reshape(as_rows), flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype), y.reshape(as_rows))
@@ -59,13 +60,13 @@ def backward(
     dx = dgamma = dbeta = None
     sum_dy = sum_dy_x_hat = np.zeros(x.shape[-1], dtype)
     if need_dparameters or batch_statistics:
-        sums = np.zeros((2, -(-len(x_rows) // SLICE), x.shape[-1]), dtype)
+        sums = memory.zeros((2, -(-len(x_rows) // SLICE), x.shape[-1]), dtype)
         _sum_products(dy_rows, x_rows, mean, r, sums)
         sum_dy, sum_dy_x_hat = sums.sum(axis=1, dtype=np.float64).astype(dtype)
     if need_dparameters:
         dgamma, dbeta = sum_dy_x_hat, sum_dy
     if need_dx:
-        dx = np.empty(x.shape, dtype)
+        dx = memory.empty(x.shape, dtype)
         share = dtype.type(1 / len(x_rows) if batch_statistics else 0)
         _backward(dy_rows, x_rows, mean, r, gamma, sum_dy * share, sum_dy_x_hat * share, dx.reshape(as_rows))
     return dx, dgamma, dbeta

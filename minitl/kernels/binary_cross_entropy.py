@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.ops.binary_cross_entropy import EPSILON, check
 
@@ -21,7 +22,7 @@ def forward(
 def backward(dloss: float, cache: tuple) -> np.ndarray:
     """The gradient with respect to y_pred: probabilities or logits, whichever came in."""
     y_pred, y_true, weights, from_logits = cache
-    d = np.empty(y_pred.shape, common_dtype(y_pred))
+    d = memory.empty(y_pred.shape, common_dtype(y_pred))
     y, t, w = (flat(array, d.dtype) for array in (y_pred, y_true, weights))
     _backward(d.dtype.type(dloss), y, t, w, from_logits, d.reshape(-1))
     return d

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.softmax import softmax_row
 from minitl.ops.categorical_cross_entropy import EPSILON, check
@@ -24,7 +25,7 @@ def forward(
 def backward(dloss: float, cache: tuple) -> np.ndarray:
     """The gradient with respect to y_pred: probabilities or logits, whichever came in."""
     y_pred, y_true, weights, from_logits = cache
-    d = np.empty(y_pred.shape, common_dtype(y_pred))
+    d = memory.empty(y_pred.shape, common_dtype(y_pred))
     as_rows = (-1, y_pred.shape[-1])
     rows, targets = flat(y_pred, d.dtype).reshape(as_rows), flat(y_true, d.dtype).reshape(as_rows)
     _backward(d.dtype.type(dloss), rows, targets, flat(weights, d.dtype), from_logits, d.reshape(as_rows))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.simd import ROWS, VECTOR_BYTES, pad_columns, product, ready
 from minitl.ops.conv2d import check
@@ -31,25 +32,25 @@ def forward(
     x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None, strides: Pair = (1, 1), padding: str = "valid"
 ) -> tuple[np.ndarray, tuple]:
     """y = the window's product with the kernel, at every pixel, + bias."""
+    return convolve(x, kernel, bias, strides, padding, -np.inf), (x, kernel, bias, strides, padding)
+
+
+def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, floor: float) -> np.ndarray:
+    """max(floor, convolution + bias): the maximum is taken while the tile is in the registers."""
     rows, columns = check(x, kernel, bias, strides, padding)
-    dtype = common_dtype(x, kernel)
-    ready(dtype)
-    x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
+    x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
     images, height, width, channels = x_pad.shape
     filters = kernel.shape[3]
-    weights = pad_columns(np.asarray(kernel, dtype))
-    y = np.empty((images, rows.out, columns.out, filters), dtype)
+    y = memory.empty((images, rows.out, columns.out, filters), x_pad.dtype)
     together = max(1, 64 // (rows.out * columns.out))  # small images share tiles
-    pixels = _pixels(together, height * width * channels, rows.out, columns.out, strides, width, channels)
-    start = np.zeros(filters, dtype) if bias is None else flat(bias, dtype)
-    run = kernel.shape[1] * channels
-    chunks = -(-TASKS * together // max(images, TASKS)) if images < TASKS * together else 1
+    pixels = window_places(together, height * width * channels, rows.out, columns.out, strides, width, channels)
+    chunks = -(-TASKS * together // images) if images < TASKS * together else 1
     _forward(
-        x_pad.reshape(-1), pixels, weights.reshape(-1), (kernel.shape[0], width * channels, run * weights.shape[3]),
-        (run, 1, weights.shape[3]), start, y.reshape(-1), filters,
-        images * rows.out * columns.out, height * width * channels * together, chunks,
+        x_pad.reshape(-1), pixels, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
+        start, x_pad.dtype.type(floor), y.reshape(-1), filters, images * rows.out * columns.out,
+        height * width * channels * together, chunks,
     )  # fmt: skip
-    return y, (x, kernel, bias, strides, padding)
+    return y
 
 
 def backward(
@@ -71,6 +72,29 @@ def backward(
     return dx, dkernel, dbias
 
 
+def prepare(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, rows: Axis, columns: Axis
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The padded images, the kernel in whole vectors, and where sums begin; contiguous and of one dtype."""
+    dtype = common_dtype(x, kernel)
+    ready(dtype)
+    x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
+    start = np.zeros(kernel.shape[3], dtype) if bias is None else flat(bias, dtype)
+    return x_pad, pad_columns(np.asarray(kernel, dtype)), start
+
+
+def window_counters(kernel: tuple[int, ...], x_pad: tuple[int, ...], weights: tuple[int, ...]) -> tuple[tuple, tuple]:
+    """How k runs over a window, from the three shapes: its rows, and within a row K_w C neighbours in memory."""
+    run = kernel[1] * x_pad[3]
+    return (kernel[0], x_pad[2] * x_pad[3], run * weights[3]), (run, 1, weights[3])
+
+
+def window_places(together: int, image: int, height: int, width: int, strides: Pair, row: int, channels: int) -> np.ndarray:
+    """Where the windows of all output pixels of some images begin, as offsets in x_pad."""
+    in_image = (np.arange(height)[:, None] * strides[0] * row + np.arange(width) * strides[1]) * channels
+    return (np.arange(together)[:, None] * image + in_image.reshape(-1)).reshape(-1)
+
+
 def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair) -> np.ndarray:
     """dkernel (K_h, K_w, C, F) from the padded images and dy, both contiguous and of one dtype."""
     images, height, width, channels = x_pad.shape
@@ -82,7 +106,7 @@ def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], s
     tiles = -(-entries // ROWS)
     slices = min(images, -(-TASKS // tiles))
     block = max(1, CACHED // (x_pad[0].nbytes + dy[0].nbytes))
-    sums = np.empty((slices, entries, shape[3]), dy.dtype)
+    sums = memory.empty((slices, entries, shape[3]), dy.dtype)
     _kernel_gradient(
         x_pad.reshape(-1), entry_rows, dy_wide.reshape(-1),
         (height * width * channels, strides[0] * width * channels, strides[1] * channels),
@@ -97,7 +121,7 @@ def input_gradient(
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, contiguous and of the kernel's dtype."""
     turned = _turn(kernel, strides)
-    dx = np.empty(shape, dy.dtype)
+    dx = memory.empty(shape, dy.dtype)
     together = min(shape[0], max(ROWS, CACHED // dy[0].nbytes // ROWS * ROWS))
     groups = -(-shape[0] // together)
     _input_gradient(
@@ -110,7 +134,7 @@ def input_gradient(
 def sum_rows(dy: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last, in slices of fixed size."""
     rows = dy.reshape(-1, dy.shape[-1])
-    sums = np.zeros((-(-len(rows) // 256), dy.shape[-1]), dy.dtype)
+    sums = memory.zeros((-(-len(rows) // 256), dy.shape[-1]), dy.dtype)
     _sum_rows(rows, sums)
     return sums.sum(axis=0)
 
@@ -121,15 +145,9 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
         return x
     images, height, width, channels = x.shape
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
-    padded = np.zeros(shape, x.dtype)
+    padded = memory.zeros(shape, x.dtype)
     _pad2d(x, padded, rows.before, columns.before)
     return padded
-
-
-def _pixels(together: int, image: int, height: int, width: int, strides: Pair, row: int, channels: int) -> np.ndarray:
-    """Where the windows of all output pixels of some images begin, as offsets in x_pad."""
-    in_image = (np.arange(height)[:, None] * strides[0] * row + np.arange(width) * strides[1]) * channels
-    return (np.arange(together)[:, None] * image + in_image.reshape(-1)).reshape(-1)
 
 
 def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
@@ -141,7 +159,7 @@ def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     k_h, k_w, channels, filters = kernel.shape
     turns = -(-k_h // strides[0]), -(-k_w // strides[1])
     wide = -(-channels // (VECTOR_BYTES // kernel.itemsize)) * (VECTOR_BYTES // kernel.itemsize)
-    turned = np.zeros((*strides, *turns, filters, wide), kernel.dtype)
+    turned = memory.zeros((*strides, *turns, filters, wide), kernel.dtype)
     for a in range(k_h):
         for b in range(k_w):
             place = turned[a % strides[0], b % strides[1], turns[0] - 1 - a // strides[0], turns[1] - 1 - b // strides[1]]
@@ -150,11 +168,10 @@ def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
 
 
 @jit(parallel=True)
-def _forward(x, pixels, weights, over_rows, over_run, start, y, filters, outputs, x_group, chunks):
+def _forward(x, pixels, weights, over_rows, over_run, start, floor, y, filters, outputs, x_group, chunks):
     group = len(pixels)
     groups = -(-outputs // group)
     y_rows = np.arange(group) * filters
-    floor = x.dtype.type(-np.inf)
     for task in prange(groups * chunks):
         g, chunk = task // chunks, task % chunks
         here = min(group, outputs - g * group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.ops.dropout import draw
 from minitl.ops.window import check_shape
@@ -23,7 +24,7 @@ def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
 
 
 def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    product = np.empty(a.shape, common_dtype(a, b))
+    product = memory.empty(a.shape, common_dtype(a, b))
     _multiply_flat(flat(a, product.dtype), flat(b, product.dtype), product.reshape(-1))
     return product
 

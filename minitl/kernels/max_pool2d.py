@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, jit
 from minitl.ops.window import Pair, check_images, check_shape, slide2d
 
@@ -13,8 +14,8 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     """y = the largest element of every window."""
     check_images("max_pool2d", x)
     rows, columns = slide2d(x, pool_size, strides, padding)
-    y = np.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
-    winner = np.empty(y.shape, np.uint16)
+    y = memory.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
+    winner = memory.empty(y.shape, np.uint16)
     _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y, winner)
     return y, (winner, x.shape, pool_size, strides, padding)
 
@@ -23,7 +24,7 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy, handed to the winners."""
     winner, shape, pool_size, strides, padding = cache
     check_shape("max_pool2d", "dy", dy, winner.shape)
-    dx = np.zeros(shape, common_dtype(dy))
+    dx = memory.zeros(shape, common_dtype(dy))
     rows, columns = slide2d(dx, pool_size, strides, padding)
     _backward(np.ascontiguousarray(dy, dx.dtype), winner, pool_size, strides, rows.before, columns.before, dx)
     return dx

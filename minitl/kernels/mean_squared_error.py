@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.ops.mean_squared_error import check
 
@@ -18,7 +19,7 @@ def forward(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None =
 def backward(dloss: float, cache: tuple) -> np.ndarray:
     """dy_pred = dloss 2 w (y_pred - y_true) / M."""
     y_pred, y_true, weights = cache
-    d = np.empty(y_pred.shape, common_dtype(y_pred))
+    d = memory.empty(y_pred.shape, common_dtype(y_pred))
     y, t, w = (flat(array, d.dtype) for array in (y_pred, y_true, weights))
     _backward(d.dtype.type(dloss), y, t, w, d.reshape(-1))
     return d

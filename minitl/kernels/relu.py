@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """y = max(x, 0)."""
-    y = np.empty(x.shape, common_dtype(x))
+    y = memory.empty(x.shape, common_dtype(x))
     _forward(flat(x, y.dtype), y.reshape(-1))
     return y, y
 
@@ -19,7 +20,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy where y > 0, else 0."""
     check_shape("relu", "dy", dy, cache.shape)
-    dx = np.empty(dy.shape, common_dtype(dy, cache))
+    dx = memory.empty(dy.shape, common_dtype(dy, cache))
     _backward(flat(dy, dx.dtype), flat(cache, dx.dtype), dx.reshape(-1))
     return dx
 

@@ -36,6 +36,7 @@ Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multipli
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import llvmlite.binding
@@ -45,7 +46,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import compile_c, config
+from minitl.kernels.jit import compile_c, config, jit
 
 
 def _host_vectors() -> tuple[int, int, int]:
@@ -139,6 +140,27 @@ def _product_in_llvm(
 
 
 product = _product_in_numpy if config.DISABLE_JIT else _product_in_llvm
+
+
+def _as_array_in_python(address, count, like):
+    """`count` numbers at an address, of the dtype of `like`: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    kind = {4: ctypes.c_float, 8: ctypes.c_double}[like.itemsize]
+    return np.ctypeslib.as_array(ctypes.cast(int(address), ctypes.POINTER(kind)), (count,))
+
+
+@intrinsic
+def _pointer(typingctx, address, like):
+    return types.CPointer(like.dtype)(address, like), lambda context, builder, sig, args: builder.inttoptr(
+        args[0], context.get_value_type(sig.return_type)
+    )
+
+
+@jit()
+def _as_array_in_llvm(address, count, like):
+    return numba.carray(_pointer(address, like), count)
+
+
+as_array = _as_array_in_python if config.DISABLE_JIT else _as_array_in_llvm
 
 
 def _symbol(size: int) -> str:

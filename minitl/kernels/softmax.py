@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.ops.window import check_shape
 
 
 def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p = exp(z - max z) / sum exp(z - max z), row by row."""
-    p = np.empty(z.shape, common_dtype(z))
+    p = memory.empty(z.shape, common_dtype(z))
     _forward(flat(z, p.dtype).reshape(-1, z.shape[-1]), p.reshape(-1, z.shape[-1]))
     return p, p
 
@@ -19,7 +20,7 @@ def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def backward(dp: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dz = p (dp - <dp, p>), row by row."""
     check_shape("softmax", "dy", dp, cache.shape)
-    dz = np.empty(dp.shape, common_dtype(dp, cache))
+    dz = memory.empty(dp.shape, common_dtype(dp, cache))
     as_rows = (-1, dp.shape[-1])
     _backward(flat(dp, dz.dtype).reshape(as_rows), flat(cache, dz.dtype).reshape(as_rows), dz.reshape(as_rows))
     return dz

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.softmax import softmax_row
 from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check
@@ -22,7 +23,7 @@ def forward(
 def backward(dloss: float, cache: tuple) -> np.ndarray:
     """The gradient with respect to y_pred: probabilities or logits, whichever came in."""
     y_pred, labels, weights, from_logits = cache
-    d = np.empty(y_pred.shape, common_dtype(y_pred))
+    d = memory.empty(y_pred.shape, common_dtype(y_pred))
     as_rows = (-1, y_pred.shape[-1])
     rows = flat(y_pred, d.dtype).reshape(as_rows)
     _backward(d.dtype.type(dloss), rows, labels, flat(weights, d.dtype), from_logits, d.reshape(as_rows))

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from minitl.backend import get_backend
 from minitl.errors import unknown, wrong_shape
 from minitl.layers.base import Layer, Shape, default_name
 from minitl.layers.core import InputLayer
+from minitl.layers.fusion import Step, plan
 
 
 class Stack(Layer):
@@ -26,6 +28,8 @@ class Stack(Layer):
     def __init__(self, layers: list[Layer] | None = None, name: str | None = None):
         super().__init__(name=name)
         self._layers: list[Layer] = []
+        self.fuse = True
+        self._planned_for: Any = None
         for layer in layers or []:
             self.add(layer)
 
@@ -117,9 +121,14 @@ class Stack(Layer):
         for position, layer in enumerate(self._layers):
             layer.keep_cache = self.keep_cache and position >= lowest
             layer.need_dx = self.need_dx or position > lowest
-        for layer in self._layers[:-1]:
-            x = layer(x, training)
-        return self._layers[-1].call_logits(x, training)
+        self._steps = self._plan()
+        for step, _, _ in self._steps[:-1]:
+            x = step(x, training)
+        last = self._steps[-1][0]
+        if isinstance(last, Layer):
+            return last.call_logits(x, training)
+        y = last(x, training)
+        return y, y
 
     def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
         """Fill the layers' gradients from dy; return dx if it is needed."""
@@ -132,10 +141,22 @@ class Stack(Layer):
     def _backward(self, dy: np.ndarray, need_dx: bool, from_logits: bool) -> np.ndarray | None:
         lowest = self._lowest(need_dx)
         gradient: Any = dy
-        for position in reversed(range(lowest, len(self._layers))):
-            last = position == len(self._layers) - 1
-            gradient = self._layers[position].pull(gradient, need_dx or position > lowest, from_logits and last)
+        for step, first, last in reversed(self._steps):
+            if last < lowest:
+                break
+            need = need_dx or first > lowest
+            if from_logits and last == len(self._layers) - 1 and isinstance(step, Layer):
+                gradient = step.pull(gradient, need, from_logits=True)
+            else:
+                gradient = step.pull(gradient, need)
         return gradient if need_dx else None
+
+    def _plan(self) -> list[Step]:
+        # Made anew only when layers or circumstances have changed.
+        key = (self.fuse, get_backend(), tuple(map(id, self._layers)))
+        if key != self._planned_for:
+            self._planned_for, self._planned = key, plan(self._layers, self.fuse)
+        return self._planned
 
     def _lowest(self, need_dx: bool) -> int:
         if need_dx:

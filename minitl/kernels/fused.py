@@ -1,0 +1,160 @@
+"""Convolution, bias, ReLU and 2x2 max-pooling in one go, forward and backward.
+
+A pass over activations costs as much as arithmetic, so what comes out of the convolution should not go to memory and back
+three times. Forward, a few rows of the convolution are made in a scratch that stays in the level-1 cache, ReLU
+included, and pooled from there: the unpooled image never exists. Rows and columns that pooling would drop are not made.
+
+Backward, each pooled gradient goes to its winner, unless ReLU had cut it off (winner 4: nobody). That fills dz, the
+gradient of the convolution itself, whose products are those of `conv2d`. Without pooling, dz is dy where y > 0.
+
+There is no twin in the book: this is conv2d, relu and max_pool2d one after another, and a test compares it with them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from minitl.kernels import memory
+from minitl.kernels.conv2d import (
+    TASKS,
+    convolve,
+    input_gradient,
+    kernel_gradient,
+    pad2d,
+    prepare,
+    window_counters,
+    window_places,
+)
+from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.simd import product
+from minitl.ops.conv2d import check
+from minitl.ops.window import Pair, slide2d
+
+NOBODY = 4  # the winner of a window in which nothing was above zero
+SLICE = 64  # rows whose sum is one partial sum of dbias
+
+
+def forward(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, pool: bool
+) -> tuple[np.ndarray, tuple]:
+    """y = max(0, convolution + bias), and of that the maximum of every 2x2 window when `pool` is set.
+
+    Shapes: x (N, H, W, C), y (N, H_out, W_out, F), or half of that, rounded down, with `pool`.
+    """
+    if not pool:
+        y = convolve(x, kernel, bias, strides, padding, 0.0)
+        return y, (x, kernel, bias, strides, padding, False, y)
+    rows, columns = check(x, kernel, bias, strides, padding)
+    x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
+    images, height, width, channels = x_pad.shape
+    filters, half_h, half_w = kernel.shape[3], rows.out // 2, columns.out // 2
+    y = memory.empty((images, half_h, half_w, filters), x_pad.dtype)
+    winner = memory.empty(y.shape, np.uint8)
+    band = min(half_h, max(1, 64 // (4 * half_w)))  # pooled rows that are made together, to fill the tiles
+    places = window_places(1, 0, 2 * band, 2 * half_w, strides, width, channels)
+    chunks = -(-TASKS // images) if images < TASKS else 1
+    _forward(
+        x_pad.reshape(-1), places, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
+        start, height * width * channels, 2 * strides[0] * width * channels, band, chunks, y, winner,
+    )  # fmt: skip
+    return y, (x, kernel, bias, strides, padding, True, winner)
+
+
+def backward(
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """dx, dkernel and dbias; what is not needed is None."""
+    x, kernel, bias, strides, padding, pooled, kept = cache
+    dtype = common_dtype(x, kernel)
+    rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
+    dy = np.ascontiguousarray(dy, dtype)
+    images, half_h, half_w, filters = dy.shape
+    if pooled:
+        dz = memory.empty((images, 2 * half_h, 2 * half_w, filters), dtype)
+        sums = np.zeros((images, filters), dtype)
+        _unpool(dy, kept, dz, sums)
+        # The convolution as if it had stopped where the pooling does.
+        rows, columns = rows._replace(out=2 * half_h), columns._replace(out=2 * half_w)
+    else:
+        dz = memory.empty(dy.shape, dtype)
+        flat = (-1, filters)
+        sums = np.zeros((-(-dy.size // filters // SLICE), filters), dtype)
+        _mask(dy.reshape(flat), kept.reshape(flat), dz.reshape(flat), sums)
+    dx = dkernel = dbias = None
+    if need_dparameters:
+        x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
+        dkernel = kernel_gradient(x_pad, dz, kernel.shape, strides)
+        dbias = None if bias is None else sums.sum(axis=0)
+    if need_dx:
+        dx = input_gradient(dz, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
+    return dx, dkernel, dbias
+
+
+@jit(parallel=True)
+def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, band, chunks, y, winner):
+    images, half_h, half_w, filters = y.shape
+    zero = x.dtype.type(0)
+    for task in prange(images * chunks):
+        n, chunk = task // chunks, task % chunks
+        first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
+        scratch = np.empty(len(places) * filters, x.dtype)
+        scratch_rows = np.arange(len(places)) * filters
+        for top in range(first, last, band):
+            count = min(band, last - top)
+            pixels = count * 4 * half_w
+            product(
+                x, n * x_image + top * x_row, places[:pixels], weights, 0, 1, ((1, 0, 0), over_rows, over_run), start, 0, 0,
+                scratch, 0, scratch_rows[:pixels], filters, zero,
+            )  # fmt: skip
+            for i in range(count):
+                for j in range(half_w):
+                    at = (i * 4 * half_w + 2 * j) * filters
+                    below = at + 2 * half_w * filters
+                    _pool(
+                        scratch[at : at + filters], scratch[at + filters : at + 2 * filters],
+                        scratch[below : below + filters], scratch[below + filters : below + 2 * filters],
+                        y[n, top + i, j], winner[n, top + i, j],
+                    )  # fmt: skip
+
+
+@jit()
+def _pool(a, b, c, d, y, winner):
+    """The maximum of four pixels, and which it was; the first of equal ones, a NaN before all."""
+    for f in range(len(y)):
+        best, won = a[f], np.uint8(0)
+        if b[f] > best or b[f] != b[f]:
+            best, won = b[f], np.uint8(1)
+        if c[f] > best or c[f] != c[f]:
+            best, won = c[f], np.uint8(2)
+        if d[f] > best or d[f] != d[f]:
+            best, won = d[f], np.uint8(3)
+        y[f] = best
+        winner[f] = won if best > 0 else np.uint8(NOBODY)
+
+
+@jit(parallel=True)
+def _unpool(dy, winner, dz, sums):
+    images, half_h, half_w, filters = dy.shape
+    zero = dy.dtype.type(0)
+    for n in prange(images):
+        for i in range(half_h):
+            for j in range(half_w):
+                for a in range(2):
+                    for b in range(2):
+                        for f in range(filters):
+                            won = winner[n, i, j, f] == 2 * a + b
+                            dz[n, 2 * i + a, 2 * j + b, f] = dy[n, i, j, f] if won else zero
+                for f in range(filters):
+                    sums[n, f] += dy[n, i, j, f] if winner[n, i, j, f] != NOBODY else zero
+
+
+@jit(parallel=True)
+def _mask(dy, y, dz, sums):
+    zero = dy.dtype.type(0)
+    for s in prange(len(sums)):
+        for r in range(s * SLICE, min((s + 1) * SLICE, len(dy))):
+            for f in range(dy.shape[1]):
+                g = dy[r, f] if y[r, f] > 0 else zero
+                dz[r, f] = g
+                sums[s, f] += g

@@ -1,0 +1,74 @@
+"""Arrays whose memory is used again.
+
+A large array from `np.empty` is memory fresh from the operating system, which has to be mapped and zeroed page by page at
+the first touch, and is given back when the array dies. In a training step that costs more than the arithmetic
+(`benchmarks/memory.py` counts the page faults). Here, a block of memory returns to a shelf when the last array that
+looks into it is gone, and the next array of about its size takes it from there.
+
+So nothing is overwritten that anybody still holds: an array that a user keeps keeps its block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SMALL = 1 << 15  # bytes below which NumPy's own allocator is as good
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+SHELF_LIMIT = 1 << 28  # bytes that may lie unused
+
+_shelf: dict[int, list[np.ndarray]] = {}
+_unused = 0
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Like `np.empty`: contiguous, contents undefined; in memory that may have been used before."""
+    dtype = np.dtype(dtype)
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(size, shape, dtype))
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Like `np.zeros`, in memory that may have been used before."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
+
+
+class _Lease:
+    """What arrays hold on to; when the last of them is gone, the block goes back to the shelf."""
+
+    def __init__(self, size: int, shape: tuple[int, ...], dtype: np.dtype):
+        global _unused
+        capacity = _round_up(size)
+        blocks = _shelf.get(capacity)
+        if blocks:
+            self.block = blocks.pop()
+            _unused -= capacity
+        else:
+            self.block = np.empty(capacity + ALIGNMENT, np.uint8)
+        address = self.block.__array_interface__["data"][0]
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (-(-address // ALIGNMENT) * ALIGNMENT, False),
+        }
+
+    def __del__(self) -> None:
+        global _unused
+        capacity = self.block.size - ALIGNMENT
+        if _unused + capacity <= SHELF_LIMIT:
+            _shelf.setdefault(capacity, []).append(self.block)
+            _unused += capacity
+
+
+def _round_up(size: int) -> int:
+    """Up to the next of eight steps between powers of two, so that nearly equal sizes share blocks."""
+    step = 1 << max(12, size.bit_length() - 4)
+    return -(-size // step) * step

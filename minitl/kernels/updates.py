@@ -1,0 +1,105 @@
+"""Optimizer steps: one compiled pass over all parameters, whatever their number.
+
+The formulas are those of `minitl.optimizers`, whose NumPy lines are the definition. All parameters are cut into pieces of
+about equal length, and the pieces shared among the threads; each number is read and written once.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numba import prange
+
+from minitl.kernels.jit import jit
+from minitl.kernels.simd import as_array
+
+PIECE = 8192  # numbers
+Arrays = list[list[np.ndarray]]  # for every parameter: w, its gradient, and what is remembered
+
+
+def sgd(arrays: Arrays, rate: float, decay: float, momentum: float, nesterov: bool) -> None:
+    """v = momentum v - rate g;  w += v, or momentum v - rate g. Without momentum there is no v."""
+    _run(_sgd, arrays, np.full(len(arrays), rate), decay, momentum, nesterov)
+
+
+def adam(arrays: Arrays, rates: np.ndarray, decay: float, beta_1: float, beta_2: float, epsilon: float) -> None:
+    """m += (1 - beta_1) (g - m);  v += (1 - beta_2) (g^2 - v);  w -= rate m / (sqrt(v) + epsilon), a rate a parameter."""
+    # 1 - beta in double precision: in float32 the difference would lose most of its digits.
+    _run(_adam, arrays, rates, decay, 1 - beta_1, 1 - beta_2, epsilon)
+
+
+def rmsprop(arrays: Arrays, rate: float, decay: float, rho: float, momentum: float, epsilon: float) -> None:
+    """v += (1 - rho) (g^2 - v);  step = rate g / sqrt(v + epsilon);  w -= step, or u = momentum u + step."""
+    _run(_rmsprop, arrays, np.full(len(arrays), rate), decay, 1 - rho, momentum, epsilon)
+
+
+def _run(kernel, arrays, rates, decay, *settings):
+    if not arrays:
+        return
+    dtype = arrays[0][0].dtype
+    kept = [[np.ascontiguousarray(array, dtype) for array in group] for group in arrays]
+    table = np.array([[array.__array_interface__["data"][0] for array in group] for group in kept], np.int64)
+    pieces = _pieces(tuple(group[0].size for group in kept))
+    number = dtype.type
+    kernel(table, *pieces, rates.astype(dtype), number(decay), *[s if isinstance(s, bool) else number(s) for s in settings])
+
+
+@functools.lru_cache(maxsize=64)
+def _pieces(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Which parameter each piece belongs to, and where in it the piece begins and ends."""
+    owner, bounds = [], []
+    for parameter, size in enumerate(sizes):
+        for start in range(0, size, PIECE):
+            owner.append(parameter)
+            bounds.append((start, min(start + PIECE, size)))
+    return np.array(owner, np.int64), np.array(bounds, np.int64).reshape(-1, 2)
+
+
+@jit(parallel=True)
+def _sgd(table, owner, bounds, rates, decay, momentum, nesterov):
+    for piece in prange(len(owner)):
+        p, (start, stop) = owner[piece], bounds[piece]
+        w, g = as_array(table[p, 0], stop, rates), as_array(table[p, 1], stop, rates)
+        rate = rates[p]
+        if table.shape[1] == 2:
+            for i in range(start, stop):
+                w[i] -= w[i] * (rate * decay)
+                w[i] -= rate * g[i]
+        else:
+            v = as_array(table[p, 2], stop, rates)
+            for i in range(start, stop):
+                w[i] -= w[i] * (rate * decay)
+                v[i] = momentum * v[i] - rate * g[i]
+                w[i] += momentum * v[i] - rate * g[i] if nesterov else v[i]
+
+
+@jit(parallel=True)
+def _adam(table, owner, bounds, rates, decay, share_1, share_2, epsilon):
+    for piece in prange(len(owner)):
+        p, (start, stop) = owner[piece], bounds[piece]
+        w, g = as_array(table[p, 0], stop, rates), as_array(table[p, 1], stop, rates)
+        m, v = as_array(table[p, 2], stop, rates), as_array(table[p, 3], stop, rates)
+        rate = rates[p]
+        for i in range(start, stop):
+            m[i] += share_1 * (g[i] - m[i])
+            v[i] += share_2 * (g[i] * g[i] - v[i])
+            w[i] -= w[i] * decay + rate * m[i] / (np.sqrt(v[i]) + epsilon)
+
+
+@jit(parallel=True)
+def _rmsprop(table, owner, bounds, rates, decay, share, momentum, epsilon):
+    for piece in prange(len(owner)):
+        p, (start, stop) = owner[piece], bounds[piece]
+        w, g = as_array(table[p, 0], stop, rates), as_array(table[p, 1], stop, rates)
+        v = as_array(table[p, 2], stop, rates)
+        rate = rates[p]
+        for i in range(start, stop):
+            w[i] -= w[i] * (rate * decay)
+            v[i] += share * (g[i] * g[i] - v[i])
+            step = rate * g[i] / np.sqrt(v[i] + epsilon)
+            if table.shape[1] == 4:
+                u = as_array(table[p, 3], stop, rates)
+                u[i] = momentum * u[i] + step
+                step = u[i]
+            w[i] -= step

@@ -1,0 +1,85 @@
+"""Which neighbours can run as one: the rule by which a model saves passes over memory.
+
+A convolution or dense layer with ReLU runs as one kernel, and takes a 2x2 max-pooling behind it along. The layers stay
+what they are, with the same weights, gradients and results; they are only run together. `Sequential.fuse = False`
+switches it off. Only the layers of this package are fused, not subclasses of them, and only in the numba backend.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import get_backend
+from minitl.layers.base import Layer
+from minitl.layers.conv import Conv2D
+from minitl.layers.core import Dense, store_gradients
+from minitl.layers.pooling import MaxPooling2D
+
+
+class Fused:
+    """A convolution or dense layer with ReLU, and perhaps the pooling behind it, as one step.
+
+    It has of a layer what a container needs to run it.
+    """
+
+    def __init__(self, layer: Any, pool: MaxPooling2D | None):
+        self.layer, self.pool = layer, pool
+        self.cache: tuple | None = None
+
+    def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
+        """The last of the layers' y."""
+        from minitl.kernels import fused
+
+        layer = self.layer
+        x = layer._admit(x)
+        kernel, bias = layer.parameters["kernel"], layer.parameters.get("bias")
+        self.shape = x.shape
+        if isinstance(layer, Conv2D):
+            y, cache = fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pool is not None)
+        else:
+            y, cache = fused.forward(_as_images(x), kernel[None, None], bias, (1, 1), "valid", False)
+            y = y.reshape(*x.shape[:-1], layer.units)
+        self.cache = cache if layer.keep_cache else None
+        return y
+
+    def pull(self, dy: np.ndarray, need_dx: bool) -> np.ndarray | None:
+        """The first layer's dx, and its gradients."""
+        from minitl.kernels import fused
+
+        layer = self.layer
+        dense = isinstance(layer, Dense)
+        layer.gradients.clear()
+        dx, dkernel, dbias = fused.backward(_as_images(dy) if dense else dy, self.cache, need_dx, layer.trainable)  # type: ignore[arg-type]
+        if dkernel is not None and dense:
+            dkernel = dkernel[0, 0]
+        store_gradients(layer, kernel=dkernel, bias=dbias)
+        return None if dx is None else dx.reshape(self.shape)
+
+
+Step = tuple[Any, int, int]  # a layer or Fused, and the positions of its first and last layer
+
+
+def plan(layers: list[Layer], fuse: bool) -> list[Step]:
+    """The steps in which to run some layers."""
+    steps: list[Step] = []
+    position = 0
+    while position < len(layers):
+        layer = layers[position]
+        after = layers[position + 1] if position + 1 < len(layers) else None
+        if fuse and get_backend() == "numba" and type(layer) in (Conv2D, Dense) and layer.activation == "relu":  # type: ignore[attr-defined]
+            pool = after if type(layer) is Conv2D and _is_plain_pool(after) else None
+            steps.append((Fused(layer, pool), position, position + (pool is not None)))  # type: ignore[arg-type]
+        else:
+            steps.append((layer, position, position))
+        position = steps[-1][2] + 1
+    return steps
+
+
+def _is_plain_pool(layer: Layer | None) -> bool:
+    return type(layer) is MaxPooling2D and layer.pool_size == layer.strides == (2, 2) and (layer.padding == "valid")
+
+
+def _as_images(rows: np.ndarray) -> np.ndarray:
+    return rows.reshape(-1, 1, 1, rows.shape[-1])

@@ -1,0 +1,208 @@
+"""Layers that run together give what they give alone; and compiled update rules what their NumPy lines give."""
+
+import gc
+
+import numpy as np
+import pytest
+from cases import CASES
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minitl
+from minitl.gradcheck import check_gradients
+from minitl.kernels import fused, memory
+from minitl.layers import AveragePooling2D, BatchNormalization, Conv2D, Dense, Flatten, Input, MaxPooling2D
+from minitl.layers.fusion import Fused, plan
+from minitl.models import Sequential
+from minitl.ops import conv2d, max_pool2d, relu
+from minitl.optimizers import SGD, Adam, AdamW, RMSprop
+
+
+def one_after_another(x, kernel, bias, strides, padding, pool):
+    """The book's operations in a row, and the way back."""
+    z, kept = conv2d.forward(x, kernel, bias, strides, padding)
+    y, mask = relu.forward(z)
+    if pool:
+        y, winners = max_pool2d.forward(y, (2, 2), (2, 2))
+
+    def backward(dy):
+        if pool:
+            dy = max_pool2d.backward(dy, winners)
+        return conv2d.backward(relu.backward(dy, mask), kept)
+
+    return y, backward
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data())
+def test_fused_is_one_after_another(dtype, data):
+    arguments = data.draw(CASES["conv2d"](dtype))
+    out = conv2d.forward(*arguments)[0].shape
+    pool = data.draw(st.booleans()) and min(out[1:3]) >= 2
+    y, backward = one_after_another(*arguments, pool)
+    y2, cache = fused.forward(*arguments, pool)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    scale = max(1.0, np.abs(y).max())
+    assert y2.dtype == dtype
+    np.testing.assert_allclose(y2, y, rtol=0, atol=tolerance * scale)
+    if dtype == np.float32:
+        return  # a rounding difference may change a winner; in float64 it practically never does
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    for a, b in zip(backward(dy), fused.backward(dy, cache), strict=True):
+        if a is not None:
+            np.testing.assert_allclose(b, a, rtol=0, atol=1e-11 * max(1.0, np.abs(a).max()))
+
+
+def test_ties_and_zeros_go_where_the_book_says():
+    generator = np.random.default_rng(0)
+    x = generator.integers(-1, 2, (4, 9, 8, 2)).astype(np.float64)
+    kernel = generator.integers(-1, 2, (2, 2, 2, 5)).astype(np.float64)
+    y, backward = one_after_another(x, kernel, None, (1, 1), "valid", True)
+    y2, cache = fused.forward(x, kernel, None, (1, 1), "valid", True)
+    np.testing.assert_array_equal(y2, y)
+    dy = generator.integers(1, 4, y.shape).astype(np.float64)
+    for a, b in zip(backward(dy)[:2], fused.backward(dy, cache)[:2], strict=True):
+        np.testing.assert_array_equal(b, a)
+
+
+def test_nan_is_not_swallowed():
+    x = np.ones((1, 5, 5, 1))
+    x[0, 2, 2, 0] = np.nan
+    for pool in (False, True):
+        y, _ = fused.forward(x, np.ones((2, 2, 1, 20)), None, (1, 1), "valid", pool)
+        assert np.isnan(y).any()
+
+
+def network():
+    return Sequential(
+        [
+            Input((14, 13, 3)),
+            Conv2D(5, 3, activation="relu", kernel_regularizer="l2"),
+            MaxPooling2D(),
+            Conv2D(6, 3, padding="same", strides=(1, 2), activation="relu", use_bias=False),
+            BatchNormalization(),
+            Conv2D(7, 2, activation="relu"),
+            AveragePooling2D(),
+            Flatten(),
+            Dense(8, activation="relu"),
+            Dense(4, activation="softmax"),
+        ]
+    )
+
+
+X = np.random.default_rng(0).standard_normal((9, 14, 13, 3)).astype(np.float32)
+Y = np.arange(9) % 4
+
+
+def test_the_plan():
+    model = network()
+    steps = [(type(step).__name__, first, last) for step, first, last in plan(model.layers, True)]
+    assert steps[:3] == [("Fused", 0, 1), ("Fused", 2, 2), ("BatchNormalization", 3, 3)]
+    assert steps[-2:] == [("Fused", 7, 7), ("Dense", 8, 8)]
+    assert not any(isinstance(step, Fused) for step, _, _ in plan(model.layers, False))
+    with minitl.use_backend("numpy"):
+        assert not any(isinstance(step, Fused) for step, _, _ in plan(model.layers, True))
+
+    class Mine(Conv2D):
+        def forward(self, x, training=False):
+            return super().forward(x, training) * 2
+
+    assert not any(isinstance(step, Fused) for step, _, _ in plan([Mine(3, 3, activation="relu")], True))
+
+
+@pytest.mark.parametrize("frozen", [[], ["conv2d"], ["conv2d_1", "dense"]])
+def test_a_fused_model_trains_like_an_unfused_one(frozen):
+    results = []
+    for fuse in (True, False):
+        minitl.set_random_seed(0)
+        model = network().astype(np.float64)
+        model.fuse = fuse
+        minitl.transfer.freeze(model, frozen)
+        model.compile(SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy")
+        model.fit(X, Y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+        results.append([*model.get_weights(), model.predict(X)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-10)
+
+
+def test_gradients_through_the_fused_paths():
+    model = network()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    report = check_gradients(model, X, y=Y, samples=40)
+    assert report.ok, report
+
+
+def test_a_fused_step_at_the_top():
+    model = Sequential([Input((14, 13, 3)), Conv2D(3, 3, activation="relu"), MaxPooling2D()])
+    model.compile("sgd", "mse")
+    y = model.predict(X)
+    assert model.train_on_batch(X, y * 0 + 1) > 0
+    assert check_gradients(model, X, samples=50).ok
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SGD(0.1, weight_decay=0.01),
+        lambda: SGD(0.1, momentum=0.9),
+        lambda: SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+        lambda: Adam(0.1),
+        lambda: AdamW(0.1, weight_decay=0.1),
+        lambda: RMSprop(0.1),
+        lambda: RMSprop(0.1, momentum=0.5, weight_decay=0.1, clipnorm=0.5),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_updates_follow_the_formulas(make, dtype):
+    results = []
+    for backend in ("numpy", "numba"):
+        generator = np.random.default_rng(0)
+        weights = [generator.standard_normal(shape).astype(dtype) for shape in ((3,), (130, 140), (1, 1), (7, 5, 3))]
+        optimizer = make()
+        with minitl.use_backend(backend):
+            for _ in range(4):
+                gradients = [generator.standard_normal(w.shape).astype(dtype) for w in weights]
+                optimizer.apply([(str(i), w, g) for i, (w, g) in enumerate(zip(weights, gradients, strict=True))])
+        assert optimizer.iterations == 4
+        results.append(weights)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-6 if dtype == np.float32 else 0)
+
+
+def test_an_optimizer_of_one_s_own_is_asked():
+    class Backwards(SGD):
+        def update(self, w, g, memory, rate):
+            w += rate * g
+
+    w = np.zeros(3, np.float32)
+    Backwards(1.0).apply([("w", w, np.ones(3, np.float32))])
+    np.testing.assert_array_equal(w, 1)
+
+
+def test_memory_is_used_again_but_never_while_it_is_held():
+    def address(array):
+        return array.__array_interface__["data"][0]
+
+    gc.collect()
+    first = memory.empty((100, 200), np.float32)
+    assert address(first) % memory.ALIGNMENT == 0
+    held = address(first)
+    view = first[10:20].T
+    del first
+    assert address(memory.empty((100, 200), np.float32)) != held  # the view still looks into it
+    view[:] = 7
+    other = memory.empty((100, 200), np.float32)
+    other[:] = 0
+    assert (view == 7).all()
+    del view
+    assert held in {address(a) for a in [memory.empty((100, 200), np.float32) for _ in range(3)]} or held == address(other)
+    zeros = memory.zeros((300, 100), np.float64)
+    assert zeros.shape == (300, 100) and zeros.dtype == np.float64 and not zeros.any()
+
+
+def test_shelves_are_bounded(monkeypatch):
+    monkeypatch.setattr(memory, "SHELF_LIMIT", memory._unused + 100_000)
+    arrays = [memory.empty((64, 1000), np.uint8) for _ in range(5)]
+    before = memory._unused
+    del arrays
+    assert before <= memory._unused <= before + 100_000
