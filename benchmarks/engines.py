@@ -34,7 +34,7 @@ class Minitl:
         from minitl.optimizers import Adam
 
         make: dict[str, Any] = {
-            "conv": lambda f, k, s, p, a: Conv2D(f, k, s, p, activation=a),
+            "conv": lambda f, k, s, p, a: Conv2D(f, k, s, p, activation=a, use_bias=a is not None),
             "pool": MaxPooling2D,
             "bn": BatchNormalization,
             "relu": ReLU,
@@ -90,9 +90,10 @@ class Torch:
             if kind == "conv":
                 filters, size, stride, padding, activation = arguments
                 pad = size // 2 if padding == "same" else 0
-                module = nn.Conv2d(channels, filters, size, stride, pad)
+                module = nn.Conv2d(channels, filters, size, stride, pad, bias=activation is not None)
                 take(module.weight, lambda a: a.permute(3, 2, 0, 1))
-                take(module.bias)
+                if activation:
+                    take(module.bias)
                 modules += [module] + ([nn.ReLU()] if activation else [])
                 channels = filters
                 spatial = [(n + 2 * pad - size) // stride + 1 for n in spatial]
@@ -194,7 +195,7 @@ class Keras:
 
         self.tf = tf
         make: dict[str, Any] = {
-            "conv": lambda f, k, s, p, a: keras.layers.Conv2D(f, k, s, p, activation=a),
+            "conv": lambda f, k, s, p, a: keras.layers.Conv2D(f, k, s, p, activation=a, use_bias=a is not None),
             "pool": keras.layers.MaxPooling2D,
             "bn": keras.layers.BatchNormalization,
             "relu": keras.layers.ReLU,

@@ -45,11 +45,12 @@ def weights(layers: list[tuple], shape: tuple[int, ...]) -> list[np.ndarray]:
     arrays = []
     for layer in layers:
         if layer[0] == "conv":
-            _, filters, size, stride, padding, _ = layer
+            _, filters, size, stride, padding, activation = layer
             height, width, channels = shape
             fan_in = size * size * channels
             arrays.append(generator.standard_normal((size, size, channels, filters)) * np.sqrt(2 / fan_in))
-            arrays.append(generator.standard_normal(filters) * 0.1)
+            if activation:  # no bias in front of a batch normalisation
+                arrays.append(generator.standard_normal(filters) * 0.1)
             out = [-(-n // stride) if padding == "same" else (n - size) // stride + 1 for n in (height, width)]
             shape = (*out, filters)
         elif layer[0] == "pool":

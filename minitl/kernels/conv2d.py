@@ -20,7 +20,7 @@ from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.simd import ROWS, VECTOR_BYTES, pad_columns, product, ready
+from minitl.kernels.simd import ROWS, pad_columns, product, ready, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape, slide2d
 
@@ -67,7 +67,8 @@ def backward(
     if need_dx:
         dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
     if need_dparameters:
-        dkernel = kernel_gradient(pad2d(np.ascontiguousarray(x, dtype), rows, columns), dy, kernel.shape, strides)
+        x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
+        dkernel = kernel_gradient(x_pad, pad_columns(dy), kernel.shape, strides)
         dbias = None if bias is None else sum_rows(dy)
     return dx, dkernel, dbias
 
@@ -96,19 +97,18 @@ def window_places(together: int, image: int, height: int, width: int, strides: P
 
 
 def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair) -> np.ndarray:
-    """dkernel (K_h, K_w, C, F) from the padded images and dy, both contiguous and of one dtype."""
+    """dkernel (K_h, K_w, C, F) from the padded images and dy, whose channels fill whole vectors; both of one dtype."""
     images, height, width, channels = x_pad.shape
     entries = shape[0] * shape[1] * channels
     window_rows = (np.arange(shape[0])[:, None] * width + np.arange(shape[1])) * channels
     entry_rows = (window_rows[:, :, None] + np.arange(channels)).reshape(-1)
-    dy_wide = pad_columns(dy)
-    wide = dy_wide.shape[3]
+    wide = dy.shape[3]
     tiles = -(-entries // ROWS)
     slices = min(images, -(-TASKS // tiles))
     block = max(1, CACHED // (x_pad[0].nbytes + dy[0].nbytes))
     sums = memory.empty((slices, entries, shape[3]), dy.dtype)
     _kernel_gradient(
-        x_pad.reshape(-1), entry_rows, dy_wide.reshape(-1),
+        x_pad.reshape(-1), entry_rows, dy.reshape(-1),
         (height * width * channels, strides[0] * width * channels, strides[1] * channels),
         (dy.shape[1] * dy.shape[2] * wide, dy.shape[2] * wide, wide), dy.shape[:3], shape[3],
         slices, min(tiles, TASKS), block, sums.reshape(-1),
@@ -119,7 +119,7 @@ def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], s
 def input_gradient(
     dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
 ) -> np.ndarray:
-    """dx (N, H, W, C) from dy, contiguous and of the kernel's dtype."""
+    """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     turned = _turn(kernel, strides)
     dx = memory.empty(shape, dy.dtype)
     together = min(shape[0], max(ROWS, CACHED // dy[0].nbytes // ROWS * ROWS))
@@ -158,12 +158,10 @@ def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     """
     k_h, k_w, channels, filters = kernel.shape
     turns = -(-k_h // strides[0]), -(-k_w // strides[1])
-    wide = -(-channels // (VECTOR_BYTES // kernel.itemsize)) * (VECTOR_BYTES // kernel.itemsize)
-    turned = memory.zeros((*strides, *turns, filters, wide), kernel.dtype)
-    for a in range(k_h):
-        for b in range(k_w):
-            place = turned[a % strides[0], b % strides[1], turns[0] - 1 - a // strides[0], turns[1] - 1 - b // strides[1]]
-            place[:, :channels] = kernel[a, b].T
+    wide = whole_vectors(channels, kernel.dtype)
+    full = channels == wide and k_h % strides[0] == 0 and k_w % strides[1] == 0
+    turned = (memory.empty if full else memory.zeros)((*strides, *turns, filters, wide), kernel.dtype)
+    _turn_around(np.ascontiguousarray(kernel), turned)
     return turned
 
 
@@ -215,9 +213,9 @@ def _kernel_gradient(x, entry_rows, dy, x_steps, dy_steps, extents, filters, sli
 @jit(parallel=True)
 def _input_gradient(dy, dy_shape, turned, turned_shape, window, strides, before_h, before_w, groups, zeros, dx, shape):
     images, height, width, channels = shape
-    out_h, out_w, filters = dy_shape
-    _, phases_w, turns_h, turns_w, _, wide = turned_shape
-    dy_rows, dx_rows = np.arange(images) * (out_h * out_w * filters), np.arange(images) * (height * width * channels)
+    out_h, out_w, dy_wide = dy_shape
+    _, phases_w, turns_h, turns_w, filters, wide = turned_shape
+    dy_rows, dx_rows = np.arange(images) * (out_h * out_w * dy_wide), np.arange(images) * (height * width * channels)
     floor = dy.dtype.type(-np.inf)
     for task in prange(groups * height):
         g, i = task // height, task % height
@@ -231,15 +229,28 @@ def _input_gradient(dy, dy_shape, turned, turned_shape, window, strides, before_
                     dx[dx_rows[n] + at : dx_rows[n] + at + channels] = 0
                 continue
             turned_at = (((phase_h * phases_w + phase_w) * turns_h + turn_h) * turns_w + turn_w) * filters * wide
-            counters = (
-                (1, 0, 0),
-                (to_h - from_h, out_w * filters, turns_w * filters * wide),
-                ((to_w - from_w) * filters, 1, wide),
-            )
+            over_rows = (to_h - from_h, out_w * dy_wide, turns_w * filters * wide)
+            if dy_wide == filters:  # the outputs of a row are neighbours in memory
+                counters = ((1, 0, 0), over_rows, ((to_w - from_w) * filters, 1, wide))
+            else:
+                counters = (over_rows, (to_w - from_w, dy_wide, filters * wide), (filters, 1, wide))
             product(
-                dy, (from_h * out_w + from_w) * filters, dy_rows[first:last], turned, turned_at, 1, counters,
+                dy, (from_h * out_w + from_w) * dy_wide, dy_rows[first:last], turned, turned_at, 1, counters,
                 zeros, 0, 0, dx, at, dx_rows[first:last], channels, floor,
             )  # fmt: skip
+
+
+@jit(parallel=True)
+def _turn_around(kernel, turned):
+    k_h, k_w, channels, filters = kernel.shape
+    strides_h, strides_w, turns_h, turns_w = turned.shape[:4]
+    blocks = -(-filters // 16)
+    for task in prange(k_h * k_w * blocks):
+        a, b, first = task // blocks // k_w, task // blocks % k_w, task % blocks * 16
+        place = turned[a % strides_h, b % strides_w, turns_h - 1 - a // strides_h, turns_w - 1 - b // strides_w]
+        for c in range(channels):
+            for f in range(first, min(first + 16, filters)):
+                place[f, c] = kernel[a, b, c, f]
 
 
 @jit()

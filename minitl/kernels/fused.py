@@ -27,7 +27,7 @@ from minitl.kernels.conv2d import (
     window_places,
 )
 from minitl.kernels.jit import common_dtype, jit
-from minitl.kernels.simd import product
+from minitl.kernels.simd import pad_columns, product, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Pair, slide2d
 
@@ -47,6 +47,7 @@ def forward(
         return y, (x, kernel, bias, strides, padding, False, y)
     rows, columns = check(x, kernel, bias, strides, padding)
     x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
+    start = pad_columns(start)
     images, height, width, channels = x_pad.shape
     filters, half_h, half_w = kernel.shape[3], rows.out // 2, columns.out // 2
     y = memory.empty((images, half_h, half_w, filters), x_pad.dtype)
@@ -70,17 +71,18 @@ def backward(
     rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
     dy = np.ascontiguousarray(dy, dtype)
     images, half_h, half_w, filters = dy.shape
+    wide = whole_vectors(filters, dtype)
     if pooled:
-        dz = memory.empty((images, 2 * half_h, 2 * half_w, filters), dtype)
+        dz = memory.empty((images, 2 * half_h, 2 * half_w, wide), dtype)
         sums = np.zeros((images, filters), dtype)
         _unpool(dy, kept, dz, sums)
         # The convolution as if it had stopped where the pooling does.
         rows, columns = rows._replace(out=2 * half_h), columns._replace(out=2 * half_w)
     else:
-        dz = memory.empty(dy.shape, dtype)
+        dz = memory.empty((*dy.shape[:3], wide), dtype)
         flat = (-1, filters)
         sums = np.zeros((-(-dy.size // filters // SLICE), filters), dtype)
-        _mask(dy.reshape(flat), kept.reshape(flat), dz.reshape(flat), sums)
+        _mask(dy.reshape(flat), kept.reshape(flat), dz.reshape(-1, wide), sums)
     dx = dkernel = dbias = None
     if need_dparameters:
         x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
@@ -94,26 +96,27 @@ def backward(
 @jit(parallel=True)
 def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, band, chunks, y, winner):
     images, half_h, half_w, filters = y.shape
+    wide = len(start)  # the scratch has whole vectors, so that tiles need not care for the last columns
     zero = x.dtype.type(0)
     for task in prange(images * chunks):
         n, chunk = task // chunks, task % chunks
         first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
-        scratch = np.empty(len(places) * filters, x.dtype)
-        scratch_rows = np.arange(len(places)) * filters
+        scratch = np.empty(len(places) * wide, x.dtype)
+        scratch_rows = np.arange(len(places)) * wide
         for top in range(first, last, band):
             count = min(band, last - top)
             pixels = count * 4 * half_w
             product(
                 x, n * x_image + top * x_row, places[:pixels], weights, 0, 1, ((1, 0, 0), over_rows, over_run), start, 0, 0,
-                scratch, 0, scratch_rows[:pixels], filters, zero,
+                scratch, 0, scratch_rows[:pixels], wide, zero,
             )  # fmt: skip
             for i in range(count):
                 for j in range(half_w):
-                    at = (i * 4 * half_w + 2 * j) * filters
-                    below = at + 2 * half_w * filters
+                    at = (i * 4 * half_w + 2 * j) * wide
+                    below = at + 2 * half_w * wide
                     _pool(
-                        scratch[at : at + filters], scratch[at + filters : at + 2 * filters],
-                        scratch[below : below + filters], scratch[below + filters : below + 2 * filters],
+                        scratch[at : at + filters], scratch[at + wide : at + wide + filters],
+                        scratch[below : below + filters], scratch[below + wide : below + wide + filters],
                         y[n, top + i, j], winner[n, top + i, j],
                     )  # fmt: skip
 
@@ -142,9 +145,12 @@ def _unpool(dy, winner, dz, sums):
             for j in range(half_w):
                 for a in range(2):
                     for b in range(2):
+                        # Four simple loops over the channels become SIMD code, one loop with four targets does not.
                         for f in range(filters):
                             won = winner[n, i, j, f] == 2 * a + b
                             dz[n, 2 * i + a, 2 * j + b, f] = dy[n, i, j, f] if won else zero
+                        for f in range(filters, dz.shape[3]):
+                            dz[n, 2 * i + a, 2 * j + b, f] = zero
                 for f in range(filters):
                     sums[n, f] += dy[n, i, j, f] if winner[n, i, j, f] != NOBODY else zero
 
@@ -158,3 +164,5 @@ def _mask(dy, y, dz, sums):
                 g = dy[r, f] if y[r, f] > 0 else zero
                 dz[r, f] = g
                 sums[s, f] += g
+            for f in range(dy.shape[1], dz.shape[1]):
+                dz[r, f] = zero

@@ -76,16 +76,21 @@ def ready(dtype: np.dtype) -> None:
 _ready: dict[np.dtype, Any] = {}  # keeps the machine code alive
 
 
+def whole_vectors(columns: int, dtype: np.dtype) -> int:
+    """A number of columns, rounded up to whole vectors."""
+    lanes = VECTOR_BYTES // dtype.itemsize
+    return -(-columns // lanes) * lanes
+
+
 def pad_columns(matrix: np.ndarray) -> np.ndarray:
     """The same rows, widened with zeros to whole vectors; the matrix itself where it has that width.
 
     Shapes: (..., columns) to (..., columns rounded up).
     """
-    lanes = VECTOR_BYTES // matrix.itemsize
-    missing = -matrix.shape[-1] % lanes
-    if not missing:
+    wide = whole_vectors(matrix.shape[-1], matrix.dtype)
+    if wide == matrix.shape[-1]:
         return np.ascontiguousarray(matrix)
-    padded = np.zeros((*matrix.shape[:-1], matrix.shape[-1] + missing), matrix.dtype)
+    padded = np.zeros((*matrix.shape[:-1], wide), matrix.dtype)
     padded[..., : matrix.shape[-1]] = matrix
     return padded
 
@@ -257,14 +262,16 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
     a_addresses = [row_address(a_rows, a, p) for p in range(P)]
     copy = _emit_copy(module, scalar, size)
     edge = builder.ptrtoint(cgutils.alloca_once(builder, vector), INT) if V == 1 else None
+    part = builder.icmp_signed("<", width, INT(lanes))
 
     for p in range(P):
-        base = builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_))
+        source = builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_))
         if edge is not None:  # the last columns may be fewer than a vector
-            builder.call(copy, [base, edge, width])
-            base = edge
+            with builder.if_then(part):
+                builder.call(copy, [source, edge, width])
+            source = builder.select(part, edge, source)
         for v in range(V):
-            builder.store(load(builder.add(base, INT(v * lanes * size)), vector), sums[p][v])
+            builder.store(load(builder.add(source, INT(v * lanes * size)), vector), sums[p][v])
 
     with cgutils.for_range(builder, n0) as loop0:
         with cgutils.for_range(builder, n1) as loop1:
@@ -284,13 +291,14 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
     floors = broadcast(floor)
     for p in range(P):
         base = row_address(c_rows, c, p)
-        target = base if edge is None else edge
+        target = base if edge is None else builder.select(part, edge, base)
         for v in range(V):
             total = builder.load(sums[p][v])
             total = builder.select(builder.fcmp_ordered("<", total, floors), floors, total)
             builder.store(total, pointer(builder.add(target, INT(v * lanes * size)), vector)).align = size
         if edge is not None:
-            builder.call(copy, [edge, base, width])
+            with builder.if_then(part):
+                builder.call(copy, [edge, base, width])
     builder.ret_void()
     return function
 
