@@ -157,10 +157,10 @@ def _agree(ours: Any, theirs: Any, name: str) -> None:
         raise RuntimeError(f"{name}: {ours if isinstance(ours, str) else theirs}")
     assert np.isclose(ours[0], theirs[0], rtol=1e-4), (name, ours[0], theirs[0])
     for i, (a, b) in enumerate(zip(ours[1], theirs[1], strict=True)):
-        # A bias in front of a BatchNorm has a gradient of zero, and rounding in its place.
-        scale = max(float(np.abs(b).max()), 1e-5)
-        worst = float(np.abs(a - b).max()) / scale
-        assert worst < 2e-3, f"{name}: gradient {i} {a.shape} differs by {worst:.1e} of its largest entry"
+        # As a whole, and not to the last digit: in float32, one of millions of ReLUs that rounding moves to its other
+        # side changes the gradients below it by about 1e-3 of their length. Without such a move it is about 1e-6.
+        difference = float(np.linalg.norm(a - b) / np.linalg.norm(b))
+        assert difference < 2e-2, f"{name}: gradient {i} {a.shape} differs by {difference:.1e}"
 
 
 def _print(row: dict[str, Any]) -> None:

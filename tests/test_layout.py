@@ -14,6 +14,7 @@ PACKAGE = ROOT / "minitl"
 ENGINE_ONLY = {
     "jit": "how kernels are compiled",
     "simd": "the register tile, which is no operation",
+    "multiply": "the product of matrices, which dense and conv2d share",
     "memory": "where arrays come from",
     "updates": "the rules of minitl.optimizers",
     "fused": "conv2d, relu and max_pool2d one after another",

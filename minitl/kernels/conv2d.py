@@ -20,6 +20,7 @@ from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.multiply import multiply, transpose
 from minitl.kernels.simd import ROWS, pad_columns, product, ready, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape, slide2d
@@ -38,9 +39,14 @@ def forward(
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, floor: float) -> np.ndarray:
     """max(floor, convolution + bias): the maximum is taken while the tile is in the registers."""
     rows, columns = check(x, kernel, bias, strides, padding)
+    filters = kernel.shape[3]
+    if is_product(kernel.shape, strides):
+        dtype = common_dtype(x, kernel)
+        start = np.zeros(filters, dtype) if bias is None else flat(bias, dtype)
+        pixels = flat(x, dtype).reshape(-1, x.shape[3])
+        return multiply(pixels, flat(kernel, dtype).reshape(kernel.shape[2:]), start, floor).reshape(*x.shape[:3], filters)
     x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
     images, height, width, channels = x_pad.shape
-    filters = kernel.shape[3]
     y = memory.empty((images, rows.out, columns.out, filters), x_pad.dtype)
     together = max(1, 64 // (rows.out * columns.out))  # small images share tiles
     pixels = window_places(together, height * width * channels, rows.out, columns.out, strides, width, channels)
@@ -120,6 +126,8 @@ def input_gradient(
     dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
+    if is_product(kernel.shape, strides):
+        return _product_gradient(dy, kernel[0, 0], shape)
     turned = _turn(kernel, strides)
     dx = memory.empty(shape, dy.dtype)
     together = min(shape[0], max(ROWS, CACHED // dy[0].nbytes // ROWS * ROWS))
@@ -129,6 +137,23 @@ def input_gradient(
         rows.before, columns.before, groups, np.zeros(shape[3], dy.dtype), dx.reshape(-1), shape,
     )  # fmt: skip
     return dx
+
+
+def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
+    """Whether the convolution is one product of matrices: a 1x1 kernel at every pixel."""
+    return kernel[:2] == (1, 1) and strides == (1, 1)
+
+
+def _product_gradient(dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """dx = dy W^T; with few samples and a large W as (W dy^T)^T, which turns the smaller matrices around."""
+    channels, filters = kernel.shape
+    rows = dy.reshape(-1, dy.shape[3])[:, :filters]
+    kernel = np.ascontiguousarray(kernel)
+    if len(rows) * (channels + filters) < channels * filters:
+        dx = transpose(multiply(kernel, transpose(rows), np.zeros(len(rows), dy.dtype), -np.inf))
+    else:
+        dx = multiply(np.ascontiguousarray(rows), transpose(kernel), np.zeros(channels, dy.dtype), -np.inf)
+    return dx.reshape(shape)
 
 
 def sum_rows(dy: np.ndarray) -> np.ndarray:
