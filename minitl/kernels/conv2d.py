@@ -53,7 +53,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides
     chunks = -(-TASKS * together // images) if images < TASKS * together else 1
     _forward(
         x_pad.reshape(-1), pixels, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
-        start, x_pad.dtype.type(floor), y.reshape(-1), filters, images * rows.out * columns.out,
+        start, x_pad.dtype.type(floor), y.reshape(-1), np.arange(len(pixels)) * filters, filters, images * rows.out * columns.out,
         height * width * channels * together, chunks,
     )  # fmt: skip
     return y
@@ -114,7 +114,7 @@ def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], s
     block = max(1, CACHED // (x_pad[0].nbytes + dy[0].nbytes))
     sums = memory.empty((slices, entries, shape[3]), dy.dtype)
     _kernel_gradient(
-        x_pad.reshape(-1), entry_rows, dy.reshape(-1),
+        x_pad.reshape(-1), entry_rows, np.arange(entries) * shape[3], np.zeros(shape[3], dy.dtype), dy.reshape(-1),
         (height * width * channels, strides[0] * width * channels, strides[1] * channels),
         (dy.shape[1] * dy.shape[2] * wide, dy.shape[2] * wide, wide), dy.shape[:3], shape[3],
         slices, min(tiles, TASKS), block, sums.reshape(-1),
@@ -133,8 +133,9 @@ def input_gradient(
     together = min(shape[0], max(ROWS, CACHED // dy[0].nbytes // ROWS * ROWS))
     groups = -(-shape[0] // together)
     _input_gradient(
-        dy.reshape(-1), dy.shape[1:], turned.reshape(-1), turned.shape, kernel.shape[:2], strides,
-        rows.before, columns.before, groups, np.zeros(shape[3], dy.dtype), dx.reshape(-1), shape,
+        dy.reshape(-1), np.arange(len(dy)) * dy[0].size, dy.shape[1:], turned.reshape(-1), turned.shape,
+        kernel.shape[:2], strides, rows.before, columns.before, groups, np.zeros(shape[3], dy.dtype),
+        dx.reshape(-1), np.arange(len(dx)) * dx[0].size, shape,
     )  # fmt: skip
     return dx
 
@@ -170,7 +171,7 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
         return x
     images, height, width, channels = x.shape
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
-    padded = memory.zeros(shape, x.dtype)
+    padded = memory.empty(shape, x.dtype)
     _pad2d(x, padded, rows.before, columns.before)
     return padded
 
@@ -191,10 +192,9 @@ def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
 
 
 @jit(parallel=True)
-def _forward(x, pixels, weights, over_rows, over_run, start, floor, y, filters, outputs, x_group, chunks):
+def _forward(x, pixels, weights, over_rows, over_run, start, floor, y, y_rows, filters, outputs, x_group, chunks):
     group = len(pixels)
     groups = -(-outputs // group)
-    y_rows = np.arange(group) * filters
     for task in prange(groups * chunks):
         g, chunk = task // chunks, task % chunks
         here = min(group, outputs - g * group)
@@ -207,11 +207,9 @@ def _forward(x, pixels, weights, over_rows, over_run, start, floor, y, filters, 
 
 
 @jit(parallel=True)
-def _kernel_gradient(x, entry_rows, dy, x_steps, dy_steps, extents, filters, slices, chunks, block, sums):
+def _kernel_gradient(x, entry_rows, sum_offsets, zeros, dy, x_steps, dy_steps, extents, filters, slices, chunks, block, sums):
     images, height, width = extents
     entries = len(entry_rows)
-    zeros = np.zeros(filters, x.dtype)
-    sum_offsets = np.arange(entries) * filters
     floor = x.dtype.type(-np.inf)
     for task in prange(slices * chunks):
         s, chunk = task // chunks, task % chunks
@@ -236,11 +234,12 @@ def _kernel_gradient(x, entry_rows, dy, x_steps, dy_steps, extents, filters, sli
 
 
 @jit(parallel=True)
-def _input_gradient(dy, dy_shape, turned, turned_shape, window, strides, before_h, before_w, groups, zeros, dx, shape):
+def _input_gradient(
+    dy, dy_rows, dy_shape, turned, turned_shape, window, strides, before_h, before_w, groups, zeros, dx, dx_rows, shape
+):  # fmt: skip
     images, height, width, channels = shape
     out_h, out_w, dy_wide = dy_shape
     _, phases_w, turns_h, turns_w, filters, wide = turned_shape
-    dy_rows, dx_rows = np.arange(images) * (out_h * out_w * dy_wide), np.arange(images) * (height * width * channels)
     floor = dy.dtype.type(-np.inf)
     for task in prange(groups * height):
         g, i = task // height, task % height
@@ -299,4 +298,10 @@ def _sum_rows(rows, sums):
 def _pad2d(x, padded, before_h, before_w):
     images, height, width, _ = x.shape
     for n in prange(images):
-        padded[n, before_h : before_h + height, before_w : before_w + width] = x[n]
+        padded[n, :before_h] = 0
+        padded[n, before_h + height :] = 0
+        for i in range(height):
+            row = padded[n, before_h + i]
+            row[:before_w] = 0
+            row[before_w : before_w + width] = x[n, i]
+            row[before_w + width :] = 0

@@ -57,7 +57,8 @@ def forward(
     chunks = -(-TASKS // images) if images < TASKS else 1
     _forward(
         x_pad.reshape(-1), places, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
-        start, height * width * channels, 2 * strides[0] * width * channels, band, chunks, y, winner,
+        start, height * width * channels, 2 * strides[0] * width * channels, band, chunks,
+        np.arange(len(places)) * len(start), y, winner,
     )  # fmt: skip
     return y, (x, kernel, bias, strides, padding, True, winner)
 
@@ -94,7 +95,7 @@ def backward(
 
 
 @jit(parallel=True)
-def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, band, chunks, y, winner):
+def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, band, chunks, scratch_rows, y, winner):
     images, half_h, half_w, filters = y.shape
     wide = len(start)  # the scratch has whole vectors, so that tiles need not care for the last columns
     zero = x.dtype.type(0)
@@ -102,7 +103,6 @@ def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, ban
         n, chunk = task // chunks, task % chunks
         first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
         scratch = np.empty(len(places) * wide, x.dtype)
-        scratch_rows = np.arange(len(places)) * wide
         for top in range(first, last, band):
             count = min(band, last - top)
             pixels = count * 4 * half_w

@@ -1,6 +1,7 @@
 """Which neighbours can run as one: the rule by which a model saves passes over memory.
 
-A convolution or dense layer with ReLU runs as one kernel, and takes a 2x2 max-pooling behind it along. The layers stay
+A convolution or dense layer with ReLU runs as one kernel, and takes a 2x2 max-pooling behind it along. So does a batch
+normalisation with the ReLU layer behind it. The layers stay
 what they are, with the same weights, gradients and results; they are only run together. `Sequential.fuse = False`
 switches it off. Only the layers of this package are fused, not subclasses of them, and only in the numba backend.
 """
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import get_backend
+from minitl.layers.activations import Activation, ReLU
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, store_gradients
+from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import MaxPooling2D
 
 
@@ -58,23 +61,59 @@ class Fused:
         return None if dx is None else dx.reshape(self.shape)
 
 
+class FusedNormalization:
+    """A batch normalisation and the ReLU behind it, as one step."""
+
+    def __init__(self, layer: BatchNormalization):
+        self.layer = layer
+        self.cache: tuple | None = None
+
+    def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
+        """The ReLU's y."""
+        from minitl.kernels import batch_norm
+
+        layer = self.layer
+        x = layer._admit(x)
+        y, cache = batch_norm.normalise(x, *layer.constants(x, training), 0.0)
+        self.cache = (cache, y) if layer.keep_cache else None
+        return y
+
+    def pull(self, dy: np.ndarray, need_dx: bool) -> np.ndarray | None:
+        """The normalisation's dx, and its gradients."""
+        from minitl.kernels import batch_norm
+
+        layer = self.layer
+        layer.gradients.clear()
+        cache, y = self.cache  # type: ignore[misc]
+        return layer.store(*batch_norm.gradients(dy, cache, y, need_dx, layer.has_gradients))
+
+
 Step = tuple[Any, int, int]  # a layer or Fused, and the positions of its first and last layer
 
 
 def plan(layers: list[Layer], fuse: bool) -> list[Step]:
     """The steps in which to run some layers."""
     steps: list[Step] = []
+    fuse = fuse and get_backend() == "numba"
     position = 0
     while position < len(layers):
-        layer = layers[position]
+        layer: Any = layers[position]
         after = layers[position + 1] if position + 1 < len(layers) else None
-        if fuse and get_backend() == "numba" and type(layer) in (Conv2D, Dense) and layer.activation == "relu":  # type: ignore[attr-defined]
-            pool = after if type(layer) is Conv2D and _is_plain_pool(after) else None
-            steps.append((Fused(layer, pool), position, position + (pool is not None)))  # type: ignore[arg-type]
-        else:
-            steps.append((layer, position, position))
-        position = steps[-1][2] + 1
+        step: Any = layer
+        behind = False  # whether the step takes the next layer along
+        if fuse and type(layer) in (Conv2D, Dense) and layer.activation == "relu":
+            behind = type(layer) is Conv2D and _is_plain_pool(after)
+            step = Fused(layer, after if behind else None)  # type: ignore[arg-type]
+        elif fuse and type(layer) is BatchNormalization and _is_relu(after):
+            behind = True
+            step = FusedNormalization(layer)
+        steps.append((step, position, position + behind))
+        position += 1 + behind
     return steps
+
+
+def _is_relu(layer: Layer | None) -> bool:
+    return type(layer) in (ReLU, Activation) and layer.activation == "relu"  # type: ignore[union-attr]
 
 
 def _is_plain_pool(layer: Layer | None) -> bool:

@@ -58,6 +58,15 @@ class BatchNormalization(Layer):
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """Normalise with the batch's statistics or the moving ones."""
+        y, cache = op("batch_norm").forward(x, *self.constants(x, training))
+        self.cache = cache if self.keep_cache else None
+        return y
+
+    def constants(self, x: np.ndarray, training: bool) -> tuple[Any, Any, Any, Any, float, bool]:
+        """What the operation gets beside x: gamma, beta, mean, variance, epsilon, and whether they are the batch's own.
+
+        While training, the moving statistics follow the batch here.
+        """
         batch_statistics = training and self.trainable
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]
         if batch_statistics:
@@ -70,14 +79,19 @@ class BatchNormalization(Layer):
             mean, variance = mean.copy(), variance.copy()  # a cache must not change when the moving ones do
         gamma = self.parameters.get("gamma", np.ones_like(mean))
         beta = self.parameters.get("beta", np.zeros_like(mean))
-        y, cache = op("batch_norm").forward(x, gamma, beta, mean, variance, self.epsilon, batch_statistics)
-        self.cache = cache if self.keep_cache else None
-        return y
+        return gamma, beta, mean, variance, self.epsilon, batch_statistics
 
     def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
         """Gradients of gamma and beta, and dx."""
-        need_dparameters = self.trainable and (self.scale or self.center)
-        dx, dgamma, dbeta = op("batch_norm").backward(dy, self.cache, need_dx, need_dparameters)
+        return self.store(*op("batch_norm").backward(dy, self.cache, need_dx, self.has_gradients))
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether there is a gradient to compute: of gamma or beta, when not frozen."""
+        return self.trainable and (self.scale or self.center)
+
+    def store(self, dx: np.ndarray | None, dgamma: np.ndarray | None, dbeta: np.ndarray | None) -> np.ndarray | None:
+        """Keep the gradients of those parameters that exist; return dx."""
         store_gradients(self, gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
         return dx
 
