@@ -30,6 +30,8 @@ from minitl.layers.base import Layer
 
 STEP = 1e-4
 TOLERANCE = 1e-6  # relative; central differences in float64 are good to about 1e-9
+SMALLEST = 1e-9  # a derivative that is smaller than this cannot be told from zero
+ROUNDING = 32 * np.finfo(np.float64).eps  # of an output, relative: sums of many terms round more than once
 MOST_SKIPPED = 0.5  # a tensor of which more is skipped has not been checked
 
 
@@ -175,15 +177,18 @@ def _check_tensor(
     if gradient.shape != array.shape:
         return TensorReport(name, 0, 0, np.inf, gradient.shape, np.nan, np.nan, f"shape {gradient.shape}, not {array.shape}")
     here = values()
-    numeric, doubt = np.empty(len(picked)), np.empty(len(picked))
+    numeric, doubt, noise = np.empty((3, len(picked)))
     for i, flat_index in enumerate(picked):
-        numeric[i], doubt[i] = _difference(array, np.unravel_index(flat_index, array.shape), values, dy, here)
+        index = np.unravel_index(flat_index, array.shape)
+        numeric[i], doubt[i], noise[i] = _difference(array, index, values, dy, here)
     analytic = gradient.reshape(-1)[picked].astype(np.float64)
     # Entries far below the tensor's largest are compared on its scale: there, rounding is all that differs.
-    trusted = doubt <= tolerance * np.maximum(np.abs(numeric), np.abs(numeric).max(initial=0.0)) + 1e-9
+    trusted = doubt <= tolerance * np.abs(numeric).max(initial=0.0) + noise + SMALLEST
     scale = np.maximum(np.abs(analytic), np.abs(numeric))
     floor = max(1e-7, 1e-3 * float(scale[trusted].max(initial=0.0)))
-    errors = np.where(trusted, np.abs(analytic - numeric) / np.maximum(scale, floor), 0.0)
+    # A difference within the rounding noise is no error beyond the tolerance.
+    scale = np.maximum(np.maximum(scale, floor), noise / tolerance)
+    errors = np.where(trusted, np.abs(analytic - numeric) / scale, 0.0)
     errors = np.where(np.isfinite(analytic), errors, np.inf)
     worst = int(errors.argmax()) if len(errors) else 0
     skipped = int((~trusted).sum())
@@ -201,8 +206,8 @@ def _check_tensor(
 
 def _difference(
     array: np.ndarray, index: tuple[Any, ...], values: Callable[[], np.ndarray], dy: np.ndarray, here: np.ndarray
-) -> tuple[float, float]:
-    """The derivative along one coordinate, and how far it may be off."""
+) -> tuple[float, float, float]:
+    """The derivative along one coordinate, how far a kink or a bend may have moved it, and how far rounding may have."""
     before = array[index]
     h = STEP * max(1.0, abs(float(before)))
     slopes, bends = [], []
@@ -216,7 +221,9 @@ def _difference(
     array[index] = before
     # Smooth: both doubts are of the order h^2. A kink makes one of them about as large as its jump.
     doubt = max(abs(slopes[0] - slopes[1]), abs(bends[0] - 4 * bends[1]) / h)
-    return (4 * slopes[1] - slopes[0]) / 3, doubt
+    # Each output is rounded; those that the coordinate does not reach cancel exactly.
+    noise = ROUNDING * float((np.abs(dy * here) * (up != down)).sum()) / h
+    return (4 * slopes[1] - slopes[0]) / 3, doubt, noise
 
 
 def _in_float64(target: Layer, x: Any) -> Layer:

@@ -202,8 +202,12 @@ def test_memory_is_used_again_but_never_while_it_is_held():
 
 
 def test_shelves_are_bounded(monkeypatch):
-    monkeypatch.setattr(memory, "SHELF_LIMIT", memory._unused + 100_000)
+    gc.collect()
+    monkeypatch.setattr(memory, "_shelf", {})
+    monkeypatch.setattr(memory, "_unused", 0)
+    monkeypatch.setattr(memory, "SHELF_LIMIT", 100_000)
     arrays = [memory.empty((64, 1000), np.uint8) for _ in range(5)]
-    before = memory._unused
+    assert memory._unused == 0
     del arrays
-    assert before <= memory._unused <= before + 100_000
+    assert 0 < memory._unused <= 100_000
+    assert sum(map(len, memory._shelf.values())) == 1

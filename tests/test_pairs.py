@@ -172,7 +172,6 @@ def test_kernels_run_uncompiled_too():
         sys.executable,
         "-m",
         "pytest",
-        "-q",
         "-p",
         "no:cacheprovider",
         str(Path(__file__)),

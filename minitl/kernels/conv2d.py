@@ -15,6 +15,8 @@ A dense layer is a convolution of 1x1 images, and `kernels.dense` calls the func
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import prange
 
@@ -53,7 +55,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides
     chunks = -(-TASKS * together // images) if images < TASKS * together else 1
     _forward(
         x_pad.reshape(-1), pixels, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
-        start, x_pad.dtype.type(floor), y.reshape(-1), np.arange(len(pixels)) * filters, filters, images * rows.out * columns.out,
+        start, x_pad.dtype.type(floor), y.reshape(-1), offsets(len(pixels), filters), filters, images * rows.out * columns.out,
         height * width * channels * together, chunks,
     )  # fmt: skip
     return y
@@ -96,6 +98,13 @@ def window_counters(kernel: tuple[int, ...], x_pad: tuple[int, ...], weights: tu
     return (kernel[0], x_pad[2] * x_pad[3], run * weights[3]), (run, 1, weights[3])
 
 
+@functools.lru_cache(maxsize=256)
+def offsets(count: int, step: int) -> np.ndarray:
+    """0, step, 2 step, ...: where rows of equal length begin. Kept, since small batches would notice making it."""
+    return np.arange(count) * step
+
+
+@functools.lru_cache(maxsize=256)
 def window_places(together: int, image: int, height: int, width: int, strides: Pair, row: int, channels: int) -> np.ndarray:
     """Where the windows of all output pixels of some images begin, as offsets in x_pad."""
     in_image = (np.arange(height)[:, None] * strides[0] * row + np.arange(width) * strides[1]) * channels
@@ -106,20 +115,26 @@ def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], s
     """dkernel (K_h, K_w, C, F) from the padded images and dy, whose channels fill whole vectors; both of one dtype."""
     images, height, width, channels = x_pad.shape
     entries = shape[0] * shape[1] * channels
-    window_rows = (np.arange(shape[0])[:, None] * width + np.arange(shape[1])) * channels
-    entry_rows = (window_rows[:, :, None] + np.arange(channels)).reshape(-1)
+    entry_rows = _entry_places(shape[0], shape[1], channels, width)
     wide = dy.shape[3]
     tiles = -(-entries // ROWS)
     slices = min(images, -(-TASKS // tiles))
     block = max(1, CACHED // (x_pad[0].nbytes + dy[0].nbytes))
     sums = memory.empty((slices, entries, shape[3]), dy.dtype)
     _kernel_gradient(
-        x_pad.reshape(-1), entry_rows, np.arange(entries) * shape[3], np.zeros(shape[3], dy.dtype), dy.reshape(-1),
+        x_pad.reshape(-1), entry_rows, offsets(entries, shape[3]), np.zeros(shape[3], dy.dtype), dy.reshape(-1),
         (height * width * channels, strides[0] * width * channels, strides[1] * channels),
         (dy.shape[1] * dy.shape[2] * wide, dy.shape[2] * wide, wide), dy.shape[:3], shape[3],
         slices, min(tiles, TASKS), block, sums.reshape(-1),
     )  # fmt: skip
     return (sums[0] if slices == 1 else sums.sum(axis=0)).reshape(shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _entry_places(k_h: int, k_w: int, channels: int, width: int) -> np.ndarray:
+    """Where in a window each entry of the kernel lies, as offsets in x_pad."""
+    window_rows = (np.arange(k_h)[:, None] * width + np.arange(k_w)) * channels
+    return (window_rows[:, :, None] + np.arange(channels)).reshape(-1)
 
 
 def input_gradient(
@@ -133,9 +148,9 @@ def input_gradient(
     together = min(shape[0], max(ROWS, CACHED // dy[0].nbytes // ROWS * ROWS))
     groups = -(-shape[0] // together)
     _input_gradient(
-        dy.reshape(-1), np.arange(len(dy)) * dy[0].size, dy.shape[1:], turned.reshape(-1), turned.shape,
+        dy.reshape(-1), offsets(len(dy), dy[0].size), dy.shape[1:], turned.reshape(-1), turned.shape,
         kernel.shape[:2], strides, rows.before, columns.before, groups, np.zeros(shape[3], dy.dtype),
-        dx.reshape(-1), np.arange(len(dx)) * dx[0].size, shape,
+        dx.reshape(-1), offsets(len(dx), dx[0].size), shape,
     )  # fmt: skip
     return dx
 

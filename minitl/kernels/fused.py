@@ -21,6 +21,7 @@ from minitl.kernels.conv2d import (
     convolve,
     input_gradient,
     kernel_gradient,
+    offsets,
     pad2d,
     prepare,
     window_counters,
@@ -58,7 +59,7 @@ def forward(
     _forward(
         x_pad.reshape(-1), places, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
         start, height * width * channels, 2 * strides[0] * width * channels, band, chunks,
-        np.arange(len(places)) * len(start), y, winner,
+        offsets(len(places), len(start)), y, winner,
     )  # fmt: skip
     return y, (x, kernel, bias, strides, padding, True, winner)
 

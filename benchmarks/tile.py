@@ -1,0 +1,80 @@
+"""How near the register tile and what is built from it come to the processor's peak.
+
+    python benchmarks/tile.py [--rounds 15]
+
+The peak is the best rate at which a tile runs on numbers that stay in the level-1 cache, all threads together; the rest is
+shown as a share of it, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import harness
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    harness.prepare()
+
+    import numpy as np
+    import workloads
+    from engines import Minitl
+    from numba import get_num_threads, njit, prange
+
+    from minitl.kernels import conv2d, simd
+
+    lanes = simd.VECTOR_BYTES // 4
+    simd.ready(np.dtype(np.float32))
+
+    @njit(parallel=True)
+    def tiles(rows, columns, depth, repeat, threads):
+        """One small product again and again in every thread."""
+        for _ in prange(threads):
+            a = np.ones(rows * depth, np.float32)
+            b = np.ones(columns * depth, np.float32)
+            c = np.zeros(rows * columns, np.float32)
+            a_rows, c_rows = np.arange(rows) * depth, np.arange(rows) * columns
+            for _repeat in range(repeat):
+                counters = ((1, 0, 0), (1, 0, 0), (depth, 1, columns))
+                simd.product(a, 0, a_rows, b, 0, 1, counters, c, 0, 0, c, 0, c_rows, columns, np.float32(0))
+
+    def best(call: Callable[[], object], operations: float) -> float:
+        """GFLOP/s of the fastest of some rounds."""
+        call()
+        times = []
+        for _ in range(arguments.rounds):
+            started = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - started)
+        return operations / min(times) / 1e9
+
+    threads = get_num_threads()
+    rates = {}
+    for vectors in sorted({1, 2, simd.VECTORS}):
+        for rows in (1, 2, 4, simd.ROWS):
+            columns, depth, repeat = vectors * lanes, 96, 4000
+            operations = 2 * rows * columns * depth * repeat * threads
+            rates[f"tile {rows} x {vectors}"] = best(lambda r=rows, c=columns: tiles(r, c, 96, 4000, threads), operations)
+    peak = max(rates.values())
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((64, 16, 16, 64), dtype=np.float32)
+    kernel = generator.standard_normal((3, 3, 64, 64), dtype=np.float32)
+    y, cache = conv2d.forward(x, kernel)
+    work = 2 * y.size * 9 * 64
+    rates["convolution 16x16x64 -> 64, forward"] = best(lambda: conv2d.forward(x, kernel), work)
+    rates["its kernel gradient"] = best(lambda: conv2d.backward(y, cache, need_dx=False), work)
+    rates["its input gradient"] = best(lambda: conv2d.backward(y, cache, need_dparameters=False), work)
+    for batch in (32, 128):
+        layers, shape = workloads.NETWORKS["classic"]
+        engine = Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
+        # Multiply-adds of the convolutions and dense layers; backward twice that, but no dx in the first layer.
+        forward = [30**2 * 27 * 32, 13**2 * 288 * 64, 4**2 * 576 * 128, 512 * 128, 128 * 10]
+        rates[f"classic network, training step, batch {batch}"] = best(engine.step, 2 * batch * (3 * sum(forward) - forward[0]))
+    print(f"{threads} threads, vectors of {lanes} float32, largest tile {simd.ROWS} x {simd.VECTORS}\n")
+    for name, rate in rates.items():
+        print(f"{name:<45}{rate:8.0f} GFLOP/s{100 * rate / peak:8.0f} % of the peak")
+    harness.save("tile", [{"rates": rates, "peak": peak}])
