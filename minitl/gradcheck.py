@@ -210,7 +210,7 @@ def _difference(
     """The derivative along one coordinate, how far a kink or a bend may have moved it, and how far rounding may have."""
     before = array[index]
     h = STEP * max(1.0, abs(float(before)))
-    slopes, bends = [], []
+    slopes, bends, noises = [], [], []
     for step in (h, h / 2):
         array[index] = before + step
         up = values()
@@ -218,12 +218,12 @@ def _difference(
         down = values()
         slopes.append(float((dy * (up - down)).sum()) / (2 * step))
         bends.append(float((dy * (up - 2 * here + down)).sum()))
+        # Each output is rounded; those that the coordinate does not reach cancel exactly.
+        noises.append(ROUNDING * float((np.abs(dy * here) * (up != down)).sum()) / step)
     array[index] = before
     # Smooth: both doubts are of the order h^2. A kink makes one of them about as large as its jump.
     doubt = max(abs(slopes[0] - slopes[1]), abs(bends[0] - 4 * bends[1]) / h)
-    # Each output is rounded; those that the coordinate does not reach cancel exactly.
-    noise = ROUNDING * float((np.abs(dy * here) * (up != down)).sum()) / h
-    return (4 * slopes[1] - slopes[0]) / 3, doubt, noise
+    return (4 * slopes[1] - slopes[0]) / 3, doubt, max(noises)
 
 
 def _in_float64(target: Layer, x: Any) -> Layer:
