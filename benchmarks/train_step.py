@@ -1,11 +1,12 @@
 """A training step (forward, backward, Adam) against PyTorch and Keras on TensorFlow.
 
-python benchmarks/train_step.py [--networks classic lenet vgg mlp] [--peers ...] [--rounds 15]
+python benchmarks/train_step.py [--networks classic lenet vgg mlp] [--peers ...] [--rounds 15] [--avx2]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 import harness
 import workloads
@@ -19,8 +20,13 @@ if __name__ == "__main__":
     parser.add_argument("--networks", nargs="+", default=list(BATCHES), choices=list(BATCHES))
     parser.add_argument("--peers", nargs="*", default=[name for name in ENGINES if name != "minitl"])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--avx2", action="store_true", help="256-bit vectors on both sides: ours by Numba's setting, PyTorch's by oneDNN's"
+    )
     arguments = parser.parse_args()
     harness.prepare()
+    if arguments.avx2:
+        os.environ.update(harness.AVX2)
     rows = []
     for network in arguments.networks:
         layers, shape = workloads.NETWORKS[network]
@@ -31,4 +37,4 @@ if __name__ == "__main__":
     for row in rows:
         torch, keras = harness.ratio(row, *TORCH), harness.ratio(row, "keras tensorflow")
         print(f"{row['title']:<10}{row['batch']:>6}{torch:>22.2f}{keras:>15.2f}")
-    harness.save("train_step", rows)
+    harness.save("train_step_avx2" if arguments.avx2 else "train_step", rows)

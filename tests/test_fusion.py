@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 import minitl
 from minitl.gradcheck import check_gradients
 from minitl.kernels import fused, memory
-from minitl.layers import AveragePooling2D, BatchNormalization, Conv2D, Dense, Flatten, Input, Layer, MaxPooling2D, ReLU
+from minitl.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Flatten,
+    Input,
+    Layer,
+    MaxPooling2D,
+    ReLU,
+)
 from minitl.layers.fusion import plan
 from minitl.models import Sequential
 from minitl.ops import conv2d, max_pool2d, relu
@@ -97,18 +108,18 @@ Y = np.arange(9) % 4
 
 def test_the_plan():
     model = network()
-    steps = [(type(step).__name__, first, last) for step, first, last in plan(model.layers, True)]
+    steps = [(type(step).__name__, first, last) for step, first, last in plan(model.layers, True, False)]
     assert steps[:3] == [("Fused", 0, 1), ("Fused", 2, 2), ("FusedNormalization", 3, 4)]
     assert steps[-2:] == [("Fused", 8, 8), ("Dense", 9, 9)]
-    assert all(isinstance(step, Layer) for step, _, _ in plan(model.layers, False))
+    assert all(isinstance(step, Layer) for step, _, _ in plan(model.layers, False, True))
     with minitl.use_backend("numpy"):
-        assert all(isinstance(step, Layer) for step, _, _ in plan(model.layers, True))
+        assert all(isinstance(step, Layer) for step, _, _ in plan(model.layers, True, False))
 
     class Mine(Conv2D):
         def forward(self, x, training=False):
             return super().forward(x, training) * 2
 
-    assert all(isinstance(step, Layer) for step, _, _ in plan([Mine(3, 3, activation="relu")], True))
+    assert all(isinstance(step, Layer) for step, _, _ in plan([Mine(3, 3, activation="relu")], True, True))
 
 
 @pytest.mark.parametrize("frozen", [[], ["conv2d"], ["conv2d_1", "dense"], ["batch*", "conv2d_2"], ["conv*", "batch*"]])
@@ -124,6 +135,25 @@ def test_a_fused_model_trains_like_an_unfused_one(frozen):
         results.append([*model.get_weights(), model.predict(X)])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-10)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_normalisation_folds_into_the_convolution_at_inference(use_bias):
+    model = Sequential([Input((14, 13, 3))])
+    for tail in ([ReLU(), MaxPooling2D()], [Activation("relu")], [MaxPooling2D()], []):
+        model.add(Conv2D(5, 3, padding="same", use_bias=use_bias, bias_initializer="ones"))
+        model.add(BatchNormalization(momentum=0.5, scale=bool(tail)))
+        for layer in tail:
+            model.add(layer)
+    model.astype(np.float64)
+    for _ in range(3):
+        model(X, training=True)
+    folded = [step for step, _, _ in plan(model.layers, True, True)]
+    assert [type(step).__name__ for step in folded] == ["Folded", "Folded", "Folded", "MaxPooling2D", "Folded"]
+    with_folding = model.predict(X)
+    model.fuse = False
+    np.testing.assert_allclose(with_folding, model.predict(X), atol=1e-12)
+    assert with_folding.std() > 0.1
 
 
 def test_gradients_through_the_fused_paths():

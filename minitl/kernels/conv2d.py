@@ -175,6 +175,8 @@ def _product_gradient(dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]
 def sum_rows(dy: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last, in slices of fixed size."""
     rows = dy.reshape(-1, dy.shape[-1])
+    if rows.size < 1 << 15:
+        return rows.sum(axis=0)
     sums = memory.zeros((-(-len(rows) // 256), dy.shape[-1]), dy.dtype)
     _sum_rows(rows, sums)
     return sums.sum(axis=0)

@@ -104,6 +104,7 @@ def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, ban
         n, chunk = task // chunks, task % chunks
         first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
         scratch = np.empty(len(places) * wide, x.dtype)
+        best, won = np.empty(wide, x.dtype), np.empty(wide, np.uint8)
         for top in range(first, last, band):
             count = min(band, last - top)
             pixels = count * 4 * half_w
@@ -116,44 +117,51 @@ def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, ban
                     at = (i * 4 * half_w + 2 * j) * wide
                     below = at + 2 * half_w * wide
                     _pool(
-                        scratch[at : at + filters], scratch[at + wide : at + wide + filters],
-                        scratch[below : below + filters], scratch[below + wide : below + wide + filters],
-                        y[n, top + i, j], winner[n, top + i, j],
+                        scratch[at : at + wide], scratch[at + wide : at + 2 * wide],
+                        scratch[below : below + wide], scratch[below + wide : below + 2 * wide], best, won,
                     )  # fmt: skip
+                    for f in range(filters):
+                        y[n, top + i, j, f] = best[f]
+                        winner[n, top + i, j, f] = won[f]
 
 
 @jit()
-def _pool(a, b, c, d, y, winner):
-    """The maximum of four pixels, and which it was; the first of equal ones, a NaN before all."""
-    for f in range(len(y)):
-        best, won = a[f], np.uint8(0)
-        if b[f] > best or b[f] != b[f]:
-            best, won = b[f], np.uint8(1)
-        if c[f] > best or c[f] != c[f]:
-            best, won = c[f], np.uint8(2)
-        if d[f] > best or d[f] != d[f]:
-            best, won = d[f], np.uint8(3)
-        y[f] = best
-        winner[f] = won if best > 0 else np.uint8(NOBODY)
+def _pool(a, b, c, d, best, won):
+    """The maximum of four pixels, and which it was; the first of equal ones, a NaN before all.
+
+    Loops over whole vectors, here and in _unpool, become SIMD code also when there are few filters.
+    """
+    for f in range(len(best)):
+        largest, which = a[f], np.uint8(0)
+        if b[f] > largest or b[f] != b[f]:
+            largest, which = b[f], np.uint8(1)
+        if c[f] > largest or c[f] != c[f]:
+            largest, which = c[f], np.uint8(2)
+        if d[f] > largest or d[f] != d[f]:
+            largest, which = d[f], np.uint8(3)
+        best[f] = largest
+        won[f] = which if largest > 0 else np.uint8(NOBODY)
 
 
 @jit(parallel=True)
 def _unpool(dy, winner, dz, sums):
     images, half_h, half_w, filters = dy.shape
+    wide = dz.shape[3]
     zero = dy.dtype.type(0)
     for n in prange(images):
+        g, won = np.empty(wide, dy.dtype), np.empty(wide, np.uint8)
+        for f in range(wide):
+            g[f], won[f] = zero, NOBODY
         for i in range(half_h):
             for j in range(half_w):
+                for f in range(filters):
+                    g[f], won[f] = dy[n, i, j, f], winner[n, i, j, f]
+                    sums[n, f] += g[f] if won[f] != NOBODY else zero
                 for a in range(2):
                     for b in range(2):
-                        # Four simple loops over the channels become SIMD code, one loop with four targets does not.
-                        for f in range(filters):
-                            won = winner[n, i, j, f] == 2 * a + b
-                            dz[n, 2 * i + a, 2 * j + b, f] = dy[n, i, j, f] if won else zero
-                        for f in range(filters, dz.shape[3]):
-                            dz[n, 2 * i + a, 2 * j + b, f] = zero
-                for f in range(filters):
-                    sums[n, f] += dy[n, i, j, f] if winner[n, i, j, f] != NOBODY else zero
+                        place = dz[n, 2 * i + a, 2 * j + b]
+                        for f in range(wide):
+                            place[f] = g[f] if won[f] == 2 * a + b else zero
 
 
 @jit(parallel=True)

@@ -45,7 +45,7 @@ class _Lease:
 
     def __init__(self, size: int, shape: tuple[int, ...], dtype: np.dtype):
         global _unused
-        capacity = _round_up(size)
+        self.capacity = capacity = _round_up(size)
         blocks = _shelf.get(capacity)
         if blocks:
             self.block = blocks.pop()
@@ -62,8 +62,8 @@ class _Lease:
 
     def __del__(self) -> None:
         global _unused
-        capacity = self.block.size - ALIGNMENT
-        if _unused + capacity <= SHELF_LIMIT:
+        capacity = self.capacity
+        if _unused is not None and _unused + capacity <= SHELF_LIMIT:  # None: the interpreter is on its way out
             _shelf.setdefault(capacity, []).append(self.block)
             _unused += capacity
 

@@ -1,7 +1,7 @@
 """Which neighbours can run as one: the rule by which a model saves passes over memory.
 
 A convolution or dense layer with ReLU runs as one kernel, and takes a 2x2 max-pooling behind it along. So does a batch
-normalisation with the ReLU layer behind it. The layers stay
+normalisation with the ReLU layer behind it, and at inference it becomes part of the convolution in front of it. The layers stay
 what they are, with the same weights, gradients and results; they are only run together. `Sequential.fuse = False`
 switches it off. Only the layers of this package are fused, not subclasses of them, and only in the numba backend.
 """
@@ -88,28 +88,60 @@ class FusedNormalization:
         return layer.store(*batch_norm.gradients(dy, cache, y, need_dx, layer.has_gradients))
 
 
+class Folded:
+    """A convolution and the batch normalisation behind it, with fixed statistics, as one convolution; only forward.
+
+    Formula: with s = gamma / sqrt(variance + epsilon), kernel' = kernel s and bias' = (bias - mean) s + beta.
+    A ReLU behind them, and a 2x2 pooling behind that, come along.
+    """
+
+    def __init__(self, layer: Any, norm: BatchNormalization, relu: bool, pool: bool):
+        self.layer, self.norm, self.relu, self.pool = layer, norm, relu, pool
+
+    def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
+        """The last of the layers' y."""
+        from minitl.kernels import conv2d, fused
+
+        layer = self.layer
+        x = layer._admit(x)
+        gamma, beta, mean, variance, epsilon, _ = self.norm.constants(x, False)
+        scale = gamma / np.sqrt(variance + epsilon)
+        kernel = layer.parameters["kernel"] * scale
+        bias = (layer.parameters.get("bias", 0) - mean) * scale + beta
+        if self.relu:
+            return fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pool)[0]
+        return conv2d.forward(x, kernel, bias, layer.strides, layer.padding)[0]
+
+
 Step = tuple[Any, int, int]  # a layer or Fused, and the positions of its first and last layer
 
 
-def plan(layers: list[Layer], fuse: bool) -> list[Step]:
-    """The steps in which to run some layers."""
+def plan(layers: list[Layer], fuse: bool, fold: bool) -> list[Step]:
+    """The steps in which to run some layers; `fold` is for inference, when no backward pass will follow."""
     steps: list[Step] = []
     fuse = fuse and get_backend() == "numba"
     position = 0
     while position < len(layers):
-        layer: Any = layers[position]
-        after = layers[position + 1] if position + 1 < len(layers) else None
-        step: Any = layer
-        behind = False  # whether the step takes the next layer along
-        if fuse and type(layer) in (Conv2D, Dense) and layer.activation == "relu":
-            behind = type(layer) is Conv2D and _is_plain_pool(after)
-            step = Fused(layer, after if behind else None)  # type: ignore[arg-type]
-        elif fuse and type(layer) is BatchNormalization and _is_relu(after):
-            behind = True
-            step = FusedNormalization(layer)
-        steps.append((step, position, position + behind))
-        position += 1 + behind
+        step, taken = _step(layers[position : position + 4], fold) if fuse else (layers[position], 1)
+        steps.append((step, position, position + taken - 1))
+        position += taken
     return steps
+
+
+def _step(ahead: list[Layer], fold: bool) -> tuple[Any, int]:
+    """The next step, and how many of the layers ahead it takes."""
+    layer: Any = ahead[0]
+    second, third, fourth = (*ahead[1:], None, None, None)[:3]
+    if type(layer) in (Conv2D, Dense) and layer.activation == "relu":
+        pool = type(layer) is Conv2D and _is_plain_pool(second)
+        return Fused(layer, second if pool else None), 1 + pool  # type: ignore[arg-type]
+    if fold and type(layer) is Conv2D and layer.activation == "linear" and type(second) is BatchNormalization:
+        relu = _is_relu(third)
+        pool = relu and _is_plain_pool(fourth)
+        return Folded(layer, second, relu, pool), 2 + relu + pool
+    if type(layer) is BatchNormalization and _is_relu(second):
+        return FusedNormalization(layer), 2
+    return layer, 1
 
 
 def _is_relu(layer: Layer | None) -> bool:

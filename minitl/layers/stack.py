@@ -29,7 +29,7 @@ class Stack(Layer):
         super().__init__(name=name)
         self._layers: list[Layer] = []
         self.fuse = True
-        self._planned_for: Any = None
+        self._plans: dict[tuple, list[Step]] = {}
         for layer in layers or []:
             self.add(layer)
 
@@ -121,7 +121,7 @@ class Stack(Layer):
         for position, layer in enumerate(self._layers):
             layer.keep_cache = self.keep_cache and position >= lowest
             layer.need_dx = self.need_dx or position > lowest
-        self._steps = self._plan()
+        self._steps = self._plan(fold=not (training or self.keep_cache))
         for step, _, _ in self._steps[:-1]:
             x = step(x, training)
         last = self._steps[-1][0]
@@ -151,12 +151,13 @@ class Stack(Layer):
                 gradient = step.pull(gradient, need)
         return gradient if need_dx else None
 
-    def _plan(self) -> list[Step]:
+    def _plan(self, fold: bool) -> list[Step]:
         # Made anew only when layers or circumstances have changed.
-        key = (self.fuse, get_backend(), tuple(map(id, self._layers)))
-        if key != self._planned_for:
-            self._planned_for, self._planned = key, plan(self._layers, self.fuse)
-        return self._planned
+        key = (self.fuse, fold, get_backend(), tuple(map(id, self._layers)))
+        if key not in self._plans:
+            self._plans = {other: steps for other, steps in self._plans.items() if other[3] == key[3]}
+            self._plans[key] = plan(self._layers, self.fuse, fold)
+        return self._plans[key]
 
     def _lowest(self, need_dx: bool) -> int:
         if need_dx:
