@@ -129,6 +129,14 @@ def ratio(row: dict[str, Any], *peers: str) -> float:
     return medians["minitl"] / min(there) if there else float("nan")
 
 
+def print_ratios(rows: list[dict[str, Any]], peers: dict[str, tuple[str, ...]]) -> None:
+    """The table: ours over the best of each group of peers; below 1 we are ahead."""
+    print(f"\n{'ours / theirs':<32}" + "".join(f"{group:>24}" for group in peers))
+    for row in rows:
+        title = f"{row['title']}, batch {row['batch']}"
+        print(f"{title:<32}" + "".join(f"{ratio(row, *names):>24.2f}" for names in peers.values()))
+
+
 def save(name: str, rows: list[dict[str, Any]]) -> None:
     """Write results and circumstances to results/name.json."""
     RESULTS.mkdir(exist_ok=True)

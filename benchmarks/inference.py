@@ -11,7 +11,7 @@ import harness
 import workloads
 from engines import ENGINES
 
-TORCH = ("torch NCHW", "torch channels_last", "torch compiled")
+LAYOUTS, COMPILED, KERAS = ("torch NCHW", "torch channels_last"), ("torch compiled",), ("keras tensorflow",)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,8 +27,5 @@ if __name__ == "__main__":
         for batch in arguments.batches:
             names = ["minitl", *arguments.peers]
             rows.append(harness.compare(network, layers, shape, batch, "infer", names, arguments.rounds))
-    print(f"\n{'network':<10}{'batch':>6}{'ours / best PyTorch':>22}{'ours / Keras':>15}")
-    for row in rows:
-        torch, keras = harness.ratio(row, *TORCH), harness.ratio(row, "keras tensorflow")
-        print(f"{row['title']:<10}{row['batch']:>6}{torch:>22.2f}{keras:>15.2f}")
+    harness.print_ratios(rows, {"better PyTorch layout": LAYOUTS, "torch.compile": COMPILED, "Keras": KERAS})
     harness.save("inference", rows)

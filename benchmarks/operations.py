@@ -29,7 +29,5 @@ if __name__ == "__main__":
             shape = (height, width, channels)
             title = f"{name}, {channels} channels"
             rows.append(harness.compare(title, layers, shape, 32, "step", ["minitl", *TORCH], arguments.rounds))
-    print(f"\n{'two convolutions':<30}{'ours / best PyTorch':>22}")
-    for row in rows:
-        print(f"{row['title']:<30}{harness.ratio(row, *TORCH):>22.2f}")
+    harness.print_ratios(rows, {"better PyTorch layout": TORCH})
     harness.save("operations", rows)

@@ -13,7 +13,7 @@ import workloads
 from engines import ENGINES
 
 BATCHES = {"classic": (32, 128), "lenet": (64,), "vgg": (64,), "mlp": (128,)}
-TORCH = ("torch NCHW", "torch channels_last", "torch compiled")
+LAYOUTS, COMPILED, KERAS = ("torch NCHW", "torch channels_last"), ("torch compiled",), ("keras tensorflow",)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -33,8 +33,5 @@ if __name__ == "__main__":
         for batch in BATCHES[network]:
             names = ["minitl", *arguments.peers]
             rows.append(harness.compare(network, layers, shape, batch, "step", names, arguments.rounds))
-    print(f"\n{'network':<10}{'batch':>6}{'ours / best PyTorch':>22}{'ours / Keras':>15}")
-    for row in rows:
-        torch, keras = harness.ratio(row, *TORCH), harness.ratio(row, "keras tensorflow")
-        print(f"{row['title']:<10}{row['batch']:>6}{torch:>22.2f}{keras:>15.2f}")
+    harness.print_ratios(rows, {"better PyTorch layout": LAYOUTS, "torch.compile": COMPILED, "Keras": KERAS})
     harness.save("train_step_avx2" if arguments.avx2 else "train_step", rows)
