@@ -58,6 +58,20 @@ class Accuracy(Metric):
         return y_pred.argmax(axis=-1) == class_numbers(y_true, y_pred)
 
 
+class CategoricalAccuracy(Accuracy):
+    """Accuracy under the name that Keras has for one-hot targets."""
+
+    def __init__(self, name: str = "categorical_accuracy"):
+        super().__init__(name)
+
+
+class SparseCategoricalAccuracy(Accuracy):
+    """Accuracy under the name that Keras has for class numbers."""
+
+    def __init__(self, name: str = "sparse_categorical_accuracy"):
+        super().__init__(name)
+
+
 class BinaryAccuracy(Metric):
     """How often an output lies on the target's side of the threshold, averaged over outputs."""
 
@@ -147,13 +161,21 @@ def _numbers(y: np.ndarray) -> np.ndarray:
 
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
-    for cls in (Accuracy, BinaryAccuracy, TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy, MeanSquaredError)
+    for cls in (
+        Accuracy,
+        CategoricalAccuracy,
+        SparseCategoricalAccuracy,
+        BinaryAccuracy,
+        TopKCategoricalAccuracy,
+        SparseTopKCategoricalAccuracy,
+        MeanSquaredError,
+    )
 }
 NAMED = {
     "accuracy": Accuracy,
     "acc": Accuracy,
-    "categorical_accuracy": Accuracy,
-    "sparse_categorical_accuracy": Accuracy,
+    "categorical_accuracy": CategoricalAccuracy,
+    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
     "binary_accuracy": BinaryAccuracy,
     "top_k_categorical_accuracy": TopKCategoricalAccuracy,
     "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,

@@ -112,6 +112,18 @@ def test_nan_passes_through(folder):
 
 
 @pytest.mark.parametrize("folder", ["ops", "kernels"])
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_a_loss_of_nan_is_nan(folder, from_logits):
+    y_pred = np.array([[0.5, np.nan, 0.2]])
+    one_hot = np.array([[0.0, 1.0, 0.0]])
+    for name, targets in (("sparse_", np.array([1])), ("", one_hot)):
+        module = importlib.import_module(f"minitl.{folder}.{name}categorical_cross_entropy")
+        assert np.isnan(module.forward(y_pred, targets, None, from_logits)[0])
+    binary = importlib.import_module(f"minitl.{folder}.binary_cross_entropy")
+    assert np.isnan(binary.forward(y_pred, one_hot, None, from_logits)[0])
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_saturated_logits(folder, dtype):
     z = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 1e4]], dtype)

@@ -17,7 +17,7 @@ from minitl.callbacks import (
 )
 from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from minitl.losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
-from minitl.metrics import SparseTopKCategoricalAccuracy
+from minitl.metrics import SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy
 from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD
 from minitl.schedules import CosineDecay
@@ -45,12 +45,12 @@ def test_fit_returns_a_history_like_keras_s():
 
 
 def test_evaluate_predict_and_batches():
-    model = network(metrics=["accuracy", "acc", SparseTopKCategoricalAccuracy(2)])
+    model = network(metrics=["accuracy", SparseCategoricalAccuracy(), SparseTopKCategoricalAccuracy(2)])
     values = model.evaluate(X, Y, verbose=0)
     assert len(values) == 4
     assert values[1] == values[2] <= values[3]
     named = model.evaluate(X, Y, return_dict=True)
-    assert list(named) == ["loss", "accuracy", "acc", "sparse_top_k_categorical_accuracy"]
+    assert list(named) == ["loss", "accuracy", "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy"]
     assert list(named.values()) == values
     predictions = model.predict(X, batch_size=7)
     assert predictions.shape == (50, 3)

@@ -32,8 +32,8 @@ def forward(
         size = np.where(y_pred.real > 0, y_pred, -y_pred)  # |z|, analytic on either side for complex steps
         losses = np.where(y_pred.real > 0, y_pred, 0) - y_true * y_pred + np.log1p(np.exp(-size))
     else:
-        yes = np.where(y_pred.real > EPSILON, y_pred, EPSILON)
-        no = np.where((1 - y_pred).real > EPSILON, 1 - y_pred, EPSILON)
+        yes = np.where(y_pred.real <= EPSILON, EPSILON, y_pred)
+        no = np.where((1 - y_pred).real <= EPSILON, EPSILON, 1 - y_pred)
         losses = -y_true * np.log(yes) - (1 - y_true) * np.log(no)
     return (weights * losses).mean(), (y_pred, y_true, weights, from_logits)
 

@@ -32,7 +32,7 @@ def forward(
         shift = y_pred.real.max(axis=-1, keepdims=True)
         log_p = y_pred - shift - np.log(np.exp(y_pred - shift).sum(axis=-1, keepdims=True))
     else:
-        log_p = np.log(np.where(y_pred.real > EPSILON, y_pred, EPSILON))
+        log_p = np.log(np.where(y_pred.real <= EPSILON, EPSILON, y_pred))
     losses = -(y_true * log_p).sum(axis=-1)
     return (weights * losses).mean(), (y_pred, y_true, weights, from_logits)
 

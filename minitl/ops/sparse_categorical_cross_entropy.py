@@ -38,7 +38,7 @@ def forward(
         losses = log_sum - rows[n, labels]
     else:
         picked = rows[n, labels]
-        losses = -np.log(np.where(picked.real > EPSILON, picked, EPSILON))
+        losses = -np.log(np.where(picked.real <= EPSILON, EPSILON, picked))
     return (weights * losses).mean(), (y_pred, labels, weights, from_logits)
 
 
