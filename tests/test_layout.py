@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,44 @@ def test_import_brings_nothing_heavy():
 def test_every_public_function_says_what_it_does():
     for path in PACKAGE.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+
+
+def run(program, **environment):
+    full = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=full, cwd=ROOT)
+
+
+def test_the_compile_cache_is_named_by_the_kernels_sources(tmp_path):
+    import shutil
+
+    shutil.copytree(PACKAGE, tmp_path / "minitl")
+    program = "from minitl.kernels import jit; print(jit.__file__, jit.SOURCES_HASH)"
+    hashes = []
+    for _ in range(2):
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+        path, digest = result.stdout.split()
+        assert path.startswith(str(tmp_path))
+        hashes.append(digest)
+        with open(tmp_path / "minitl" / "kernels" / "relu.py", "a") as file:
+            file.write("# edited\n")
+    assert hashes[0] != hashes[1]
+
+
+def test_kernels_work_where_nothing_can_be_cached(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    program = "import numpy as np; from minitl.kernels import relu; print(relu.forward(np.ones(2))[0].sum())"
+    result = run(program, NUMBA_CACHE_DIR=str(blocked), XDG_CACHE_HOME=str(blocked))
+    assert result.stdout.strip() == "2.0", result.stderr
+
+
+def test_import_costs_little_more_than_numpy():
+    program = """
+import time, numpy
+started = time.perf_counter()
+import minitl
+print(time.perf_counter() - started)
+"""
+    fastest = min(float(run(program).stdout) for _ in range(3))
+    numpy_alone = "import time; started = time.perf_counter(); import numpy; print(time.perf_counter() - started)"
+    assert fastest < 3 * min(float(run(numpy_alone).stdout) for _ in range(3))

@@ -9,8 +9,10 @@ the number of threads never changes a result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,19 @@ def compile_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
+@functools.cache
 def cache_folder() -> Path:
-    """Where the compiled kernels are: under NUMBA_CACHE_DIR, or the user's cache folder."""
-    root = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "minitl"
-    )
-    return Path(root) / f"kernels-{SOURCES_HASH}"
+    """Where the compiled kernels are: under NUMBA_CACHE_DIR, or the user's cache folder, or for this process only."""
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for root in (os.environ.get("NUMBA_CACHE_DIR"), os.path.join(user, "minitl")):
+        if root:
+            folder = Path(root) / f"kernels-{SOURCES_HASH}"
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK):
+                    return folder
+    # Nobody else's: what lies in the cache is run.
+    return Path(tempfile.mkdtemp(prefix="minitl-kernels-"))
 
 
 def common_dtype(*arrays: np.ndarray) -> np.dtype:

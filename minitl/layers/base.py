@@ -278,6 +278,8 @@ def default_name(cls: type) -> str:
 
 
 def _fits(expected: Shape, shape: tuple[int, ...]) -> bool:
+    if expected[1:] == shape[1:] and expected[0] is None:
+        return True
     return len(expected) == len(shape) and all(e is None or e == n for e, n in zip(expected, shape, strict=True))
 
 
