@@ -131,7 +131,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     """Run everything; returns accuracies (labels, methods, seeds)."""
     cifar = arguments.dataset == "cifar"
     labels = arguments.labels or ([5, 25, 100] if cifar else [2, 5, 20])
-    updates = arguments.updates or (600 if cifar else 200)
+    updates = arguments.updates or (600 if cifar else 150)
     epochs = arguments.epochs or (12 if cifar else 4)
     started = time.perf_counter()
     source, target, measured = (cifar_data if cifar else glyph_data)(arguments.validate)
