@@ -173,7 +173,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
         )
     figure = {method: results[:, j] for j, method in enumerate(METHODS)}
     title = f"{names[0]} to {names[1]}, {arguments.seeds} seeds"
-    plot.comparison(labels, figure, "labels per class", "test accuracy, %", title, arguments.output)
+    plot.comparison(labels, figure, "labels per class", f"accuracy on {where}, %", title, arguments.output)
     print(f"\nfrozen weights stayed bitwise the same; figure in {arguments.output}; {time.perf_counter() - started:.0f} s")
     return results
 

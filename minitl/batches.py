@@ -58,11 +58,6 @@ class Stream:
         self.once = iter(source) is source if hasattr(source, "__iter__") else False
         self.current: Iterator[Any] | None = None
 
-    def __len__(self) -> int:
-        if self.steps is not None:
-            return self.steps
-        return len(self.source)
-
     def epoch(self) -> Iterator[Batch]:
         """One epoch: `steps` batches, going on into the next pass where one ends; or one whole pass."""
         if self.steps is None:

@@ -137,6 +137,26 @@ def test_a_fused_model_trains_like_an_unfused_one(frozen):
         np.testing.assert_allclose(a, b, atol=1e-10)
 
 
+def test_a_plan_follows_its_model():
+    import copy
+
+    model = network()
+    before = model.predict(X)
+    twin = copy.deepcopy(model)
+    twin.layers[0].parameters["kernel"][:] = 0
+    assert (twin.predict(X) != before).any()
+    np.testing.assert_array_equal(model.predict(X), before)
+    model.layers[0].activation = "tanh"
+    changed = model.predict(X)
+    model.fuse = False
+    np.testing.assert_allclose(changed, model.predict(X), atol=1e-6)
+    assert (changed != before).any()
+    model.pop()
+    assert model.predict(X).shape == (9, 8)
+    with pytest.raises(ValueError, match="needs a forward pass"):
+        network().backward(np.ones((9, 4)))
+
+
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_normalisation_folds_into_the_convolution_at_inference(use_bias):
     model = Sequential([Input((14, 13, 3))])

@@ -29,7 +29,8 @@ class Stack(Layer):
         super().__init__(name=name)
         self._layers: list[Layer] = []
         self.fuse = True
-        self._plans: dict[tuple, list[Step]] = {}
+        self._plans: dict[tuple, tuple[Any, list[Step]]] = {}
+        self._steps: list[Step] | None = None
         for layer in layers or []:
             self.add(layer)
 
@@ -139,6 +140,8 @@ class Stack(Layer):
         return self._backward(dz, need_dx, from_logits=True)
 
     def _backward(self, dy: np.ndarray, need_dx: bool, from_logits: bool) -> np.ndarray | None:
+        if self._steps is None:
+            raise ValueError(f"{self.label}: backward() needs a forward pass before it")
         lowest = self._lowest(need_dx)
         gradient: Any = dy
         for step, first, last in reversed(self._steps):
@@ -153,11 +156,13 @@ class Stack(Layer):
 
     def _plan(self, fold: bool) -> list[Step]:
         # Made anew only when layers or circumstances have changed.
-        key = (self.fuse, fold, get_backend(), tuple(map(id, self._layers)))
-        if key not in self._plans:
-            self._plans = {other: steps for other, steps in self._plans.items() if other[3] == key[3]}
-            self._plans[key] = plan(self._layers, self.fuse, fold)
-        return self._plans[key]
+        kind = (self.fuse, fold, get_backend())
+        now = [(layer, getattr(layer, "activation", None)) for layer in self._layers]
+        planned_for, steps = self._plans.get(kind, (None, []))
+        if planned_for != now:
+            steps = plan(self._layers, self.fuse, fold)
+            self._plans[kind] = (now, steps)
+        return steps
 
     def _lowest(self, need_dx: bool) -> int:
         if need_dx:
