@@ -84,6 +84,14 @@ def test_nan_is_not_swallowed():
         assert np.isnan(y).any()
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_a_dy_of_another_shape_never_reaches_the_kernel(pool):
+    y, cache = fused.forward(np.ones((2, 6, 6, 1)), np.ones((3, 3, 1, 4)), None, (1, 1), "valid", pool)
+    for wrong in (np.ones((3, *y.shape[1:])), np.ones((*y.shape[:3], 5))):
+        with pytest.raises(ValueError, match="dy must have shape"):
+            fused.backward(wrong, cache)
+
+
 def network():
     return Sequential(
         [

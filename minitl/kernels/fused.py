@@ -30,7 +30,7 @@ from minitl.kernels.conv2d import (
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.simd import pad_columns, product, whole_vectors
 from minitl.ops.conv2d import check
-from minitl.ops.window import Pair, slide2d
+from minitl.ops.window import Pair, check_shape, slide2d
 
 NOBODY = 4  # the winner of a window in which nothing was above zero
 SLICE = 64  # rows whose sum is one partial sum of dbias
@@ -69,6 +69,7 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding, pooled, kept = cache
+    check_shape("conv2d with relu", "dy", dy, kept.shape)  # the winners, or y, have y's shape
     dtype = common_dtype(x, kernel)
     rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
     dy = np.ascontiguousarray(dy, dtype)
