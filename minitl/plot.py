@@ -105,6 +105,41 @@ def comparison(
     return _finish(figure, path)
 
 
+def gradients(report: Any, target: Any, x: Any, *more: Any, path: str | os.PathLike | None = None, **how: Any) -> Any:
+    """A gradient check in three panels: analytic against numeric, the error by step size, and where x's gradient is wrong.
+
+    The middle one is a V: large steps suffer from truncation, small ones from rounding. A wrong gradient is a floor under it.
+    `target`, `x`, `more` and `how` are what `check_gradients` got.
+    Errors: as in `check_gradients`.
+    """
+    from minitl.gradcheck import step_errors
+
+    figure, (scatter, steps, where) = _figure(1, 3, 12.5, 3.6)
+    for tensor in report.tensors:
+        if tensor.comparison is not None:
+            known = tensor.comparison.trusted
+            scatter.plot(tensor.comparison.numeric[known], tensor.comparison.analytic[known], ".", ms=5, label=tensor.name)
+    scatter.axline((0, 0), slope=1, color="0.7", lw=1, zorder=0)
+    scatter.set(xlabel="numeric", ylabel="analytic", title=f"{report.target}: {'right' if report.ok else 'WRONG'}")
+    scatter.legend(frameon=False, fontsize=7)
+    sizes, errors = step_errors(target, x, *more, **how)
+    steps.loglog(sizes, np.maximum(errors, 1e-16), marker="o", ms=3)
+    steps.set(xlabel="step h", ylabel="median relative error", title="one central difference", ylim=(1e-13, 30))
+    steps.grid(alpha=0.3)
+    found = report.tensors[0].comparison if report.tensors else None
+    if found is not None and len(found.shape) == 4:
+        error = np.full(found.shape, np.nan)
+        error.reshape(-1)[found.picked] = np.where(found.trusted, np.abs(found.analytic - found.numeric), np.nan)
+        checked = np.isfinite(error).any(axis=(0, 3))
+        error = np.where(checked, np.nanmax(np.where(np.isfinite(error), error, -1.0), axis=(0, 3)), np.nan)
+        figure.colorbar(where.imshow(error, cmap="magma_r", vmin=0), ax=where, shrink=0.8)
+        where.set(title="largest |analytic - numeric| by pixel", xlabel="column", ylabel="row")
+    elif found is not None:
+        where.plot(found.picked, np.abs(found.analytic - found.numeric), ".", ms=4)
+        where.set(title="|analytic - numeric|", xlabel="coordinate of x", yscale="symlog")
+    return _finish(figure, path)
+
+
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

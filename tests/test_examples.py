@@ -72,6 +72,12 @@ def test_own_layer(capsys):
     assert 0 <= accuracy <= 1
 
 
+def test_find_the_bug(tmp_path, capsys):
+    assert load("find_the_bug").main(folder=str(tmp_path)) == 8
+    assert capsys.readouterr().out.count("looks like this mistake") >= 7
+    assert len(list(tmp_path.glob("*.png"))) == 8
+
+
 @pytest.mark.cifar
 @needs_cifar
 def test_cifar10_learns(tmp_path):

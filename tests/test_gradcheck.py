@@ -1,96 +1,69 @@
-"""The checker itself: it catches planted mistakes, and is not fooled by kinks."""
+"""The checker itself: it catches planted mistakes, names them, and is not fooled by kinks."""
+
+import re
 
 import numpy as np
 import pytest
+from cases import CASES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import PLANTED
+from test_gradients import problem
 
-from minitl.gradcheck import check_gradients
+from minitl import get_backend
+from minitl.__main__ import main
+from minitl.gradcheck import check_adjoint, check_gradients, complex_step, step_errors
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
 from minitl.models import Sequential
-from minitl.ops import average_pool2d, batch_norm, conv2d, dense, max_pool2d, relu, sigmoid, softmax, tanh
+from minitl.ops import dense, softmax, tanh
 
-X = np.random.default_rng(3).standard_normal((3, 5, 5, 2))
 ROWS = np.random.default_rng(4).standard_normal((4, 4))
 SQUARE = np.random.default_rng(5).standard_normal((4, 4))
 
 
-def conv(kernel=(2, 2, 2, 3)):
-    return X, np.random.default_rng(6).standard_normal(kernel), np.ones(kernel[3])
-
-
-def norm_forward(x, gamma, beta):
-    return batch_norm.forward(x, gamma, beta, *batch_norm.statistics(x), 1e-3, True)
-
-
-def altered(backward, change):
-    """A backward whose result goes through `change`."""
-    return lambda dy, cache: change(dy, backward(dy, cache))
-
-
-MISTAKES = {
-    "dense: kernel not transposed": (
-        dense.forward,
-        lambda dy, c: (dy @ c[1], *dense.backward(dy, c)[1:]),
-        (ROWS, SQUARE, np.ones(4)),
-    ),
-    "dense: sign": (dense.forward, altered(dense.backward, lambda dy, r: (-r[0], *r[1:])), (ROWS, SQUARE, np.ones(4))),
-    "dense: bias averaged": (
-        dense.forward,
-        altered(dense.backward, lambda dy, r: (*r[:2], r[2] / 4)),
-        (ROWS, SQUARE, np.ones(4)),
-    ),
-    "conv2d: kernel flipped": (conv2d.forward, altered(conv2d.backward, lambda dy, r: (r[0], r[1][::-1], r[2])), conv()),
-    "conv2d: shifted window": (conv2d.forward, altered(conv2d.backward, lambda dy, r: (np.roll(r[0], 1, 1), *r[1:])), conv()),
-    "conv2d: bias over the batch only": (
-        conv2d.forward,
-        altered(conv2d.backward, lambda dy, r: (*r[:2], dy.sum(axis=0)[0, 0])),
-        conv(),
-    ),
-    "softmax: factor": (softmax.forward, lambda dy, p: 2 * softmax.backward(dy, p), (ROWS,)),
-    "softmax: diagonal only": (softmax.forward, lambda dy, p: dy * p * (1 - p), (ROWS,)),
-    "sigmoid: right for dy = 1 only": (sigmoid.forward, lambda dy, y: y * (1 - y), (ROWS,)),
-    "tanh: 1 - y": (tanh.forward, lambda dy, y: dy * (1 - y), (ROWS,)),
-    "relu: passes all": (relu.forward, lambda dy, y: dy, (ROWS,)),
-    "max pool: mean's gradient": (
-        lambda x: max_pool2d.forward(x, (2, 2), (2, 2)),
-        lambda dy, c: average_pool2d.backward(dy, (c[1], *c[2:])),
-        (X,),
-    ),
-    "average pool: not divided": (
-        lambda x: average_pool2d.forward(x, (2, 2), (2, 2)),
-        lambda dy, c: 4 * average_pool2d.backward(dy, c),
-        (X,),
-    ),
-    "batch norm: batch mean forgotten": (
-        norm_forward,
-        lambda dy, c: batch_norm.backward(dy, (*c[:4], False)),
-        (X, np.ones(2), np.ones(2)),
-    ),
-    "wrong in one entry of hundreds": (
-        conv2d.forward,
-        altered(conv2d.backward, lambda dy, r: (r[0] + (np.arange(r[0].size).reshape(r[0].shape) == 77) * 1e-3, *r[1:])),
-        conv(),
-    ),
-    "not a number": (tanh.forward, lambda dy, y: dy * np.nan, (ROWS,)),
-}
-
-
-@pytest.mark.parametrize("name", sorted(MISTAKES))
-def test_planted_mistakes_are_caught(name):
-    forward, backward, inputs = MISTAKES[name]
-    report = check_gradients((forward, backward), *inputs)
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+def test_planted_mistakes_are_caught_and_named(planted):
+    report = check_gradients(planted.target, *planted.arguments, **planted.keywords)
     assert not report.ok
-    assert any(tensor.verdict == "wrong" for tensor in report.tensors)
     with pytest.raises(AssertionError, match="WRONG"):
         report.raise_if_wrong()
+    if planted.kind is not None:
+        assert planted.kind in [diagnosis.kind for diagnosis in report.diagnoses], report
+
+
+def test_the_catalogue_is_large_and_covers_every_operation():
+    assert len(PLANTED) >= 60
+    stories = " ".join(planted.name for planted in PLANTED)
+    for name in set(CASES) - {"categorical_cross_entropy", "sparse_categorical_cross_entropy"}:
+        assert name.replace("_cross_entropy", " cross-entropy").replace("mean_squared_error", "mean squared error") in stories
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+@settings(max_examples=200)
+@given(data=st.data(), ties=st.booleans())
+def test_no_false_alarms(name, data, ties):
+    """Generated right configurations, exact zeros and exact ties among them."""
+    pair, inputs = problem(name, "ops", data.draw(CASES[name](np.float64, ties)))
+    report = check_gradients(pair, *inputs, samples=20)
+    assert not any(finding.failure for finding in report.findings), report
+    assert all(tensor.ok or "kinks" in tensor.verdict for tensor in report.tensors), report
+    assert not report.diagnoses
+
+
+def test_dy_is_not_the_x_of_the_same_seed():
+    """x = dy would make x^T dy symmetric, and hide that it is transposed."""
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    transposed = (dense.forward, lambda dy, c: (dy @ c[1].T, dy.T @ c[0], dy.sum(axis=0)))
+    assert not check_gradients(transposed, x, SQUARE, np.ones(4)).ok
 
 
 def test_kinks_are_skipped_and_counted():
-    x = np.array([[0.0, 1.0, -1.0, 2.0, 3e-5, -2.0]])
+    x = np.array([[0.0, 1.0, -1.0, 2.0, 3e-5, -2.0, 1e-8]])
     report = check_gradients(ReLU(), x)
     (tensor,) = report.tensors
     assert report.ok
-    assert tensor.skipped == 2  # 0 lies on the kink, 3e-5 within a step of it
-    assert tensor.checked == 4
+    assert tensor.skipped == 2  # 0 lies on the kink, 1e-8 within the smallest step of it; 3e-5 only within the first
+    assert tensor.checked == 5
 
 
 def test_nothing_but_kinks_is_no_success():
@@ -139,8 +112,178 @@ def test_a_users_layer_that_forgets_a_gradient():
         def backward(self, dy):
             return dy * self.w
 
-    with pytest.raises(ValueError, match=r"no gradient; set self.gradients\['w'\]"):
-        check_gradients(Forgets(), ROWS)
+    assert "no gradient; set self.gradients['w']" in str(check_gradients(Forgets(), ROWS))
+
+
+class Wrong(Layer):
+    def forward(self, x, training):
+        return x
+
+
+class ReturnsNone(Wrong):
+    def backward(self, dy):
+        pass
+
+
+class Raises(Wrong):
+    def backward(self, dy):
+        return dy @ np.ones((77, 3))
+
+
+class WrongShape(Wrong):
+    def backward(self, dy):
+        return dy.sum(axis=0)
+
+
+class DrawsAnew(Wrong):
+    def forward(self, x, training):
+        return x * np.random.default_rng().random(x.shape)
+
+    def backward(self, dy):
+        return dy
+
+
+class Narrow(Wrong):
+    def forward(self, x, training):
+        return np.sin(x.astype(np.float32))
+
+    def backward(self, dy):
+        return dy
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Wrong(), "must define backward"),
+        (ReturnsNone(), "it must return dx"),
+        (Raises(), "line .*77"),
+        (WrongShape(), r"shape \(4,\), not \(4, 4\)"),
+        (DrawsAnew(), "generator"),
+        (Narrow(), "x.dtype"),
+    ],
+)
+def test_messages_that_a_beginner_can_act_on(layer, message):
+    report = check_gradients(layer, ROWS)
+    assert not report.ok
+    assert re.search(message, str(report)), report
+
+
+class Mixed(Layer):
+    """Right, and odd: its own generator, a running mean kept in an attribute, NumPy's global generator."""
+
+    def build(self, input_shape):
+        self.mean, self.generator = np.zeros(input_shape[-1]), np.random.default_rng(0)
+
+    def forward(self, x, training):
+        if training:
+            self.mean = 0.9 * self.mean + 0.1
+            self.mask = self.generator.random(x.shape) + np.random.random(x.shape)
+        else:
+            self.mask = np.ones_like(x)
+        return (x - self.mean) * self.mask
+
+    def backward(self, dy):
+        return dy * self.mask
+
+
+def test_what_a_layer_draws_and_counts_is_replayed():
+    report = check_gradients(Mixed(), ROWS)
+    assert report.ok, report
+    assert [tensor.name for tensor in report.tensors] == ["x", "x (inference)"]
+
+
+class OneWrongEntry(Layer):
+    def forward(self, x, training):
+        self.x = x
+        return np.sin(x)
+
+    def backward(self, dy):
+        dx = dy * np.cos(self.x)
+        dx[-1, -2, 3, 0] *= 1.001
+        return dx
+
+
+def test_a_single_wrong_entry_of_a_large_tensor_is_found():
+    report = check_gradients(OneWrongEntry(), np.random.default_rng(0).standard_normal((4, 16, 16, 3)), samples=20)
+    assert report.tensors[0].verdict == "wrong"
+    assert report.tensors[0].index == (3, 14, 3, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_adjoint_of_a_whole_network(dtype, backend):
+    model = Sequential([Input((8, 8, 3)), Conv2D(4, 3, activation="tanh"), Flatten(), Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.random.default_rng(0).standard_normal((5, 8, 8, 3)), np.arange(5) % 3
+    allowed = 1e-7 if dtype == np.float64 else 1e-4
+    assert check_adjoint(model, x, y=y, dtype=dtype) < allowed
+    assert check_adjoint((dense.forward, lambda dy, c: (dy @ c[1], *dense.backward(dy, c)[1:])), ROWS, SQUARE, np.ones(4)) > 1e-2
+
+
+def test_complex_steps():
+    assert complex_step(dense.forward, dense.backward, ROWS, SQUARE, np.ones(4)) < 1e-12
+    assert complex_step(tanh.forward, lambda dy, y: dy * (1 - y), ROWS) > 1e-2
+    with pytest.raises(TypeError, match="complex"):
+        complex_step(lambda x: (x.real, x), lambda dy, c: dy, ROWS)
+
+
+def test_float64_agreement_is_close():
+    """1e-7 or better at the median coordinate; it is about 1e-11."""
+    errors = []
+    for target, inputs in (
+        ((dense.forward, dense.backward), (ROWS, SQUARE, np.ones(4))),
+        ((softmax.forward, softmax.backward), (ROWS,)),
+    ):
+        for tensor in check_gradients(target, *inputs).tensors:
+            c = tensor.comparison
+            errors.append(np.abs(c.analytic - c.numeric) / np.abs(c.numeric))
+    assert np.median(np.concatenate(errors)) < 1e-9
+
+
+def test_the_v_of_step_sizes():
+    steps, errors = step_errors((tanh.forward, tanh.backward), ROWS)
+    best = errors.argmin()
+    assert 1e-7 < steps[best] < 1e-3
+    assert errors[0] > 100 * errors[best] and errors[-1] > 100 * errors[best]
+
+
+def test_the_command(tmp_path, capsys):
+    assert main(["gradcheck", "--op", "softmax"]) == 0
+    assert "right" in capsys.readouterr().out
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\nfrom minitl.layers import Layer\n"
+        "class Good(Layer):\n    def forward(self, x, training):\n        self.x = x\n        return x * x\n"
+        "    def backward(self, dy):\n        return 2 * self.x * dy\n"
+        "class Bad(Good):\n    def backward(self, dy):\n        return self.x * dy\n"
+    )
+    picture = tmp_path / "check.png"
+    assert main(["gradcheck", f"{file}:Good", "--input", "2,3,3,1", "--plot", str(picture)]) == 0
+    assert picture.stat().st_size > 10000
+    assert main(["gradcheck", f"{file}:Bad", "--input", "2,3"]) == 1
+    assert "1/2 times" in capsys.readouterr().out
+    assert main(["gradcheck", f"{file}:Nothing", "--input", "2,3"]) == 2
+    assert main(["gradcheck", f"{file}:Good"]) == 2
+    assert main(["gradcheck", "--op", "softmux"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_the_survey_covers_every_operation_and_layer():
+    from minitl import layers
+    from minitl.gradcheck import survey
+
+    names = set(survey.names())
+    assert set(CASES) <= names
+    classes = {type_.__name__ for type_ in vars(layers).values() if isinstance(type_, type)} - {"Layer", "InputLayer"}
+    assert classes <= names
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_everything_of_ours_is_right(dtype, backend):
+    from minitl.gradcheck import survey
+
+    rows = list(survey.survey(backends=(get_backend(),), dtype=dtype))
+    assert len(rows) > 60
+    assert [row for row in rows if row[-1] != "right"] == []
 
 
 def test_float32_layers_are_checked_in_float64():

@@ -49,6 +49,7 @@ class Layer:
     gradients: dict[str, np.ndarray]
     regularizers: dict[str, regularizers.L1L2]
     is_container = False
+    batch_statistics = False  # whether samples of a batch may influence one another while training
     output_activation: str | None = None  # the activation that `forward_logits` can leave out
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:  # noqa: D102

@@ -23,6 +23,8 @@ class BatchNormalization(Layer):
     Source: `minitl.ops.batch_norm`.
     """
 
+    batch_statistics = True
+
     def __init__(
         self,
         momentum: float = 0.99,

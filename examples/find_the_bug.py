@@ -1,0 +1,96 @@
+"""Eight gradients with a mistake in them. Look at each, guess, then see what the checker says.
+
+    python examples/find_the_bug.py            all of them
+    python examples/find_the_bug.py --pause    wait for Enter before each answer
+    python examples/find_the_bug.py --plot bugs/
+
+They come from the catalogue of planted mistakes that the checker itself is tested with, `tests/planted.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from minitl import plot
+from minitl.gradcheck import check_gradients
+
+# The mistake's name in the catalogue, the code as the learner sees it, and the explanation.
+BUGS = {
+    "softmax: factor": (
+        "def backward(dy, p):\n    return 2 * p * (dy - (dy * p).sum(axis=-1, keepdims=True))",
+        "There is a 2 that does not belong there. With dy = 1 the bracket is zero, whatever stands in front of it: a checker "
+        "that sums the outputs sees nothing. A random dy does.",
+    ),
+    "dense: kernel not transposed": (
+        "def backward(dy, cache):\n    x, W, b = cache\n    return dy @ W, x.T @ dy, dy.sum(axis=0)",
+        "dx = dy W^T. Without the transpose the shapes fit as long as W is square, and only the numbers are wrong.",
+    ),
+    "batch_norm: mean's way missing": (
+        "dx = r * (g - x_hat * (g * x_hat).mean(axis))",
+        "The mean depends on x, too: r (g - mean(g) - x_hat mean(g x_hat)). The forgotten term is the same for all of a channel.",
+    ),
+    "conv2d: bias keeps its pixels": (
+        "dbias = dy.sum(axis=0)",
+        "One bias serves every sample and every pixel, so its gradient is the sum over axes 0, 1 and 2.",
+    ),
+    "conv2d: dx shifted by a row": (
+        "dx[:, a + 1 : a + 1 + H_out] += dy @ kernel[a, b].T",
+        "The window begins at a, not at a + 1. Everything lands one row too low.",
+    ),
+    "max_pool2d: the mean's gradient": (
+        "dx = dy.repeat(2, axis=1).repeat(2, axis=2) / 4",
+        "That is average-pooling's gradient. The maximum is a choice, and its gradient goes to the chosen pixel alone.",
+    ),
+    "sigmoid: dy left out": (
+        "def backward(dy, y):\n    return y * (1 - y)",
+        "The chain rule multiplies by dy. Whoever tests with dy = 1 never notices.",
+    ),
+    "cross-entropy: divided by the elements": (
+        "dz = (p - t) / p.size",
+        "The loss is a mean over samples, not over classes: divide by N. Training still works, as if the learning rate were "
+        "smaller, which is why nobody finds this one.",
+    ),
+}  # fmt: skip
+
+
+def main(pause: bool = False, folder: str | None = None) -> int:
+    """Show every bug, what the checker finds, and the explanation; returns how many were found."""
+    catalogue = {planted.name: planted for planted in load_catalogue()}
+    found = 0
+    for number, (name, (code, explanation)) in enumerate(BUGS.items(), 1):
+        planted = catalogue[name]
+        print(f"\n{'=' * 20} {number} of {len(BUGS)}: {name.partition(':')[0]} {'=' * 20}\n\n{code}\n")
+        if pause:
+            input("What is wrong? (Enter) ")
+        report = check_gradients(planted.target, *planted.arguments, **planted.keywords)
+        print(f"{report}\n\nExplanation: {explanation}")
+        found += not report.ok
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            x = np.asarray(planted.arguments[0])
+            plot.gradients(report, planted.target, x, *planted.arguments[1:], path=Path(folder) / f"bug-{number}.png")
+    print(f"\n{found} of {len(BUGS)} found")
+    return found
+
+
+def load_catalogue() -> list:
+    """The planted mistakes of the test suite."""
+    path = Path(__file__).parent.parent / "tests" / "planted.py"
+    spec = importlib.util.spec_from_file_location("planted", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["planted"] = module
+    spec.loader.exec_module(module)
+    return module.PLANTED
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pause", action="store_true", help="wait for Enter before each answer")
+    parser.add_argument("--plot", metavar="FOLDER", help="also draw each comparison")
+    options = parser.parse_args()
+    main(options.pause, options.plot)

@@ -1,0 +1,92 @@
+"""minitl's commands: `python -m minitl gradcheck`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 1 when it found something wrong, 2 when it could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m minitl", description="Commands of minitl.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_gradcheck(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _add_gradcheck(commands: Any) -> None:
+    parser = commands.add_parser("gradcheck", help="check the gradients of every operation and layer, or of your own layer")
+    parser.add_argument("layer", nargs="?", metavar="FILE.py:CLASS", help="your own layer; without it, all of minitl is checked")
+    parser.add_argument("--input", metavar="N,H,W,C", help="the shape of your layer's input, batch first")
+    parser.add_argument("--config", default="{}", metavar="JSON", help="your layer's constructor arguments: '{\"units\": 3}'")
+    parser.add_argument("--op", metavar="NAME", help="one operation, layer or loss alone")
+    parser.add_argument("--backend", choices=["numpy", "numba"], help="one backend alone")
+    parser.add_argument("--float32", action="store_true", help="gradients in float32, against differences in float64")
+    parser.add_argument("--plot", metavar="FILE.png", help="your own layer: also draw the comparison")
+    parser.set_defaults(run=_gradcheck)
+
+
+def _gradcheck(options: argparse.Namespace) -> int:
+    if options.layer:
+        return _gradcheck_own(options)
+    from minitl.gradcheck import survey
+
+    if options.op and options.op.lower() not in map(str.lower, survey.names()):
+        raise unknown("operation, layer or loss", options.op, survey.names())
+    backends = (options.backend,) if options.backend else ("numpy", "numba")
+    print(f"{'name':<34}{'configuration':<37}{'backend':<9}{'worst':>9}{'uncertain':>11}{'checked':>9}{'skipped':>9}  verdict")
+    wrong = total = 0
+    for row in survey.survey(options.op, backends, np.float32 if options.float32 else np.float64):
+        name, configuration, backend, worst, doubt, checked, skipped, verdict = row
+        print(f"{name:<34}{configuration:<37}{backend:<9}{worst:>9}{doubt:>11}{checked:>9}{skipped:>9}  {verdict}", flush=True)
+        total, wrong = total + 1, wrong + (verdict != "right")
+    print(f"{total} configurations, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+def _gradcheck_own(options: argparse.Namespace) -> int:
+    from minitl import use_backend
+    from minitl.gradcheck import check_gradients
+
+    path, _, name = options.layer.rpartition(":")
+    if not path or not options.input:
+        raise ValueError("to check your own layer: python -m minitl gradcheck path/to/file.py:MyLayer --input 4,8,8,3")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        classes = [n for n, value in vars(module).items() if isinstance(value, type)]
+        raise unknown(f"class in {path}", name, classes)
+    shape = tuple(int(n) for n in options.input.split(","))
+    x = np.random.default_rng(1).standard_normal(shape)
+    layer = getattr(module, name)(**json.loads(options.config))
+    with use_backend(options.backend or "numba"):
+        report = check_gradients(layer, x, dtype=np.float32 if options.float32 else np.float64)
+    print(report)
+    if options.plot:
+        from minitl import plot
+
+        plot.gradients(report, layer, x, path=options.plot)
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

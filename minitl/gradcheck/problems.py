@@ -1,0 +1,214 @@
+"""What a target looks like to the checker: arrays to move, a forward pass, and the gradients that it claims."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minitl import training
+from minitl.layers.base import Layer
+from minitl.losses import Loss
+
+SMALL = 4096  # arrays of the target's own, up to this size, are wound back after every run
+
+
+@dataclass
+class Problem:
+    """A target, ready to be measured.
+
+    `values()` is y for the arrays as they stand now. `gradients(dy, between)` runs forward, then `between()`, then backward,
+    and gives one gradient for every array. `scalar` says that y is a loss with a backward that takes no dy, `mode` whether
+    forward trains.
+    """
+
+    title: str
+    names: list[str]
+    arrays: list[np.ndarray]
+    values: Callable[[], Any]
+    gradients: Callable[..., list[Any]]
+    layer: Layer | None = None
+    scalar: bool = False
+    mode: bool = True
+
+
+def pose(target: Any, x: Any, more: tuple[Any, ...], y: Any, mode: bool, dtype: Any = np.float64) -> Problem:
+    """The problem of a layer, a model with its loss, a loss, a pair of functions, or a module with forward and backward.
+
+    Errors: ValueError for a target of another kind.
+    """
+    if isinstance(target, Loss):
+        return _of_loss(copy.deepcopy(target), x, y, dtype)
+    if isinstance(target, type) and issubclass(target, Layer):
+        raise ValueError(f"check_gradients: {target.__name__} is a class; check an object of it, {target.__name__}(...)")
+    if isinstance(target, Layer):
+        layer = in_dtype(target, x, dtype)
+        return _of_model(layer, x, y, mode, dtype) if y is not None else _of_layer(layer, x, mode, dtype)
+    if isinstance(target, ModuleType) and hasattr(target, "forward") and hasattr(target, "backward"):
+        target = (target.forward, target.backward)
+    if isinstance(target, Sequence) and len(target) == 2 and all(map(callable, target)):
+        return _of_pair(target[0], target[1], (x, *more), dtype)
+    raise ValueError(
+        f"check_gradients: expected a layer, a model, a loss, a pair (forward, backward) or a module with both, got {target!r}"
+    )
+
+
+def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
+    x = np.array(x, dtype)
+    parameters = _parameters(layer)
+
+    def values() -> Any:
+        with replayed(layer):
+            return layer(x, mode)
+
+    def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
+        with replayed(layer):
+            layer(x, mode)
+            between()
+            return back(layer, dy)
+
+    arrays = [x, *(w for _, w in parameters)]
+    return Problem(layer.label, ["x", *(name for name, _ in parameters)], arrays, values, gradients, layer, mode=mode)
+
+
+def _of_model(model: Any, x: Any, y: Any, mode: bool, dtype: Any) -> Problem:
+    x = np.array(x, dtype)
+    parameters = _parameters(model)
+
+    def values() -> Any:
+        with replayed(model):
+            return np.asarray(training.compute_loss(model, x, y, None, mode)[0])
+
+    def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
+        with replayed(model):
+            *_, joint = training.compute_loss(model, x, y, None, mode)
+            between()
+            dx = model.pull(model.loss.backward(), True, joint)
+        return [dx, *(gradient for _, _, gradient in training.updates(model))]
+
+    names = ["x", *(name for name, _ in parameters)]
+    return Problem(model.label, names, [x, *(w for _, w in parameters)], values, gradients, model, scalar=True)
+
+
+def _of_loss(loss: Loss, x: Any, y: Any, dtype: Any) -> Problem:
+    if y is None:
+        raise ValueError(
+            f"check_gradients: a loss needs its targets: check_gradients({type(loss).__name__}(...), y_pred, y=y_true)"
+        )
+    x, y = np.array(x, dtype), np.asarray(y)
+
+    def values() -> Any:
+        return np.asarray(loss.forward(y, x, None, loss.from_logits))
+
+    def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
+        loss.forward(y, x, None, loss.from_logits)
+        between()
+        return [loss.backward()]
+
+    return Problem(f"loss {type(loss).__name__}", ["y_pred"], [x], values, gradients, scalar=True)
+
+
+def _of_pair(forward: Callable[..., Any], backward: Callable[..., Any], inputs: tuple[Any, ...], dtype: Any) -> Problem:
+    given = [np.array(a, dtype) if i == 0 or _is_real(a) else a for i, a in enumerate(inputs)]
+    moved = [i for i, a in enumerate(given) if i == 0 or _is_real(a)]
+
+    def values() -> Any:
+        return _pair_of(forward(*given))[0]
+
+    def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
+        cache = _pair_of(forward(*given))[1]
+        between()
+        result = backward(dy if dy.ndim else float(dy), cache)
+        return list(result) if isinstance(result, (tuple, list)) else [result]
+
+    title = f"{getattr(forward, '__module__', '')}.{getattr(forward, '__qualname__', 'pair')}".lstrip(".").replace(
+        "<locals>.", ""
+    )
+    return Problem(title, ["x", *(f"input {i}" for i in moved[1:])], [given[i] for i in moved], values, gradients)
+
+
+def _pair_of(result: Any) -> tuple[Any, Any]:
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise TypeError(f"forward must return the pair (y, cache), got {type(result).__name__}")
+    return result
+
+
+def _is_real(a: Any) -> bool:
+    """Real numbers have a gradient; whole ones (labels, sizes), words and tuples (strides) are handed on as they are."""
+    return isinstance(a, (np.ndarray, list)) and np.asarray(a).dtype.kind == "f"
+
+
+def in_dtype(target: Layer, x: Any, dtype: Any) -> Layer:
+    """A built copy of a layer, in a dtype, that keeps all that a backward pass needs."""
+    layer = copy.deepcopy(target)
+    if not layer.built:
+        layer.ensure_built((None, *np.shape(x)[1:]))
+    layer.keep_cache = layer.need_dx = True
+    return layer.astype(dtype)
+
+
+def _parameters(layer: Layer) -> list[tuple[str, np.ndarray]]:
+    return [(f"{path}/{name}", w) for path, leaf in layer.walk() if leaf.trainable for name, w in leaf.parameters.items()]
+
+
+def back(layer: Layer, dy: np.ndarray, need_dx: bool = True) -> list[Any]:
+    """dx and the gradients of a layer's parameters, as its backward left them: nothing checked, missing ones None."""
+    if layer.is_container:
+        dx = layer.pull(dy, need_dx)
+    else:
+        layer.gradients.clear()
+        dx = Layer.backward_logits(layer, dy, need_dx)
+    return [dx, *(leaf.gradients.get(name) for _, leaf in layer.walk() if leaf.trainable for name in leaf.parameters)]
+
+
+@contextlib.contextmanager
+def replayed(layer: Layer) -> Iterator[None]:
+    """Whatever the layer draws, counts or moves inside the block, it draws, counts and moves again the next time."""
+    leaves = [leaf for _, leaf in layer.walk()]
+    kept = [_memory(leaf) for leaf in leaves]
+    world = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(world[0])
+        random.setstate(world[1])
+        for leaf, memory in zip(leaves, kept, strict=True):
+            for name, (value, content) in memory.items():
+                if isinstance(value, np.ndarray):
+                    value[...] = content
+                    vars(leaf)[name] = value
+                else:
+                    vars(leaf)[name] = content
+            for state, content in memory[""][1]:
+                state[...] = content
+
+
+def _memory(leaf: Layer) -> dict[str, Any]:
+    owned = {id(w) for w in leaf.parameters.values()}
+    memory: dict[str, Any] = {"": (None, [(state, state.copy()) for state in leaf.state.values()])}
+    for name, value in vars(leaf).items():
+        if isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
+            memory[name] = (value, copy.deepcopy(value))
+        elif isinstance(value, np.ndarray) and id(value) not in owned and value.size <= SMALL and value.flags.writeable:
+            memory[name] = (value, value.copy())
+        elif isinstance(value, (int, float)):
+            memory[name] = (value, value)
+    return memory
+
+
+def explain(error: Exception, what: str) -> str:
+    """An exception from a target in one line, with the place in its source unless the message says enough."""
+    if isinstance(error, NotImplementedError) or "layer " in str(error)[:40]:
+        return str(error)
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if f"{__package__.replace('.', '/')}/" not in frame.filename
+    ]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+    return f"{what} raised {type(error).__name__}: {error}{where}"

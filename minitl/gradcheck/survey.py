@@ -1,0 +1,176 @@
+"""A gradient check of everything that minitl has: each operation and layer, in a sample of configurations.
+
+`python -m minitl gradcheck` prints it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minitl import layers, losses
+from minitl.backend import FOLDERS, use_backend
+from minitl.gradcheck import Report, check_gradients
+from minitl.layers.base import Layer
+from minitl.models import Sequential
+
+Case = tuple[str, str, Callable[[], Report]]  # operation or layer, configuration, the check
+
+
+def survey(
+    name: str | None = None, backends: tuple[str, ...] = tuple(FOLDERS), dtype: Any = np.float64
+) -> Iterator[tuple[str, ...]]:
+    """Rows (name, configuration, backend, worst error, uncertainty, checked, skipped, verdict) of everything, or of one name.
+
+    Errors: ValueError for a name that does not exist.
+    """
+    for backend in backends:
+        with use_backend(backend):
+            for case, configuration, check in cases(backend, dtype):
+                if name is None or name.lower() == case.lower():
+                    yield (case, configuration, backend, *_summary(check()))
+
+
+def names() -> list[str]:
+    """All that a survey can be limited to."""
+    return sorted({case for case, _, _ in cases("numpy", np.float64)})
+
+
+def cases(backend: str, dtype: Any) -> Iterator[Case]:
+    """Every operation with its configurations, then layers, losses, and networks through every fused path."""
+    yield from _operations(backend, dtype)
+    for configuration, layer, shape in _layers():
+        x = _numbers(shape)
+        yield type(layer).__name__, configuration, partial(check_gradients, layer, x, dtype=dtype)
+    for loss, y in ((losses.CategoricalCrossentropy(label_smoothing=0.1), np.eye(4)[[0, 1, 3]]),
+                    (losses.SparseCategoricalCrossentropy(), np.array([0, 1, 3])),
+                    (losses.BinaryCrossentropy(), np.eye(4)[[0, 1, 3]]),
+                    (losses.MeanSquaredError(), np.eye(4)[[0, 1, 3]])):  # fmt: skip
+        p = 0.1 + 0.8 * np.random.default_rng(5).random((3, 4))
+        yield type(loss).__name__, "probabilities", partial(check_gradients, loss, p, y=y, dtype=dtype)
+    for configuration, model in _networks():
+        x, y = _numbers((6, 12, 12, 3)), np.arange(6) % 4
+        yield "Sequential", configuration, partial(check_gradients, model, x, y=y, samples=40, dtype=dtype)
+
+
+def _operations(backend: str, dtype: Any) -> Iterator[Case]:
+    def op(name: str) -> Any:
+        return importlib.import_module(f"minitl.{FOLDERS[backend]}.{name}")
+
+    def case(name: str, configuration: str, arrays: list[np.ndarray], *rest: Any) -> Case:
+        def forward(*inputs: np.ndarray) -> Any:
+            return op(name).forward(*inputs, *rest)
+
+        def check() -> Report:
+            return check_gradients((forward, op(name).backward), *arrays, dtype=dtype)
+
+        return name, configuration, check
+
+    for size, strides, padding in (
+        ((3, 3), (1, 1), "valid"),
+        ((3, 3), (2, 2), "same"),
+        ((5, 4), (1, 2), "same"),
+        ((1, 1), (1, 1), "valid"),
+        ((7, 6), (1, 1), "valid"),
+    ):
+        arrays = [_numbers((2, 7, 6, 3)), _numbers((*size, 3, 5)), _numbers((5,))]
+        yield case("conv2d", f"{size[0]}x{size[1]} stride {strides[0]},{strides[1]} {padding}", arrays, strides, padding)
+    for rows, inside, units in ((5, 7, 3), (1, 1, 1), (33, 20, 17)):
+        yield case(
+            "dense", f"{rows} x {inside} -> {units}", [_numbers((rows, inside)), _numbers((inside, units)), _numbers((units,))]
+        )
+    for name in ("max_pool2d", "average_pool2d"):
+        for size, strides, padding in (((2, 2), (2, 2), "valid"), ((3, 3), (2, 2), "same"), ((3, 2), (1, 1), "valid")):
+            yield case(
+                name, f"{size[0]}x{size[1]} stride {strides[0]} {padding}", [_numbers((2, 7, 6, 3))], size, strides, padding
+            )
+    for name in ("relu", "sigmoid", "tanh", "softmax", "flatten"):
+        yield case(name, "4 x 3 x 5", [_numbers((4, 3, 5))])
+    yield case("softmax", "scores of 30", [30 * _numbers((4, 5))])
+    yield case("global_average_pool2d", "7 x 6", [_numbers((2, 7, 6, 3))])
+    yield case("mean_squared_error", "plain", [_numbers((4, 5))], np.eye(4, 5))
+    for name, target in (
+        ("categorical_cross_entropy", np.eye(4, 5)),
+        ("sparse_categorical_cross_entropy", np.array([0, 4, 2, 2])),
+        ("binary_cross_entropy", np.eye(4, 5)),
+    ):
+        yield case(name, "logits", [_numbers((4, 5))], target, None, True)
+    yield (
+        "dropout",
+        "rate 0.4",
+        lambda: check_gradients(
+            (lambda x: op("dropout").forward(x, 0.4, np.random.default_rng(0)), op("dropout").backward),
+            _numbers((4, 5)),
+            dtype=dtype,
+        ),
+    )
+    for own in (True, False):
+        yield (
+            "batch_norm",
+            "batch's statistics" if own else "given statistics",
+            partial(_check_norm, op("batch_norm"), own, dtype),
+        )
+
+
+def _check_norm(module: Any, own: bool, dtype: Any) -> Report:
+    def forward(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Any:
+        mean, variance = module.statistics(x) if own else (np.zeros(3, x.dtype), np.full(3, 2, x.dtype))
+        return module.forward(x, gamma, beta, mean, variance, 1e-3, own)
+
+    return check_gradients((forward, module.backward), _numbers((4, 5, 5, 3)), _numbers((3,)), _numbers((3,)), dtype=dtype)
+
+
+def _layers() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    image, row = (3, 7, 6, 2), (5, 6)
+    for activation in ("linear", "relu", "sigmoid", "tanh", "softmax"):
+        yield activation, layers.Dense(4, activation=activation), row
+        yield activation, layers.Conv2D(3, 3, activation=activation), image
+        yield activation, layers.Activation(activation), row
+    yield "same, stride 2, no bias", layers.Conv2D(4, (5, 3), strides=2, padding="same", use_bias=False), image
+    yield "images, no bias", layers.Dense(4, use_bias=False), image
+    yield "2x2", layers.MaxPooling2D(), image
+    yield "3x3 stride 1 same", layers.MaxPooling2D(3, 1, "same"), image
+    yield "2x2", layers.AveragePooling2D(), image
+    yield "3x3 stride 2 same", layers.AveragePooling2D(3, 2, "same"), image
+    yield "", layers.GlobalAveragePooling2D(), image
+    yield "", layers.Flatten(), image
+    yield "rate 0.5", layers.Dropout(0.5), row
+    yield "images", layers.BatchNormalization(), image
+    yield "rows, no scale", layers.BatchNormalization(scale=False), row
+    yield "frozen", layers.BatchNormalization(trainable=False), image
+    yield "", layers.ReLU(), row
+    yield "", layers.Softmax(), row
+
+
+def _networks() -> Iterator[tuple[str, Sequential]]:
+    classic: list[Layer] = [layers.Input((12, 12, 3))]
+    for filters in (8, 16):
+        classic += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D()]
+    classic += [layers.Flatten(), layers.Dense(16, activation="relu"), layers.Dropout(0.3), layers.Dense(4, activation="softmax")]
+    normalised = [
+        layers.Input((12, 12, 3)), layers.Conv2D(8, 3, padding="same", kernel_regularizer="l2"), layers.BatchNormalization(),
+        layers.ReLU(), layers.MaxPooling2D(), layers.Conv2D(8, 3, strides=2, activation="tanh"), layers.GlobalAveragePooling2D(),
+        layers.Dense(4, activation="softmax"),
+    ]  # fmt: skip
+    for name, stack in (("classic", classic), ("batch normalisation", normalised)):
+        for fuse in (True, False):
+            model = Sequential(list(stack) if fuse else [type(l).from_config(l.get_config()) for l in stack])
+            model.fuse = fuse
+            model.compile("sgd", "sparse_categorical_crossentropy")
+            yield f"{name}, {'fused' if fuse else 'layer by layer'}", model
+
+
+def _numbers(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(list(shape)).standard_normal(shape)
+
+
+def _summary(report: Report) -> tuple[str, ...]:
+    worst = max((t.worst for t in report.tensors), default=float("inf"))
+    doubt = max((t.uncertainty for t in report.tensors), default=0.0)
+    counts = (sum(t.checked for t in report.tensors), sum(t.skipped for t in report.tensors))
+    verdict = "right" if report.ok else "WRONG"
+    return f"{worst:.1e}", f"{doubt:.1e}", str(counts[0]), str(counts[1]), verdict
