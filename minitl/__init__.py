@@ -52,6 +52,6 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # These bring libraries that most programs do not need at once.
-    if name in ("datasets", "plot"):
+    if name in ("applications", "datasets", "plot"):
         return importlib.import_module(f"minitl.{name}")
     raise AttributeError(f"module 'minitl' has no attribute {name!r}")

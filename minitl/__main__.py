@@ -1,4 +1,4 @@
-"""minitl's commands: `python -m minitl gradcheck`."""
+"""minitl's commands: `python -m minitl gradcheck`, `pretrain`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minitl", description="Commands of minitl.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_gradcheck(commands)
+    _add_pretrain(commands)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
@@ -86,6 +87,24 @@ def _gradcheck_own(options: argparse.Namespace) -> int:
 
         plot.gradients(report, layer, x, path=options.plot)
     return 0 if report.ok else 1
+
+
+def _add_pretrain(commands: Any) -> None:
+    parser = commands.add_parser("pretrain", help="make a pretrained network, with its model card")
+    parser.add_argument("name", help="letters (no download) or cifar100")
+    parser.add_argument("--output", type=Path, default=Path("."), metavar="FOLDER")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--samples", type=int, help="use a part of the training pictures")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=_pretrain)
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from minitl.applications.pretrain import pretrain
+
+    pretrain(options.name, options.output, options.epochs, options.seed, options.samples)
+    print(f"written: {options.output / options.name}.npz and .md")
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,17 +9,27 @@ class History:
     """The record that `fit` returns.
 
     Attributes: `history` maps a name ("loss", "val_accuracy") to a list, one entry an epoch; `epoch` lists the epochs.
+    `phases` names the parts of a longer procedure, each with the position of its first epoch; the plot marks them.
     """
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        self.phases: list[tuple[str, int]] = []
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
         """Add an epoch."""
         self.epoch.append(epoch)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
+
+    def extend(self, other: History, phase: str) -> None:
+        """Add another run's epochs behind these, as a phase of its own."""
+        done = len(self.epoch)
+        self.phases.append((phase, done))
+        self.epoch += range(done, done + len(other.epoch))
+        for name, values in other.history.items():
+            self.history.setdefault(name, []).extend(values)
 
     def plot(self, path: Any = None) -> Any:
         """Draw the curves, training against validation; saved to `path` when one is given. Returns the figure."""

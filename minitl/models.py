@@ -15,7 +15,8 @@ from minitl.errors import unknown
 from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.layers.stack import Stack
-from minitl.serialization import encode
+from minitl.preprocessing.record import Preprocessing
+from minitl.serialization import decode, encode
 
 
 class Sequential(Stack):
@@ -31,6 +32,7 @@ class Sequential(Stack):
         self.metrics: list[metrics.Metric] = []
         self.stop_training = False
         self.history: History | None = None
+        self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table: layers, output shapes, parameters, what is frozen, and the totals."""
@@ -144,7 +146,7 @@ class Sequential(Stack):
         """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file."""
         self._need_built("save")
         arrays = weight_files.named_weights(self)
-        config: dict[str, Any] = {"format": 1, "model": encode(self)}
+        config: dict[str, Any] = {"format": 1, "model": encode(self), "preprocessing": encode(self.preprocessing)}
         if self.optimizer is not None:
             config["compile"] = {
                 "optimizer": encode(self.optimizer),
@@ -200,6 +202,7 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, type] | No
         raise ValueError(f"{filepath}: unknown model format {config.get('format')!r}; was it written by a newer minitl?")
     try:
         model = Sequential.from_config(config["model"]["config"], custom_objects)
+        model.preprocessing = decode("preprocessing", config.get("preprocessing"), {"Preprocessing": Preprocessing})
         _restore_compile(model, config.get("compile"), custom_objects or {})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt ({error!r})") from error

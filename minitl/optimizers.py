@@ -7,6 +7,7 @@ move it.
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +25,8 @@ class Optimizer:
     """What all optimizers share: rate, clipping, weight decay, and the memory of each parameter.
 
     `learning_rate` is a number or a schedule. `clipvalue` cuts every entry of a gradient to +-clipvalue, `clipnorm`
-    scales a gradient down to that norm, `global_clipnorm` all gradients together.
+    scales a gradient down to that norm, `global_clipnorm` all gradients together. `multipliers` maps layer names or patterns
+    ("conv*") to factors of the rate, the first that matches counts; a factor of 0 leaves the parameters as they are, bit by bit.
     Errors: ValueError for a rate or limit that is not positive.
     """
 
@@ -36,6 +38,7 @@ class Optimizer:
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
         lr: Any = None,
+        multipliers: dict[str, float] | None = None,
     ):
         self.learning_rate = schedules.get(learning_rate if lr is None else lr)
         if not callable(self.learning_rate) and not self.learning_rate >= 0:
@@ -45,6 +48,9 @@ class Optimizer:
                 raise ValueError(f"{type(self).__name__}: {name} must be positive, got {limit!r}")
         self.weight_decay, self.clipnorm, self.clipvalue = weight_decay, clipnorm, clipvalue
         self.global_clipnorm = global_clipnorm
+        if any(not factor >= 0 for factor in (multipliers or {}).values()):
+            raise ValueError(f"{type(self).__name__}: multipliers must not be negative, got {multipliers}")
+        self.multipliers = multipliers
         self.iterations = 0
         self.memory: dict[str, dict[str, np.ndarray]] = {}
         self._owner: dict[str, np.ndarray] = {}
@@ -62,6 +68,10 @@ class Optimizer:
                 updates = [(path, w, g * (self.global_clipnorm / norm)) for path, w, g in updates]
         rate = self.current_learning_rate
         self.iterations += 1
+        for factor, group in self._by_multiplier(updates).items():
+            self._apply_at(group, rate * factor)
+
+    def _apply_at(self, updates: list[Update], rate: float) -> None:
         if get_backend() == "numba" and type(self).update in COMPILED and _alike(updates):
             self.update_all([(w, g, self._memory_of(path, w)) for path, w, g in updates], rate)
             return
@@ -69,6 +79,23 @@ class Optimizer:
             if self.weight_decay:
                 w -= w * (rate * self.weight_decay)
             self.update(w, g, self._memory_of(path, w), rate)
+
+    def _by_multiplier(self, updates: list[Update]) -> dict[float, list[Update]]:
+        if not self.multipliers:
+            return {1.0: updates}
+        groups: dict[float, list[Update]] = {}
+        for update in updates:
+            factor = self.multiplier_of(update[0].rpartition("/")[0])
+            if factor > 0:
+                groups.setdefault(factor, []).append(update)
+        return groups
+
+    def multiplier_of(self, layer: str) -> float:
+        """The factor of the rate for a layer, by its path."""
+        for pattern, factor in (self.multipliers or {}).items():
+            if fnmatch.fnmatchcase(layer, pattern):
+                return factor
+        return 1.0
 
     def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
         """The same for all parameters at once, weight decay included, in one compiled pass."""

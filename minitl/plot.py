@@ -22,6 +22,11 @@ def history(record: Any, path: str | os.PathLike | None = None) -> Any:
             values = record.history.get(key, [])
             if values:
                 ax.plot(epochs[-len(values) :], values, marker="o" if len(values) < 30 else None, ms=3, label=label)
+        for phase, first in record.phases:
+            ax.axvline(first + 0.5, color="0.6", lw=0.8, ls="--")
+            ax.text(
+                first + 0.6, 0.02, phase, transform=ax.get_xaxis_transform(), rotation=90, fontsize=7, color="0.4", va="bottom"
+            )
         ax.set(xlabel="epoch", title=name.replace("_", " "))
         ax.grid(alpha=0.3)
         ax.legend(frameon=False)

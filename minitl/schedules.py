@@ -93,6 +93,23 @@ class OneCycle(Schedule):
         return _cosine(self.max_learning_rate, self.max_learning_rate / self.end_factor, t)
 
 
+class SlantedTriangular(Schedule):
+    """Up in a short straight line, down in a long one.
+
+    Formula: with T total steps, cut = rise T, p = t / cut on the way up and 1 - (t - cut) / (T - cut) on the way down:
+    rate(t) = max (1 + p (ratio - 1)) / ratio.
+    Source: J. Howard and S. Ruder, Universal language model fine-tuning, arXiv 1801.06146, section 3.2.
+    """
+
+    def __init__(self, max_learning_rate: float, total_steps: int, rise: float = 0.1, ratio: float = 32.0):
+        self.max_learning_rate, self.total_steps, self.rise, self.ratio = max_learning_rate, total_steps, rise, ratio
+
+    def __call__(self, step: int) -> float:
+        cut = max(1.0, self.rise * self.total_steps)
+        p = step / cut if step < cut else 1 - min((step - cut) / max(1.0, self.total_steps - cut), 1.0)
+        return self.max_learning_rate * (1 + p * (self.ratio - 1)) / self.ratio
+
+
 class WarmUp(Schedule):
     """Rises in a straight line for `warmup_steps`, then follows another schedule, counted from there."""
 
@@ -119,4 +136,6 @@ def _cosine(start: float, end: float, t: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
 
 
-CLASSES: dict[str, type] = {cls.__name__: cls for cls in (Constant, StepDecay, LinearDecay, CosineDecay, OneCycle, WarmUp)}
+CLASSES: dict[str, type] = {
+    cls.__name__: cls for cls in (Constant, StepDecay, LinearDecay, CosineDecay, OneCycle, SlantedTriangular, WarmUp)
+}

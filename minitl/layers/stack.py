@@ -28,7 +28,7 @@ class Stack(Layer):
     def __init__(self, layers: list[Layer] | None = None, name: str | None = None):
         super().__init__(name=name)
         self._layers: list[Layer] = []
-        self.fuse = True
+        self.fuse = self.fold = True  # whether layers may run as one, and normalisations become part of convolutions
         self._plans: dict[tuple, tuple[Any, list[Step]]] = {}
         self._steps: list[Step] | None = None
         for layer in layers or []:
@@ -122,7 +122,7 @@ class Stack(Layer):
         for position, layer in enumerate(self._layers):
             layer.keep_cache = self.keep_cache and position >= lowest
             layer.need_dx = self.need_dx or position > lowest
-        self._steps = self._plan(fold=not (training or self.keep_cache))
+        self._steps = self._plan(fold=self.fold and not (training or self.keep_cache))
         for step, _, _ in self._steps[:-1]:
             x = step(x, training)
         last = self._steps[-1][0]

@@ -1,0 +1,45 @@
+"""What the experiments share: means with 95 % intervals, tables, drawing a few labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Student's t, 97.5 %, by the number of values less one.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def interval(values: np.ndarray) -> float:
+    """Half the width of the 95 % confidence interval of a mean, from independent runs."""
+    n = len(values)
+    return STUDENT.get(n - 1, 2.0) * float(np.std(values, ddof=1)) / np.sqrt(n) if n > 1 else float("nan")
+
+
+def show(values: np.ndarray) -> str:
+    """A mean with its 95 % interval."""
+    return f"{np.mean(values):.1f} +- {interval(values):.1f}"
+
+
+def table(corner: str, rows: dict, columns: list[str]) -> None:
+    """Print rows of values by name; each cell holds the values of all seeds."""
+    width = max(14, *(len(c) + 2 for c in columns))
+    print(f"{corner:<22}" + "".join(f"{c:>{width}}" for c in columns))
+    for name, cells in rows.items():
+        print(f"{name:<22}" + "".join(f"{show(cell):>{width}}" for cell in cells))
+
+
+def ahead(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a's mean is above b's by more than both intervals together."""
+    return float(np.mean(a) - np.mean(b)) > interval(a) + interval(b)
+
+
+def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The same number of pictures of each class, in random order."""
+    y = y.reshape(-1)
+    picked = np.concatenate([generator.choice(np.flatnonzero(y == c), labels, replace=False) for c in np.unique(y)])
+    picked = generator.permutation(picked)
+    return x[picked], y[picked]
+
+
+def epochs_for(updates: int, samples: int, batch: int) -> int:
+    """How many passes over some samples give about so many updates."""
+    return max(1, round(updates / -(-samples // batch)))

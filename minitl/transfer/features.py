@@ -1,0 +1,68 @@
+"""Features computed once: what a frozen base makes of some pictures, kept on disk under a key of all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from minitl import weights as weight_files
+from minitl.layers.core import Dropout
+from minitl.models import Sequential
+from minitl.serialization import encode
+from minitl.transfer.surgery import feature_extractor
+
+
+def extract_features(
+    model: Sequential, x: np.ndarray, at: str | int | None = None, cache: str | os.PathLike | None = None, batch_size: int = 256
+) -> np.ndarray:
+    """The outputs of the layer `at` (by default the one under the head) for some pictures, computed or from a cache.
+
+    `cache` is a folder, which keeps every result under its own key, or one .npz file. The key is a hash of the weights and the
+    architecture up to `at`, of the preprocessing, and of the pictures. A head that is trained on them becomes
+    bitwise the head that is trained on top of the frozen base.
+    Shapes: x (N, ...), result (N, ...) as the layer gives it.
+    Errors: ValueError for a file that was made with other weights or data, for inputs that were not prepared as the base was
+    trained, and when the base draws random numbers while training (dropout), so that features cannot stand for it.
+    """
+    extractor = feature_extractor(model, at)
+    check_deterministic(extractor)
+    if model.preprocessing is not None:
+        model.preprocessing.check(x, "extract_features")
+    if cache is None:
+        return extractor.predict(x, batch_size=batch_size, verbose=0)
+    key = features_key(extractor, x)
+    path = Path(cache)
+    if path.suffix != ".npz":
+        path.mkdir(parents=True, exist_ok=True)
+        path = path / f"features-{key[:32]}.npz"
+    if path.exists():
+        arrays, config = weight_files.read(path)
+        if config is None or config.get("key") != key or "features" not in arrays:
+            raise ValueError(f"{path} was made with other weights, data or preprocessing; delete it, or give a folder as cache")
+        return arrays["features"]
+    features = extractor.predict(x, batch_size=batch_size, verbose=0)
+    weight_files.write(path, {"features": features}, {"key": key})
+    return features
+
+
+def features_key(model: Sequential, x: np.ndarray) -> str:
+    """A hash of all that features depend on: architecture, weights, preprocessing, and the data."""
+    digest = hashlib.sha256(json.dumps([encode(model), encode(model.preprocessing)], sort_keys=True).encode())
+    for name, weight in sorted(weight_files.named_weights(model).items()):
+        digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    x = np.ascontiguousarray(x)
+    digest.update(f"{x.dtype} {x.shape}".encode())
+    digest.update(x.tobytes())
+    return digest.hexdigest()
+
+
+def check_deterministic(model: Sequential) -> None:
+    """Raise ValueError when a layer draws random numbers while training, so that features cannot be computed once."""
+    for path, layer in model.walk():
+        if isinstance(layer, Dropout) and layer.rate:
+            raise ValueError(f"{path} drops other elements in every step, so that features cannot be computed once; cut below it")

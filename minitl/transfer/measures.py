@@ -1,0 +1,109 @@
+"""What fine-tuning did to a network: how far weights moved, how alike representations stayed, where gradients are large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import training
+from minitl.layers.base import Layer
+from minitl.models import Sequential
+
+
+def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
+    """How alike two representations of the same samples are: 1 for a rotation or scaling of one another, 0 for nothing shared.
+
+    Formula: |A^T B|^2 / (|A^T A| |B^T B|), Frobenius norms, A and B with the mean of every column taken off.
+    Shapes: (N, ...) each, flattened to (N, features).
+    Errors: ValueError for different numbers of samples.
+    Source: S. Kornblith et al., Similarity of neural network representations revisited, arXiv 1905.00414.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"linear_cka: the same samples are needed on both sides, got {len(a)} and {len(b)}")
+    # Through the N x N Gram matrices, which are small whatever the number of features.
+    gram_a, gram_b = (_centred_gram(np.asarray(m, np.float64).reshape(len(m), -1)) for m in (a, b))
+    norm = np.sqrt((gram_a**2).sum() * (gram_b**2).sum())
+    return float((gram_a * gram_b).sum() / norm) if norm else 0.0
+
+
+def layer_similarity(before: Sequential, after: Sequential, x: np.ndarray, batch_size: int = 256) -> dict[str, float]:
+    """Linear CKA of every layer's output in two networks, for layers of the same name in both; at most 1000 samples are useful.
+
+    Shapes: x (N, ...).
+    Errors: ValueError when the two have no layer name in common.
+    """
+    outputs = [_outputs(model, x, batch_size) for model in (before, after)]
+    common = [name for name in outputs[0] if name in outputs[1]]
+    if not common:
+        raise ValueError("layer_similarity: the two networks have no layer name in common")
+    return {name: linear_cka(outputs[0][name], outputs[1][name]) for name in common}
+
+
+def weight_distance(before: Sequential, after: Sequential) -> dict[str, float]:
+    """How far every layer's weights moved, relative to their size: |w - w0| / |w0|, for layers of the same name and shapes.
+
+    Errors: none; layers that the two do not share are left out.
+    """
+    old = dict(before.walk())
+    distances = {}
+    for path, layer in after.walk():
+        start = old.get(path)
+        if layer.parameters and start is not None and _shapes(start) == _shapes(layer):
+            moved = sum(float(((w - start.parameters[n]) ** 2).sum()) for n, w in layer.parameters.items())
+            size = sum(float((w**2).sum()) for w in start.parameters.values())
+            distances[path] = float(np.sqrt(moved / size)) if size else float(np.sqrt(moved))
+    return distances
+
+
+def gradient_norms(model: Sequential, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """The effective gradient of every trainable layer: its gradient's norm over its weights' norm, |g| / |w|.
+
+    Shapes: one batch x and y of a compiled model, which is not changed.
+    Errors: as training raises them.
+    """
+    with model.mode(keep_cache=True, need_dx=False):
+        *_, joint = training.compute_loss(model, x, y, None, False)
+    model.pull(model.loss.backward(), need_dx=False, from_logits=joint)  # type: ignore[union-attr]
+    squares: dict[str, list[float]] = {}
+    for path, w, g in training.updates(model):
+        sums = squares.setdefault(path.rpartition("/")[0], [0.0, 0.0])
+        sums[0] += float((g**2).sum())
+        sums[1] += float((w**2).sum())
+    return {path: float(np.sqrt(g / w)) if w else float("inf") for path, (g, w) in squares.items()}
+
+
+def pca(features: np.ndarray, components: int = 2) -> np.ndarray:
+    """Samples along the directions in which they differ most.
+
+    Formula: X = U S V^T of the centred features; the result is the first columns of U S. The largest entry of
+    every column of V is positive.
+    Shapes: (N, ...) to (N, components).
+    Errors: ValueError for more components than there are samples or features.
+    """
+    rows = np.asarray(features, np.float64).reshape(len(features), -1)
+    if not 1 <= components <= min(rows.shape):
+        raise ValueError(f"pca: {components} components of data of shape {rows.shape}")
+    u, s, v = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    sign = np.sign(v[np.arange(len(v)), np.abs(v).argmax(axis=1)])
+    return (u * s * sign)[:, :components]
+
+
+def _centred_gram(rows: np.ndarray) -> np.ndarray:
+    rows = rows - rows.mean(axis=0)
+    return rows @ rows.T
+
+
+def _outputs(model: Sequential, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+    found: dict[str, list[Any]] = {}
+    for start in range(0, len(x), batch_size):
+        batch: Any = np.asarray(x[start : start + batch_size], model.dtype)
+        with model.mode(keep_cache=False, need_dx=False):
+            for layer in model.layers:
+                batch = layer(batch, False)
+                found.setdefault(str(layer.name), []).append(np.array(batch))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    return {name: w.shape for name, w in layer.parameters.items()}

@@ -1,0 +1,310 @@
+"""How to fine-tune: each strategy is a short function that reads like the recipe in its paper.
+
+A strategy gets a `Task` and runs one phase of training after another on it. `fine_tune` makes the task and picks the strategy:
+
+    model, history = fine_tune(replace_head(base, 10), (x, y), strategy="lp-ft", epochs=20)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl.batches import is_array
+from minitl.callbacks import Callback
+from minitl.errors import unknown
+from minitl.history import History
+from minitl.layers.core import Dense
+from minitl.layers.normalization import BatchNormalization
+from minitl.models import Sequential
+from minitl.optimizers import Adam
+from minitl.random import new_generator
+from minitl.schedules import LinearDecay, SlantedTriangular
+from minitl.transfer.features import extract_features
+from minitl.transfer.freezing import freeze, select, unfreeze, weighted
+
+
+class Task:
+    """A model, its data, and the settings that all strategies share.
+
+    Attributes: `base` are the names below the head, `head` those of the top `head` layers that have weights.
+    """
+
+    def __init__(self, model: Sequential, x: Any, y: Any, batch_size: int, head: int, validation_data: Any, verbose: Any):
+        self.model, self.x, self.y, self.batch_size = model, x, y, batch_size
+        self.validation_data, self.verbose = validation_data, verbose
+        self.history = History()
+        names = [path for path, _ in weighted(model)]
+        if not 1 <= head < len(names):
+            raise ValueError(f"fine_tune: head={head} of {len(names)} layers with weights; there must be a base under the head")
+        order = [path for path, _ in model.walk()]
+        cut = order.index(names[-head])
+        self.base, self.head = order[:cut], order[cut:]
+
+    @property
+    def steps(self) -> int:
+        """Updates an epoch."""
+        return -(-len(self.x) // self.batch_size) if is_array(self.x) else len(self.x)
+
+    def phase(
+        self,
+        name: str,
+        epochs: int,
+        rate: float,
+        multipliers: dict[str, float] | None = None,
+        callbacks: list[Callback] | None = None,
+        schedule: Callable[[float, int], Any] = LinearDecay,
+    ) -> None:
+        """Train what is not frozen, with Adam and a rate that falls to zero, and add it to the history."""
+        if epochs < 1:
+            return
+        one_hot = is_array(self.x) and np.ndim(self.y) > 1 and np.shape(self.y)[-1] > 1
+        loss = self.model.loss or ("categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy")
+        metrics: list[Any] = list(self.model.metrics) or ["accuracy"]
+        rates = schedule(rate, epochs * self.steps)
+        self.model.compile(Adam(rates, multipliers=multipliers), loss, metrics)
+        done = self.model.fit(
+            self.x, self.y, self.batch_size if is_array(self.x) else None, epochs, self.verbose, callbacks,
+            validation_data=self.validation_data,
+        )  # fmt: skip
+        self.history.extend(done, name)
+
+
+def fine_tune(
+    model: Sequential,
+    data: Any,
+    strategy: str = "lp-ft",
+    *,
+    batch_size: int = 32,
+    head: int = 1,
+    classes: int | None = None,
+    validation_data: Any = None,
+    verbose: Any = 0,
+    **settings: Any,
+) -> tuple[Sequential, History]:
+    """Fit a model with a new head to a target, by one of the strategies in STRATEGIES; returns it with the history of all phases.
+
+    `data` is (x, y) or an iterable of batches. `head` is how many of the top layers with weights are new. `settings` go to
+    the strategy: most have `epochs` and `rate`.
+    Errors: ValueError for an unknown strategy, a head of another number of classes than the labels have (`classes`, by default
+    the largest label and those below it), or inputs that were not prepared as the base was trained.
+    """
+    if strategy not in STRATEGIES:
+        raise unknown("strategy", strategy, STRATEGIES)
+    x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 and is_array(data[0]) else (data, None)
+    if is_array(x):
+        _check_data(model, x, y, classes)
+    task = Task(model, x, y, batch_size, head, validation_data, verbose)
+    STRATEGIES[strategy](task, **settings)
+    model.history = task.history
+    return model, task.history
+
+
+def linear_probe(task: Task, epochs: int = 10, rate: float = 1e-2, cached: bool = False) -> None:
+    """Only the head learns, on what the base already sees.
+
+    `cached` computes the base's features once; the head becomes bitwise the same. Without augmentation only.
+    Source: G. Alain and Y. Bengio, Understanding intermediate layers using linear classifier probes, arXiv 1610.01644.
+    """
+    freeze(task.model, task.base)
+    unfreeze(task.model, task.head)
+    if not cached:
+        task.phase("head", epochs, rate)
+        return
+    top = task.model.layers[: -len(task.head)][-1]
+    features = extract_features(task.model, task.x, at=str(top.name))
+    small = Sequential(task.model.layers[-len(task.head) :])
+    small.loss, small.metrics = task.model.loss, task.model.metrics
+    inner = Task.__new__(Task)
+    vars(inner).update({**vars(task), "model": small, "x": features, "validation_data": None})
+    inner.phase("head", epochs, rate)
+    task.model.loss, task.model.metrics, task.model.optimizer = small.loss, small.metrics, small.optimizer
+
+
+def full(task: Task, epochs: int = 10, rate: float = 2e-4) -> None:
+    """Everything learns from the first step, gently.
+
+    Source: J. Yosinski et al., How transferable are features in deep neural networks?, arXiv 1411.1792.
+    """
+    unfreeze(task.model)
+    task.phase("all", epochs, rate)
+
+
+def lp_ft(
+    task: Task,
+    epochs: int = 10,
+    rate: float = 2e-4,
+    head_epochs: int | None = None,
+    head_rate: float = 1e-2,
+    cached: bool = False,
+) -> None:
+    """First the head alone, then everything: a random head would pull the base's features apart before it knows anything.
+
+    Source: A. Kumar et al., Fine-tuning can distort pretrained features and underperform out-of-distribution, arXiv 2202.10054.
+    """
+    head_epochs = epochs // 2 if head_epochs is None else head_epochs
+    linear_probe(task, head_epochs, head_rate, cached)
+    unfreeze(task.model)
+    task.phase("all", epochs - head_epochs, rate)
+
+
+def gradual(task: Task, epochs: int = 10, rate: float = 1e-3, decay: float = 2.6) -> None:
+    """From the top down: every phase unfreezes one more layer, and lower layers learn more slowly (discriminative rates).
+
+    Formula: the rate of a layer is that of the one above it over `decay`; in every phase it rises quickly and falls slowly.
+    Source: J. Howard and S. Ruder, Universal language model fine-tuning, arXiv 1801.06146.
+    """
+    names = [path for path, _ in weighted(task.model)]
+    rates = {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
+    freeze(task.model)
+    unfreeze(task.model, task.head)
+    for stage, name in enumerate(reversed(names[: len(names) - _weighted_in(task, task.head) + 1])):
+        unfreeze(task.model, [name])
+        share = epochs // len(names) + (stage < epochs % len(names))
+        task.phase(f"from {name}", share, rate, rates, schedule=SlantedTriangular)
+
+
+def discriminative(task: Task, epochs: int = 10, rate: float = 1e-3, decay: float = 2.6) -> None:
+    """Everything at once, the lower a layer the smaller its rate.
+
+    Source: J. Howard and S. Ruder, arXiv 1801.06146, section 3.2.
+    """
+    names = [path for path, _ in weighted(task.model)]
+    unfreeze(task.model)
+    rates = {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
+    task.phase("all", epochs, rate, rates, schedule=SlantedTriangular)
+
+
+def l2_sp(task: Task, epochs: int = 10, rate: float = 2e-4, strength: float = 10.0) -> None:
+    """Everything learns, and the base is pulled back to where it started.
+
+    Formula: after every update w += (w0 - w) s / (1 + s), s = rate strength: the exact step of the price strength/2 |w - w0|^2,
+    stable for any strength; an infinite one leaves the base where it was.
+    Source: X. Li, Y. Grandvalet and F. Davoine, Explicit inductive bias for transfer learning, arXiv 1802.01483.
+    """
+    unfreeze(task.model)
+    task.phase("all", epochs, rate, callbacks=[_PullBack(task.model, task.base, strength)])
+
+
+def surgical(task: Task, epochs: int = 10, rate: float = 1e-3, block: Any = "conv2d") -> None:
+    """One block of the base learns, together with the head: the first for another look of pictures, the last for other classes.
+
+    Source: Y. Lee et al., Surgical fine-tuning improves adaptation to distribution shifts, arXiv 2210.11466.
+    """
+    freeze(task.model)
+    unfreeze(task.model, task.head)
+    chosen = unfreeze(task.model, block)
+    task.phase(f"{', '.join(chosen)} and head", epochs, rate)
+
+
+def reinitialize(task: Task, epochs: int = 10, rate: float = 1e-3, layers: int = 1, freeze_rest: bool = True) -> None:
+    """The top layers of the base start anew, on what is under them: they were the most specialised.
+
+    Source: J. Yosinski et al., arXiv 1411.1792; T. Zhang et al., Revisiting few-sample BERT fine-tuning, arXiv 2006.05987.
+    """
+    names = [path for path, _ in weighted(task.model) if path in task.base]
+    if not 1 <= layers <= len(names):
+        raise ValueError(f"reinitialize: layers={layers} of {len(names)} in the base: {', '.join(names)}")
+    chosen = names[-layers:]
+    draw_again(task.model, chosen)
+    unfreeze(task.model)
+    if freeze_rest and len(chosen) < len(names):
+        freeze(task.model, names[:-layers])
+    task.phase(f"new {', '.join(chosen)}", epochs, rate)
+
+
+STRATEGIES: dict[str, Callable[..., None]] = {
+    "linear probe": linear_probe,
+    "full": full,
+    "lp-ft": lp_ft,
+    "gradual": gradual,
+    "discriminative": discriminative,
+    "l2-sp": l2_sp,
+    "surgical": surgical,
+    "reinitialize": reinitialize,
+}
+
+
+def draw_again(model: Sequential, names: Any) -> list[str]:
+    """Give layers new initial weights, from their own initializers; the arrays stay the same.
+
+    Errors: ValueError for names that match no layer.
+    """
+    layers = dict(model.walk())
+    chosen = select(model, names)
+    for name in chosen:
+        layer = layers[name]
+        twin = type(layer).from_config(layer.get_config())
+        twin.ensure_built(layer.input_shape)
+        layer.set_weights(twin.get_weights())
+    return chosen
+
+
+def batch_norm(model: Sequential, mode: str, x: np.ndarray | None = None, batch_size: int = 64, passes: int = 1) -> list[str]:
+    """What batch normalisation does in a new task: "frozen", "statistics" (moved to x, gamma and beta stay), or "trained".
+
+    Statistics alone adapt a network to pictures of another look without a single label.
+    Shapes: x (N, ...), for "statistics".
+    Errors: ValueError for another mode, or a model without batch normalisation.
+    Source: Y. Li et al., Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
+    """
+    found = [(path, layer) for path, layer in model.walk() if isinstance(layer, BatchNormalization)]
+    if not found:
+        raise ValueError("batch_norm: the model has no BatchNormalization layer")
+    if mode not in ("frozen", "statistics", "trained"):
+        raise unknown("batch normalisation mode", mode, ("frozen", "statistics", "trained"))
+    for _, layer in found:
+        layer.trainable = mode != "frozen"
+    if mode == "statistics":
+        if x is None:
+            raise ValueError('batch_norm: "statistics" needs pictures x to take them from')
+        generator = new_generator()
+        for _ in range(passes):
+            order = generator.permutation(len(x))
+            for start in range(0, len(x) - batch_size + 1 if len(x) >= batch_size else 1, batch_size):
+                with model.mode(keep_cache=False, need_dx=False):
+                    model(x[order[start : start + batch_size]], training=True)
+        for _, layer in found:
+            layer.trainable = False
+    return [path for path, _ in found]
+
+
+class _PullBack(Callback):
+    """The second half of an L2-SP step."""
+
+    def __init__(self, model: Sequential, names: list[str], strength: float):
+        if not strength >= 0:
+            raise ValueError(f"l2-sp: strength must not be negative, got {strength}")
+        self.strength = strength
+        self.start = [(w, w.copy()) for path, layer in model.walk() if path in names for w in layer.parameters.values()]
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Pull the base towards its start."""
+        s = self.model.optimizer.current_learning_rate * self.strength if self.strength < float("inf") else float("inf")
+        for w, start in self.start:
+            if s == float("inf"):
+                w[...] = start
+            else:
+                w += (start - w) * w.dtype.type(s / (1 + s))
+
+
+def _weighted_in(task: Task, names: list[str]) -> int:
+    return sum(path in names for path, _ in weighted(task.model))
+
+
+def _check_data(model: Sequential, x: np.ndarray, y: Any, classes: int | None) -> None:
+    if model.preprocessing is not None:
+        model.preprocessing.check(x, "fine_tune")
+    last = model.layers[-1]
+    if y is None or not isinstance(last, Dense) or last.activation != "softmax":
+        return
+    labels = np.asarray(y)
+    one_hot = labels.ndim > 1 and labels.shape[-1] > 1
+    found = classes or (labels.shape[-1] if one_hot else int(labels.max()) + 1)
+    if found != last.units:
+        advice = f"use replace_head(model, {found})"
+        if not classes:
+            advice += f", or say classes={last.units} when some of them have no sample here"
+        raise ValueError(f"fine_tune: the head {last.name!r} has {last.units} classes, the labels have {found}; {advice}")

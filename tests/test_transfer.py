@@ -1,0 +1,434 @@
+"""Transfer: what is frozen stays, each strategy does what its recipe says, and wrong use is told."""
+
+import numpy as np
+import pytest
+
+from minitl.applications import NAMES, card, classic, load
+from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
+from minitl.models import Sequential, load_model
+from minitl.optimizers import SGD, Adam, RMSprop
+from minitl.preprocessing import Preprocessing
+from minitl.schedules import SlantedTriangular
+from minitl.transfer import (
+    STRATEGIES,
+    batch_norm,
+    draw_again,
+    extract_features,
+    feature_extractor,
+    fine_tune,
+    freeze,
+    frozen,
+    gradient_norms,
+    layer_similarity,
+    linear_cka,
+    pca,
+    replace_head,
+    truncate,
+    unfreeze,
+    weight_distance,
+)
+from minitl.utils import set_random_seed
+
+X = np.random.default_rng(0).random((40, 8, 8, 3)).astype(np.float32)
+Y = np.arange(40)[:, None] % 4
+
+
+def base():
+    set_random_seed(1)
+    return Sequential(
+        [
+            Input((8, 8, 3)),
+            Conv2D(4, 3, activation="relu"),
+            Conv2D(6, 3, activation="relu"),
+            MaxPooling2D(),
+            Flatten(),
+            Dense(10, activation="relu"),
+            Dense(7, activation="softmax"),
+        ]
+    )
+
+
+def fresh(classes=4):
+    return replace_head(base(), classes)
+
+
+def bits(model, names=None):
+    return {p: [w.tobytes() for w in layer.weights] for p, layer in model.walk() if names is None or p in names}
+
+
+# Choosing layers.
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"names": "conv*"}, ["conv2d", "conv2d_1"]),
+        ({"names": ["dense", 0]}, ["conv2d", "dense"]),
+        ({"names": -1}, ["dense_1"]),
+        ({"upto": "conv2d_1"}, ["conv2d", "conv2d_1"]),
+        ({"depth": 3}, ["conv2d", "conv2d_1", "max_pooling2d", "flatten", "dense"]),
+        ({"depth": 0}, []),
+    ],
+)
+def test_layers_are_chosen_by_name_glob_position_and_depth(choice, expected):
+    model = base()
+    assert freeze(model, **choice) == expected
+    assert [p for p, layer in model.walk() if not layer.trainable] == expected
+    assert unfreeze(model, **choice) == expected
+
+
+def test_the_context_manager_restores_every_flag():
+    model = base()
+    freeze(model, "dense")
+    with pytest.raises(RuntimeError), frozen(model, "conv*") as names:
+        assert names == ["conv2d", "conv2d_1"]
+        assert not model.layers[0].trainable
+        raise RuntimeError
+    assert [p for p, layer in model.walk() if not layer.trainable] == ["dense"]
+
+
+def test_wrong_choices_list_the_names():
+    with pytest.raises(ValueError, match="conv2d, conv2d_1, max_pooling2d"):
+        freeze(base(), "konv*")
+    with pytest.raises(ValueError, match="did you mean"):
+        freeze(base(), upto="conv2d_7")
+    with pytest.raises(ValueError, match="4 layers with weights"):
+        freeze(base(), depth=9)
+    with pytest.raises(ValueError, match="outside the 6"):
+        freeze(base(), 12)
+
+
+# Taking apart and putting together.
+
+
+def test_heads_share_or_copy_the_base():
+    old = base()
+    shared, copied = replace_head(old, 4), replace_head(old, 4, copy=True)
+    assert shared.layers[0] is old.layers[0]
+    assert copied.layers[0] is not old.layers[0]
+    assert bits(copied, ["conv2d"]) == bits(old, ["conv2d"])
+    np.testing.assert_allclose(shared.predict(X), 0.25)  # a zero head
+    with pytest.raises(ValueError, match="two classes"):
+        replace_head(old, 1)
+
+
+def test_truncate_and_feature_extractor():
+    model = base()
+    part = truncate(model, "conv2d_1")
+    assert len(part.layers) == 2 and part.layers[1] is model.layers[1]
+    extractor = feature_extractor(model)
+    assert extractor.layers[-1].name == "dense" and not extractor.trainable
+    assert model.trainable
+    with pytest.raises(ValueError, match="did you mean"):
+        truncate(model, "conv2d_5")
+
+
+# Strategies.
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_every_strategy_learns_and_marks_its_phases(strategy, tmp_path):
+    set_random_seed(3)
+    model, history = fine_tune(fresh(), (X, Y), strategy, epochs=8, validation_data=(X, Y))
+    assert len(history.epoch) == len(history.history["loss"]) == 8
+    assert history.phases[0][1] == 0
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    history.plot(tmp_path / "h.png")
+    assert model.history is history
+
+
+@pytest.mark.parametrize("strategy", ["linear probe", "lp-ft", "surgical", "reinitialize", "gradual"])
+def test_what_a_strategy_freezes_is_bitwise_unchanged(strategy):
+    model = fresh()
+    kept = {
+        "linear probe": ["conv2d", "conv2d_1", "dense"],
+        "lp-ft": ["conv2d", "conv2d_1", "dense"],
+        "surgical": ["conv2d_1", "dense"],
+        "reinitialize": ["conv2d", "conv2d_1"],
+        "gradual": ["conv2d", "conv2d_1"],
+    }[strategy]
+    before = bits(model, kept)
+    settings = {"lp-ft": {"head_epochs": 3, "epochs": 3}, "gradual": {"epochs": 2}}.get(strategy, {"epochs": 3})
+    fine_tune(model, (X, Y), strategy, **settings)
+    assert bits(model, kept) == before
+    if strategy not in ("linear probe", "lp-ft", "gradual"):
+        assert bits(model) != bits(fresh())
+
+
+def test_lp_ft_begins_with_the_linear_probe():
+    set_random_seed(5)
+    probe, _ = fine_tune(fresh(), (X, Y), "linear probe", epochs=3)
+    set_random_seed(5)
+    both, history = fine_tune(fresh(), (X, Y), "lp-ft", head_epochs=3, epochs=3)
+    assert bits(both) == bits(probe)
+    set_random_seed(5)
+    both, history = fine_tune(fresh(), (X, Y), "lp-ft", head_epochs=3, epochs=5)
+    assert history.phases == [("head", 0), ("all", 3)]
+    assert bits(both) != bits(probe)
+
+
+def test_l2_sp_of_infinite_strength_leaves_the_base_where_it_was():
+    names = ["conv2d", "conv2d_1", "dense"]
+    models = {}
+    for strength in (0.0, 1e3, float("inf")):
+        set_random_seed(5)
+        models[strength], _ = fine_tune(fresh(), (X, Y), "l2-sp", epochs=3, rate=1e-2, strength=strength)
+    set_random_seed(5)
+    plain, _ = fine_tune(fresh(), (X, Y), "full", epochs=3, rate=1e-2)
+    assert bits(models[0.0]) == bits(plain)
+    assert bits(models[float("inf")], names) == bits(fresh(), names)
+    far, near = (weight_distance(fresh(), models[s])["conv2d"] for s in (0.0, 1e3))
+    assert 0 < near < 0.5 * far
+    with pytest.raises(ValueError, match="strength"):
+        fine_tune(fresh(), (X, Y), "l2-sp", strength=-1)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9, weight_decay=0.01), Adam(1e-2), RMSprop(1e-2)])
+def test_a_multiplier_of_zero_equals_freezing_bitwise(optimizer, backend):
+    results = []
+    for way in ("multiplier", "frozen"):
+        model = fresh()
+        set_random_seed(9)
+        config = {**optimizer.get_config(), "multipliers": {"conv*": 0.0} if way == "multiplier" else None}
+        model.compile(type(optimizer)(**config), "sparse_categorical_crossentropy")
+        if way == "frozen":
+            freeze(model, "conv*")
+        model.fit(X, Y, epochs=2, verbose=0)
+        results.append(bits(model))
+    assert results[0] == results[1]
+
+
+def test_multipliers_scale_the_rate(backend):
+    moved = {}
+    for factor in (1.0, 0.25):
+        model = fresh()
+        set_random_seed(9)
+        model.compile(SGD(0.1, multipliers={"dense": factor}), "sparse_categorical_crossentropy")
+        start = model.get_layer("dense").parameters["kernel"].copy()
+        model.layers[-1].parameters["kernel"][...] = 0.1 * np.random.default_rng(0).standard_normal((10, 4))
+        model.train_on_batch(X, Y)
+        moved[factor] = model.get_layer("dense").parameters["kernel"] - start
+    np.testing.assert_allclose(moved[0.25], 0.25 * moved[1.0], atol=5e-8)
+    with pytest.raises(ValueError, match="negative"):
+        SGD(0.1, multipliers={"dense": -1})
+
+
+def test_discriminative_rates_fall_from_the_top():
+    model, _ = fine_tune(fresh(), (X, Y), "discriminative", epochs=1, decay=2.0)
+    rates = model.optimizer.multipliers
+    assert [rates[n] for n in ("dense_1", "dense", "conv2d_1", "conv2d")] == [1, 0.5, 0.25, 0.125]
+
+
+def test_gradual_unfreezes_from_the_top():
+    _, history = fine_tune(fresh(), (X, Y), "gradual", epochs=8)
+    assert [name for name, _ in history.phases] == ["from dense_1", "from dense", "from conv2d_1", "from conv2d"]
+
+
+def test_slanted_triangular():
+    schedule = SlantedTriangular(1.0, 100, rise=0.1, ratio=32)
+    rates = [schedule(t) for t in range(101)]
+    assert rates[0] == pytest.approx(1 / 32) and max(rates) == rates[10] == 1 and rates[100] == pytest.approx(1 / 32)
+
+
+def test_drawing_again_keeps_the_arrays():
+    model = base()
+    kernel = model.layers[0].parameters["kernel"]
+    before = kernel.copy()
+    assert draw_again(model, "conv2d") == ["conv2d"]
+    assert model.layers[0].parameters["kernel"] is kernel
+    assert not (kernel == before).all()
+
+
+def normalised():
+    set_random_seed(1)
+    return Sequential(
+        [Input((8, 8, 3)), Conv2D(4, 3), BatchNormalization(momentum=0.5), ReLU(), Flatten(), Dense(4, activation="softmax")]
+    )
+
+
+def test_batch_normalisation_frozen_statistics_only_or_trained():
+    model = normalised()
+    assert batch_norm(model, "frozen") == ["batch_normalization"]
+    before = bits(model)
+    batch_norm(model, "statistics", 5 * X, batch_size=10, passes=3)
+    norm = model.layers[1]
+    changed = [p for p, w in bits(model).items() if w != before[p]]
+    assert changed == ["batch_normalization"] and not norm.trainable
+    assert norm.parameters["gamma"].tobytes() == np.ones(4, np.float32).tobytes()
+    np.testing.assert_allclose(norm.state["moving_mean"], model.layers[0](5 * X).mean(axis=(0, 1, 2)), atol=0.1)
+    batch_norm(model, "trained")
+    assert norm.trainable
+    with pytest.raises(ValueError, match="needs pictures"):
+        batch_norm(model, "statistics")
+    with pytest.raises(ValueError, match="no BatchNormalization"):
+        batch_norm(base(), "frozen")
+    with pytest.raises(ValueError, match="did you mean"):
+        batch_norm(model, "frosen")
+
+
+# Features.
+
+
+@pytest.mark.parametrize("make", [fresh, lambda: replace_head(normalised(), 4)])
+def test_cached_features_give_bitwise_the_same_head(make, backend):
+    results = []
+    for cached in (False, True):
+        model = make()
+        set_random_seed(2)
+        fine_tune(model, (X, Y), "linear probe", epochs=3, cached=cached)
+        results.append(bits(model))
+    assert results[0] == results[1]
+
+
+def test_features_are_cached_by_weights_and_data(tmp_path, monkeypatch):
+    model = base()
+    first = extract_features(model, X, cache=tmp_path / "kept")
+    files = list((tmp_path / "kept").iterdir())
+    assert len(files) == 1
+    monkeypatch.setattr(Sequential, "predict", lambda *a, **k: pytest.fail("computed again"))
+    assert extract_features(model, X, cache=tmp_path / "kept").tobytes() == first.tobytes()
+    monkeypatch.undo()
+    extract_features(model, X[:20], cache=tmp_path / "kept")
+    model.layers[0].parameters["bias"][0] += 1e-6
+    extract_features(model, X, cache=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+
+
+def test_features_of_other_weights_are_refused(tmp_path):
+    model = base()
+    extract_features(model, X, cache=tmp_path / "f.npz")
+    extract_features(model, X, cache=tmp_path / "f.npz")
+    model.layers[0].parameters["bias"][0] += 1e-6
+    with pytest.raises(ValueError, match="other weights"):
+        extract_features(model, X, cache=tmp_path / "f.npz")
+
+
+def test_features_of_a_base_that_drops_out_are_refused():
+    model = Sequential([Input((4,)), Dense(3), Dropout(0.5), Dense(2, activation="softmax")])
+    with pytest.raises(ValueError, match="dropout drops"):
+        extract_features(model, np.zeros((2, 4), np.float32))
+    assert extract_features(model, np.zeros((2, 4), np.float32), at="dense").shape == (2, 3)
+
+
+# Measures.
+
+
+def test_linear_cka():
+    generator = np.random.default_rng(0)
+    a = generator.standard_normal((200, 5))
+    rotation = np.linalg.qr(generator.standard_normal((5, 5)))[0]
+    assert linear_cka(a, 3 * a @ rotation + 1) == pytest.approx(1)
+    assert linear_cka(a, generator.standard_normal((200, 5))) < 0.1
+    c = generator.standard_normal((200, 3))
+    centred = [m - m.mean(axis=0) for m in (a, c)]
+    norm = np.linalg.norm
+    by_features = norm(centred[0].T @ centred[1]) ** 2 / (norm(centred[0].T @ centred[0]) * norm(centred[1].T @ centred[1]))
+    assert linear_cka(a, c) == pytest.approx(by_features)
+    with pytest.raises(ValueError, match="200 and 3"):
+        linear_cka(a, a[:3])
+
+
+def test_distances_similarities_and_gradients():
+    before, after = base(), base()
+    assert set(weight_distance(before, after).values()) == {0.0}
+    assert all(v == pytest.approx(1) for v in layer_similarity(before, after, X).values())
+    after.layers[1].parameters["kernel"] *= 1.1
+    after.layers[1].parameters["bias"] *= 1.1
+    assert weight_distance(before, after)["conv2d_1"] == pytest.approx(0.1, rel=1e-4)
+    after.compile("sgd", "sparse_categorical_crossentropy")
+    freeze(after, "conv2d")
+    norms = gradient_norms(after, X, Y)
+    assert set(norms) == {"conv2d_1", "dense", "dense_1"} and min(norms.values()) > 0
+    with pytest.raises(ValueError, match="no layer name"):
+        layer_similarity(before, Sequential([Input((8, 8, 3)), Flatten(name="other")]), X)
+
+
+def test_pca():
+    t = np.random.default_rng(0).standard_normal((50, 1))
+    rows = t @ np.array([[3.0, 4.0, 0.0]]) + 7
+    found = pca(rows, 2)
+    np.testing.assert_allclose(np.abs(found[:, 0]), np.abs(5 * (t - t.mean())[:, 0]), atol=1e-10)
+    np.testing.assert_allclose(found[:, 1], 0, atol=1e-10)
+    with pytest.raises(ValueError, match="components"):
+        pca(rows, 4)
+
+
+# Wrong use.
+
+
+def test_a_head_of_another_number_of_classes():
+    with pytest.raises(ValueError, match=r"7 classes, the labels have 4; use replace_head\(model, 4\)"):
+        fine_tune(base(), (X, Y))
+    with pytest.raises(ValueError, match="labels have 4"):
+        fine_tune(fresh(3), (X, Y))
+    fine_tune(base(), (X, Y), epochs=2, classes=7)
+
+
+def test_other_wrong_uses():
+    with pytest.raises(ValueError, match="did you mean"):
+        fine_tune(fresh(), (X, Y), "linear prob")
+    with pytest.raises(ValueError, match="there must be a base"):
+        fine_tune(fresh(), (X, Y), head=4)
+    model = fresh()
+    freeze(model)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="all layers with parameters are frozen"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_preprocessing_is_kept_and_checked(tmp_path):
+    model = base()
+    model.preprocessing = Preprocessing(1 / 255, mean=(0.5, 0.4, 0.3), std=0.25, size=(8, 8))
+    model.save(tmp_path / "m.npz")
+    loaded = replace_head(load_model(tmp_path / "m.npz"), 4)
+    assert loaded.preprocessing == model.preprocessing
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    prepared = loaded.preprocessing(pictures)
+    np.testing.assert_allclose(prepared, (pictures / 255 - [0.5, 0.4, 0.3]) / 0.25, rtol=1e-5, atol=1e-6)
+    fine_tune(loaded, (prepared, Y), epochs=2)
+    for wrong, message in (
+        (pictures, r"model.preprocessing\(x\)"),
+        (prepared[:, :4], "resize"),
+        (pictures / 255 / 255 - 1.95, "scaled twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fine_tune(loaded, (wrong.astype(np.float32), Y), epochs=2)
+    with pytest.raises(ValueError, match="prepare the pictures"):
+        extract_features(loaded, pictures)
+    with pytest.raises(ValueError, match="std"):
+        Preprocessing(std=0)
+
+
+# Pretrained networks.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pretrained_networks_load(name):
+    model = load(name)
+    assert model.preprocessing == Preprocessing(1 / 255, size=(32, 32))
+    assert model.layers[-1].units == {"letters": 26, "cifar100": 100}[name]
+    assert f"python -m minitl pretrain {name}" in card(name)
+    assert [type(a) for a in model.layers] == [type(b) for b in classic(10).layers]
+    assert model.weights[0].dtype == np.float32
+    with pytest.raises(ValueError, match="did you mean"):
+        load("leters")
+
+
+def test_the_letters_know_letters():
+    from minitl.datasets import glyphs
+
+    model = load("letters")
+    (_, _), (x, y) = glyphs.load_data("letters", 26, 520)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    assert model.evaluate(model.preprocessing(x), y, verbose=0)[1] > 0.75
+
+
+def test_pretraining_writes_weights_and_card(tmp_path, capsys):
+    from minitl.__main__ import main
+
+    assert main(["pretrain", "letters", "--output", str(tmp_path), "--epochs", "1", "--samples", "260"]) == 0
+    model = load_model(tmp_path / "letters.npz")
+    assert model.preprocessing is not None
+    text = (tmp_path / "letters.md").read_text()
+    assert "epoch  1" in text and "Accuracy on" in text
+    assert main(["pretrain", "leters", "--output", str(tmp_path)]) == 2
