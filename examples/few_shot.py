@@ -36,11 +36,11 @@ from minitl.utils import set_random_seed
 BATCH = 32
 METHODS = ("scratch", "scratch, tuned", "random base", "linear probe", "new Dense128", "full", "lp-ft", "l2-sp", "gradual")
 SETTINGS = {
-    "linear probe": {"rate": 5e-3, "cached": True},
-    "reinitialize": {"rate": 1e-3},
-    "full": {"rate": 4e-4},
-    "lp-ft": {"rate": 4e-4, "head_rate": 5e-3, "cached": True},
-    "l2-sp": {"rate": 4e-4, "strength": 100.0},
+    "linear probe": {"rate": 2e-3, "cached": True},
+    "reinitialize": {"rate": 2e-3},
+    "full": {"rate": 1e-3},
+    "lp-ft": {"rate": 1e-3, "head_rate": 2e-3, "cached": True},
+    "l2-sp": {"rate": 1e-3, "strength": 30.0},
     "gradual": {"rate": 2e-3},
 }
 
@@ -106,7 +106,9 @@ def glyph_problem(validate: bool) -> tuple:
     fonts, measured = glyphs.TRAIN_FONTS, glyphs.TEST_FONTS
     if validate:
         fonts, measured = fonts[:-2], fonts[-2:]
-    return glyphs.draw("digits", 6000, fonts, np.random.default_rng(7)), glyphs.draw("digits", 2000, measured, np.random.default_rng(8))
+    return glyphs.draw("digits", 6000, fonts, np.random.default_rng(7)), glyphs.draw(
+        "digits", 2000, measured, np.random.default_rng(8)
+    )
 
 
 def letters_base(seed: int, samples: int, validate: bool) -> Sequential:
@@ -147,7 +149,8 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 
     names = "CIFAR-100 -> CIFAR-10" if cifar else "letters -> digits"
     where = "held-out training pictures" if arguments.validate else "test pictures"
-    print(f"\n{names}, about {updates} updates, accuracy in % on {len(test_x)} {where}, mean +- 95 % interval, {arguments.seeds} seeds\n")
+    print(f"\n{names}, about {updates} updates, accuracy in % on {len(test_x)} {where},")
+    print(f"mean +- 95 % interval, {arguments.seeds} seeds\n")
     table("labels a class", {str(k): results[i] for i, k in enumerate(labels)}, list(methods))
     if {"scratch, tuned", "random base"} <= set(methods) and arguments.seeds > 1:
         conclude(labels, list(methods), results)

@@ -145,6 +145,54 @@ def gradients(report: Any, target: Any, x: Any, *more: Any, path: str | os.PathL
     return _finish(figure, path)
 
 
+def save(figure: Any, path: str | os.PathLike) -> None:
+    """Write a matplotlib figure to a file, whole or not at all.
+
+    Errors: OSError from the file system.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    _finish(figure, path)
+
+
+def model(network: Any, path: str | os.PathLike | None = None) -> Any:
+    """A network from bottom to top: layers, shapes, parameters, and which are frozen."""
+    layers = list(network.walk())
+    figure, (ax,) = _figure(1, 1, 5.2, 0.42 * len(layers) + 0.6)
+    for i, (name, layer) in enumerate(layers):
+        frozen = bool(layer.weights) and not layer.trainable
+        colour = "#9ecae1" if frozen else "#fdd0a2" if layer.weights else "#eeeeee"
+        ax.barh(i, 1, height=0.8, color=colour, edgecolor="0.4", lw=0.6)
+        shape = "x".join(str(n) for n in (layer.output_shape or ())[1:])
+        told = f"{layer.count_params():,} frozen" if frozen else f"{layer.count_params():,}" if layer.weights else ""
+        ax.text(0.02, i, f"{name} ({type(layer).__name__})", va="center", fontsize=8)
+        ax.text(0.7, i, shape, va="center", ha="center", fontsize=8)
+        ax.text(0.98, i, told, va="center", ha="right", fontsize=8)
+    ax.set(xlim=(0, 1), xticks=[], yticks=[], title="blue: frozen, orange: learns")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return _finish(figure, path)
+
+
+def features(x: np.ndarray, labels: Any, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None) -> Any:
+    """Samples on the two directions in which their features differ most (PCA), coloured by class.
+
+    Shapes: x (N, ...), labels (N,) or (N, 1).
+    Errors: ValueError for fewer than two samples or features.
+    """
+    from minitl.transfer import pca
+
+    points, labels = pca(x), np.asarray(labels).reshape(-1)
+    figure, (ax,) = _figure(1, 1, 5.0, 4.2)
+    for c in np.unique(labels):
+        name = classes[c] if classes is not None else str(c)
+        ax.plot(*points[labels == c].T, ".", ms=4, alpha=0.7, label=name)
+    ax.set(xlabel="first component", ylabel="second component")
+    ax.legend(frameon=False, fontsize=7, markerscale=2)
+    return _finish(figure, path)
+
+
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -19,9 +19,9 @@ from minitl.random import set_random_seed
 from minitl.schedules import LinearDecay
 from minitl.serialization import encode
 
-BATCH = 64
+BATCH = 32
 HELD_OUT = {"letters": 600, "cifar100": 5000}  # the last pictures of the training data: what the log's accuracy is measured on
-EPOCHS = {"letters": 10, "cifar100": 20}
+EPOCHS = {"letters": 10, "cifar100": 30}
 
 
 def pretrain(name: str, folder: Path, epochs: int | None = None, seed: int = 0, samples: int | None = None) -> Sequential:

@@ -1,0 +1,126 @@
+"""What freezing saves: seconds, memory and arithmetic of an epoch by the depth of the frozen part, and with cached features.
+
+    python examples/cost.py     the classic network, pictures of random numbers; a minute
+
+Multiply-adds are counted from the shapes: a layer's forward pass, its weight gradient and its input gradient cost the same
+each; a frozen layer needs no weight gradient, and nothing below the lowest trainable layer needs an input gradient. Seconds are
+the median of several epochs, all kinds taking turns. Memory is what the layers keep for the backward pass, after one step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from minitl import plot
+from minitl.applications import classic
+from minitl.models import Sequential
+from minitl.transfer import extract_features, freeze
+from minitl.utils import set_random_seed
+
+BATCH = 128
+
+
+def multiply_adds(model: Sequential) -> float:
+    """Of a training step, for one picture."""
+    total, learns_below = 0.0, False
+    for _, layer in model.walk():
+        kernel = layer.parameters.get("kernel")
+        if kernel is None:
+            continue
+        positions = int(np.prod(layer.output_shape[1:-1])) if kernel.ndim == 4 else 1
+        once = positions * kernel.size
+        total += once * (1 + layer.trainable + learns_below)
+        learns_below = learns_below or layer.trainable
+    return total
+
+
+def kept_bytes(model: Sequential, x: np.ndarray, y: np.ndarray) -> int:
+    """What is held for the backward pass of one batch: every array once that the steps' caches reach."""
+    model.train_on_batch(x, y)
+    seen: dict[int, int] = {}
+
+    def visit(thing: object) -> None:
+        if isinstance(thing, np.ndarray):
+            owner = thing if thing.base is None else thing.base
+            if isinstance(owner, np.ndarray) and owner is not x:
+                seen[id(owner)] = owner.nbytes
+        elif isinstance(thing, (tuple, list)):
+            for item in thing:
+                visit(item)
+
+    for step, _, _ in model._steps:
+        visit(step.cache)
+        visit(getattr(step, "_activation_cache", None))
+    weights = {id(w) for w in model.weights}
+    return sum(size for key, size in seen.items() if key not in weights)
+
+
+def main(arguments: argparse.Namespace) -> dict[str, float]:
+    """Measure and print; returns the median seconds by name."""
+    set_random_seed(0)
+    generator = np.random.default_rng(0)
+    x = generator.random((arguments.samples, 32, 32, 3), np.float32)
+    y = generator.integers(0, 10, len(x))
+    names = [str(layer.name) for layer in classic(10).layers if layer.parameters]
+    models = {}
+    for depth in range(len(names)):
+        model = classic(10)
+        freeze(model, depth=depth)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        models["nothing" if depth == 0 else f"up to {names[depth - 1]}"] = model
+    last = models[f"up to {names[-2]}"]
+    features = extract_features(last, x)
+    head = Sequential([type(last.layers[-1]).from_config(last.layers[-1].get_config())])
+    head.compile("adam", "sparse_categorical_crossentropy")
+    models["all but the head, cached"] = head
+
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(arguments.rounds + 1):
+        for name, model in models.items():
+            started = time.perf_counter()
+            model.fit(features if model is head else x, y, batch_size=BATCH, shuffle=False, verbose=0)
+            seconds[name].append(time.perf_counter() - started)
+    medians = {name: float(np.median(values[1:])) for name, values in seconds.items()}
+    full, most = medians["nothing"], multiply_adds(models["nothing"])
+    print(f"an epoch of {len(x)} pictures, batch {BATCH}; 'full / this' is how many times faster\n")
+    print(f"{'frozen':<26}{'seconds':>9}{'full / this':>13}{'MFLOP a picture':>17}{'full / this':>13}{'kept, MiB':>11}")
+    for name, model in models.items():
+        work = multiply_adds(model)
+        memory = kept_bytes(model, (features if model is head else x)[:BATCH], y[:BATCH]) / 2**20
+        print(
+            f"{name:<26}{medians[name]:>9.4f}{full / medians[name]:>13.1f}{2e-6 * work:>17.2f}{most / work:>13.1f}{memory:>11.2f}"
+        )
+    cached = medians["all but the head, cached"]
+    print(f"\ncached features: {full / cached:.0f} times faster than the full network; frozen base without: "
+          f"{full / medians[f'up to {names[-2]}']:.1f} times")  # fmt: skip
+    draw(medians, {name: multiply_adds(model) for name, model in models.items()}, arguments.output)
+    print(f"figure in {arguments.output}")
+    return medians
+
+
+def draw(medians: dict[str, float], work: dict[str, float], output: str) -> None:
+    """Measured time beside counted arithmetic, each as a share of the full network's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    ax = figure.subplots()
+    place = np.arange(len(medians))
+    full = next(iter(medians.values())), next(iter(work.values()))
+    ax.barh(place - 0.2, [100 * v / full[0] for v in medians.values()], 0.38, label="seconds, measured")
+    ax.barh(place + 0.2, [100 * v / full[1] for v in work.values()], 0.38, label="multiply-adds, counted")
+    ax.set_yticks(place, list(medians))
+    ax.invert_yaxis()
+    ax.set(xlabel="% of training everything", title="what freezing saves")
+    ax.legend(frameon=False)
+    plot.save(figure, output)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--output", default="cost.png")
+    main(parser.parse_args())
