@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
             model = replace_head(base, 10, copy=True)
             settings = {"epochs": epochs_for(arguments.updates, len(x), BATCH), **SETTINGS.get(strategy, {})}
             fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)
-            distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:500])
+            distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
             found[strategy][:, :, seed] = [[distance[n] for n in LAYERS], [similarity[n] for n in LAYERS]]
             right[strategy][seed] = accuracy(model, x_test, y_test)
             kernels[strategy] = model.layers[0].parameters["kernel"].copy()
@@ -73,13 +73,15 @@ def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, ou
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.4), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.4, 1])
+    top, bottom = figure.subfigures(2, 1, height_ratios=[2, 1])
     for ax, index, title in zip(top.subplots(1, 2), (0, 1), ("distance moved / size", "similarity (linear CKA)"), strict=True):
         for name, values in found.items():
             ax.errorbar(
                 LAYERS, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2, label=name
             )
         ax.set_title(title)
+        if index == 0:
+            ax.set_yscale("symlog", linthresh=0.01)
         ax.grid(alpha=0.3)
     ax.legend(frameon=False, fontsize=8)
     axes = bottom.subplots(2, 32)

@@ -1,4 +1,4 @@
-"""minitl's commands: `python -m minitl gradcheck`, `pretrain`."""
+"""minitl's commands: `python -m minitl gradcheck`, `pretrain`, `data`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_gradcheck(commands)
     _add_pretrain(commands)
+    _add_data(commands)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
@@ -104,6 +105,36 @@ def _pretrain(options: argparse.Namespace) -> int:
 
     pretrain(options.name, options.output, options.epochs, options.seed, options.samples)
     print(f"written: {options.output / options.name}.npz and .md")
+    return 0
+
+
+def _add_data(commands: Any) -> None:
+    parser = commands.add_parser("data", help="which data sets are there, where, and how large")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="also count the pictures of folders of your own")
+    parser.set_defaults(run=_data)
+
+
+def _data(options: argparse.Namespace) -> int:
+    from minitl.datasets.download import data_folder
+    from minitl.preprocessing.image.folders import find_pictures
+
+    root = data_folder()
+    print(f"data folder: {root}" + ("" if root.is_dir() else " (not made yet)"))
+    print(f"{'glyphs':<16}drawn at run time from matplotlib's fonts")
+    for name, folder in (
+        ("cifar10", "cifar-10-batches-bin"), ("cifar100", "cifar-100-binary"), ("mnist", "mnist"), ("fashion_mnist",
+        "fashion-mnist"),
+    ):  # fmt: skip
+        path = root / folder
+        files = [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else []
+        size = sum(f.stat().st_size for f in files)
+        there = f"{path}  {len(files)} files, {size / 1e6:.1f} MB"
+        print(f"{name:<16}" + (there if files else "not there; fetched at the first load_data()"))
+    for folder in options.folders:
+        found = find_pictures(folder)
+        print(f"{folder}: {sum(map(len, found.values()))} pictures in {len(found)} classes")
+        for name, pictures in found.items():
+            print(f"  {name:<20}{len(pictures):>8}")
     return 0
 
 

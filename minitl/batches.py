@@ -7,7 +7,7 @@ re-iterable object gives one pass an epoch; a generator is one endless stream, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,13 @@ class ArrayBatches:
             if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
                 raise ValueError(f"x has {len(self.x)} samples, {name} has shape {array.shape}; give one entry a sample")
 
+    def epoch(self) -> Iterator[Batch]:
+        """One pass."""
+        return iter(self)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
 
@@ -55,16 +62,19 @@ class Stream:
         if steps is not None and steps < 1:
             raise ValueError(f"{what} must be at least 1, got {steps}")
         self.source, self.steps, self.what = source, steps, what
-        self.once = iter(source) is source if hasattr(source, "__iter__") else False
+        again = hasattr(source, "one_pass") or not hasattr(source, "__iter__")
+        self.once = False if again else iter(source) is source
         self.current: Iterator[Any] | None = None
 
     def epoch(self) -> Iterator[Batch]:
         """One epoch: `steps` batches, going on into the next pass where one ends; or one whole pass."""
         if self.steps is None:
             count = 0
-            for batch in self._new_pass():
+            self.current = self._new_pass()
+            for batch in self.current:
                 count += 1
                 yield unpack(batch)
+            self.current = None
             if not count:
                 raise ValueError(self._ended(0))
             return
@@ -81,7 +91,15 @@ class Stream:
                 return batch
         raise ValueError(self._ended(step))
 
+    def close(self) -> None:
+        """End a pass that was not finished, with the threads and files that it uses."""
+        if self.current is not None and hasattr(self.current, "close") and not self.once:
+            self.current.close()
+        self.current = None
+
     def _new_pass(self) -> Iterator[Any]:
+        if hasattr(self.source, "one_pass"):
+            return self.source.one_pass()
         if hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__"):
             return self._indexed()
         return iter(self.source)
@@ -102,26 +120,38 @@ class Stream:
 
 def epochs_of(
     x: Any, y: Any, weights: Any, batch_size: int | None, generator: np.random.Generator | None, steps: int | None, what: str
-) -> tuple[Callable[[], Iterator[Batch]], int | None]:
-    """A function that gives one epoch's batches, and their number where it is known.
+) -> tuple[ArrayBatches | Stream, int | None]:
+    """A source of an epoch's batches at each call of `epoch`, to be closed at the end, and their number if it is known.
 
     Errors: ValueError or TypeError for data that are neither arrays nor batches.
     """
     if is_array(x):
         source: Any = ArrayBatches(x, y, weights, 32 if batch_size is None else batch_size, generator)
         if steps is None:
-            return lambda: iter(source), len(source)
-        stream = Stream(_Again(source), steps, what)
-        return stream.epoch, steps
+            return source, len(source)
+        return Stream(_Again(source), steps, what), steps
     if not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         raise TypeError(f"data must be arrays, or an iterable of batches (x, y), got {type(x).__name__}")
     if y is not None or weights is not None:
         raise ValueError("an iterable of batches brings its own targets and weights; leave y and sample_weight out")
     if batch_size is not None:
         checked_batch_size(batch_size)
-    stream = Stream(x, steps, what)
     known = steps if steps is not None else (len(x) if hasattr(x, "__len__") else None)
-    return stream.epoch, known
+    return Stream(x, steps, what), known
+
+
+def in_order(x: Any) -> Any:
+    """The same data without shuffling and augmentation, where the source can do that: for evaluation and prediction."""
+    return x.in_order() if hasattr(x, "in_order") else x
+
+
+def check_same_classes(first: Any, second: Any, where: str) -> None:
+    """Raise ValueError when two sources number their classes differently: their labels would not mean the same."""
+    a, b = getattr(first, "class_indices", None), getattr(second, "class_indices", None)
+    if a and b and a != b:
+        raise ValueError(
+            f"{where}: the classes are {list(a)} on one side and {list(b)} on the other; give both the same `classes=`"
+        )
 
 
 def is_array(x: Any) -> bool:

@@ -83,8 +83,16 @@ class Sequential(Stack):
         )  # fmt: skip
 
     def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> History:
-        """`fit` under the name that older programs use."""
-        return self.fit(generator, steps_per_epoch=steps_per_epoch, **kwargs)
+        """`fit` under the name that older programs use; their settings for worker processes have no meaning here."""
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, **_without_workers(kwargs))
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
+        """`evaluate` under the name that older programs use."""
+        return self.evaluate(generator, steps=steps, **_without_workers(kwargs))
+
+    def predict_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> np.ndarray:
+        """`predict` under the name that older programs use."""
+        return self.predict(generator, steps=steps, **_without_workers(kwargs))
 
     def evaluate(
         self,
@@ -221,6 +229,10 @@ def clone_model(model: Sequential) -> Sequential:
     """The same architecture with new weights of its own; not compiled."""
     custom = {type(layer).__name__: type(layer) for layer in _all_layers(model)}
     return Sequential.from_config(encode(model)["config"], custom)
+
+
+def _without_workers(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in ("workers", "use_multiprocessing", "max_queue_size")}
 
 
 def _all_layers(model: Sequential) -> Iterator[Layer]:

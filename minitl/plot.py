@@ -83,6 +83,43 @@ def images(
     return _finish(figure, path)
 
 
+def augmentation(generator: Any, x: Any = None, draws: int = 16, path: str | os.PathLike | None = None, seed: int = 0) -> Any:
+    """One picture under many draws of an ImageDataGenerator, itself first.
+
+    Shapes: x (H, W, C), 0 .. 255; without it, `generator` is an iterator (`flow`, `flow_from_directory`), whose first
+    picture is taken.
+    Errors: TypeError for another kind of generator.
+    """
+    if x is None:
+        if not hasattr(generator, "in_order"):
+            raise TypeError("plot.augmentation: give an iterator over pictures, or an ImageDataGenerator and a picture")
+        source = generator.image_data_generator
+        x = generator.x[0] if hasattr(generator, "x") else generator._decoded(np.array([0]), None)[0]
+        generator = source
+    x = np.asarray(x)
+    drawn = [x, *(generator.random_transform(x, seed=seed + i) for i in range(draws - 1))]
+    return images(np.clip(np.stack(drawn), 0, 255).astype(np.uint8), ["original"] + [""] * (draws - 1), path)
+
+
+def dataset(
+    x: np.ndarray,
+    y: Any,
+    classes: Sequence[str] | None = None,
+    path: str | os.PathLike | None = None,
+    count: int = 40,
+    seed: int = 0,
+) -> Any:
+    """A contact sheet: some pictures of a data set, drawn by `seed`, with their labels.
+
+    Shapes: x (N, H, W, C) or (N, H, W), y (N,), (N, 1) or one-hot.
+    """
+    labels = np.asarray(y)
+    labels = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(x))[:count])
+    titles = [classes[int(labels[i])] if classes is not None else str(labels[i]) for i in rows]
+    return images(np.asarray(x)[rows], titles, path)
+
+
 def comparison(
     x: Sequence[float],
     results: dict[str, np.ndarray],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.batches import ArrayBatches, epochs_of, is_array, unpack
+from minitl.batches import ArrayBatches, check_same_classes, epochs_of, in_order, is_array, unpack
 from minitl.callbacks import Callback, HistoryCallback
 from minitl.history import History
 from minitl.progress import Progress
@@ -47,7 +47,8 @@ def fit(
     if validation_split:
         x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
     generator = new_generator() if shuffle else None
-    next_epoch, steps = epochs_of(x, y, sample_weight, batch_size, generator, steps_per_epoch, "steps_per_epoch")
+    check_same_classes(x, validation_data, "fit")
+    source, steps = epochs_of(x, y, sample_weight, batch_size, generator, steps_per_epoch, "steps_per_epoch")
 
     history = model.history = History()
     watchers: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
@@ -62,7 +63,7 @@ def fit(
         for epoch in range(initial_epoch, epochs):
             _tell(watchers, "on_epoch_begin", epoch)
             means = Means(model)
-            for step, (xb, yb, wb) in enumerate(progress.epoch(next_epoch(), steps, epoch, epochs, means)):
+            for step, (xb, yb, wb) in enumerate(progress.epoch(source.epoch(), steps, epoch, epochs, means)):
                 _tell(watchers, "on_train_batch_begin", step)
                 loss, predictions = train_step(model, xb, yb, _with_class_weight(wb, yb, class_weight), (epoch, step))
                 means.add(loss, yb, predictions)
@@ -75,6 +76,7 @@ def fit(
             if model.stop_training:
                 break
     finally:
+        source.close()
         _tell(watchers, "on_train_end")
     return history
 
@@ -109,11 +111,14 @@ def evaluate(
     Errors: ValueError for data that do not fit, or a loss that is not finite.
     """
     _need_ready(model, loss=True)
-    next_epoch, total = epochs_of(x, y, sample_weight, batch_size, None, steps, "steps")
+    source, total = epochs_of(in_order(x), y, sample_weight, batch_size, None, steps, "steps")
     means = Means(model)
-    for step, (xb, yb, wb) in enumerate(Progress(verbose).batches(next_epoch(), total, "evaluate")):
-        loss, predictions = measure_step(model, xb, yb, wb, (0, step))
-        means.add(loss, yb, predictions)
+    try:
+        for step, (xb, yb, wb) in enumerate(Progress(verbose).batches(source.epoch(), total, "evaluate")):
+            loss, predictions = measure_step(model, xb, yb, wb, (0, step))
+            means.add(loss, yb, predictions)
+    finally:
+        source.close()
     return _as_keras(means.results(), return_dict)
 
 
@@ -134,8 +139,11 @@ def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "a
     Errors: ValueError for data that do not fit, or outputs that are not finite.
     """
     _need_ready(model, loss=False)
-    next_epoch, total = epochs_of(x, None, None, batch_size, None, steps, "steps")
-    outputs = [predict_batch(model, xb) for xb, _, _ in Progress(verbose).batches(next_epoch(), total, "predict")]
+    source, total = epochs_of(in_order(x), None, None, batch_size, None, steps, "steps")
+    try:
+        outputs = [predict_batch(model, xb) for xb, _, _ in Progress(verbose).batches(source.epoch(), total, "predict")]
+    finally:
+        source.close()
     return np.concatenate(outputs)
 
 

@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from minitl.datasets import cifar10, cifar100, download, glyphs
+from minitl.datasets import cifar10, cifar100, download, fashion_mnist, glyphs, idx, mnist
 
 HAVE_CIFAR = all((download.data_folder() / name).is_dir() for name in ("cifar-10-batches-bin", "cifar-100-binary"))
 needs_cifar = pytest.mark.skipif(not HAVE_CIFAR, reason="no CIFAR sets in $MINITL_DATA")
@@ -199,3 +199,55 @@ def test_data_folder(monkeypatch, tmp_path):
     assert download.data_folder() == tmp_path
     monkeypatch.delenv("MINITL_DATA")
     assert "minitl" in os.fspath(download.data_folder())
+
+
+# MNIST and Fashion-MNIST: four small files in the official format stand for the real ones.
+
+
+def idx_files(folder, packed):
+    import gzip
+
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, shape in zip(idx.FILES, ((6, 28, 28), (6,), (4, 28, 28), (4,)), strict=True):
+        data = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+        data += random.integers(0, 10, shape, np.uint8).tobytes()
+        (folder / (name + ".gz" if packed else name)).write_bytes(gzip.compress(data) if packed else data)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(("module", "folder"), [(mnist, "mnist"), (fashion_mnist, "fashion-mnist")])
+def test_idx_sets_are_read(tmp_path, monkeypatch, module, folder, packed):
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    idx_files(tmp_path / folder, packed)
+    monkeypatch.setattr(idx.load, "__defaults__", ((6, 4),))
+    (x, y), (x_test, y_test) = module.load_data()
+    assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((6, 28, 28), (6,), (4, 28, 28), (4,))
+    expected = np.random.default_rng(0).integers(0, 10, (6, 28, 28), np.uint8)
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_damaged_idx_files_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    idx_files(tmp_path / "mnist", packed=True)
+    with pytest.raises(ValueError, match="no IDX file of shape"):
+        mnist.load_data()
+    path = tmp_path / "mnist" / f"{idx.FILES[0]}.gz"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="damaged"):
+        mnist.load_data()
+    path.unlink()
+    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/")
+    with pytest.raises(OSError, match="put it into"):
+        mnist.load_data()
+
+
+def test_the_data_command(tmp_path, monkeypatch, capsys):
+    from minitl.__main__ import main
+
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    idx_files(tmp_path / "mnist", packed=True)
+    assert main(["data"]) == 0
+    out = capsys.readouterr().out
+    assert "4 files" in out and "not there" in out and "glyphs" in out
+    assert main(["data", str(tmp_path / "nowhere")]) == 2

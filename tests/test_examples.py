@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def load(name):
+    sys.path[:0] = [] if str(ROOT / "examples") in sys.path else [str(ROOT / "examples")]  # examples import one another
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -78,6 +79,89 @@ def test_find_the_bug(tmp_path, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 8
 
 
+def test_few_shot_on_glyphs(tmp_path, capsys):
+    arguments = Namespace(
+        dataset="glyphs",
+        labels=[5],
+        methods=None,
+        seeds=2,
+        updates=8,
+        samples=260,
+        tests=100,
+        validate=False,
+        output=str(tmp_path / "f.png"),
+    )
+    results = load("few_shot").main(arguments)
+    assert results.shape == (1, 9, 2) and ((results >= 0) & (results <= 100)).all()
+    assert "5 labels: best is" in capsys.readouterr().out
+
+
+def test_negative_transfer(tmp_path, capsys):
+    arguments = Namespace(labels=2, seeds=2, samples=130, epochs=1, updates=4, output=str(tmp_path / "n.png"))
+    assert load("negative_transfer").main(arguments).shape == (5, 2, 2)
+    assert "shuffled, frozen" in capsys.readouterr().out
+
+
+def test_what_moved(tmp_path):
+    found = load("what_moved").main(Namespace(labels=2, seeds=2, updates=4, output=str(tmp_path / "w.png")))
+    assert (found["linear probe"][0] == 0).all()  # a frozen base does not move
+    assert (found["full"][0] > 0).all()
+    assert (found["surgical"][0][1:] == 0).all() and (found["surgical"][0][0] > 0).all()
+
+
+def test_cost(tmp_path):
+    cost = load("cost")
+    medians = cost.main(Namespace(samples=256, rounds=3, output=str(tmp_path / "c.png")))
+    assert medians["nothing"] > 1.3 * medians["up to dense"] > 5 * medians["all but the head, cached"]
+    assert cost.multiply_adds(cost.classic(10)) == pytest.approx(29.28e6 / 2, rel=0.01)  # by hand, in docs/results.md
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A small folder of real image files: digits of two looks, in the layout train and test."""
+    from minitl.datasets import glyphs
+    from minitl.preprocessing.image import save_img
+
+    for part, fonts, count in (("train", glyphs.TRAIN_FONTS, 200), ("test", glyphs.TEST_FONTS, 40)):
+        x, y = glyphs.draw("digits", count, fonts, np.random.default_rng(count))
+        for i, (picture, label) in enumerate(zip(x, y[:, 0], strict=True)):
+            folder = tmp_path / part / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_img(folder / f"{i}.png", picture, scale=False)
+    return tmp_path
+
+
+def test_the_tutorial_s_program(photographs, capsys):
+    history, accuracy = load("tutorial").main(str(photographs), epochs=6, steps=10, output=str(photographs / "t.npz"))
+    assert history.history["accuracy"][-1] > history.history["accuracy"][0] + 0.1
+    assert 0 <= accuracy <= 1 and (photographs / "t.npz").exists()
+    assert "Found 200 images belonging to 10 classes." in capsys.readouterr().out
+
+
+def test_sign_digits(photographs):
+    arguments = Namespace(folder=str(photographs / "train"), labels=[5], seeds=2, updates=6, output=str(photographs / "s.png"))
+    assert load("sign_digits").main(arguments).shape == (1, 9, 2)
+
+
+@pytest.mark.cifar
+@needs_cifar
+def test_transferability(tmp_path, capsys):
+    arguments = Namespace(quick=False, seeds=2, per_class=4, epochs=1, splits=["random", "far"], output=str(tmp_path / "t.png"))
+    found = load("transferability").main(arguments)
+    assert found["random"].shape == found["far"].shape == (4, 4, 2)
+    assert "confirmed" in capsys.readouterr().out
+
+
+@pytest.mark.cifar
+@needs_cifar
+def test_few_shot_on_the_real_sets(tmp_path):
+    arguments = Namespace(
+        dataset="cifar", labels=[5], methods=["scratch", "lp-ft"], seeds=2, updates=10, samples=0, tests=200, validate=True,
+        output=str(tmp_path / "f.png"),
+    )  # fmt: skip
+    assert load("few_shot").main(arguments).shape == (1, 2, 2)
+
+
 @pytest.mark.cifar
 @needs_cifar
 def test_cifar10_learns(tmp_path):
@@ -101,7 +185,7 @@ def test_transfer_between_the_real_sets(tmp_path, monkeypatch):
 
 def test_examples_explain_themselves():
     for path in sorted((ROOT / "examples").glob("*.py")):
-        if path.stem == "own_layer":
+        if path.stem in ("own_layer", "reporting"):
             continue
         result = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, env=dict(os.environ))
         assert result.returncode == 0 and "usage" in result.stdout, path

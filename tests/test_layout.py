@@ -19,6 +19,7 @@ ENGINE_ONLY = {
     "memory": "where arrays come from",
     "updates": "the rules of minitl.optimizers",
     "fused": "conv2d, relu and max_pool2d one after another",
+    "warp": "an affine warp, whose definition is minitl.preprocessing.image.transforms; nothing is differentiated",
 }
 BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import"}
 

@@ -22,7 +22,7 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) != len(b):
         raise ValueError(f"linear_cka: the same samples are needed on both sides, got {len(a)} and {len(b)}")
     # Through the N x N Gram matrices, which are small whatever the number of features.
-    gram_a, gram_b = (_centred_gram(np.asarray(m, np.float64).reshape(len(m), -1)) for m in (a, b))
+    gram_a, gram_b = (_centred_gram(np.asarray(m).reshape(len(m), -1)) for m in (a, b))
     norm = np.sqrt((gram_a**2).sum() * (gram_b**2).sum())
     return float((gram_a * gram_b).sum() / norm) if norm else 0.0
 
@@ -91,7 +91,7 @@ def pca(features: np.ndarray, components: int = 2) -> np.ndarray:
 
 def _centred_gram(rows: np.ndarray) -> np.ndarray:
     rows = rows - rows.mean(axis=0)
-    return rows @ rows.T
+    return (rows @ rows.T).astype(np.float64)
 
 
 def _outputs(model: Sequential, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,35 @@
+"""Pictures: from files and folders, augmented, in batches. Names and meanings are those of `keras.preprocessing.image`."""
+
+from minitl.preprocessing.image.files import BadImageError, array_to_img, img_to_array, load_img, save_img
+from minitl.preprocessing.image.folders import DataFrameIterator, DirectoryIterator
+from minitl.preprocessing.image.generator import ImageDataGenerator
+from minitl.preprocessing.image.iterators import Iterator, NumpyArrayIterator
+from minitl.preprocessing.image.recipes import (
+    alternating_flip,
+    augmented,
+    compose,
+    cutout,
+    label_smoothing,
+    mixup,
+    pad_and_crop,
+)
+
+__all__ = [
+    "BadImageError",
+    "DataFrameIterator",
+    "DirectoryIterator",
+    "ImageDataGenerator",
+    "Iterator",
+    "NumpyArrayIterator",
+    "alternating_flip",
+    "array_to_img",
+    "augmented",
+    "compose",
+    "cutout",
+    "img_to_array",
+    "label_smoothing",
+    "load_img",
+    "mixup",
+    "pad_and_crop",
+    "save_img",
+]

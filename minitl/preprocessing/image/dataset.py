@@ -1,0 +1,87 @@
+"""The modern way to read a folder of pictures: one function, a data set that can be iterated over again and again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+from minitl.preprocessing.image.folders import find_pictures
+from minitl.preprocessing.image.generator import ImageDataGenerator
+from minitl.preprocessing.image.iterators import CACHE_BYTES, FileIterator
+
+LABEL_MODES = ("int", "categorical", "binary", None)
+
+
+class ImageDataset(FileIterator):
+    """Batches of a folder's pictures, as `image_dataset_from_directory` gives them; iterating gives one pass.
+
+    Attributes: `class_names`, `file_paths`, `class_indices`.
+    """
+
+    class_names: list[str]
+    class_indices: dict[str, int]
+
+    @property
+    def file_paths(self) -> list[str]:
+        """The files, in the order of the rows without shuffling."""
+        return self.filepaths
+
+    def __iter__(self) -> Generator[Any, None, None]:  # type: ignore[override]
+        return self.one_pass()
+
+
+def image_dataset(
+    directory: Any, labels: Any, label_mode: str | None, class_names: Any, color_mode: str, batch_size: int,
+    image_size: tuple[int, int], shuffle: bool, seed: int | None, validation_split: float | None, subset: str | None,
+    interpolation: str, follow_links: bool, crop_to_aspect_ratio: bool, verbose: bool,
+) -> Any:  # fmt: skip
+    """See `minitl.utils.image_dataset_from_directory`."""
+    if label_mode not in LABEL_MODES:
+        raise unknown("label_mode", label_mode, map(str, LABEL_MODES))
+    if (validation_split is None) != (subset is None):
+        raise ValueError("image_dataset_from_directory: validation_split and subset belong together")
+    if subset not in (None, "training", "validation", "both"):
+        raise unknown("subset", subset, ("training", "validation", "both"))
+    if subset is not None and shuffle and seed is None:
+        raise ValueError("image_dataset_from_directory: give a seed, so that training and validation part do not overlap")
+    found = find_pictures(directory, class_names, follow_links)
+    names = [name for files in found.values() for name in files]
+    if labels == "inferred":
+        numbers = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
+    elif labels is None:
+        numbers, label_mode = np.zeros(len(names), int), None
+    else:
+        numbers = np.asarray(labels)
+        if len(numbers) != len(names):
+            raise ValueError(f"image_dataset_from_directory: {len(numbers)} labels for {len(names)} files, sorted by path")
+    if not names:
+        raise ValueError(f"no pictures in {directory}")
+    if label_mode == "binary" and len(found) != 2:
+        raise ValueError(f"label_mode='binary' needs two classes, {directory} has {len(found)}")
+    targets = {
+        "int": numbers.astype(np.int32),
+        "categorical": np.eye(max(len(found), 1), dtype=np.float32)[numbers],
+        "binary": numbers.astype(np.float32)[:, None],
+    }.get(str(label_mode))
+    order = np.random.default_rng(seed).permutation(len(names)) if shuffle and subset else np.arange(len(names))
+    cut = len(names) - int(len(names) * (validation_split or 0.0))
+    parts = {None: order, "training": order[:cut], "validation": order[cut:]}
+
+    def part(rows: np.ndarray) -> ImageDataset:
+        if not len(rows):
+            raise ValueError(f"image_dataset_from_directory: validation_split={validation_split} leaves nothing on one side")
+        data = ImageDataset(
+            [names[i] for i in rows], [os.path.join(directory, names[i]) for i in rows],
+            None if targets is None else targets[rows], ImageDataGenerator(), image_size, color_mode, batch_size, shuffle,
+            seed, interpolation, crop_to_aspect_ratio, (None, "", ""), None, CACHE_BYTES,
+        )  # fmt: skip
+        data.class_names, data.class_indices = list(found), {name: i for i, name in enumerate(found)}
+        return data
+
+    if verbose:
+        print(f"Found {len(names)} files belonging to {len(found)} classes.")
+    return (part(parts["training"]), part(parts["validation"])) if subset == "both" else part(parts[subset])

@@ -1,0 +1,132 @@
+"""The transformations of a picture: which matrix they make, one warp in NumPy (the definition), and those of the colours.
+
+Order and meaning are Keras's: the affine part (rotation, shift, shear, zoom in one matrix), then channel shift, flips,
+brightness. Flips only exchange pixels, so that they can go into the matrix as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import get_backend
+from minitl.errors import unknown
+
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
+
+
+def matrices(height: int, width: int, **parameters: Any) -> np.ndarray:
+    """From a target pixel (i, j, 1) to where it is taken from: rotation, shift, shear and zoom about the centre, then flips.
+
+    Formula: M = O R(theta) S(tx, ty) H(shear) Z(zx, zy) O^-1, O to the centre (height / 2 - 1/2, width / 2 - 1/2); like Keras
+    with its two axes exchanged, P M P, so that tx moves along the columns; F turns the target's rows or columns round: P M P F.
+    Shapes: parameters are numbers or arrays (B,): theta and shear in degrees, tx and ty in pixels; the result is (B, 2, 3).
+    Source: Keras, `apply_affine_transform`.
+    """
+    p = {**DEFAULTS, **parameters}
+    count = max(np.size(value) for value in p.values())
+    theta, tx, ty, shear, zx, zy, flip_h, flip_v = (np.broadcast_to(np.asarray(p[name], float), count) for name in DEFAULTS)
+    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
+    cos, sin = np.cos(theta), np.sin(theta)
+    m = _stack(count, cos, -sin, 0, sin, cos, 0)
+    m = m @ _stack(count, 1, 0, tx, 0, 1, ty) @ _stack(count, 1, -np.sin(shear), 0, 0, np.cos(shear), 0)
+    m = m @ _stack(count, zx, 0, 0, 0, zy, 0)
+    o = height / 2 - 0.5, width / 2 - 0.5
+    m = _stack(count, 1, 0, o[0], 0, 1, o[1]) @ m @ _stack(count, 1, 0, -o[0], 0, 1, -o[1])
+    m = m[:, [1, 0, 2]][:, :, [1, 0, 2]]
+    # Exactly the identity where nothing is asked for: the centre's there and back would round.
+    nothing = (theta == 0) & (tx == 0) & (ty == 0) & (shear == 0) & (zx == 1) & (zy == 1)
+    m[nothing] = np.eye(3)
+    h, v = flip_h > 0, flip_v > 0
+    flips = _stack(count, np.where(v, -1, 1), 0, np.where(v, height - 1, 0), 0, np.where(h, -1, 1), np.where(h, width - 1, 0))
+    return (m @ flips)[:, :2]
+
+
+DEFAULTS = {
+    "theta": 0.0, "tx": 0.0, "ty": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0, "flip_horizontal": 0.0, "flip_vertical": 0.0,
+}  # fmt: skip
+
+
+def warp(
+    source: np.ndarray, index: np.ndarray, m: np.ndarray, fill_mode: str, cval: float, order: int, scale: float, dtype: Any
+) -> np.ndarray:
+    """The pictures source[index], each through its matrix, times `scale`.
+
+    Shapes: source (N, H, W, C) of any real dtype, index (B,), m (B, 2, 3); result (B, H, W, C) in `dtype`.
+    Errors: ValueError for an unknown fill mode, or an order other than 0 and 1.
+    Source: `minitl.kernels.warp`, the same compiled.
+    """
+    if fill_mode not in FILL_MODES:
+        raise unknown("fill_mode", fill_mode, FILL_MODES)
+    if order not in (0, 1):
+        raise ValueError(f"interpolation_order must be 0 (nearest) or 1 (bilinear), got {order!r}; splines are not implemented")
+    out = np.empty((len(index), *source.shape[1:]), dtype)
+    if get_backend() == "numba" and source.dtype in (np.uint8, np.float32, np.float64) and out.dtype in (np.float32, np.float64):
+        from minitl.kernels.warp import warp as compiled
+
+        number = out.dtype.type
+        compiled(source, np.asarray(index, np.int64), m, FILL_MODES.index(fill_mode), number(cval), order, number(scale), out)
+        return out
+    for b, n in enumerate(index):
+        out[b] = _warp_one(source[n].astype(np.float64), m[b], fill_mode, cval, order) * scale
+    return out
+
+
+def _warp_one(x: np.ndarray, m: np.ndarray, fill_mode: str, cval: float, order: int) -> np.ndarray:
+    height, width = x.shape[:2]
+    i, j = np.indices((height, width), dtype=float)
+    places = [m[axis, 0] * i + m[axis, 1] * j + m[axis, 2] for axis in (0, 1)]
+    sizes = (height, width)
+    beyond = np.zeros((height, width), bool)
+    for place, size in zip(places, sizes, strict=True):
+        beyond |= (place < 0) | (place > size - 1)
+    if fill_mode == "wrap":
+        places = [place % (size - 1) if size > 1 else 0 * place for place, size in zip(places, sizes, strict=True)]
+        places = [
+            np.where((p == 0) & (q > 0), s - 1, p)
+            for p, q, s in zip(places, (m[a, 0] * i + m[a, 1] * j + m[a, 2] for a in (0, 1)), sizes, strict=True)
+        ]
+    if order == 0:
+        rows, columns = (_inside(np.floor(p + 0.5), s, fill_mode) for p, s in zip(places, sizes, strict=True))
+        y = x[rows, columns]
+    else:
+        low = [np.floor(place) for place in places]
+        share = [place - floor for place, floor in zip(places, low, strict=True)]
+        y = np.zeros_like(x)
+        for a in (0, 1):
+            for b in (0, 1):
+                weight = (share[0] if a else 1 - share[0]) * (share[1] if b else 1 - share[1])
+                rows, columns = _inside(low[0] + a, height, fill_mode), _inside(low[1] + b, width, fill_mode)
+                y += weight[..., None] * x[rows, columns]
+    if fill_mode == "constant":
+        y[beyond] = cval
+    return y
+
+
+def _inside(k: np.ndarray, size: int, fill_mode: str) -> np.ndarray:
+    k = k.astype(np.int64)
+    if fill_mode == "reflect":
+        k = k % (2 * size)
+        return np.where(k < size, k, 2 * size - 1 - k)
+    return np.clip(k, 0, size - 1)
+
+
+def channel_shift(x: np.ndarray, intensity: float) -> np.ndarray:
+    """All channels brighter or darker by a number, within the picture's own smallest and largest value."""
+    return np.clip(x + x.dtype.type(intensity), x.min(), x.max())
+
+
+def brightness(x: np.ndarray, factor: float) -> np.ndarray:
+    """Whole numbers 0 .. 255 times a factor, cut to whole numbers again, as Pillow does; other ranges go there and back."""
+    low, high = float(x.min()), float(x.max())
+    outside = low < 0 or high > 255
+    values = (x - low) / max(high - low, 1e-30) * 255 if outside else x
+    values = np.clip(np.floor(np.floor(values) * np.float32(factor)), 0, 255).astype(x.dtype)
+    return values / 255 * (high - low) + low if outside else values
+
+
+def _stack(count: int, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> np.ndarray:
+    m = np.zeros((count, 3, 3))
+    m[:, 0, 0], m[:, 0, 1], m[:, 0, 2], m[:, 1, 0], m[:, 1, 1], m[:, 1, 2], m[:, 2, 2] = a, b, c, d, e, f, 1
+    return m

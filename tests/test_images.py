@@ -1,0 +1,554 @@
+"""Pictures: files of every odd kind, folders, augmentation as in Keras, batches that depend on the seed alone."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minitl
+from minitl import plot
+from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
+from minitl.models import Sequential
+from minitl.preprocessing.image import (
+    BadImageError,
+    ImageDataGenerator,
+    alternating_flip,
+    array_to_img,
+    augmented,
+    compose,
+    cutout,
+    img_to_array,
+    label_smoothing,
+    load_img,
+    mixup,
+    pad_and_crop,
+    save_img,
+    transforms,
+)
+from minitl.utils import image_dataset_from_directory, set_random_seed, to_categorical
+
+RANDOM = np.random.default_rng(0)
+PICTURE = RANDOM.integers(0, 256, (9, 12, 3), np.uint8)
+X = RANDOM.integers(0, 256, (20, 8, 8, 3), np.uint8)
+Y = np.arange(20) % 4
+ALL = {
+    "rotation_range": 30, "width_shift_range": 0.2, "height_shift_range": 2, "shear_range": 10, "zoom_range": 0.3,
+    "horizontal_flip": True, "vertical_flip": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of six pictures each, sizes all different."""
+    root = tmp_path / "train"
+    for c, name in enumerate(("ant", "bee", "猫")):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            picture = RANDOM.integers(0, 80, (8 + i, 10, 3), np.uint8)
+            picture[..., c] += 150
+            Image.fromarray(picture).save(root / name / f"图{i}.png")
+    return root
+
+
+def model(classes, size=8):
+    net = Sequential(
+        [Input((size, size, 3)), Conv2D(8, 3, activation="relu"), MaxPooling2D(), Flatten(), Dense(classes, activation="softmax")]
+    )
+    net.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return net
+
+
+# Files.
+
+
+def test_files_are_read_as_pillow_reads_them(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(img_to_array(load_img(tmp_path / "a.png")), PICTURE)
+    for size in ((4, 7), (30, 20)):
+        for name in ("nearest", "bilinear", "box"):
+            expected = Image.fromarray(PICTURE).resize(size[::-1], getattr(Image.Resampling, name.upper()))
+            np.testing.assert_array_equal(img_to_array(load_img(tmp_path / "a.png", "rgb", size, name)), np.asarray(expected))
+    grey = img_to_array(load_img(tmp_path / "a.png", "grayscale"))
+    np.testing.assert_array_equal(grey[..., 0], np.asarray(Image.fromarray(PICTURE).convert("L")))
+    assert img_to_array(load_img(tmp_path / "a.png", "rgba")).shape == (9, 12, 4)
+    square = load_img(tmp_path / "a.png", target_size=(9, 9), keep_aspect_ratio=True)
+    np.testing.assert_allclose(img_to_array(square), PICTURE[:, 1:10] * 0.5 + PICTURE[:, 2:11] * 0.5, atol=140)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "L", "LA", "RGBA", "1"])
+def test_other_colour_modes_are_converted(tmp_path, mode):
+    image = Image.fromarray(PICTURE).convert(mode)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    image.save(path)
+    np.testing.assert_array_equal(img_to_array(load_img(path)), np.asarray(image.convert("RGB")))
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    values = PICTURE[..., 0].astype(np.uint16) * 257
+    Image.fromarray(values).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(img_to_array(load_img(tmp_path / "a.png", "grayscale"))[..., 0], PICTURE[..., 0])
+    np.testing.assert_array_equal(img_to_array(load_img(tmp_path / "a.png"))[..., 1], PICTURE[..., 0])
+
+
+def test_animations_give_their_first_frame_and_photographs_stand_upright(tmp_path):
+    frames = [Image.fromarray(np.full((4, 4, 3), v, np.uint8)) for v in (200, 10)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert (img_to_array(load_img(tmp_path / "a.gif")) == 200).all()
+    smooth = np.tile(np.linspace(0, 255, 16)[:, None, None], (1, 8, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    turned = img_to_array(load_img(tmp_path / "a.jpg"))
+    assert turned.shape == (8, 16, 3)
+    np.testing.assert_allclose(turned, np.rot90(smooth, -1), atol=12)
+
+
+def bad_files(root):
+    Image.fromarray(np.tile(PICTURE, (20, 20, 1))).save(root / "cut.jpg")
+    whole = (root / "cut.jpg").read_bytes()
+    (root / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "text.png").write_text("this is no picture")
+    (root / "empty.png").write_bytes(b"")
+    Image.new("1", (10000, 10000)).save(root / "bomb.png")
+    return ("cut.jpg", "text.png", "empty.png", "bomb.png")
+
+
+def test_bad_files_are_named(tmp_path):
+    for name in bad_files(tmp_path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(BadImageError, match=f"{name}.*10000 x 10000 pixels" if name == "bomb.png" else name):
+                load_img(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load_img(tmp_path / "nothing.png")
+    with pytest.raises(ValueError, match="did you mean 'rgb'"):
+        load_img(tmp_path / "cut.jpg", "rbg")
+    with pytest.raises(ValueError, match="did you mean"):
+        load_img(tmp_path / "cut.jpg", interpolation="bilinea")
+
+
+def test_one_bad_file_does_not_cost_the_run(folder):
+    names = bad_files(folder / "bee")
+    data = ImageDataGenerator(rescale=1 / 255).flow_from_directory(folder, (8, 8), batch_size=4, seed=0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        history = model(3).fit(data, epochs=2, verbose=0)
+    texts = [str(w.message) for w in told if "left out" in str(w.message)]
+    assert len(texts) == 4 and all(any(name in t for t in texts) for name in names)
+    assert sorted(p.rpartition("/")[2] for p in data.bad_files) == sorted(names)
+    assert len(history.history["loss"]) == 2
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ordered = ImageDataGenerator().flow_from_directory(folder, (8, 8), batch_size=5, shuffle=False)
+        rows = np.concatenate([x for x, _ in ordered.one_pass()])
+    assert sum("row is blank" in str(w.message) for w in told) == 4
+    assert len(rows) == len(ordered.filenames) == 22
+    blank = [i for i, name in enumerate(ordered.filenames) if name.endswith(names)]
+    assert (rows[blank] == 0).all() and rows.reshape(22, -1).any(axis=1).sum() == 18
+
+
+def test_arrays_become_files_and_back(tmp_path):
+    save_img(tmp_path / "a.png", PICTURE, scale=False)
+    np.testing.assert_array_equal(img_to_array(load_img(tmp_path / "a.png")), PICTURE)
+    stretched = np.asarray(array_to_img(PICTURE / 7.0 - 3))
+    assert stretched.min() == 0 and stretched.max() == 255
+    save_img(tmp_path / "g.jpg", PICTURE[..., :1])
+    with pytest.raises(ValueError, match="shape"):
+        array_to_img(np.zeros((3, 3, 2)))
+    with pytest.raises(ValueError, match="ending"):
+        save_img(tmp_path / "noending", PICTURE)
+    with pytest.raises(ValueError, match="channels_last"):
+        img_to_array(PICTURE, "channels_first")
+
+
+# Transformations.
+
+
+def test_the_identity_is_exact_and_flips_exchange_pixels(backend):
+    generator = ImageDataGenerator()
+    np.testing.assert_array_equal(generator.apply_transform(PICTURE, {}), PICTURE)
+    np.testing.assert_array_equal(generator.apply_transform(PICTURE, {"flip_horizontal": True}), PICTURE[:, ::-1])
+    np.testing.assert_array_equal(generator.apply_transform(PICTURE, {"flip_vertical": True}), PICTURE[::-1])
+    square = PICTURE[:9, :9]
+    for turns in (1, 2, 3):
+        turned = generator.apply_transform(square, {"theta": 90 * turns})
+        np.testing.assert_allclose(turned, np.rot90(square, turns), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"), [("constant", [7, 7]), ("nearest", [0, 0]), ("reflect", [1, 0]), ("wrap", [None, None])]
+)
+def test_fill_modes(mode, left, backend):
+    x = np.arange(6, dtype=np.float32).reshape(1, 6, 1) * np.ones((3, 1, 1), np.float32)
+    # Keras's tx, with its axes exchanged, moves along the columns: a negative one takes pixels from further left.
+    y = ImageDataGenerator(fill_mode=mode, cval=7).apply_transform(x, {"tx": -2})[1, :, 0]
+    if left[0] is not None:
+        np.testing.assert_allclose(y[:2], left)
+    else:  # the ends are one point: two to the left of 0 is 3
+        np.testing.assert_allclose(y[:2], [3, 4])
+    np.testing.assert_allclose(y[2:], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("mode", transforms.FILL_MODES)
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_compiled_warp_is_the_book_s(mode, order):
+    random = np.random.default_rng(1)
+    for source in (X, X.astype(np.float32), X[:, :1, :, :1]):
+        m = transforms.matrices(
+            *source.shape[1:3], theta=random.uniform(-90, 90, 20), tx=random.uniform(-9, 9, 20), ty=random.uniform(-9, 9, 20),
+            zx=random.uniform(0.5, 2, 20), shear=random.uniform(-40, 40, 20), flip_horizontal=random.random(20) < 0.5,
+        )  # fmt: skip
+        results = []
+        for backend in ("numba", "numpy"):
+            with minitl.use_backend(backend):
+                results.append(transforms.warp(source, np.arange(20), m, mode, 3.0, order, 0.5, np.float32))
+        np.testing.assert_allclose(*results, atol=1e-3)
+
+
+def test_parameters_are_drawn_as_keras_draws_them():
+    """The numbers of Keras 3.15 for the same arguments and seed."""
+    p = ImageDataGenerator(rotation_range=40, shear_range=20, zoom_range=0.3).get_random_transform((8, 8, 3), seed=3)
+    assert p["theta"] == pytest.approx(4.063832205966037)
+    assert p["shear"] == pytest.approx(8.325912904724191)
+    assert (p["zx"], p["zy"]) == pytest.approx((0.8745428433477666, 1.0064965631185978))
+
+
+def test_pictures_are_keras_s():
+    keras = pytest.importorskip("keras.src.legacy.preprocessing.image")
+    pytest.importorskip("scipy")
+    x = PICTURE.astype(np.float32)
+    for mode in transforms.FILL_MODES:
+        for order in (0, 1):
+            how = {
+                **ALL,
+                "fill_mode": mode,
+                "interpolation_order": order,
+                "channel_shift_range": 30.0,
+                "brightness_range": (0.5, 1.5),
+            }
+            theirs, ours = keras.ImageDataGenerator(**how), ImageDataGenerator(**how)
+            for seed in range(10):
+                p = theirs.get_random_transform(x.shape, seed=seed)
+                assert {k: float(v) for k, v in p.items()} == {
+                    k: float(v) for k, v in ours.get_random_transform(x.shape, seed=seed).items()
+                }
+                # Brightness cuts to whole numbers: a difference in the last bit can become 1.
+                np.testing.assert_allclose(ours.apply_transform(x, p), theirs.apply_transform(x.copy(), p), atol=1.01)
+
+
+def test_shifts_in_shares_pixels_and_lists():
+    for wanted, allowed in ((3, {-2, -1, 0, 1, 2}), ([2, 5], {-5, -2, 2, 5})):
+        generator = ImageDataGenerator(width_shift_range=wanted)
+        assert {generator.get_random_transform((9, 9, 3), seed=s)["ty"] for s in range(60)} == allowed
+    values = [ImageDataGenerator(height_shift_range=0.5).get_random_transform((10, 9, 3), seed=s)["tx"] for s in range(60)]
+    assert 4 < max(values) < 5 and -5 < min(values) < -4
+
+
+def test_colours():
+    generator = ImageDataGenerator()
+    shifted = generator.apply_transform(PICTURE, {"channel_shift_intensity": 40.0})
+    np.testing.assert_array_equal(shifted, np.clip(PICTURE + 40.0, PICTURE.min(), PICTURE.max()))
+    from PIL import ImageEnhance
+
+    for factor in (0.4, 1.7):
+        expected = np.asarray(ImageEnhance.Brightness(Image.fromarray(PICTURE)).enhance(factor))
+        np.testing.assert_allclose(generator.apply_transform(PICTURE, {"brightness": factor}), expected, atol=1)
+
+
+def test_standardization(backend):
+    x = X.astype(np.float32)
+    generator = ImageDataGenerator(featurewise_std_normalization=True)
+    with pytest.warns(UserWarning, match="call fit"):
+        generator.standardize(x[0])
+    generator.fit(x)
+    rows, _ = next(generator.flow(x, Y, batch_size=20, shuffle=False))
+    np.testing.assert_allclose(rows.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(rows.std(axis=(0, 1, 2)), 1, atol=1e-4)
+    rows = next(ImageDataGenerator(samplewise_std_normalization=True, rescale=1 / 255).flow(x, batch_size=20))
+    np.testing.assert_allclose(rows.mean(axis=(1, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(rows.std(axis=(1, 2, 3)), 1, atol=1e-3)
+    many = RANDOM.random((300, 4, 4, 1)).astype(np.float32)
+    zca = ImageDataGenerator(zca_whitening=True, zca_epsilon=1e-9)
+    zca.fit(many)
+    white = np.stack([zca.standardize(a) for a in many]).reshape(300, -1)
+    np.testing.assert_allclose(white.T @ white / 300, np.eye(16), atol=1e-3)
+    assert (x == X).all()
+    doubled = next(ImageDataGenerator(preprocessing_function=lambda a: 2 * a, rescale=0.5).flow(x, shuffle=False, batch_size=20))
+    np.testing.assert_allclose(doubled, x)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fill_mode": "mirror"}, "fill_mode"),
+        ({"interpolation_order": 3}, "0 .nearest. or 1"),
+        ({"zoom_range": (1, 2, 3)}, "zoom_range"),
+        ({"brightness_range": 0.3}, "brightness_range"),
+        ({"validation_split": 1.5}, "validation_split"),
+        ({"data_format": "channels_first"}, "channels_last"),
+    ],
+)
+def test_wrong_arguments(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ImageDataGenerator(**wrong)
+
+
+# Batches.
+
+
+def batches_of(data, passes=2):
+    return [b.tobytes() for _ in range(passes) for x, y in data.one_pass() for b in (x, y)]
+
+
+def test_batches_depend_on_the_seed_alone(folder):
+    def files(**how):
+        data = ImageDataGenerator(**ALL, rescale=1 / 255).flow_from_directory(folder, (8, 8), batch_size=4, seed=3, **how)
+        return data
+
+    for make in (files, lambda **_: ImageDataGenerator(**ALL).flow(X, Y, batch_size=6, seed=3)):
+        reference = batches_of(make())
+        assert reference != batches_of(ImageDataGenerator(**ALL).flow(X, Y, batch_size=6, seed=4))
+        alone = make()
+        alone.prefetch = False
+        assert batches_of(alone) == reference
+        one_by_one = make()
+        half = [b.tobytes() for i in range(len(one_by_one)) for b in one_by_one[i]]
+        assert half == reference[: len(half)]
+        endless = make()
+        assert [b.tobytes() for _ in range(2 * len(endless)) for b in next(endless)] == reference
+        assert reference[: len(half)] != reference[len(half) :]
+    assert batches_of(files(cache_bytes=0)) == batches_of(files())
+
+
+def test_the_second_pass_reads_no_file(folder, monkeypatch):
+    data = ImageDataGenerator().flow_from_directory(folder, (8, 8), batch_size=4, seed=0)
+    list(data.one_pass())
+    monkeypatch.setattr("minitl.preprocessing.image.iterators.load_img", lambda *a: pytest.fail("read again"))
+    assert sum(len(x) for x, _ in data.one_pass()) == 18
+
+
+def threads():
+    return [t for t in threading.enumerate() if t.name.startswith("minitl")]
+
+
+def test_stopping_leaves_no_thread_and_a_generator_restarts(folder):
+    data = ImageDataGenerator(**ALL).flow_from_directory(folder, (8, 8), batch_size=2, seed=0)
+    passing = data.one_pass()
+    next(passing)
+    assert threads()
+    passing.close()
+    assert not threads()
+    net = model(3)
+
+    class Stop(minitl.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(data, epochs=1, verbose=0, callbacks=[Stop()])
+    assert not threads()
+    assert len(net.fit(data, epochs=1, verbose=0).history["loss"]) == 1
+    net.fit(data, epochs=1, steps_per_epoch=4, verbose=0)
+    assert not threads()
+
+
+def test_prefetch_hands_errors_over_in_their_place():
+    from minitl.prefetch import prefetch
+
+    def source():
+        yield 1
+        yield 2
+        raise OSError("broken disk")
+
+    items = prefetch(source())
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(OSError, match="broken disk"):
+        next(items)
+    assert not threads()
+
+
+def test_steps_go_on_into_the_next_pass(folder):
+    data = ImageDataGenerator().flow_from_directory(folder, (8, 8), batch_size=4, seed=0)
+    assert len(data) == 5
+    history = model(3).fit_generator(data, steps_per_epoch=7, epochs=2, workers=4, use_multiprocessing=True, verbose=0)
+    assert len(history.history["loss"]) == 2
+    assert data.passes >= 2
+
+
+def test_predictions_stand_in_the_order_of_the_files(folder):
+    set_random_seed(0)
+    net = model(3)
+    train = ImageDataGenerator(rescale=1 / 255, horizontal_flip=True).flow_from_directory(folder, (8, 8), batch_size=4, seed=0)
+    net.fit(train, epochs=20, verbose=0)
+    ordered = ImageDataGenerator(rescale=1 / 255).flow_from_directory(folder, (8, 8), batch_size=4, shuffle=False)
+    expected = net.predict(np.concatenate([x for x, _ in ordered.one_pass()]))
+    np.testing.assert_array_equal(net.predict(ordered), expected)
+    # A generator that shuffles and augments is put in order for this.
+    np.testing.assert_array_equal(net.predict(train), expected)
+    assert net.evaluate(train, verbose=0) == net.evaluate(ordered, verbose=0)
+    assert net.evaluate(ordered, verbose=0)[1] == 1.0
+    assert (expected.argmax(axis=1) == ordered.classes).all()
+    assert [name.split("/")[0] for name in ordered.filenames] == ["ant"] * 6 + ["bee"] * 6 + ["猫"] * 6
+
+
+def test_class_folders_that_differ_are_refused(folder, tmp_path):
+    other = tmp_path / "test"
+    for name in ("ant", "bee", "cow"):
+        (other / name).mkdir(parents=True)
+        Image.fromarray(PICTURE).save(other / name / "a.png")
+    make = ImageDataGenerator().flow_from_directory
+    with pytest.raises(ValueError, match="cow"):
+        model(3).fit(make(folder, (8, 8)), validation_data=make(other, (8, 8)), verbose=0)
+
+
+def test_folders(folder, tmp_path):
+    make = ImageDataGenerator(validation_split=0.34).flow_from_directory
+    assert make(folder, (8, 8)).class_indices == {"ant": 0, "bee": 1, "猫": 2}
+    training, validation = (make(folder, (8, 8), subset=s) for s in ("training", "validation"))
+    assert (training.samples, validation.samples) == (12, 6)
+    assert not set(training.filenames) & set(validation.filenames)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        make(tmp_path / "nowhere")
+    (tmp_path / "hollow" / "a").mkdir(parents=True)
+    with pytest.warns(UserWarning, match="holds no pictures"), pytest.raises(ValueError, match="no pictures"):
+        make(tmp_path / "hollow")
+    (folder / "empty").mkdir()
+    with pytest.warns(UserWarning, match="empty holds no pictures"):
+        assert make(folder, (8, 8)).num_classes == 4
+    with pytest.raises(ValueError, match="did you mean 'ant'"):
+        make(folder, classes=["amt"])
+    with pytest.raises(ValueError, match="two classes"):
+        make(folder, classes=["ant", "bee", "猫"], class_mode="binary")
+    with pytest.raises(ValueError, match="class_mode"):
+        make(folder, class_mode="categorial")
+    with pytest.raises(ValueError, match="subset"):
+        make(folder, classes=["ant"], subset="train")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("categorical", (4, 2)), ("binary", (4,)), ("sparse", (4,)), ("input", (4, 8, 6, 1)), (None, None)]
+)
+def test_class_modes_and_grey_pictures_of_uneven_size(folder, mode, shape):
+    make = ImageDataGenerator().flow_from_directory
+    batch = next(make(folder, (8, 6), classes=["ant", "bee"], class_mode=mode, color_mode="grayscale", batch_size=4))
+    x, y = batch if shape else (batch, None)
+    assert x.shape == (4, 8, 6, 1) and x.dtype == np.float32
+    assert shape is None or y.shape == shape
+
+
+def test_tables(folder):
+    names = [f"ant/图{i}.png" for i in range(6)] + [f"bee/图{i}.png" for i in range(6)] + ["bee/gone.png"]
+    table = {"filename": names, "class": ["a"] * 6 + ["b"] * 7, "size": list(range(13)), "w": [0.5] * 13}
+    make = ImageDataGenerator().flow_from_dataframe
+    with pytest.warns(UserWarning, match="gone"):
+        data = make(table, folder, target_size=(8, 8), batch_size=12, weight_col="w", shuffle=False)
+    x, y, w = next(data)
+    assert x.shape == (12, 8, 8, 3) and y.shape == (12, 2) and (w == 0.5).all()
+    assert data.class_indices == {"a": 0, "b": 1}
+    with pytest.warns(UserWarning, match="gone"):
+        raw = make(table, folder, y_col="size", class_mode="raw", target_size=(8, 8), batch_size=12, shuffle=False)
+    np.testing.assert_array_equal(next(raw)[1], np.arange(12))
+    with pytest.raises(ValueError, match="did you mean 'filename'"):
+        make(table, folder, x_col="filenames")
+    with pytest.warns(UserWarning, match="13 of 13"), pytest.raises(ValueError, match="none of the 13"):
+        make(table, folder / "ant")
+
+
+def test_arrays_that_do_not_fit():
+    flow = ImageDataGenerator().flow
+    with pytest.raises(ValueError, match="pictures"):
+        flow(X[0])
+    with pytest.raises(ValueError, match="20 pictures, y 3"):
+        flow(X, Y[:3])
+    with pytest.raises(ValueError, match="validation_split"):
+        flow(X, Y, subset="training")
+    with pytest.raises(ValueError, match="different classes"):
+        ImageDataGenerator(validation_split=0.2).flow(X, np.sort(Y), subset="training")
+    x, y, w = next(flow(X, Y, sample_weight=np.ones(20), batch_size=7))
+    assert len(x) == len(y) == len(w) == 7
+
+
+def test_augmented_pictures_can_be_saved(tmp_path):
+    next(ImageDataGenerator(horizontal_flip=True).flow(X, batch_size=5, save_to_dir=tmp_path, save_prefix="a", save_format="jpg"))
+    assert len(list(tmp_path.glob("a_*.jpg"))) == 5
+
+
+def test_image_dataset_from_directory(folder):
+    data = image_dataset_from_directory(folder, image_size=(8, 8), batch_size=4, seed=1)
+    assert data.class_names == ["ant", "bee", "猫"] and len(data) == 5
+    x, y = next(iter(data))
+    assert x.shape == (4, 8, 8, 3) and x.dtype == np.float32 and y.dtype == np.int32
+    assert sum(len(x) for x, _ in data) == sum(len(x) for x, _ in data) == 18
+    how = {"image_size": (8, 8), "seed": 1, "validation_split": 0.34, "label_mode": "categorical"}
+    training, validation = image_dataset_from_directory(folder, subset="both", **how)
+    assert (training.n, validation.n) == (12, 6) and not set(training.file_paths) & set(validation.file_paths)
+    assert image_dataset_from_directory(folder, subset="validation", **how).file_paths == validation.file_paths
+    model(3).fit(training, validation_data=validation, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="belong together"):
+        image_dataset_from_directory(folder, subset="training")
+    with pytest.raises(ValueError, match="give a seed"):
+        image_dataset_from_directory(folder, subset="training", validation_split=0.2)
+    with pytest.raises(ValueError, match="18 files"):
+        image_dataset_from_directory(folder, labels=[1, 2])
+
+
+# Recipes.
+
+
+def run(step, x, y=None, epoch=0):
+    return step(x, y, np.arange(len(x)), epoch, np.random.default_rng(0))
+
+
+def test_pad_and_crop_shifts_whole_pixels():
+    x, _ = run(pad_and_crop(2), X)
+    padded = np.pad(X, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    for i in range(len(X)):
+        assert any((padded[i, a : a + 8, b : b + 8] == x[i]).all() for a in range(5) for b in range(5))
+
+
+def test_alternating_flip_shows_both_sides_in_two_epochs():
+    first, second = (run(alternating_flip(), X, epoch=e)[0] for e in (0, 1))
+    turned = [(first[i] != X[i]).any() for i in range(20)]
+    assert 4 < sum(turned) < 16
+    np.testing.assert_array_equal(second, first[:, :, ::-1])
+    np.testing.assert_array_equal(run(alternating_flip(), X, epoch=2)[0], first)
+
+
+def test_cutout_fills_a_square():
+    x, _ = run(cutout(4, value=300), X.astype(np.float32))
+    counts = (x == 300).all(axis=-1).sum(axis=(1, 2))
+    assert counts.max() == 16 and counts.min() >= 4
+    assert (x[x != 300] == X[x != 300]).all()
+
+
+def test_mixup_and_label_smoothing_keep_the_sum_of_targets():
+    one_hot = to_categorical(Y)
+    x, y = run(compose(mixup(0.4), label_smoothing(0.1)), X.astype(np.float32), one_hot)
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
+    assert y.min() == pytest.approx(0.025) and (x != X).any()
+    for step in (mixup(), label_smoothing()):
+        with pytest.raises(ValueError, match="one-hot"):
+            run(step, X.astype(np.float32), Y)
+
+
+def test_recipes_train_and_are_left_out_in_evaluation():
+    x, y = X.astype(np.float32) / 255, to_categorical(Y)
+    data = augmented(x, y, compose(pad_and_crop(2), alternating_flip(), cutout(3), mixup()), batch_size=6, seed=5)
+    net = model(4)
+    net.fit(data, epochs=2, verbose=0)
+    np.testing.assert_array_equal(net.predict(data), net.predict(x, batch_size=6))
+    again = augmented(x, y, data.recipe, batch_size=6, seed=5)
+    again.prefetch = False
+    assert batches_of(again) == batches_of(augmented(x, y, data.recipe, batch_size=6, seed=5))
+
+
+def test_sheets(tmp_path, folder):
+    plot.augmentation(ImageDataGenerator(**ALL), PICTURE, path=tmp_path / "a.png")
+    plot.augmentation(ImageDataGenerator(**ALL).flow_from_directory(folder, (8, 8)), path=tmp_path / "b.png")
+    plot.dataset(X, Y, ["a", "b", "c", "d"], path=tmp_path / "c.png")
+    assert all((tmp_path / f"{n}.png").stat().st_size > 5000 for n in "abc")
+    with pytest.raises(TypeError, match="iterator"):
+        plot.augmentation(ImageDataGenerator())
