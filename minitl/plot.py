@@ -79,7 +79,7 @@ def images(
     for i, picture in enumerate(x):
         axes[i].imshow(picture.squeeze() if picture.shape[-1] == 1 else picture, cmap="gray", interpolation="nearest")
         if titles is not None:
-            axes[i].set_title(str(titles[i]), fontsize=8, pad=2)
+            axes[i].set_title(str(titles[i]), fontsize=8, pad=2, loc="left")
     return _finish(figure, path)
 
 

@@ -25,15 +25,17 @@ HERE = Path(__file__).parent
 config: Any = numba.config  # its settings exist at run time only
 
 
-def jit(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def jit(parallel: bool = False, contract: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a kernel: compiled at its first call, without bounds checks, cached on disk.
 
+    `contract` lets a product and a sum become one fused operation, which rounds once instead of twice.
     Shapes must have been validated before a kernel is entered.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         with _our_cache():
-            return numba.njit(function, parallel=parallel, cache=True, error_model="numpy", nogil=True)
+            loose: Any = {"contract"} if contract else False
+            return numba.njit(function, parallel=parallel, cache=True, error_model="numpy", nogil=True, fastmath=loose)
 
     return decorate
 

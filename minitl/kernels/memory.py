@@ -10,6 +10,7 @@ So nothing is overwritten that anybody still holds: an array that a user keeps k
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ SHELF_LIMIT = 1 << 28  # bytes that may lie unused
 
 _shelf: dict[int, list[np.ndarray]] = {}
 _unused = 0
+_lock = threading.RLock()  # batches are made in a background thread; and a lease may end while one is begun
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -46,12 +48,11 @@ class _Lease:
     def __init__(self, size: int, shape: tuple[int, ...], dtype: np.dtype):
         global _unused
         self.capacity = capacity = _round_up(size)
-        blocks = _shelf.get(capacity)
-        if blocks:
-            self.block = blocks.pop()
-            _unused -= capacity
-        else:
-            self.block = np.empty(capacity + ALIGNMENT, np.uint8)
+        with _lock:
+            blocks = _shelf.get(capacity)
+            block = blocks.pop() if blocks else None
+            _unused -= capacity if block is not None else 0
+        self.block = np.empty(capacity + ALIGNMENT, np.uint8) if block is None else block
         address = self.block.__array_interface__["data"][0]
         self.__array_interface__ = {
             "version": 3,
@@ -63,9 +64,12 @@ class _Lease:
     def __del__(self) -> None:
         global _unused
         capacity = self.capacity
-        if _unused is not None and _unused + capacity <= SHELF_LIMIT:  # None: the interpreter is on its way out
-            _shelf.setdefault(capacity, []).append(self.block)
-            _unused += capacity
+        if _lock is None:  # the interpreter is on its way out
+            return
+        with _lock:
+            if _unused + capacity <= SHELF_LIMIT:
+                _shelf.setdefault(capacity, []).append(self.block)
+                _unused += capacity
 
 
 def _round_up(size: int) -> int:

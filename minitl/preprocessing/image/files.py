@@ -43,8 +43,6 @@ def load_img(
         raise unknown("color_mode", color_mode, MODES)
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, INTERPOLATIONS)
-    if not hasattr(path, "read") and not Path(path).is_file():
-        raise FileNotFoundError(f"no image file at {path}")
     try:
         with Image.open(path) as image:
             if image.size[0] * image.size[1] > LARGEST:
@@ -56,9 +54,12 @@ def load_img(
                 image = _eight_bits(image)
             if image.mode == "P" and "transparency" in image.info:
                 image = image.convert("RGBA")
-            image = image.convert(MODES[color_mode]) if image.mode != MODES[color_mode] else image.copy()
+            if image.mode != MODES[color_mode]:
+                image = image.convert(MODES[color_mode])
     except BadImageError:
         raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no image file at {path}") from error
     except Exception as error:  # Pillow's decoders raise many kinds
         raise BadImageError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
     if target_size is not None and image.size != (target_size[1], target_size[0]):

@@ -20,6 +20,7 @@ class ImageDataGenerator:
     Ranges: `rotation_range` and `shear_range` in degrees to either side; `width_shift_range` and `height_shift_range` a share of
     the size (below 1), pixels (an integer n: whole pixels below n), or a list to pick from; `zoom_range` z for 1 - z .. 1 + z,
     or a pair; `channel_shift_range` up to so much; `brightness_range` a pair of factors; flips with probability 1/2.
+    As in Keras, whose affine matrix has its axes exchanged, a width shift moves pictures up and down and a height shift sideways.
     Order: preprocessing_function after all that, then rescale, then the sample's own mean and deviation, then those of the data
     (`fit` finds them), then ZCA whitening. With one seed and one shape, `get_random_transform` draws Keras's numbers.
     Shapes: (H, W, C) a picture; results are float32 unless `dtype` says float64. `interpolation_order` 0 or 1.
@@ -202,17 +203,22 @@ class ImageDataGenerator:
 
     def _augmented(self, source: np.ndarray, rows: np.ndarray, random: np.random.Generator, scale: float) -> np.ndarray:
         n, (height, width) = len(rows), source.shape[1:3]
-        p = {
-            "theta": random.uniform(-1, 1, n) * self.rotation_range,
-            "tx": _shifts(self.height_shift_range, height, n, random),
-            "ty": _shifts(self.width_shift_range, width, n, random),
-            "shear": random.uniform(-1, 1, n) * self.shear_range,
-            "zx": random.uniform(self.zoom_range[0], self.zoom_range[1], n),
-            "zy": random.uniform(self.zoom_range[0], self.zoom_range[1], n),
-            "flip_horizontal": (random.random(n) < 0.5) * self.horizontal_flip,
-            "flip_vertical": (random.random(n) < 0.5) * self.vertical_flip,
-        }
-        x = self._warp(source, rows, transforms.matrices(height, width, **p), scale)
+        p: dict[str, Any] = {}
+        if self.rotation_range:
+            p["theta"] = random.uniform(-self.rotation_range, self.rotation_range, n)
+        if np.any(self.height_shift_range):
+            p["tx"] = _shifts(self.height_shift_range, height, n, random)
+        if np.any(self.width_shift_range):
+            p["ty"] = _shifts(self.width_shift_range, width, n, random)
+        if self.shear_range:
+            p["shear"] = random.uniform(-self.shear_range, self.shear_range, n)
+        if self.zoom_range != [1, 1]:
+            p["zx"], p["zy"] = random.uniform(self.zoom_range[0], self.zoom_range[1], (2, n))
+        if self.horizontal_flip:
+            p["flip_horizontal"] = random.random(n) < 0.5
+        if self.vertical_flip:
+            p["flip_vertical"] = random.random(n) < 0.5
+        x = self._warp(source, rows, np.broadcast_to(transforms.matrices(height, width, **p), (n, 2, 3)), scale)
         shifts = random.uniform(-1, 1, n) * self.channel_shift_range if self.channel_shift_range else [None] * n
         lights = (
             random.uniform(self.brightness_range[0], self.brightness_range[1], n)
@@ -249,8 +255,6 @@ def _shift(wanted: Any, size: int, random: Any) -> float:
 
 
 def _shifts(wanted: Any, size: int, n: int, random: np.random.Generator) -> np.ndarray:
-    if not np.any(wanted):
-        return np.zeros(n)
     if np.ndim(wanted) == 0 and not isinstance(wanted, (int, np.integer)):
         shifts = random.uniform(-1, 1, n) * wanted
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import warnings
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,12 @@ import numpy as np
 
 from minitl.batches import checked_batch_size
 from minitl.errors import unknown
-from minitl.preprocessing.image.files import CHANNELS, BadImageError, img_to_array, load_img, save_img
+from minitl.preprocessing.image.files import CHANNELS, BadImageError, load_img, save_img
 from minitl.random import new_generator
 
 CACHE_BYTES = 2**30  # decoded pictures that an iterator over files keeps in memory
-DECODERS = 2  # threads that decode
+DECODERS = 2  # threads that decode, when files are large
+LARGE_FILE = 20_000  # bytes
 
 
 class Iterator:
@@ -184,7 +186,7 @@ class FileIterator(Iterator):
         return self.n
 
     def _pass(self) -> Generator[Any, None, None]:
-        if self.cached.all():
+        if self.cached.all() or not self._large():
             yield from super()._pass()
             return
         with ThreadPoolExecutor(DECODERS, thread_name_prefix="minitl-decode") as pool:
@@ -207,6 +209,11 @@ class FileIterator(Iterator):
             return x
         return (x, targets) if self.sample_weight is None else (x, targets, self.sample_weight[picked])
 
+    def _large(self) -> bool:
+        """Whether files are large enough for threads; Python's work on a small one takes longer than its decoding."""
+        sizes = [os.path.getsize(path) for path in self.filepaths[: self.batch_size] if os.path.exists(path)]
+        return sum(sizes) > LARGE_FILE * max(1, len(sizes))
+
     def _decoded(self, picked: np.ndarray, pool: Any) -> np.ndarray:
         """The pictures of some rows, uint8: from memory, or from their files."""
         pictures = np.empty((len(picked), *self.image_shape), np.uint8)
@@ -227,7 +234,7 @@ class FileIterator(Iterator):
                 image = load_img(
                     self.filepaths[row], self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio
                 )
-                pictures[place] = img_to_array(image, dtype=np.uint8)
+                pictures[place] = np.frombuffer(image.tobytes(), np.uint8).reshape(self.image_shape)
             except (BadImageError, OSError) as error:
                 pictures[place] = 0
                 if not self._broken[row]:

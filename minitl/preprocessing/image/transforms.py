@@ -6,6 +6,7 @@ brightness. Flips only exchange pixels, so that they can go into the matrix as w
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from minitl.backend import get_backend
 from minitl.errors import unknown
 
+COMPILED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # results are the last two
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
 
@@ -24,28 +26,37 @@ def matrices(height: int, width: int, **parameters: Any) -> np.ndarray:
     Shapes: parameters are numbers or arrays (B,): theta and shear in degrees, tx and ty in pixels; the result is (B, 2, 3).
     Source: Keras, `apply_affine_transform`.
     """
-    p = {**DEFAULTS, **parameters}
-    count = max(np.size(value) for value in p.values())
-    theta, tx, ty, shear, zx, zy, flip_h, flip_v = (np.broadcast_to(np.asarray(p[name], float), count) for name in DEFAULTS)
-    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
-    cos, sin = np.cos(theta), np.sin(theta)
-    m = _stack(count, cos, -sin, 0, sin, cos, 0)
-    m = m @ _stack(count, 1, 0, tx, 0, 1, ty) @ _stack(count, 1, -np.sin(shear), 0, 0, np.cos(shear), 0)
-    m = m @ _stack(count, zx, 0, 0, 0, zy, 0)
+    theta, tx, ty, shear, zx, zy, flip_h, flip_v = (parameters.get(name, value) for name, value in DEFAULTS.items())
+    count = max(np.size(value) for value in parameters.values()) if parameters else 1
+    (cos, sin), (along, up) = _cos_sin(theta), _cos_sin(shear)
+    up = -up
+    # The linear part L = R H Z, and the shift that keeps the centre o: o + R t - L o.
+    l00, l01 = cos * zx, (cos * up - sin * along) * zy
+    l10, l11 = sin * zx, (sin * up + cos * along) * zy
     o = height / 2 - 0.5, width / 2 - 0.5
-    m = _stack(count, 1, 0, o[0], 0, 1, o[1]) @ m @ _stack(count, 1, 0, -o[0], 0, 1, -o[1])
-    m = m[:, [1, 0, 2]][:, :, [1, 0, 2]]
-    # Exactly the identity where nothing is asked for: the centre's there and back would round.
-    nothing = (theta == 0) & (tx == 0) & (ty == 0) & (shear == 0) & (zx == 1) & (zy == 1)
-    m[nothing] = np.eye(3)
-    h, v = flip_h > 0, flip_v > 0
-    flips = _stack(count, np.where(v, -1, 1), 0, np.where(v, height - 1, 0), 0, np.where(h, -1, 1), np.where(h, width - 1, 0))
-    return (m @ flips)[:, :2]
+    first = cos * tx - sin * ty + (o[0] * (1 - l00) - l01 * o[1])
+    second = sin * tx + cos * ty + (o[1] * (1 - l11) - l10 * o[0])
+    m = np.empty((count, 2, 3))
+    m[:, 0, 0], m[:, 0, 1], m[:, 0, 2] = l11, l10, second  # the axes exchanged
+    m[:, 1, 0], m[:, 1, 1], m[:, 1, 2] = l01, l00, first
+    for flip, axis, size in ((flip_v, 0, height), (flip_h, 1, width)):
+        turned = np.broadcast_to(flip, count).nonzero()[0]
+        if len(turned):
+            m[turned, :, 2] += (size - 1) * m[turned, :, axis]
+            m[turned, :, axis] *= -1
+    return m
 
 
 DEFAULTS = {
     "theta": 0.0, "tx": 0.0, "ty": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0, "flip_horizontal": 0.0, "flip_vertical": 0.0,
 }  # fmt: skip
+
+
+def _cos_sin(degrees: Any) -> tuple[Any, Any]:
+    if isinstance(degrees, (int, float)):
+        return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    radians = np.deg2rad(degrees)
+    return np.cos(radians), np.sin(radians)
 
 
 def warp(
@@ -61,13 +72,25 @@ def warp(
         raise unknown("fill_mode", fill_mode, FILL_MODES)
     if order not in (0, 1):
         raise ValueError(f"interpolation_order must be 0 (nearest) or 1 (bilinear), got {order!r}; splines are not implemented")
-    out = np.empty((len(index), *source.shape[1:]), dtype)
-    if get_backend() == "numba" and source.dtype in (np.uint8, np.float32, np.float64) and out.dtype in (np.float32, np.float64):
+    shape, dtype = (len(index), *source.shape[1:]), np.dtype(dtype)
+    if get_backend() == "numba" and source.dtype in COMPILED and dtype in COMPILED[1:]:
+        from minitl.kernels import memory
         from minitl.kernels.warp import warp as compiled
 
+        out = memory.empty(shape, dtype)
         number = out.dtype.type
-        compiled(source, np.asarray(index, np.int64), m, FILL_MODES.index(fill_mode), number(cval), order, number(scale), out)
+        compiled(
+            np.ascontiguousarray(source),
+            np.asarray(index, np.int64),
+            m,
+            FILL_MODES.index(fill_mode),
+            number(cval),
+            order,
+            number(scale),
+            out,
+        )
         return out
+    out = np.empty(shape, dtype)
     for b, n in enumerate(index):
         out[b] = _warp_one(source[n].astype(np.float64), m[b], fill_mode, cval, order) * scale
     return out
@@ -124,9 +147,3 @@ def brightness(x: np.ndarray, factor: float) -> np.ndarray:
     values = (x - low) / max(high - low, 1e-30) * 255 if outside else x
     values = np.clip(np.floor(np.floor(values) * np.float32(factor)), 0, 255).astype(x.dtype)
     return values / 255 * (high - low) + low if outside else values
-
-
-def _stack(count: int, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> np.ndarray:
-    m = np.zeros((count, 3, 3))
-    m[:, 0, 0], m[:, 0, 1], m[:, 0, 2], m[:, 1, 0], m[:, 1, 1], m[:, 1, 2], m[:, 2, 2] = a, b, c, d, e, f, 1
-    return m
