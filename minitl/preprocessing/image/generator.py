@@ -218,7 +218,7 @@ class ImageDataGenerator:
             p["flip_horizontal"] = random.random(n) < 0.5
         if self.vertical_flip:
             p["flip_vertical"] = random.random(n) < 0.5
-        x = self._warp(source, rows, np.broadcast_to(transforms.matrices(height, width, **p), (n, 2, 3)), scale)
+        x = self._warp(source, rows, transforms.matrices(height, width, count=n, **p), scale)
         shifts = random.uniform(-1, 1, n) * self.channel_shift_range if self.channel_shift_range else [None] * n
         lights = (
             random.uniform(self.brightness_range[0], self.brightness_range[1], n)

@@ -18,16 +18,17 @@ COMPILED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # r
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
 
-def matrices(height: int, width: int, **parameters: Any) -> np.ndarray:
+def matrices(height: int, width: int, count: int | None = None, **parameters: Any) -> np.ndarray:
     """From a target pixel (i, j, 1) to where it is taken from: rotation, shift, shear and zoom about the centre, then flips.
 
     Formula: M = O R(theta) S(tx, ty) H(shear) Z(zx, zy) O^-1, O to the centre (height / 2 - 1/2, width / 2 - 1/2); like Keras
     with its two axes exchanged, P M P, so that tx moves along the columns; F turns the target's rows or columns round: P M P F.
-    Shapes: parameters are numbers or arrays (B,): theta and shear in degrees, tx and ty in pixels; the result is (B, 2, 3).
+    Shapes: parameters are numbers or arrays (B,), `count` is B where that is known: theta and shear in degrees, tx and ty in
+    pixels; the result is (B, 2, 3).
     Source: Keras, `apply_affine_transform`.
     """
     theta, tx, ty, shear, zx, zy, flip_h, flip_v = (parameters.get(name, value) for name, value in DEFAULTS.items())
-    count = max(np.size(value) for value in parameters.values()) if parameters else 1
+    count = count or max((np.size(value) for value in parameters.values()), default=1)
     (cos, sin), (along, up) = _cos_sin(theta), _cos_sin(shear)
     up = -up
     # The linear part L = R H Z, and the shift that keeps the centre o: o + R t - L o.
@@ -40,10 +41,10 @@ def matrices(height: int, width: int, **parameters: Any) -> np.ndarray:
     m[:, 0, 0], m[:, 0, 1], m[:, 0, 2] = l11, l10, second  # the axes exchanged
     m[:, 1, 0], m[:, 1, 1], m[:, 1, 2] = l01, l00, first
     for flip, axis, size in ((flip_v, 0, height), (flip_h, 1, width)):
-        turned = np.broadcast_to(flip, count).nonzero()[0]
-        if len(turned):
-            m[turned, :, 2] += (size - 1) * m[turned, :, axis]
-            m[turned, :, axis] *= -1
+        if np.ndim(flip) or flip:
+            turned = np.asarray(flip, float).reshape(-1, 1)
+            m[:, :, 2] += (size - 1) * turned * m[:, :, axis]
+            m[:, :, axis] *= 1 - 2 * turned
     return m
 
 
