@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minitl import plot
 from minitl.applications import NAMES, card, classic, load
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
 from minitl.models import Sequential, load_model
@@ -358,6 +359,16 @@ def test_pca():
         pca(rows, 4)
 
 
+def test_frozen_layers_are_shown(tmp_path, capsys):
+    model = base()
+    freeze(model, "conv2d")
+    model.summary()
+    assert capsys.readouterr().out.count("frozen") == 1
+    plot.model(model, tmp_path / "m.png")
+    plot.features(extract_features(model, X), Y, path=tmp_path / "f.png")
+    assert all((tmp_path / f"{n}.png").stat().st_size > 5000 for n in "mf")
+
+
 # Wrong use.
 
 
@@ -398,6 +409,13 @@ def test_preprocessing_is_kept_and_checked(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             fine_tune(loaded, (wrong.astype(np.float32), Y), epochs=2)
+    other = Preprocessing(1 / 255, mean=(0.5, 0.4, 0.3), std=0.25, size=(8, 8), channels="bgr")
+    for use in (
+        lambda: fine_tune(loaded, (prepared, Y), preprocessing=other),
+        lambda: extract_features(loaded, prepared, preprocessing=other),
+    ):
+        with pytest.raises(ValueError, match="channels='bgr'"):
+            use()
     with pytest.raises(ValueError, match="prepare the pictures"):
         extract_features(loaded, pictures)
     with pytest.raises(ValueError, match="std"):

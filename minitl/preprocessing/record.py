@@ -42,9 +42,11 @@ class Preprocessing:
         """The constructor's arguments."""
         return constructor_arguments(self)
 
-    def check(self, x: np.ndarray, where: str) -> None:
-        """Raise ValueError unless x can have gone through this: its size, and the range of its numbers."""
+    def check(self, x: np.ndarray, where: str, done: Preprocessing | None = None) -> None:
+        """Raise ValueError unless x can have gone through this: its size, the range of its numbers, and `done` if that is told."""
         x = np.asarray(x)
+        if done is not None and done != self:
+            raise ValueError(f"{where}: the base was trained with {self}, these pictures went through {done}; use the base's")
         if self.size is not None and list(x.shape[1:3]) != self.size:
             raise ValueError(f"{where}: the base was trained on pictures of {self.size}, got {list(x.shape[1:3])}; resize them")
         ends = (np.array([0.0, 255.0])[:, None] * self.scale - np.asarray(self.mean)) / np.asarray(self.std)

@@ -12,18 +12,25 @@ import numpy as np
 from minitl import weights as weight_files
 from minitl.layers.core import Dropout
 from minitl.models import Sequential
+from minitl.preprocessing.record import Preprocessing
 from minitl.serialization import encode
 from minitl.transfer.surgery import feature_extractor
 
 
 def extract_features(
-    model: Sequential, x: np.ndarray, at: str | int | None = None, cache: str | os.PathLike | None = None, batch_size: int = 256
+    model: Sequential,
+    x: np.ndarray,
+    at: str | int | None = None,
+    cache: str | os.PathLike | None = None,
+    batch_size: int = 256,
+    preprocessing: Preprocessing | None = None,
 ) -> np.ndarray:
     """The outputs of the layer `at` (by default the one under the head) for some pictures, computed or from a cache.
 
     `cache` is a folder, which keeps every result under its own key, or one .npz file. The key is a hash of the weights and the
     architecture up to `at`, of the preprocessing, and of the pictures. A head that is trained on them becomes
     bitwise the head that is trained on top of the frozen base.
+    `preprocessing` says what the pictures went through, to be compared with what the base was trained with.
     Shapes: x (N, ...), result (N, ...) as the layer gives it.
     Errors: ValueError for a file that was made with other weights or data, for inputs that were not prepared as the base was
     trained, and when the base draws random numbers while training (dropout), so that features cannot stand for it.
@@ -31,7 +38,7 @@ def extract_features(
     extractor = feature_extractor(model, at)
     check_deterministic(extractor)
     if model.preprocessing is not None:
-        model.preprocessing.check(x, "extract_features")
+        model.preprocessing.check(x, "extract_features", preprocessing)
     if cache is None:
         return extractor.predict(x, batch_size=batch_size, verbose=0)
     key = features_key(extractor, x)

@@ -20,6 +20,7 @@ from minitl.layers.core import Dense
 from minitl.layers.normalization import BatchNormalization
 from minitl.models import Sequential
 from minitl.optimizers import Adam
+from minitl.preprocessing.record import Preprocessing
 from minitl.random import new_generator
 from minitl.schedules import LinearDecay, SlantedTriangular
 from minitl.transfer.features import extract_features
@@ -82,12 +83,14 @@ def fine_tune(
     classes: int | None = None,
     validation_data: Any = None,
     verbose: Any = 0,
+    preprocessing: Preprocessing | None = None,
     **settings: Any,
 ) -> tuple[Sequential, History]:
     """Fit a model with a new head to a target, by one of the strategies in STRATEGIES; returns it with the history of all phases.
 
     `data` is (x, y) or an iterable of batches. `head` is how many of the top layers with weights are new. `settings` go to
-    the strategy: most have `epochs` and `rate`.
+    the strategy: most have `epochs` and `rate`. `preprocessing` says what x went through, to be compared with what the base was
+    trained with (its numbers and size are checked anyway; the order of the channels cannot be seen in them).
     Errors: ValueError for an unknown strategy, a head of another number of classes than the labels have (`classes`, by default
     the largest label and those below it), or inputs that were not prepared as the base was trained.
     """
@@ -95,7 +98,7 @@ def fine_tune(
         raise unknown("strategy", strategy, STRATEGIES)
     x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 and is_array(data[0]) else (data, None)
     if is_array(x):
-        _check_data(model, x, y, classes)
+        _check_data(model, x, y, classes, preprocessing)
     task = Task(model, x, y, batch_size, head, validation_data, verbose)
     STRATEGIES[strategy](task, **settings)
     model.history = task.history
@@ -294,9 +297,9 @@ def _weighted_in(task: Task, names: list[str]) -> int:
     return sum(path in names for path, _ in weighted(task.model))
 
 
-def _check_data(model: Sequential, x: np.ndarray, y: Any, classes: int | None) -> None:
+def _check_data(model: Sequential, x: np.ndarray, y: Any, classes: int | None, done: Preprocessing | None) -> None:
     if model.preprocessing is not None:
-        model.preprocessing.check(x, "fine_tune")
+        model.preprocessing.check(x, "fine_tune", done)
     last = model.layers[-1]
     if y is None or not isinstance(last, Dense) or last.activation != "softmax":
         return
