@@ -43,7 +43,7 @@ class Preprocessing:
         return constructor_arguments(self)
 
     def check(self, x: np.ndarray, where: str, done: Preprocessing | None = None) -> None:
-        """Raise ValueError unless x can have gone through this: its size, the range of its numbers, and `done` if that is told."""
+        """Raise ValueError unless x can have gone through this: its size, its range of numbers, and `done` if that is told."""
         x = np.asarray(x)
         if done is not None and done != self:
             raise ValueError(f"{where}: the base was trained with {self}, these pictures went through {done}; use the base's")
