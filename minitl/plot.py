@@ -5,6 +5,7 @@ Matplotlib is loaded at the first call, and no window is opened.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -133,7 +134,7 @@ def comparison(
     Shapes: `results` maps a method's name to (len(x), seeds).
     """
     figure, (ax,) = _figure(1, 1, 6.4, 4.2)
-    for (name, values), marker in zip(results.items(), "osD^vP*X", strict=False):
+    for (name, values), marker in zip(results.items(), itertools.cycle("osD^vP*X"), strict=False):
         mean, spread = values.mean(axis=1), values.std(axis=1, ddof=1)
         (line,) = ax.plot(x, mean, marker=marker, ms=5, label=name)
         ax.fill_between(x, mean - spread, mean + spread, alpha=0.15, color=line.get_color(), lw=0)

@@ -552,3 +552,9 @@ def test_sheets(tmp_path, folder):
     assert all((tmp_path / f"{n}.png").stat().st_size > 5000 for n in "abc")
     with pytest.raises(TypeError, match="iterator"):
         plot.augmentation(ImageDataGenerator())
+
+
+def test_a_comparison_draws_every_method(tmp_path):
+    results = {f"method {i}": np.random.default_rng(i).random((2, 3)) for i in range(12)}
+    figure = plot.comparison([1, 10], results, "x", "y", "title", tmp_path / "c.png")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(results)
