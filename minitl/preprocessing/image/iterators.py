@@ -195,13 +195,17 @@ class FileIterator(Iterator):
 
     def _batch(self, index: int, pool: Any) -> Any:
         picked = self._picked(index)
-        pictures = self._decoded(picked, pool)
+        if self.cached[picked].all() and not self._broken[picked].any():
+            source, rows = self.cache, picked
+        else:
+            source = self._decoded(picked, pool)
+            rows = np.arange(len(picked))
         if self.shuffle:
             whole = ~self._broken[picked]
             if not whole.any():
                 raise BadImageError(f"no picture of a batch can be read: {', '.join(self.filepaths[i] for i in picked[:3])} ...")
-            picked, pictures = picked[whole], pictures if whole.all() else pictures[whole]
-        x = self._transformed(pictures, np.arange(len(picked)), index)
+            picked, rows = picked[whole], rows[whole]
+        x = self._transformed(source, rows, index)
         if self.saving[0] is not None:
             self._save(x, picked, *self.saving)
         targets = x.copy() if isinstance(self.targets, str) else None if self.targets is None else self.targets[picked]
