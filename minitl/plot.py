@@ -92,11 +92,10 @@ def augmentation(generator: Any, x: Any = None, draws: int = 16, path: str | os.
     Errors: TypeError for another kind of generator.
     """
     if x is None:
-        if not hasattr(generator, "in_order"):
+        if not hasattr(generator, "pictures"):
             raise TypeError("plot.augmentation: give an iterator over pictures, or an ImageDataGenerator and a picture")
-        source = generator.image_data_generator
-        x = generator.x[0] if hasattr(generator, "x") else generator._decoded(np.array([0]), None)[0]
-        generator = source
+        x = generator.pictures(np.array([0]))[0]
+        generator = generator.image_data_generator
     x = np.asarray(x)
     drawn = [x, *(generator.random_transform(x, seed=seed + i) for i in range(draws - 1))]
     return images(np.clip(np.stack(drawn), 0, 255).astype(np.uint8), ["original"] + [""] * (draws - 1), path)

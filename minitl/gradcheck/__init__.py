@@ -19,7 +19,7 @@ import numpy as np
 from minitl.gradcheck import conduct
 from minitl.gradcheck.diagnosis import diagnose
 from minitl.gradcheck.differences import Slope, check_tensor
-from minitl.gradcheck.problems import Problem, explain, in_dtype, pose
+from minitl.gradcheck.problems import Problem, explain, in_dtype, pose, restored
 from minitl.gradcheck.report import Comparison, Diagnosis, Finding, Report, TensorReport
 from minitl.layers.base import Layer
 
@@ -65,7 +65,7 @@ def check_gradients(
         target = in_dtype(target, x, dtype)  # its weights, drawn now or before, are the same in all that follows
     if training is None:
         report = _check(target, x, more, y, True, tolerance, samples, seed, dtype)
-        if report.target.startswith("layer") and y is None and _differs_in_inference(target, x):
+        if isinstance(target, Layer) and y is None and _differs_in_inference(target, x):
             other = _check(target, x, more, y, False, tolerance, samples, seed, dtype)
             report.tensors += [_renamed(tensor) for tensor in other.tensors]
             known = {finding.text for finding in report.findings}
@@ -121,7 +121,7 @@ def _check(
         slope.floor = 1e-4 * max((float(np.abs(g).max(initial=0.0)) for g in analytic if isinstance(g, np.ndarray)), default=0.0)
     for position, (name, array) in enumerate(zip(problem.names, problem.arrays, strict=True)):
         gradient = analytic[position] if position < len(analytic) else None
-        row = _row(name, array, gradient, slope, samples, generator, single)
+        row = _row(name, array, gradient, slope, samples, generator)
         report.tensors.append(row)
         if not row.ok and row.verdict.startswith(("wrong", "shape")):
             told = diagnose(claims, row, position, analytic, slope)
@@ -139,9 +139,7 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 0x6D696E69])
 
 
-def _row(
-    name: str, array: np.ndarray, gradient: Any, slope: Slope, samples: int, generator: np.random.Generator, single: bool
-) -> TensorReport:
+def _row(name: str, array: np.ndarray, gradient: Any, slope: Slope, samples: int, generator: np.random.Generator) -> TensorReport:
     nothing = (name, 0, 0, float("inf"), (), float("nan"), float("nan"))
     if not isinstance(gradient, (np.ndarray, np.generic, float)):
         if name == "x":
@@ -157,9 +155,7 @@ def _row(
         return TensorReport(*nothing, f"shape {gradient.shape}, not {array.shape}")
     if gradient.dtype.kind not in "f":
         return TensorReport(*nothing, f"wrong: a gradient of dtype {gradient.dtype}; it must hold real numbers, as x does")
-    if single:  # entries far below the tensor's largest are all rounding
-        gradient = gradient.astype(np.float64)
-    return check_tensor(name, array, gradient, slope, samples, generator)
+    return check_tensor(name, array, gradient.astype(np.float64), slope, samples, generator)
 
 
 def _renamed(tensor: TensorReport) -> TensorReport:
@@ -188,20 +184,18 @@ def check_adjoint(
         target = in_dtype(target, x, dtype)
     problem = pose(target, x, more, y, training)
     claims = problem if np.dtype(dtype) == np.float64 else pose(target, x, more, y, training, dtype)
-    before = [a.copy() for a in problem.arrays]
     u = np.asarray(1.0) if problem.scalar else np.asarray(generator.standard_normal(np.shape(problem.values())))
-    directions = [generator.standard_normal(a.shape) for a in before]
+    directions = [generator.standard_normal(a.shape) for a in problem.arrays]
     gradients = claims.gradients(u.astype(claims.arrays[0].dtype))
     pulled = sum(float((np.asarray(g, np.float64) * v).sum()) for g, v in zip(gradients, directions, strict=True))
     size = sum(float(np.abs(np.asarray(g, np.float64) * v).sum()) for g, v in zip(gradients, directions, strict=True))
     h = 1e-6
     moved = []
-    for sign in (1, -1):
-        for a, b, v in zip(problem.arrays, before, directions, strict=True):
-            a[...] = b + sign * h * v
-        moved.append(float((u * np.asarray(problem.values())).sum()))
-    for a, b in zip(problem.arrays, before, strict=True):
-        a[...] = b
+    with restored(problem.arrays) as before:
+        for sign in (1, -1):
+            for a, b, v in zip(problem.arrays, before, directions, strict=True):
+                a[...] = b + sign * h * v
+            moved.append(float((u * np.asarray(problem.values())).sum()))
     pushed = (moved[0] - moved[1]) / (2 * h)
     return abs(pushed - pulled) / max(np.sqrt(size), abs(pushed), abs(pulled), 1e-12)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.gradcheck.problems import Problem, back, in_dtype, replayed
+from minitl.gradcheck.problems import Problem, back, in_dtype, replayed, restored
 from minitl.gradcheck.report import Finding
 from minitl.layers.base import Layer
 
@@ -34,20 +34,17 @@ def examine(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
 
 def leaves_alone(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     """Neither forward nor backward may write to x, to dy or to a parameter."""
-    before = [a.copy() for a in problem.arrays]
-    names = list(problem.names)
+    with restored(problem.arrays) as before:
+        problem.values()
+        for name, a, b in zip(problem.names, problem.arrays, before, strict=True):
+            if not _same(a, b):
+                yield Finding(f"forward changes {name} in place; write `y = x * ...` into a new array, not `x *= ...`")
     given = dy.copy()
-    problem.values()
-    touched = [name for name, a, b in zip(names, problem.arrays, before, strict=True) if not _same(a, b)]
-    for name in touched:
-        yield Finding(f"forward changes {name} in place; write `y = x * ...` into a new array, not `x *= ...`")
-    for a, b in zip(problem.arrays, before, strict=True):
-        a[...] = b
-    problem.gradients(given)
-    for name, a, b in zip([*names, "dy"], [*problem.arrays, given], [*before, dy], strict=True):
-        if not _same(a, b):
-            yield Finding(f"backward changes {name} in place; it must only read it (updates are the optimizer's work)")
-        a[...] = b
+    with restored(problem.arrays) as before:
+        problem.gradients(given)
+        for name, a, b in zip([*problem.names, "dy"], [*problem.arrays, given], [*before, dy], strict=True):
+            if not _same(a, b):
+                yield Finding(f"backward changes {name} in place; it must only read it (updates are the optimizer's work)")
 
 
 def is_linear(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
@@ -192,13 +189,11 @@ def is_coarse(problem: Problem) -> bool:
     here = np.asarray(problem.values())
     changed = []
     for step in (1e-10, 1e-2):
-        before = [a.copy() for a in problem.arrays]
-        for a in problem.arrays:
-            a *= 1 + step
-            a += step * 1e-3
-        changed.append(int((np.asarray(problem.values()) != here).sum()))
-        for a, b in zip(problem.arrays, before, strict=True):
-            a[...] = b
+        with restored(problem.arrays):
+            for a in problem.arrays:
+                a *= 1 + step
+                a += step * 1e-3
+            changed.append(int((np.asarray(problem.values()) != here).sum()))
     return changed[0] < 0.1 * changed[1]
 
 
@@ -208,10 +203,6 @@ def _draws(layer: Layer, x: np.ndarray, mode: bool) -> bool:
     with replayed(layer):
         first, second = np.array(clone(x, mode)), np.array(clone(x, mode))
     return not _same(first, second)
-
-
-def _mode_of(problem: Problem) -> bool:
-    return not problem.title.endswith("(inference)")
 
 
 def _same(a: Any, b: Any) -> bool:

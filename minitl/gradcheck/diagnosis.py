@@ -6,6 +6,7 @@ condition. The first whose outcome agrees with the numerical gradient at every c
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minitl.gradcheck.differences import Slope
-from minitl.gradcheck.problems import Problem
+from minitl.gradcheck.problems import Problem, restored
 from minitl.gradcheck.report import Diagnosis, TensorReport
 
 FIT = 1e-5  # relative to the largest entry: how well an explanation must agree
@@ -62,14 +63,9 @@ class Case:
 
     def after(self, substitute: Callable[[], Any]) -> np.ndarray | None:
         """This tensor's gradient, when something was changed between forward and backward; all is put back."""
-        before = [a.copy() for a in self.problem.arrays]
-        try:
+        with restored(self.problem.arrays), contextlib.suppress(Exception):
             return np.asarray(self.problem.gradients(self.dy, substitute)[self.position])
-        except Exception:
-            return None
-        finally:
-            for a, b in zip(self.problem.arrays, before, strict=True):
-                a[...] = b
+        return None
 
 
 def _no_gradient(case: Case) -> Iterator[Found]:

@@ -169,6 +169,17 @@ def back(layer: Layer, dy: np.ndarray, need_dx: bool = True) -> list[Any]:
 
 
 @contextlib.contextmanager
+def restored(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Gives copies of some arrays; after the block, the arrays hold again what they held before it."""
+    before = [a.copy() for a in arrays]
+    try:
+        yield before
+    finally:
+        for a, b in zip(arrays, before, strict=True):
+            a[...] = b
+
+
+@contextlib.contextmanager
 def replayed(layer: Layer) -> Iterator[None]:
     """Whatever the layer draws, counts or moves inside the block, it draws, counts and moves again the next time."""
     leaves = [leaf for _, leaf in layer.walk()]

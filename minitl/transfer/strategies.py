@@ -7,6 +7,7 @@ A strategy gets a `Task` and runs one phase of training after another on it. `fi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -120,8 +121,8 @@ def linear_probe(task: Task, epochs: int = 10, rate: float = 1e-2, cached: bool 
     features = extract_features(task.model, task.x, at=str(top.name))
     small = Sequential(task.model.layers[-len(task.head) :])
     small.loss, small.metrics = task.model.loss, task.model.metrics
-    inner = Task.__new__(Task)
-    vars(inner).update({**vars(task), "model": small, "x": features, "validation_data": None})
+    inner = copy.copy(task)
+    inner.model, inner.x, inner.validation_data = small, features, None
     inner.phase("head", epochs, rate)
     task.model.loss, task.model.metrics, task.model.optimizer = small.loss, small.metrics, small.optimizer
 
@@ -159,8 +160,8 @@ def gradual(task: Task, epochs: int = 10, rate: float = 1e-3, decay: float = 2.6
     Formula: the rate of a layer is that of the one above it over `decay`; in every phase it rises quickly and falls slowly.
     Source: J. Howard and S. Ruder, Universal language model fine-tuning, arXiv 1801.06146.
     """
-    names = [path for path, _ in weighted(task.model)]
-    rates = {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
+    rates = falling(task.model, decay)
+    names = list(rates)
     freeze(task.model)
     unfreeze(task.model, task.head)
     for stage, name in enumerate(reversed(names[: len(names) - _weighted_in(task, task.head) + 1])):
@@ -174,10 +175,8 @@ def discriminative(task: Task, epochs: int = 10, rate: float = 1e-3, decay: floa
 
     Source: J. Howard and S. Ruder, arXiv 1801.06146, section 3.2.
     """
-    names = [path for path, _ in weighted(task.model)]
     unfreeze(task.model)
-    rates = {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
-    task.phase("all", epochs, rate, rates, schedule=SlantedTriangular)
+    task.phase("all", epochs, rate, falling(task.model, decay), schedule=SlantedTriangular)
 
 
 def l2_sp(task: Task, epochs: int = 10, rate: float = 2e-4, strength: float = 10.0) -> None:
@@ -228,6 +227,12 @@ STRATEGIES: dict[str, Callable[..., None]] = {
     "surgical": surgical,
     "reinitialize": reinitialize,
 }
+
+
+def falling(model: Sequential, decay: float) -> dict[str, float]:
+    """Multipliers of the rate, bottom first: 1 for the top layer with weights, over `decay` for each layer further down."""
+    names = [path for path, _ in weighted(model)]
+    return {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
 
 
 def draw_again(model: Sequential, names: Any) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minitl.errors import unknown
 from minitl.preprocessing.image.files import EXTENSIONS
-from minitl.preprocessing.image.iterators import CACHE_BYTES, FileIterator, _subset
+from minitl.preprocessing.image.iterators import CACHE_BYTES, FileIterator, part_of
 
 CLASS_MODES = ("categorical", "binary", "sparse", "input", None)
 
@@ -37,7 +37,7 @@ class DirectoryIterator(FileIterator):
         names, labels = [], []
         for number, files in enumerate(found.values()):
             if subset is not None:
-                files = files[_subset(subset, len(files), generator.validation_split)]
+                files = files[part_of(subset, len(files), generator.validation_split)]
             names += files
             labels += [number] * len(files)
         if not names:
@@ -112,7 +112,7 @@ class DataFrameIterator(FileIterator):
         weights = None if weight_col is None else np.asarray(_column(dataframe, weight_col), np.float32)[keep]
         rows = np.flatnonzero(keep)
         if subset is not None:
-            part = _subset(subset, len(rows), generator.validation_split)
+            part = part_of(subset, len(rows), generator.validation_split)
             rows = rows[part]
             targets = targets[part] if isinstance(targets, np.ndarray) else targets
             weights = None if weights is None else weights[part]

@@ -206,10 +206,8 @@ class ImageDataGenerator:
         p: dict[str, Any] = {}
         if self.rotation_range:
             p["theta"] = random.uniform(-self.rotation_range, self.rotation_range, n)
-        if np.any(self.height_shift_range):
-            p["tx"] = _shifts(self.height_shift_range, height, n, random)
-        if np.any(self.width_shift_range):
-            p["ty"] = _shifts(self.width_shift_range, width, n, random)
+        p["tx"] = _shift(self.height_shift_range, height, random, n)
+        p["ty"] = _shift(self.width_shift_range, width, random, n)
         if self.shear_range:
             p["shear"] = random.uniform(-self.shear_range, self.shear_range, n)
         if self.zoom_range != [1, 1]:
@@ -242,21 +240,13 @@ def _colours(x: np.ndarray, shift: float | None, light: float | None) -> np.ndar
     return transforms.brightness(x, light) if light is not None else x
 
 
-def _shift(wanted: Any, size: int, random: Any) -> float:
-    """Keras's rule for one shift: a float below 1 is a share, an integer or a list is picked from, with either sign."""
+def _shift(wanted: Any, size: int, random: Any, n: int | None = None) -> Any:
+    """Keras's rule for one shift, or n: a float below 1 is a share, an integer or a list is picked from, with either sign."""
     if not np.any(wanted):
         return 0
     if np.ndim(wanted) == 0 and not isinstance(wanted, (int, np.integer)):
-        shift = random.uniform(-wanted, wanted)
+        shift = random.uniform(-wanted, wanted, n)
     else:
-        shift = random.choice(wanted)
-        shift = shift * random.choice([-1, 1])
+        shift = random.choice(wanted, n)
+        shift = shift * random.choice([-1, 1], n)
     return shift * size if np.max(wanted) < 1 else shift
-
-
-def _shifts(wanted: Any, size: int, n: int, random: np.random.Generator) -> np.ndarray:
-    if np.ndim(wanted) == 0 and not isinstance(wanted, (int, np.integer)):
-        shifts = random.uniform(-1, 1, n) * wanted
-    else:
-        shifts = random.choice(wanted, n) * random.choice([-1, 1], n).astype(float)
-    return shifts * size if np.max(wanted) < 1 else shifts

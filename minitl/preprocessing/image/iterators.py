@@ -49,7 +49,7 @@ class Iterator:
     def __getitem__(self, index: int) -> Any:
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self._batch(index % len(self), None)
+        return self._batch(index % len(self))
 
     def __iter__(self) -> Iterator:
         return self
@@ -58,7 +58,7 @@ class Iterator:
         if self.batch_index >= len(self):
             self.on_epoch_end()
         self.batch_index += 1
-        return self._batch(self.batch_index - 1, None)
+        return self._batch(self.batch_index - 1)
 
     def next(self) -> Any:
         """The next batch, under the name that older programs use."""
@@ -89,7 +89,7 @@ class Iterator:
 
     def _pass(self) -> Generator[Any, None, None]:
         for index in range(len(self)):
-            yield self._batch(index, None)
+            yield self._batch(index)
 
     def _order(self) -> np.ndarray:
         if self._known_order[0] != (self.passes, self.shuffle):
@@ -100,7 +100,7 @@ class Iterator:
     def _picked(self, index: int) -> np.ndarray:
         return self._order()[index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _batch(self, index: int, pool: Any) -> Any:
+    def _batch(self, index: int) -> Any:
         raise NotImplementedError
 
     def _transformed(self, source: np.ndarray, rows: np.ndarray, index: int) -> np.ndarray:
@@ -116,7 +116,7 @@ class Iterator:
 class NumpyArrayIterator(Iterator):
     """Batches from arrays, augmented.
 
-    Shapes: x (N, H, W, C) of any real dtype, or (x, more inputs), y (N, ...) or None.
+    Shapes: x (N, H, W, C) of any real dtype, y (N, ...) or None.
     Errors: ValueError for other shapes, lengths that differ, or a subset without a split.
     """
 
@@ -135,9 +135,9 @@ class NumpyArrayIterator(Iterator):
             if array is not None and len(array) != len(x):
                 raise ValueError(f"flow: x has {len(x)} pictures, {name} {len(array)}; give one entry a picture")
         if subset is not None:
-            part = _subset(subset, len(x), generator.validation_split)
+            part = part_of(subset, len(x), generator.validation_split)
             if arrays[1] is not None and not ignore_class_split and arrays[1].ndim == 1:
-                sides = [np.unique(arrays[1][_subset(s, len(x), generator.validation_split)]) for s in ("training", "validation")]
+                sides = [np.unique(arrays[1][part_of(s, len(x), generator.validation_split)]) for s in ("training", "validation")]
                 if not np.array_equal(sides[0], sides[1]):
                     raise ValueError("flow: training and validation part have different classes; shuffle the arrays first")
             arrays = [None if a is None else a[part] for a in arrays]
@@ -145,7 +145,11 @@ class NumpyArrayIterator(Iterator):
         self.saving = (save_to_dir, save_prefix, save_format)
         super().__init__(len(self.x), batch_size, shuffle, seed, generator)
 
-    def _batch(self, index: int, pool: Any) -> Any:
+    def pictures(self, rows: np.ndarray) -> np.ndarray:
+        """Some pictures as they are."""
+        return self.x[rows]
+
+    def _batch(self, index: int) -> Any:
         picked = self._picked(index)
         x = self._transformed(self.x, picked, index)
         if self.saving[0] is not None:
@@ -193,12 +197,12 @@ class FileIterator(Iterator):
             for index in range(len(self)):
                 yield self._batch(index, pool)
 
-    def _batch(self, index: int, pool: Any) -> Any:
+    def _batch(self, index: int, pool: ThreadPoolExecutor | None = None) -> Any:
         picked = self._picked(index)
         if self.cached[picked].all() and not self._broken[picked].any():
             source, rows = self.cache, picked
         else:
-            source = self._decoded(picked, pool)
+            source = self.pictures(picked, pool)
             rows = np.arange(len(picked))
         if self.shuffle:
             whole = ~self._broken[picked]
@@ -218,22 +222,22 @@ class FileIterator(Iterator):
         sizes = [os.path.getsize(path) for path in self.filepaths[: self.batch_size] if os.path.exists(path)]
         return sum(sizes) > LARGE_FILE * max(1, len(sizes))
 
-    def _decoded(self, picked: np.ndarray, pool: Any) -> np.ndarray:
-        """The pictures of some rows, uint8: from memory, or from their files."""
-        pictures = np.empty((len(picked), *self.image_shape), np.uint8)
-        known = self.cached[picked]
-        pictures[known] = self.cache[picked[known]]
+    def pictures(self, rows: np.ndarray, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+        """Some pictures as they are, uint8: from memory, or from their files."""
+        pictures = np.empty((len(rows), *self.image_shape), np.uint8)
+        known = self.cached[rows]
+        pictures[known] = self.cache[rows[known]]
         missing = np.flatnonzero(~known)
         if len(missing):
             # A few files a task: the threads' bookkeeping costs as much as a small picture.
             parts = np.array_split(missing, min(len(missing), 2 * DECODERS)) if pool is not None else [missing]
-            for _ in (pool.map if pool is not None else map)(lambda part: self._decode(picked, part, pictures), parts):
+            for _ in (pool.map if pool is not None else map)(lambda part: self._decode(rows, part, pictures), parts):
                 pass
         return pictures
 
-    def _decode(self, picked: np.ndarray, part: np.ndarray, pictures: np.ndarray) -> None:
+    def _decode(self, rows: np.ndarray, part: np.ndarray, pictures: np.ndarray) -> None:
         for place in part:
-            row = picked[place]
+            row = rows[place]
             try:
                 image = load_img(
                     self.filepaths[row], self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio
@@ -250,7 +254,7 @@ class FileIterator(Iterator):
                 self.cache[row], self.cached[row] = pictures[place], True
 
 
-def _subset(subset: str, n: int, share: float) -> slice:
+def part_of(subset: str, n: int, share: float) -> slice:
     """Where a subset of n sorted samples lies: validation comes first, as in Keras."""
     if subset not in ("training", "validation"):
         raise unknown("subset", subset, ("training", "validation"))

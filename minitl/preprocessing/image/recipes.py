@@ -72,8 +72,7 @@ def mixup(alpha: float = 0.2) -> Step:
     """
 
     def step(x: np.ndarray, y: Any, rows: np.ndarray, epoch: int, random: np.random.Generator) -> tuple[np.ndarray, Any]:
-        if y is None or np.ndim(y) != 2 or np.shape(y)[1] < 2:
-            raise ValueError("mixup: targets must be one-hot rows (utils.to_categorical), class numbers cannot be mixed")
+        _need_one_hot("mixup", y)
         share = random.beta(alpha, alpha, len(x)).astype(x.dtype)
         other = random.permutation(len(x))
         of_x, of_y = share[:, None, None, None], share[:, None].astype(y.dtype)
@@ -89,8 +88,7 @@ def label_smoothing(amount: float = 0.1) -> Step:
     """
 
     def step(x: np.ndarray, y: Any, rows: np.ndarray, epoch: int, random: np.random.Generator) -> tuple[np.ndarray, Any]:
-        if y is None or np.ndim(y) != 2 or np.shape(y)[1] < 2:
-            raise ValueError("label_smoothing: targets must be one-hot rows (utils.to_categorical)")
+        _need_one_hot("label_smoothing", y)
         return x, y * y.dtype.type(1 - amount) + y.dtype.type(amount / y.shape[1])
 
     return step
@@ -120,9 +118,14 @@ class augmented(Iterator):  # noqa: N801 - it is used like a function
             raise ValueError(f"augmented: x has {len(self.x)} pictures, y {len(self.y)}")
         super().__init__(len(self.x), batch_size, shuffle, seed, None)
 
-    def _batch(self, index: int, pool: Any) -> Any:
+    def _batch(self, index: int) -> Any:
         rows = self._picked(index)
         x, y = self.x[rows], self.y[rows]
         if not self.augment:
             return x, y
         return self.recipe(x, y, rows, self.passes, np.random.default_rng([self.seed, self.passes, 1, index]))
+
+
+def _need_one_hot(recipe: str, y: Any) -> None:
+    if y is None or np.ndim(y) != 2 or np.shape(y)[1] < 2:
+        raise ValueError(f"{recipe}: targets must be one-hot rows (utils.to_categorical), class numbers cannot be mixed")

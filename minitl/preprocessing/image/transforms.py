@@ -102,15 +102,9 @@ def _warp_one(x: np.ndarray, m: np.ndarray, fill_mode: str, cval: float, order: 
     i, j = np.indices((height, width), dtype=float)
     places = [m[axis, 0] * i + m[axis, 1] * j + m[axis, 2] for axis in (0, 1)]
     sizes = (height, width)
-    beyond = np.zeros((height, width), bool)
-    for place, size in zip(places, sizes, strict=True):
-        beyond |= (place < 0) | (place > size - 1)
+    beyond = (places[0] < 0) | (places[0] > height - 1) | (places[1] < 0) | (places[1] > width - 1)
     if fill_mode == "wrap":
-        places = [place % (size - 1) if size > 1 else 0 * place for place, size in zip(places, sizes, strict=True)]
-        places = [
-            np.where((p == 0) & (q > 0), s - 1, p)
-            for p, q, s in zip(places, (m[a, 0] * i + m[a, 1] * j + m[a, 2] for a in (0, 1)), sizes, strict=True)
-        ]
+        places = [_wrapped(place, size) for place, size in zip(places, sizes, strict=True)]
     if order == 0:
         rows, columns = (_inside(np.floor(p + 0.5), s, fill_mode) for p, s in zip(places, sizes, strict=True))
         y = x[rows, columns]
@@ -134,6 +128,13 @@ def _inside(k: np.ndarray, size: int, fill_mode: str) -> np.ndarray:
         k = k % (2 * size)
         return np.where(k < size, k, 2 * size - 1 - k)
     return np.clip(k, 0, size - 1)
+
+
+def _wrapped(position: np.ndarray, size: int) -> np.ndarray:
+    """The positions inside an axis whose ends are one point, the last one."""
+    period = max(size - 1, 1)
+    inside = position % period
+    return np.where((inside == 0) & (position > 0), size - 1, inside)
 
 
 def channel_shift(x: np.ndarray, intensity: float) -> np.ndarray:
