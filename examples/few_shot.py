@@ -22,18 +22,15 @@ import argparse
 import time
 
 import numpy as np
-from reporting import ahead, epochs_for, few, table
+from experiment import BATCH, accuracy, ahead, epochs_for, few, table, train
 
 from minitl import plot
 from minitl.applications import classic, load
 from minitl.datasets import cifar10, glyphs
 from minitl.models import Sequential
-from minitl.optimizers import Adam
-from minitl.schedules import LinearDecay
 from minitl.transfer import STRATEGIES, fine_tune, freeze, replace_head
 from minitl.utils import set_random_seed
 
-BATCH = 32
 METHODS = ("scratch", "scratch, tuned", "random base", "linear probe", "new Dense128", "full", "lp-ft", "l2-sp", "gradual")
 SETTINGS = {
     "linear probe": {"rate": 2e-3, "cached": True},
@@ -50,11 +47,7 @@ def scratch(x: np.ndarray, y: np.ndarray, updates: int, rate: float, frozen: boo
     model = classic(10)
     if frozen:
         freeze(model, "conv*")
-    epochs = epochs_for(updates, len(x), BATCH)
-    steps = epochs * -(-len(x) // BATCH)
-    model.compile(Adam(LinearDecay(rate, steps)), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)
-    return model
+    return train(model, x, y, epochs_for(updates, len(x)), rate)
 
 
 def tuned(x: np.ndarray, y: np.ndarray, updates: int, seed: int) -> Sequential:
@@ -74,11 +67,11 @@ def transferred(base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, me
     """A copy of the base with a new head, fine-tuned by a strategy."""
     strategy = "reinitialize" if method == "new Dense128" else method
     model = replace_head(base, 10, copy=True)
-    settings = {"epochs": epochs_for(updates, len(x), BATCH), **SETTINGS[strategy]}
+    settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS[strategy]}
     return fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)[0]
 
 
-def train(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, seed: int) -> Sequential:
+def run(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, seed: int) -> Sequential:
     """One network by one method."""
     set_random_seed(1000 + seed)
     if method == "scratch":
@@ -88,11 +81,6 @@ def train(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: 
     if method == "random base":
         return scratch(x, y, updates, 1e-3, frozen=True)
     return transferred(base, x, y, updates, method)
-
-
-def accuracy(model: Sequential, x: np.ndarray, y: np.ndarray) -> float:
-    """Per cent."""
-    return 100 * float((model.predict(x, batch_size=250, verbose=0).argmax(axis=1) == y.reshape(-1)).mean())
 
 
 def cifar_problem(validate: bool) -> tuple:
@@ -116,10 +104,7 @@ def letters_base(seed: int, samples: int, validate: bool) -> Sequential:
     set_random_seed(seed)
     fonts = glyphs.TRAIN_FONTS[:-2] if validate else glyphs.TRAIN_FONTS
     x, y = glyphs.draw("letters", samples, fonts, np.random.default_rng([9, seed]))
-    model = classic(26)
-    model.compile(Adam(LinearDecay(1e-3, 6 * -(-len(x) // BATCH))), "sparse_categorical_crossentropy")
-    model.fit(x.astype(np.float32) / 255, y, batch_size=BATCH, epochs=6, verbose=0)
-    return model
+    return train(classic(26), x.astype(np.float32) / 255, y, epochs=6)
 
 
 def main(arguments: argparse.Namespace) -> np.ndarray:
@@ -135,7 +120,6 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     results = np.empty((len(labels), len(methods), arguments.seeds))
     for seed in range(arguments.seeds):
         base = load("cifar100") if cifar else letters_base(seed, arguments.samples, arguments.validate)
-        base.loss = base.optimizer = None
         for i, k in enumerate(labels):
             x, y = few(*pool, k, np.random.default_rng([seed, k]))
             x = x.astype(np.float32) / 255
@@ -144,7 +128,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
                 order = np.random.default_rng([seed, k, 1]).permutation(len(x))
                 x, y = x[order], y[order]
             for j, method in enumerate(methods):
-                results[i, j, seed] = accuracy(train(method, base, x, y, updates, seed), test_x, test_y)
+                results[i, j, seed] = accuracy(run(method, base, x, y, updates, seed), test_x, test_y)
         print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
 
     names = "CIFAR-100 -> CIFAR-10" if cifar else "letters -> digits"

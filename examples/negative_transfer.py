@@ -20,19 +20,16 @@ import argparse
 import time
 
 import numpy as np
-from few_shot import accuracy, scratch
-from reporting import ahead, epochs_for, few, table
+from experiment import BATCH, accuracy, ahead, epochs_for, few, interval, table, train
+from few_shot import scratch
 
 from minitl import plot
 from minitl.applications import classic
 from minitl.datasets import glyphs
 from minitl.models import Sequential
-from minitl.optimizers import Adam
-from minitl.schedules import LinearDecay
 from minitl.transfer import fine_tune, replace_head
 from minitl.utils import set_random_seed
 
-BATCH = 32
 SOURCES = ("letters", "inverted", "shuffled", "noise", "none")
 
 
@@ -57,8 +54,7 @@ def base(kind: str, arguments: argparse.Namespace, seed: int) -> tuple[Sequentia
     if kind == "none":
         return model, float("nan")
     x, y = source(kind, arguments.samples, seed)
-    model.compile(Adam(LinearDecay(1e-3, arguments.epochs * -(-len(x) // BATCH))), "sparse_categorical_crossentropy")
-    model.fit(x, y, batch_size=BATCH, epochs=arguments.epochs, verbose=0)
+    train(model, x, y, arguments.epochs)
     return model, accuracy(model, x[:1000], y[:1000])
 
 
@@ -72,7 +68,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     for seed in range(arguments.seeds):
         x, y = few(*pool, arguments.labels, np.random.default_rng([seed, arguments.labels]))
         x = x.astype(np.float32) / 255
-        epochs = epochs_for(arguments.updates, len(x), BATCH)
+        epochs = epochs_for(arguments.updates, len(x))
         set_random_seed(1000 + seed)
         control[seed] = accuracy(scratch(x, y, arguments.updates, 1e-3), x_test, y_test)
         for i, kind in enumerate(SOURCES):
@@ -104,7 +100,6 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 def draw(results: np.ndarray, control: np.ndarray, arguments: argparse.Namespace) -> None:
     """Bars by source, training from scratch as a line."""
     from matplotlib.figure import Figure
-    from reporting import interval
 
     figure = Figure(figsize=(6.6, 3.8), layout="constrained")
     ax = figure.subplots()

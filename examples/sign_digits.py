@@ -13,8 +13,8 @@ import argparse
 import time
 
 import numpy as np
-from few_shot import BATCH, SETTINGS, accuracy, scratch, tuned
-from reporting import ahead, epochs_for, few, table
+from experiment import BATCH, accuracy, ahead, epochs_for, few, table
+from few_shot import SETTINGS, scratch, tuned
 
 from minitl import plot
 from minitl.applications import load
@@ -35,7 +35,7 @@ def read(folder: str) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches]).astype(int), data.class_indices
 
 
-def train(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
+def run(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
     """One network by one method."""
     set_random_seed(1000 + seed)
     if method == "scratch, tuned":
@@ -44,7 +44,7 @@ def train(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
         return scratch(x, y, updates, 1e-3, frozen=method == "random base")
     base, strategy = method.split(", ")
     model = replace_head(load(base), 10, copy=True)
-    settings = {"epochs": epochs_for(updates, len(x), BATCH), **SETTINGS[strategy]}
+    settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS[strategy]}
     return fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)[0]
 
 
@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
         for i, k in enumerate(arguments.labels):
             few_x, few_y = few(x[pool], y[pool], k, np.random.default_rng([seed, k]))
             for j, method in enumerate(METHODS):
-                results[i, j, seed] = accuracy(train(method, few_x, few_y, arguments.updates, seed), x[test], y[test])
+                results[i, j, seed] = accuracy(run(method, few_x, few_y, arguments.updates, seed), x[test], y[test])
         print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
     print(f"\nphotographs of hands, about {arguments.updates} updates, accuracy in % on a random fifth of {len(x)} pictures,")
     print(f"mean +- 95 % interval, {arguments.seeds} seeds\n")

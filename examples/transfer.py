@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from minitl import plot
+from minitl.applications import classic
 from minitl.datasets import cifar10, cifar100, glyphs
-from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
+from minitl.layers import Dense
 from minitl.models import Sequential, load_model
 from minitl.optimizers import Adam
 from minitl.schedules import LinearDecay
@@ -34,18 +35,6 @@ from minitl.utils import set_random_seed
 
 METHODS = ("from scratch", "frozen random", "frozen pretrained", "fine-tuned")
 BATCH = 32
-
-
-def classic(classes: int) -> Sequential:
-    """Conv32-Pool-Conv64-Pool-Conv128-Pool-Dense128-Dense."""
-    model = Sequential([Input((32, 32, 3))])
-    for filters in (32, 64, 128):
-        model.add(Conv2D(filters, 3, activation="relu", kernel_initializer="he_normal"))
-        model.add(MaxPooling2D())
-    model.add(Flatten())
-    model.add(Dense(128, activation="relu", kernel_initializer="he_normal"))
-    model.add(Dense(classes, activation="softmax", kernel_initializer="zeros"))
-    return model
 
 
 def train(model: Sequential, x: np.ndarray, y: np.ndarray, updates: int, rate: float) -> None:

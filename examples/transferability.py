@@ -21,18 +21,15 @@ import argparse
 import time
 
 import numpy as np
-from reporting import ahead, interval, show, table
+from experiment import accuracy, ahead, interval, show, table, train
 
 from minitl import plot
 from minitl.applications import classic
 from minitl.datasets import cifar100
 from minitl.models import Sequential
-from minitl.optimizers import Adam
-from minitl.schedules import LinearDecay
 from minitl.transfer import draw_again, freeze, replace_head
 from minitl.utils import set_random_seed
 
-BATCH = 32
 KINDS = ("BnB", "BnB+", "AnB", "AnB+")
 LAYERS = ("conv2d", "conv2d_1", "conv2d_2", "dense")
 # Superclasses of CIFAR-100: food containers, household electrical devices, household furniture, large man-made outdoor
@@ -60,19 +57,6 @@ def subset(data: tuple, classes: np.ndarray, per_class: int | None) -> tuple[np.
     return x[np.concatenate(picked)].astype(np.float32) / 255, labels
 
 
-def train(model: Sequential, data: tuple, epochs: int) -> Sequential:
-    """Adam, the rate falling from 1e-3 to 0."""
-    steps = epochs * -(-len(data[0]) // BATCH)
-    model.compile(Adam(LinearDecay(1e-3, steps)), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(*data, batch_size=BATCH, epochs=epochs, verbose=0)
-    return model
-
-
-def accuracy(model: Sequential, data: tuple) -> float:
-    """Per cent."""
-    return 100 * model.evaluate(*data, batch_size=250, verbose=0)[1]
-
-
 def built_on(base: Sequential, n: int, classes: int, fixed: bool) -> Sequential:
     """The lowest n layers with weights from a base, the others new."""
     model = replace_head(base, classes, copy=True)
@@ -91,14 +75,14 @@ def run(split: str, seed: int, arguments: argparse.Namespace, data: tuple) -> tu
     a, b = halves(split, coarse, fine, np.random.default_rng([seed, split == "far"]))
     on_a, on_b = (subset((x, fine), side, arguments.per_class) for side in (a, b))
     test = subset((x_test, fine_test), b, None)
-    base_a, base_b = (train(classic(len(a)), side, arguments.epochs) for side in (on_a, on_b))
+    base_a, base_b = (train(classic(len(a)), *side, arguments.epochs) for side in (on_a, on_b))
     results = np.empty((len(KINDS), len(LAYERS)))
     for i, kind in enumerate(KINDS):
         for n in range(1, len(LAYERS) + 1):
             set_random_seed(100 * seed + 10 * i + n)
             model = built_on(base_b if kind[0] == "B" else base_a, n, len(b), fixed=kind[-1] != "+")
-            results[i, n - 1] = accuracy(train(model, on_b, arguments.epochs), test)
-    return accuracy(base_b, test), results
+            results[i, n - 1] = accuracy(train(model, *on_b, arguments.epochs), *test)
+    return accuracy(base_b, *test), results
 
 
 def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:

@@ -11,8 +11,8 @@ import argparse
 import time
 
 import numpy as np
-from few_shot import SETTINGS, accuracy
-from reporting import epochs_for, few, interval, table
+from experiment import BATCH, accuracy, epochs_for, few, interval, table
+from few_shot import SETTINGS
 
 from minitl import plot
 from minitl.applications import load
@@ -20,7 +20,6 @@ from minitl.datasets import glyphs
 from minitl.transfer import STRATEGIES, fine_tune, gradient_norms, layer_similarity, replace_head, weight_distance
 from minitl.utils import set_random_seed
 
-BATCH = 32
 LAYERS = ("conv2d", "conv2d_1", "conv2d_2", "dense")
 
 
@@ -40,7 +39,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
         for strategy in STRATEGIES:
             set_random_seed(1000 + seed)
             model = replace_head(base, 10, copy=True)
-            settings = {"epochs": epochs_for(arguments.updates, len(x), BATCH), **SETTINGS.get(strategy, {})}
+            settings = {"epochs": epochs_for(arguments.updates, len(x)), **SETTINGS.get(strategy, {})}
             fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)
             distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
             found[strategy][:, :, seed] = [[distance[n] for n in LAYERS], [similarity[n] for n in LAYERS]]

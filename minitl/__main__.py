@@ -115,17 +115,15 @@ def _add_data(commands: Any) -> None:
 
 
 def _data(options: argparse.Namespace) -> int:
+    from minitl import datasets
     from minitl.datasets.download import data_folder
     from minitl.preprocessing.image.folders import find_pictures
 
     root = data_folder()
     print(f"data folder: {root}" + ("" if root.is_dir() else " (not made yet)"))
     print(f"{'glyphs':<16}drawn at run time from matplotlib's fonts")
-    for name, folder in (
-        ("cifar10", "cifar-10-batches-bin"), ("cifar100", "cifar-100-binary"), ("mnist", "mnist"), ("fashion_mnist",
-        "fashion-mnist"),
-    ):  # fmt: skip
-        path = root / folder
+    for module in (datasets.cifar10, datasets.cifar100, datasets.mnist, datasets.fashion_mnist):
+        name, path = module.__name__.rpartition(".")[2], root / module.FOLDER
         files = [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else []
         size = sum(f.stat().st_size for f in files)
         there = f"{path}  {len(files)} files, {size / 1e6:.1f} MB"

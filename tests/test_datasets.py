@@ -238,7 +238,7 @@ def test_damaged_idx_files_are_named(tmp_path, monkeypatch):
         mnist.load_data()
     path.unlink()
     monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/")
-    with pytest.raises(OSError, match="put it into"):
+    with pytest.raises(OSError, match=r"put train-images-idx3-ubyte\.gz into .*mnist yourself"):
         mnist.load_data()
 
 

@@ -185,7 +185,7 @@ def test_transfer_between_the_real_sets(tmp_path, monkeypatch):
 
 def test_examples_explain_themselves():
     for path in sorted((ROOT / "examples").glob("*.py")):
-        if path.stem in ("own_layer", "reporting"):
+        if path.stem in ("own_layer", "experiment"):
             continue
         result = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, env=dict(os.environ))
         assert result.returncode == 0 and "usage" in result.stdout, path

@@ -12,6 +12,7 @@ import numpy as np
 from minitl.datasets.download import unpacked
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+FOLDER = "cifar-10-batches-bin"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 RECORD = 1 + 3072
@@ -27,7 +28,7 @@ def load_data() -> tuple[Arrays, Arrays]:
     Errors: OSError that says which file to put where, ValueError for a damaged file.
     """
     members = dict.fromkeys((*TRAIN, "test_batch.bin"), 10000 * RECORD)
-    folder = unpacked("cifar-10-batches-bin", members, "cifar-10-binary.tar.gz", URL, SHA256)
+    folder = unpacked(FOLDER, members, "cifar-10-binary.tar.gz", URL, SHA256)
     parts = [read_records(folder / name, labels=1) for name in TRAIN]
     x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return (x, y[:, :1]), read_records(folder / "test_batch.bin", labels=1)

@@ -9,6 +9,7 @@ from minitl.datasets.cifar10 import Arrays, read_records
 from minitl.datasets.download import unpacked
 from minitl.errors import unknown
 
+FOLDER = "cifar-100-binary"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
 SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
 RECORD = 2 + 3072
@@ -24,7 +25,7 @@ def load_data(label_mode: str = "fine") -> tuple[Arrays, Arrays]:
     if label_mode not in LABELS:
         raise unknown("label_mode", label_mode, LABELS)
     members = {"train.bin": 50000 * RECORD, "test.bin": 10000 * RECORD}
-    folder = unpacked("cifar-100-binary", members, "cifar-100-binary.tar.gz", URL, SHA256)
+    folder = unpacked(FOLDER, members, "cifar-100-binary.tar.gz", URL, SHA256)
     (x, y), (x_test, y_test) = (read_records(folder / name, labels=2) for name in members)
     column = LABELS[label_mode]
     return (x, y[:, column : column + 1]), (x_test, y_test[:, column : column + 1])

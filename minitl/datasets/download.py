@@ -30,18 +30,27 @@ def unpacked(folder: str, members: dict[str, int], archive: str, url: str, sha25
     if target.is_dir():
         _check(target, members)
         return target
-    path = data_folder() / archive
+    instead = f", or the unpacked folder {folder}, or set MINITL_DATA to where they are"
+    _unpack(fetched(url, f"sha256:{sha256}", data_folder(), archive, instead), target, members)
+    return target
+
+
+def fetched(url: str, checksum: str, folder: Path, name: str, instead: str) -> Path:
+    """The path of a file in a folder; downloaded there, when it is whole and its checksum ("sha256:...") is right.
+
+    Errors: OSError that says which file to put where, or what to do `instead`; ValueError for a wrong checksum.
+    """
     try:
-        pooch.retrieve(url, f"sha256:{sha256}", fname=archive, path=data_folder(), progressbar=True)
+        return Path(pooch.retrieve(url, checksum, fname=name, path=os.fspath(folder), progressbar=True))
     except ValueError as error:
-        raise ValueError(f"{path}: the checksum is wrong; delete the file, and it will be fetched again ({error})") from error
+        raise ValueError(
+            f"{folder / name}: the checksum is wrong; delete the file, and it will be fetched again ({error})"
+        ) from error
     except Exception as error:
         raise OSError(
-            f"cannot fetch {url} ({type(error).__name__}); put {archive} into {data_folder()} yourself "
-            f"(sha256 {sha256}), or the unpacked folder {folder}, or set MINITL_DATA to where they are"
+            f"cannot fetch {url} ({type(error).__name__}); put {name} into {folder} yourself "
+            f"({checksum.replace(':', ' ')}){instead}"
         ) from error
-    _unpack(path, target, members)
-    return target
 
 
 def _unpack(archive: Path, target: Path, members: dict[str, int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from minitl.datasets import idx
 
 CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+FOLDER = "fashion-mnist"
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 CHECKSUMS = (
     "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -23,4 +24,4 @@ def load_data() -> tuple[idx.Arrays, idx.Arrays]:
     Shapes: x (60000, 28, 28) and x_test (10000, 28, 28), y and y_test (N,), uint8; a convolution wants x[..., None].
     Errors: OSError that says which file to put where; ValueError for a damaged file.
     """
-    return idx.load("fashion-mnist", URL, CHECKSUMS)
+    return idx.load(FOLDER, URL, CHECKSUMS)

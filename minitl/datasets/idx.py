@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
-import pooch
 
-from minitl.datasets.download import data_folder
+from minitl.datasets.download import data_folder, fetched
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SIZES = {"images": (28, 28), "labels": ()}
@@ -53,12 +51,4 @@ def _found(folder: Path, name: str, url: str, checksum: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
-    try:
-        return Path(pooch.retrieve(f"{url}{name}.gz", checksum, fname=f"{name}.gz", path=os.fspath(folder), progressbar=True))
-    except ValueError as error:
-        raise ValueError(f"{url}{name}.gz: the checksum is wrong; try again later ({error})") from error
-    except Exception as error:
-        raise OSError(
-            f"cannot fetch {url}{name}.gz ({type(error).__name__}); put it into {folder} yourself ({checksum}), "
-            "or set MINITL_DATA to the folder above"
-        ) from error
+    return fetched(f"{url}{name}.gz", checksum, folder, f"{name}.gz", ", or set MINITL_DATA to the folder above")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from minitl.datasets import idx
 
+FOLDER = "mnist"
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 CHECKSUMS = (
     "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -22,4 +23,4 @@ def load_data() -> tuple[idx.Arrays, idx.Arrays]:
     Shapes: x (60000, 28, 28) and x_test (10000, 28, 28), y and y_test (N,), uint8; a convolution wants x[..., None].
     Errors: OSError that says which file to put where; ValueError for a damaged file.
     """
-    return idx.load("mnist", URL, CHECKSUMS)
+    return idx.load(FOLDER, URL, CHECKSUMS)
