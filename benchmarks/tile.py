@@ -38,7 +38,7 @@ if __name__ == "__main__":
             a_rows, c_rows = np.arange(rows), np.arange(rows) * columns
             for _repeat in range(repeat):
                 counters = ((1, 0, 0), (1, 0, 0), (depth, 0, 0))
-                simd.product(a, 0, a_rows, b, 0, 1, counters, c, 0, 0, c, 0, c_rows, columns, np.float32(0))
+                simd.product(a, 0, a_rows, 0, b, 0, counters, c, 0, 0, c, 0, c_rows, 0, rows, columns, np.float32(0))
 
     def best(call: Callable[[], object], operations: float) -> float:
         """GFLOP/s of the fastest of some rounds."""

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minitl.kernels import simd
+from minitl.kernels.simd import tile
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
@@ -161,9 +162,9 @@ def test_the_tile_does_what_its_definition_says(data):
     step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
     simd.ready(np.dtype(np.float64))
     results = []
-    for product in (_compiled_product, simd._product_in_numpy):
+    for product in (_compiled_product, tile._product_in_numpy):
         c = np.full(rows * columns, np.nan)
-        product(a, 5, a_rows, b, 7, 1, counters, start, 0, step, c, 0, c_rows, columns, floor)
+        product(a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 0, c_rows, 0, rows, columns, floor)
         results.append(c)
     np.testing.assert_allclose(*results, atol=1e-12)
 
@@ -172,8 +173,10 @@ if JIT:
     from numba import njit
 
     @njit
-    def _compiled_product(a, a_at, a_rows, b, b_at, b_step, counters, start, s_at, s_step, c, c_at, c_rows, columns, floor):
-        simd.product(a, a_at, a_rows, b, b_at, b_step, counters, start, s_at, s_step, c, c_at, c_rows, columns, floor)
+    def _compiled_product(
+        a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
+    ):
+        simd.product(a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor)
 
 
 @pytest.mark.skipif(not JIT, reason="this is that run")
@@ -187,6 +190,7 @@ def test_kernels_run_uncompiled_too():
         "-p",
         "no:cacheprovider",
         str(Path(__file__)),
+        str(Path(__file__).with_name("test_winograd.py")),
         "-k",
         f"({wanted}) or test_conventions",
     ]

@@ -18,16 +18,17 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import prange
 
-from minitl.kernels import memory
+from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.launch import Body, launch
 from minitl.kernels.multiply import multiply, transpose
 from minitl.kernels.simd import ROWS, pad_columns, product, ready, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape, slide2d
 
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
+SLICE = 256  # rows whose sum is one partial sum
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
 
@@ -35,29 +36,25 @@ def forward(
     x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None, strides: Pair = (1, 1), padding: str = "valid"
 ) -> tuple[np.ndarray, tuple]:
     """y = the window's product with the kernel, at every pixel, + bias."""
-    return convolve(x, kernel, bias, strides, padding, -np.inf), (x, kernel, bias, strides, padding)
+    return convolve(x, kernel, bias, strides, padding, relu=False), (x, kernel, bias, strides, padding)
 
 
-def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, floor: float) -> np.ndarray:
-    """max(floor, convolution + bias): the maximum is taken while the tile is in the registers."""
+def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, relu: bool) -> np.ndarray:
+    """Convolution + bias, and ReLU of it while the tile is in the registers."""
     rows, columns = check(x, kernel, bias, strides, padding)
     filters = kernel.shape[3]
     if is_product(kernel.shape, strides):
         dtype = common_dtype(x, kernel)
         start = np.zeros(filters, dtype) if bias is None else flat(bias, dtype)
         pixels = flat(x, dtype).reshape(-1, x.shape[3])
-        return multiply(pixels, flat(kernel, dtype).reshape(kernel.shape[2:]), start, floor).reshape(*x.shape[:3], filters)
+        return multiply(pixels, flat(kernel, dtype).reshape(kernel.shape[2:]), start, relu).reshape(*x.shape[:3], filters)
+    out = rows.out, columns.out
+    if winograd.suits(kernel.shape, strides, out, common_dtype(x, kernel)):
+        return winograd.forward(*contiguous(x, kernel, bias), out, (rows.before, columns.before), relu, pooled=False)[0]
     x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
-    images, height, width, channels = x_pad.shape
-    y = memory.empty((images, rows.out, columns.out, filters), x_pad.dtype)
-    together = max(1, 64 // (rows.out * columns.out))  # small images share tiles
-    pixels = window_places(together, height * width * channels, rows.out, columns.out, strides, width, channels)
-    chunks = -(-TASKS * together // images) if images < TASKS * together else 1
-    _forward(
-        x_pad.reshape(-1), pixels, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
-        start, x_pad.dtype.type(floor), y.reshape(-1), offsets(len(pixels), filters), filters, images * rows.out * columns.out,
-        height * width * channels * together, chunks,
-    )  # fmt: skip
+    y = memory.empty((len(x), *out, filters), x_pad.dtype)
+    tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu)
+    launch(_forward, tasks, (x_pad, weights, start, y), numbers)
     return y
 
 
@@ -75,8 +72,7 @@ def backward(
     if need_dx:
         dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
     if need_dparameters:
-        x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
-        dkernel = kernel_gradient(x_pad, pad_columns(dy), kernel.shape, strides)
+        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), pad_columns(dy), kernel.shape, strides, rows, columns)
         dbias = None if bias is None else sum_rows(dy)
     return dx, dkernel, dbias
 
@@ -85,56 +81,79 @@ def prepare(
     x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, rows: Axis, columns: Axis
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The padded images, the kernel in whole vectors, and where sums begin; contiguous and of one dtype."""
+    x, kernel, start = contiguous(x, kernel, bias)
+    return pad2d(x, rows, columns), pad_columns(kernel), start
+
+
+def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The three as kernels need them, of one dtype; zeros for no bias."""
     dtype = common_dtype(x, kernel)
     ready(dtype)
-    x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
     start = np.zeros(kernel.shape[3], dtype) if bias is None else flat(bias, dtype)
-    return x_pad, pad_columns(np.asarray(kernel, dtype)), start
-
-
-def window_counters(kernel: tuple[int, ...], x_pad: tuple[int, ...], weights: tuple[int, ...]) -> tuple[tuple, tuple]:
-    """How k runs over a window, from the three shapes: its rows, and within a row K_w C neighbours in memory."""
-    run = kernel[1] * x_pad[3]
-    return (kernel[0], x_pad[2] * x_pad[3], run * weights[3]), (run, 1, weights[3])
+    return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
 
 
 @functools.lru_cache(maxsize=256)
-def offsets(count: int, step: int) -> np.ndarray:
-    """0, step, 2 step, ...: where rows of equal length begin. Kept, since small batches would notice making it."""
-    return np.arange(count) * step
+def _forward_plan(
+    x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, out: Pair, strides: Pair, relu: bool
+) -> tuple[int, np.ndarray]:
+    """The number of tasks, and what the body has to know. Plans are kept, since small batches would notice making them."""
+    images, height, width, channels = x_pad
+    filters, pixels = kernel[3], out[0] * out[1]
+    together = max(1, 64 // pixels)  # small images share tiles
+    chunks = -(-TASKS * together // images) if images < TASKS * together else 1
+    places = (np.arange(together)[:, None] * height * width * channels + window_places(out, strides, width, channels)).reshape(-1)
+    group = len(places)
+    numbers = [
+        *(images * pixels, group, chunks, height * width * channels * together, filters, relu),
+        *window_counters(kernel, width, channels, wide), *places, *np.arange(group) * filters,
+    ]  # fmt: skip
+    return -(-images * pixels // group) * chunks, np.array(numbers, np.int64)
+
+
+def window_counters(kernel: tuple[int, ...], width: int, channels: int, wide: int) -> tuple[int, ...]:
+    """How k runs over a window: its rows, and within a row K_w C neighbours in memory; each with steps in x and kernel."""
+    run = kernel[1] * channels
+    return kernel[0], width * channels, run * wide, run, 1, wide
+
+
+def window_places(out: Pair, strides: Pair, width: int, channels: int) -> np.ndarray:
+    """Where the windows of all output pixels of an image begin, as offsets in it."""
+    rows = np.arange(out[0])[:, None] * strides[0] * width
+    return ((rows + np.arange(out[1]) * strides[1]) * channels).reshape(-1)
+
+
+def kernel_gradient(
+    x: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
+) -> np.ndarray:
+    """dkernel (K_h, K_w, C, F) from x and dy, whose channels fill whole vectors; both contiguous and of one dtype."""
+    if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
+        return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
+    x_pad = pad2d(x, rows, columns)
+    tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.itemsize)
+    sums = memory.zeros((slices, *shape), dy.dtype)
+    launch(_kernel_gradient, tasks, (x_pad, dy, sums), numbers)
+    return sums[0] if slices == 1 else sums.sum(axis=0)
 
 
 @functools.lru_cache(maxsize=256)
-def window_places(together: int, image: int, height: int, width: int, strides: Pair, row: int, channels: int) -> np.ndarray:
-    """Where the windows of all output pixels of some images begin, as offsets in x_pad."""
-    in_image = (np.arange(height)[:, None] * strides[0] * row + np.arange(width) * strides[1]) * channels
-    return (np.arange(together)[:, None] * image + in_image.reshape(-1)).reshape(-1)
-
-
-def kernel_gradient(x_pad: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair) -> np.ndarray:
-    """dkernel (K_h, K_w, C, F) from the padded images and dy, whose channels fill whole vectors; both of one dtype."""
-    images, height, width, channels = x_pad.shape
-    entries = shape[0] * shape[1] * channels
-    entry_rows = _entry_places(shape[0], shape[1], channels, width)
-    wide = dy.shape[3]
+def _kernel_gradient_plan(
+    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, itemsize: int
+) -> tuple[int, int, np.ndarray]:
+    """The number of tasks and of slices of the batch, and what the body has to know."""
+    (images, height, width, channels), wide = x_pad, dy[3]
+    entries = kernel[0] * kernel[1] * channels
     tiles = -(-entries // ROWS)
-    slices = min(images, -(-TASKS // tiles))
-    block = max(1, CACHED // (x_pad[0].nbytes + dy[0].nbytes))
-    sums = memory.empty((slices, entries, shape[3]), dy.dtype)
-    _kernel_gradient(
-        x_pad.reshape(-1), entry_rows, offsets(entries, shape[3]), np.zeros(shape[3], dy.dtype), dy.reshape(-1),
-        (height * width * channels, strides[0] * width * channels, strides[1] * channels),
-        (dy.shape[1] * dy.shape[2] * wide, dy.shape[2] * wide, wide), dy.shape[:3], shape[3],
-        slices, min(tiles, TASKS), block, sums.reshape(-1),
-    )  # fmt: skip
-    return (sums[0] if slices == 1 else sums.sum(axis=0)).reshape(shape)
-
-
-@functools.lru_cache(maxsize=256)
-def _entry_places(k_h: int, k_w: int, channels: int, width: int) -> np.ndarray:
-    """Where in a window each entry of the kernel lies, as offsets in x_pad."""
-    window_rows = (np.arange(k_h)[:, None] * width + np.arange(k_w)) * channels
-    return (window_rows[:, :, None] + np.arange(channels)).reshape(-1)
+    slices, chunks = min(images, -(-TASKS // tiles)), min(tiles, TASKS)
+    block = max(1, CACHED // (itemsize * (height * width * channels + dy[1] * dy[2] * wide)))
+    places = ((np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])) * channels)[:, :, None] + np.arange(channels)
+    numbers = [
+        *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2]),
+        *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
+        *(dy[1] * dy[2] * wide, dy[2] * wide, wide),
+        *places.reshape(-1), *np.arange(entries) * kernel[3],
+    ]  # fmt: skip
+    return slices * chunks, slices, np.array(numbers, np.int64)
 
 
 def input_gradient(
@@ -143,16 +162,29 @@ def input_gradient(
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     if is_product(kernel.shape, strides):
         return _product_gradient(dy, kernel[0, 0], shape)
-    turned = _turn(kernel, strides)
+    turned = turn(kernel, strides)
+    if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
+        return winograd.input_gradient(dy, None, turned[0, 0], shape, (rows.before, columns.before))
     dx = memory.empty(shape, dy.dtype)
-    together = min(shape[0], max(ROWS, CACHED // dy[0].nbytes // ROWS * ROWS))
-    groups = -(-shape[0] // together)
-    _input_gradient(
-        dy.reshape(-1), offsets(len(dy), dy[0].size), dy.shape[1:], turned.reshape(-1), turned.shape,
-        kernel.shape[:2], strides, rows.before, columns.before, groups, np.zeros(shape[3], dy.dtype),
-        dx.reshape(-1), offsets(len(dx), dx[0].size), shape,
-    )  # fmt: skip
+    tasks, numbers = _input_gradient_plan(dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.itemsize)
+    launch(_input_gradient, tasks, (dy, turned, np.zeros(shape[3], dy.dtype), dx), numbers)
     return dx
+
+
+@functools.lru_cache(maxsize=256)
+def _input_gradient_plan(
+    dy: tuple[int, ...], turned: tuple[int, ...], window: Pair, strides: Pair, before: Pair, x: tuple[int, ...], itemsize: int
+) -> tuple[int, np.ndarray]:
+    """The number of tasks, and what the body has to know."""
+    images, height, width, channels = x
+    of_image = dy[1] * dy[2] * dy[3]
+    together = min(images, max(ROWS, CACHED // (itemsize * of_image) // ROWS * ROWS))
+    groups = -(-images // together)
+    numbers = [
+        *(images, height, width, channels, *dy[1:], *turned[1:], *window, *strides, *before, groups),
+        *np.arange(images) * of_image, *np.arange(images) * height * width * channels,
+    ]  # fmt: skip
+    return groups * height, np.array(numbers, np.int64)
 
 
 def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
@@ -166,9 +198,9 @@ def _product_gradient(dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]
     rows = dy.reshape(-1, dy.shape[3])[:, :filters]
     kernel = np.ascontiguousarray(kernel)
     if len(rows) * (channels + filters) < channels * filters:
-        dx = transpose(multiply(kernel, transpose(rows), np.zeros(len(rows), dy.dtype), -np.inf))
+        dx = transpose(multiply(kernel, transpose(rows), np.zeros(len(rows), dy.dtype), relu=False))
     else:
-        dx = multiply(np.ascontiguousarray(rows), transpose(kernel), np.zeros(channels, dy.dtype), -np.inf)
+        dx = multiply(np.ascontiguousarray(rows), transpose(kernel), np.zeros(channels, dy.dtype), relu=False)
     return dx.reshape(shape)
 
 
@@ -177,8 +209,8 @@ def sum_rows(dy: np.ndarray) -> np.ndarray:
     rows = dy.reshape(-1, dy.shape[-1])
     if rows.size < 1 << 15:
         return rows.sum(axis=0)
-    sums = memory.zeros((-(-len(rows) // 256), dy.shape[-1]), dy.dtype)
-    _sum_rows(rows, sums)
+    sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
+    launch(_sum_rows, len(sums), (rows, sums), np.array([*rows.shape]))
     return sums.sum(axis=0)
 
 
@@ -189,11 +221,11 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     images, height, width, channels = x.shape
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
     padded = memory.empty(shape, x.dtype)
-    _pad2d(x, padded, rows.before, columns.before)
+    launch(_pad2d, images * shape[1], (x, padded), np.array([height, width, channels, rows.before, columns.before, *shape[1:3]]))
     return padded
 
 
-def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
+def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     """The kernel as a pixel of x sees it, from the outputs that saw the pixel: last offset first, channels exchanged.
 
     With stride s a pixel i meets only the offsets a = i mod s, i mod s + s, ...: one phase of the kernel.
@@ -204,94 +236,63 @@ def _turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     wide = whole_vectors(channels, kernel.dtype)
     full = channels == wide and k_h % strides[0] == 0 and k_w % strides[1] == 0
     turned = (memory.empty if full else memory.zeros)((*strides, *turns, filters, wide), kernel.dtype)
-    _turn_around(np.ascontiguousarray(kernel), turned)
+    numbers = np.array([*kernel.shape, *turned.shape[:4], wide])
+    launch(_turn_around, k_h * k_w * -(-filters // 16), (np.ascontiguousarray(kernel), turned), numbers)
     return turned
 
 
-@jit(parallel=True)
-def _forward(x, pixels, weights, over_rows, over_run, start, floor, y, y_rows, filters, outputs, x_group, chunks):
-    group = len(pixels)
-    groups = -(-outputs // group)
-    for task in prange(groups * chunks):
-        g, chunk = task // chunks, task % chunks
-        here = min(group, outputs - g * group)
-        first, last = chunk * here // chunks, (chunk + 1) * here // chunks
-        if last > first:
-            product(
-                x, g * x_group, pixels[first:last], weights, 0, 1, ((1, 0, 0), over_rows, over_run), start, 0, 0,
-                y, g * group * filters, y_rows[first:last], filters, floor,
-            )  # fmt: skip
+@Body
+def _forward(task, x, weights, start, y, _small, n, _room):
+    outputs, group, chunks, x_group, filters = n[0], n[1], n[2], n[3], n[4]
+    g, chunk = task // chunks, task % chunks
+    here = min(group, outputs - g * group)
+    first, last = chunk * here // chunks, (chunk + 1) * here // chunks
+    product(
+        x, g * x_group, n, 12 + first, weights, 0, ((1, 0, 0), (n[6], n[7], n[8]), (n[9], n[10], n[11])), start, 0, 0,
+        y, g * group * filters, n, 12 + group + first, last - first, filters, 0.0 if n[5] else -np.inf,
+    )  # fmt: skip
 
 
-@jit(parallel=True)
-def _kernel_gradient(x, entry_rows, sum_offsets, zeros, dy, x_steps, dy_steps, extents, filters, slices, chunks, block, sums):
-    images, height, width = extents
-    entries = len(entry_rows)
-    floor = x.dtype.type(-np.inf)
-    for task in prange(slices * chunks):
-        s, chunk = task // chunks, task % chunks
-        first, last = chunk * entries // chunks, (chunk + 1) * entries // chunks
-        begin, end = s * images // slices, (s + 1) * images // slices
-        sum_at = s * entries * filters
-        for n in range(begin, end, block):
-            counters = (
-                (min(block, end - n), x_steps[0], dy_steps[0]),
-                (height, x_steps[1], dy_steps[1]),
-                (width, x_steps[2], dy_steps[2]),
-            )
-            at = n * x_steps[0], n * dy_steps[0]
-            rows, targets = entry_rows[first:last], sum_offsets[first:last]
-            if n == begin:
-                product(x, at[0], rows, dy, at[1], 1, counters, zeros, 0, 0, sums, sum_at, targets, filters, floor)
-            else:
-                product(
-                    x, at[0], rows, dy, at[1], 1, counters, sums, sum_at + first * filters, filters,
-                    sums, sum_at, targets, filters, floor,
-                )  # fmt: skip
+@Body
+def _kernel_gradient(task, x, dy, sums, _d, _small, n, _room):
+    images, slices, chunks, block, entries, filters = n[0], n[1], n[2], n[3], n[4], n[5]
+    s, chunk = task // chunks, task % chunks
+    first, last = chunk * entries // chunks, (chunk + 1) * entries // chunks
+    in_sums = s * entries * filters
+    end = (s + 1) * images // slices
+    for image in range(s * images // slices, end, block):
+        counters = ((min(block, end - image), n[8], n[11]), (n[6], n[9], n[12]), (n[7], n[10], n[13]))
+        product(
+            x, image * n[8], n, 14 + first, dy, image * n[11], counters, sums, in_sums + first * filters, filters,
+            sums, in_sums, n, 14 + entries + first, last - first, filters, -np.inf,
+        )  # fmt: skip
 
 
-@jit(parallel=True)
-def _input_gradient(
-    dy, dy_rows, dy_shape, turned, turned_shape, window, strides, before_h, before_w, groups, zeros, dx, dx_rows, shape
-):  # fmt: skip
-    images, height, width, channels = shape
-    out_h, out_w, dy_wide = dy_shape
-    _, phases_w, turns_h, turns_w, filters, wide = turned_shape
-    floor = dy.dtype.type(-np.inf)
-    for task in prange(groups * height):
-        g, i = task // height, task % height
-        first, last = g * images // groups, (g + 1) * images // groups
-        phase_h, from_h, to_h, turn_h = _who_saw(i + before_h, window[0], strides[0], turns_h, out_h)
-        for j in range(width):
-            phase_w, from_w, to_w, turn_w = _who_saw(j + before_w, window[1], strides[1], turns_w, out_w)
-            at = (i * width + j) * channels
-            if to_h <= from_h or to_w <= from_w:
-                for n in range(first, last):
-                    dx[dx_rows[n] + at : dx_rows[n] + at + channels] = 0
-                continue
-            turned_at = (((phase_h * phases_w + phase_w) * turns_h + turn_h) * turns_w + turn_w) * filters * wide
-            over_rows = (to_h - from_h, out_w * dy_wide, turns_w * filters * wide)
-            if dy_wide == filters:  # the outputs of a row are neighbours in memory
-                counters = ((1, 0, 0), over_rows, ((to_w - from_w) * filters, 1, wide))
-            else:
-                counters = (over_rows, (to_w - from_w, dy_wide, filters * wide), (filters, 1, wide))
-            product(
-                dy, (from_h * out_w + from_w) * dy_wide, dy_rows[first:last], turned, turned_at, 1, counters,
-                zeros, 0, 0, dx, at, dx_rows[first:last], channels, floor,
-            )  # fmt: skip
-
-
-@jit(parallel=True)
-def _turn_around(kernel, turned):
-    k_h, k_w, channels, filters = kernel.shape
-    strides_h, strides_w, turns_h, turns_w = turned.shape[:4]
-    blocks = -(-filters // 16)
-    for task in prange(k_h * k_w * blocks):
-        a, b, first = task // blocks // k_w, task // blocks % k_w, task % blocks * 16
-        place = turned[a % strides_h, b % strides_w, turns_h - 1 - a // strides_h, turns_w - 1 - b // strides_w]
-        for c in range(channels):
-            for f in range(first, min(first + 16, filters)):
-                place[f, c] = kernel[a, b, c, f]
+@Body
+def _input_gradient(task, dy, turned, zeros, dx, _small, n, _room):
+    images, height, width, channels, out_h, out_w, dy_wide = n[0], n[1], n[2], n[3], n[4], n[5], n[6]
+    phases_w, turns_h, turns_w, filters, wide, groups = n[7], n[8], n[9], n[10], n[11], n[18]
+    g, i = task // height, task % height
+    first, last = g * images // groups, (g + 1) * images // groups
+    phase_h, from_h, to_h, turn_h = _who_saw(i + n[16], n[12], n[14], turns_h, out_h)
+    for j in range(width):
+        phase_w, from_w, to_w, turn_w = _who_saw(j + n[17], n[13], n[15], turns_w, out_w)
+        at = (i * width + j) * channels
+        if to_h <= from_h or to_w <= from_w:
+            for image in range(first, last):
+                for c in range(channels):
+                    dx[n[19 + images + image] + at + c] = 0
+            continue
+        in_turned = (((phase_h * phases_w + phase_w) * turns_h + turn_h) * turns_w + turn_w) * filters * wide
+        over_rows = (to_h - from_h, out_w * dy_wide, turns_w * filters * wide)
+        if dy_wide == filters:  # the outputs of a row are neighbours in memory
+            counters = ((1, 0, 0), over_rows, ((to_w - from_w) * filters, 1, wide))
+        else:
+            counters = (over_rows, (to_w - from_w, dy_wide, filters * wide), (filters, 1, wide))
+        product(
+            dy, (from_h * out_w + from_w) * dy_wide, n, 19 + first, turned, in_turned, counters, zeros, 0, 0,
+            dx, at, n, 19 + images + first, last - first, channels, -np.inf,
+        )  # fmt: skip
 
 
 @jit()
@@ -303,22 +304,35 @@ def _who_saw(i, window, stride, turns, out):
     return phase, first, last, turns - 1 - (i // stride - first)
 
 
-@jit(parallel=True)
-def _sum_rows(rows, sums):
-    for s in prange(len(sums)):
-        for r in range(s * 256, min((s + 1) * 256, len(rows))):
-            for f in range(rows.shape[1]):
-                sums[s, f] += rows[r, f]
+@Body
+def _turn_around(task, kernel, turned, _c, _d, _small, n, _room):
+    k_w, channels, filters, strides_h, strides_w, turns_h, turns_w, wide = n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
+    blocks = -(-filters // 16)
+    a, b, first = task // blocks // k_w, task // blocks % k_w, task % blocks * 16
+    phase = a % strides_h * strides_w + b % strides_w
+    turn = (turns_h - 1 - a // strides_h) * turns_w + turns_w - 1 - b // strides_w
+    to = (phase * turns_h * turns_w + turn) * filters * wide
+    for c in range(channels):
+        for f in range(first, min(first + 16, filters)):
+            turned[to + f * wide + c] = kernel[((a * k_w + b) * channels + c) * filters + f]
 
 
-@jit(parallel=True)
-def _pad2d(x, padded, before_h, before_w):
-    images, height, width, _ = x.shape
-    for n in prange(images):
-        padded[n, :before_h] = 0
-        padded[n, before_h + height :] = 0
-        for i in range(height):
-            row = padded[n, before_h + i]
-            row[:before_w] = 0
-            row[before_w : before_w + width] = x[n, i]
-            row[before_w + width :] = 0
+@Body
+def _sum_rows(task, rows, sums, _c, _d, _small, n, _room):
+    count, columns = n[0], n[1]
+    for row in range(task * SLICE, min((task + 1) * SLICE, count)):
+        for column in range(columns):
+            sums[task * columns + column] += rows[row * columns + column]
+
+
+@Body
+def _pad2d(task, x, padded, _c, _d, _small, n, _room):
+    height, width, channels, before_h, before_w, all_rows, all_columns = n[0], n[1], n[2], n[3], n[4], n[5], n[6]
+    image, row = task // all_rows, task % all_rows - before_h
+    to = task * all_columns * channels
+    for k in range(all_columns * channels):
+        padded[to + k] = 0
+    if 0 <= row < height:
+        at = (image * height + row) * width * channels
+        for k in range(width * channels):
+            padded[to + before_w * channels + k] = x[at + k]

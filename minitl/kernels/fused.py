@@ -12,27 +12,28 @@ There is no twin in the book: this is conv2d, relu and max_pool2d one after anot
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
+import functools
 
-from minitl.kernels import memory
+import numpy as np
+
+from minitl.kernels import memory, winograd
 from minitl.kernels.conv2d import (
     TASKS,
+    contiguous,
     convolve,
     input_gradient,
     kernel_gradient,
-    offsets,
-    pad2d,
     prepare,
+    turn,
     window_counters,
     window_places,
 )
-from minitl.kernels.jit import common_dtype, jit
-from minitl.kernels.simd import pad_columns, product, whole_vectors
+from minitl.kernels.jit import common_dtype
+from minitl.kernels.launch import Body, launch
+from minitl.kernels.simd import best_of_four, one_of_four, pad_columns, product, ready, sandwich, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Pair, check_shape, slide2d
 
-NOBODY = 4  # the winner of a window in which nothing was above zero
 SLICE = 64  # rows whose sum is one partial sum of dbias
 
 
@@ -44,24 +45,37 @@ def forward(
     Shapes: x (N, H, W, C), y (N, H_out, W_out, F), or half of that, rounded down, with `pool`.
     """
     if not pool:
-        y = convolve(x, kernel, bias, strides, padding, 0.0)
+        y = convolve(x, kernel, bias, strides, padding, relu=True)
         return y, (x, kernel, bias, strides, padding, False, y)
     rows, columns = check(x, kernel, bias, strides, padding)
-    x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
-    start = pad_columns(start)
-    images, height, width, channels = x_pad.shape
     filters, half_h, half_w = kernel.shape[3], rows.out // 2, columns.out // 2
-    y = memory.empty((images, half_h, half_w, filters), x_pad.dtype)
+    if winograd.suits(kernel.shape, strides, (2 * half_h, 2 * half_w), common_dtype(x, kernel)):
+        before = rows.before, columns.before
+        y, winner = winograd.forward(*contiguous(x, kernel, bias), (half_h, half_w), before, relu=True, pooled=True)
+        return y, (x, kernel, bias, strides, padding, True, winner)
+    x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
+    start = pad_columns(start)  # the scratch has whole vectors, so that tiles need not care for the last columns
+    y = memory.empty((len(x), half_h, half_w, filters), x_pad.dtype)
     winner = memory.empty(y.shape, np.uint8)
-    band = min(half_h, max(1, 64 // (4 * half_w)))  # pooled rows that are made together, to fill the tiles
-    places = window_places(1, 0, 2 * band, 2 * half_w, strides, width, channels)
-    chunks = -(-TASKS // images) if images < TASKS else 1
-    _forward(
-        x_pad.reshape(-1), places, weights.reshape(-1), *window_counters(kernel.shape, x_pad.shape, weights.shape),
-        start, height * width * channels, 2 * strides[0] * width * channels, band, chunks,
-        offsets(len(places), len(start)), y, winner,
-    )  # fmt: skip
+    tasks, room, numbers = _forward_plan(x_pad.shape, kernel.shape, len(start), (half_h, half_w), strides)
+    launch(_forward, tasks, (x_pad, weights, start, y), numbers, winner, room)
     return y, (x, kernel, bias, strides, padding, True, winner)
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_plan(
+    x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, half: Pair, strides: Pair
+) -> tuple[int, int, np.ndarray]:
+    """The number of tasks, the size of a scratch, and what the body has to know."""
+    images, height, width, channels = x_pad
+    band = min(half[0], max(1, 64 // (4 * half[1])))  # pooled rows that are made together, to fill the tiles
+    places = window_places((2 * band, 2 * half[1]), strides, width, channels)
+    chunks = -(-TASKS // images) if images < TASKS else 1
+    numbers = [
+        *(*half, kernel[3], wide, chunks, band, height * width * channels, 2 * strides[0] * width * channels, len(places)),
+        *window_counters(kernel, width, channels, wide), *places, *np.arange(len(places)) * wide,
+    ]  # fmt: skip
+    return images * chunks, (len(places) + 1) * wide, np.array(numbers, np.int64)
 
 
 def backward(
@@ -74,105 +88,93 @@ def backward(
     rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
     dy = np.ascontiguousarray(dy, dtype)
     images, half_h, half_w, filters = dy.shape
-    wide = whole_vectors(filters, dtype)
+    dx = dkernel = dbias = None
     if pooled:
-        dz = memory.empty((images, 2 * half_h, 2 * half_w, wide), dtype)
-        sums = np.zeros((images, filters), dtype)
-        _unpool(dy, kept, dz, sums)
         # The convolution as if it had stopped where the pooling does.
         rows, columns = rows._replace(out=2 * half_h), columns._replace(out=2 * half_w)
+        if winograd.suits(kernel.shape, strides, (rows.out, columns.out), dtype):
+            ready(dtype)
+            before = rows.before, columns.before
+            if need_dparameters:
+                x = np.ascontiguousarray(x, dtype)
+                dkernel, dbias = winograd.kernel_gradient(x, dy, kept, kernel.shape, before)
+            if need_dx:
+                turned = turn(np.asarray(kernel, dtype), strides)[0, 0]
+                dx = winograd.input_gradient(dy, kept, turned, x.shape, before)
+            return dx, dkernel, None if bias is None else dbias
+    wide = whole_vectors(filters, dtype)
+    if pooled:
+        dz = memory.empty((images, rows.out, columns.out, wide), dtype)
+        sums = memory.zeros((images, wide), dtype)
+        launch(_unpool, images, (dy, dz, sums), np.array([images, half_h, half_w, filters, wide]), kept)
     else:
         dz = memory.empty((*dy.shape[:3], wide), dtype)
-        flat = (-1, filters)
-        sums = np.zeros((-(-dy.size // filters // SLICE), filters), dtype)
-        _mask(dy.reshape(flat), kept.reshape(flat), dz.reshape(-1, wide), sums)
-    dx = dkernel = dbias = None
+        pixels = images * half_h * half_w
+        sums = memory.zeros((-(-pixels // SLICE), wide), dtype)
+        launch(_mask, len(sums), (dy, np.ascontiguousarray(kept), dz, sums), np.array([pixels, filters, wide]))
     if need_dparameters:
-        x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
-        dkernel = kernel_gradient(x_pad, dz, kernel.shape, strides)
-        dbias = None if bias is None else sums.sum(axis=0)
+        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dz, kernel.shape, strides, rows, columns)
+        dbias = None if bias is None else sums.sum(axis=0)[:filters]
     if need_dx:
         dx = input_gradient(dz, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
     return dx, dkernel, dbias
 
 
-@jit(parallel=True)
-def _forward(x, places, weights, over_rows, over_run, start, x_image, x_row, band, chunks, scratch_rows, y, winner):
-    images, half_h, half_w, filters = y.shape
-    wide = len(start)  # the scratch has whole vectors, so that tiles need not care for the last columns
-    zero = x.dtype.type(0)
-    for task in prange(images * chunks):
-        n, chunk = task // chunks, task % chunks
-        first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
-        scratch = np.empty(len(places) * wide, x.dtype)
-        best, won = np.empty(wide, x.dtype), np.empty(wide, np.uint8)
-        for top in range(first, last, band):
-            count = min(band, last - top)
-            pixels = count * 4 * half_w
-            product(
-                x, n * x_image + top * x_row, places[:pixels], weights, 0, 1, ((1, 0, 0), over_rows, over_run), start, 0, 0,
-                scratch, 0, scratch_rows[:pixels], wide, zero,
-            )  # fmt: skip
-            for i in range(count):
-                for j in range(half_w):
-                    at = (i * 4 * half_w + 2 * j) * wide
-                    below = at + 2 * half_w * wide
-                    _pool(
-                        scratch[at : at + wide], scratch[at + wide : at + 2 * wide],
-                        scratch[below : below + wide], scratch[below + wide : below + 2 * wide], best, won,
-                    )  # fmt: skip
-                    for f in range(filters):
-                        y[n, top + i, j, f] = best[f]
-                        winner[n, top + i, j, f] = won[f]
-
-
-@jit()
-def _pool(a, b, c, d, best, won):
-    """The maximum of four pixels, and which it was; the first of equal ones, a NaN before all.
-
-    Loops over whole vectors, here and in _unpool, become SIMD code also when there are few filters.
-    """
-    for f in range(len(best)):
-        largest, which = a[f], np.uint8(0)
-        if b[f] > largest or b[f] != b[f]:
-            largest, which = b[f], np.uint8(1)
-        if c[f] > largest or c[f] != c[f]:
-            largest, which = c[f], np.uint8(2)
-        if d[f] > largest or d[f] != d[f]:
-            largest, which = d[f], np.uint8(3)
-        best[f] = largest
-        won[f] = which if largest > 0 else np.uint8(NOBODY)
-
-
-@jit(parallel=True)
-def _unpool(dy, winner, dz, sums):
-    images, half_h, half_w, filters = dy.shape
-    wide = dz.shape[3]
-    zero = dy.dtype.type(0)
-    for n in prange(images):
-        g, won = np.empty(wide, dy.dtype), np.empty(wide, np.uint8)
-        for f in range(wide):
-            g[f], won[f] = zero, NOBODY
-        for i in range(half_h):
+@Body
+def _forward(task, x, weights, start, y, winner, n, scratch):
+    half_h, half_w, filters, wide, chunks, band, x_image, x_row, all_pixels = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
+    image, chunk = task // chunks, task % chunks
+    first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
+    best, won = all_pixels * wide, np.empty(wide, np.uint8)
+    for top in range(first, last, band):
+        count = min(band, last - top)
+        product(
+            x, image * x_image + top * x_row, n, 15, weights, 0, ((1, 0, 0), (n[9], n[10], n[11]), (n[12], n[13], n[14])),
+            start, 0, 0, scratch, 0, n, 15 + all_pixels, count * 4 * half_w, wide, 0.0,
+        )  # fmt: skip
+        for i in range(count):
             for j in range(half_w):
+                at, to = (i * 4 * half_w + 2 * j) * wide, ((image * half_h + top + i) * half_w + j) * filters
+                if wide == filters:
+                    best_of_four(scratch, at, 2 * half_w * wide, wide, y, to, winner, to, wide)
+                    continue
+                best_of_four(scratch, at, 2 * half_w * wide, wide, scratch, best, won, 0, wide)
                 for f in range(filters):
-                    g[f], won[f] = dy[n, i, j, f], winner[n, i, j, f]
-                    sums[n, f] += g[f] if won[f] != NOBODY else zero
-                for a in range(2):
-                    for b in range(2):
-                        place = dz[n, 2 * i + a, 2 * j + b]
-                        for f in range(wide):
-                            place[f] = g[f] if won[f] == 2 * a + b else zero
+                    y[to + f], winner[to + f] = scratch[best + f], won[f]
 
 
-@jit(parallel=True)
-def _mask(dy, y, dz, sums):
-    zero = dy.dtype.type(0)
-    for s in prange(len(sums)):
-        for r in range(s * SLICE, min((s + 1) * SLICE, len(dy))):
-            for f in range(dy.shape[1]):
-                g = dy[r, f] if y[r, f] > 0 else zero
-                dz[r, f] = g
-                sums[s, f] += g
-            for f in range(dy.shape[1], dz.shape[1]):
-                dz[r, f] = zero
+@Body
+def _unpool(task, dy, dz, sums, _d, winner, n, _room):
+    images, half_h, half_w, filters, wide = n[0], n[1], n[2], n[3], n[4]
+    pixels = half_h * half_w
+    row = 2 * half_w * wide
+    for pixel in range(task * pixels, (task + 1) * pixels):
+        at = pixel * filters
+        to = pixel // half_w * 2 * row + pixel % half_w * 2 * wide
+        # What a vector reads behind the last filter is the next pixel's; it ends up where nobody looks.
+        if wide == filters or pixel + wide // filters + 1 < images * pixels:
+            one_of_four(dy, at, winner, at, dz, to, row, wide, wide)
+        else:
+            for k in range(4):
+                pixel_of_dz = to + k // 2 * row + k % 2 * wide
+                for f in range(filters):
+                    dz[pixel_of_dz + f] = dy[at + f] if winner[at + f] == k else 0
+                for f in range(filters, wide):
+                    dz[pixel_of_dz + f] = 0
+        sandwich("1 1", dz, to, row, wide, sums, task * wide, 0, 0, wide, -np.inf, True)
+
+
+@Body
+def _mask(task, dy, y, dz, sums, _small, n, _room):
+    pixels, filters, wide = n[0], n[1], n[2]
+    first, last = task * SLICE, min((task + 1) * SLICE, pixels)
+    if wide == filters:
+        for k in range(first * filters, last * filters):
+            dz[k] = dy[k] if y[k] > 0 else 0
+    else:
+        for pixel in range(first, last):
+            for f in range(wide):
+                above = f < filters and y[pixel * filters + f] > 0
+                dz[pixel * wide + f] = dy[pixel * filters + f] if above else 0
+    for pixel in range(first, last):
+        sandwich("1", dz, pixel * wide, 0, 0, sums, task * wide, 0, 0, wide, -np.inf, True)

@@ -91,7 +91,7 @@ def _our_cache() -> Iterator[None]:
 
 def _hash_sources() -> str:
     digest = hashlib.sha256()
-    for path in sorted(HERE.glob("*.py")):
+    for path in sorted(HERE.rglob("*.py")):
         digest.update(path.read_bytes())
     cpu = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
     digest.update(repr((numba.__version__, cpu, config.CPU_FEATURES)).encode())

@@ -36,7 +36,6 @@ Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multipli
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import llvmlite.binding
@@ -46,24 +45,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import compile_c, config, jit
-
-
-def _host_vectors() -> tuple[int, int, int]:
-    """Bytes of a vector, and the largest tile (P, V), for the processor that Numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        features = set(config.CPU_FEATURES.split(","))
-    else:
-        features = {"+" + name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
-    if "+avx512f" in features:
-        return 64, 6, 4
-    if "+avx2" in features or "+avx" in features:
-        return 32, 6, 2
-    return 16, 6, 4 if "+neon" in features else 2
-
-
-VECTOR_BYTES, ROWS, VECTORS = _host_vectors()
-INT = ir.IntType(64)
+from minitl.kernels.jit import compile_c, config
+from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, pointer
 
 
 def ready(dtype: np.dtype) -> None:
@@ -76,66 +59,49 @@ def ready(dtype: np.dtype) -> None:
 _ready: dict[np.dtype, Any] = {}  # keeps the machine code alive
 
 
-def whole_vectors(columns: int, dtype: np.dtype) -> int:
-    """A number of columns, rounded up to whole vectors."""
-    lanes = VECTOR_BYTES // dtype.itemsize
-    return -(-columns // lanes) * lanes
-
-
-def pad_columns(matrix: np.ndarray) -> np.ndarray:
-    """The same rows, widened with zeros to whole vectors; the matrix itself where it has that width.
-
-    Shapes: (..., columns) to (..., columns rounded up).
-    """
-    wide = whole_vectors(matrix.shape[-1], matrix.dtype)
-    if wide == matrix.shape[-1]:
-        return np.ascontiguousarray(matrix)
-    padded = np.zeros((*matrix.shape[:-1], wide), matrix.dtype)
-    padded[..., : matrix.shape[-1]] = matrix
-    return padded
-
-
 def _product_in_numpy(
-    a, a_at, a_rows, b, b_at, b_step, counters, start, start_at, start_step, c, c_at, c_rows, columns, floor
+    a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor
 ):  # fmt: skip
     """What `product` computes, step by step: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     (n0, a0, b0), (n1, a1, b1), (n2, a2, b2) = counters
-    in_b = b_at + np.arange(columns) * b_step
-    for r in range(len(a_rows)):
+    in_b = b_at + np.arange(columns)
+    for r in range(rows):
         begin = start_at + r * start_step
         total = start[begin : begin + columns].copy()
         for i in range(n0):
             for j in range(n1):
                 for k in range(n2):
-                    total += a[a_at + a_rows[r] + i * a0 + j * a1 + k * a2] * b[in_b + i * b0 + j * b1 + k * b2]
-        c[c_at + c_rows[r] : c_at + c_rows[r] + columns] = np.where(total < floor, floor, total)
+                    total += a[a_at + a_rows[a_row + r] + i * a0 + j * a1 + k * a2] * b[in_b + i * b0 + j * b1 + k * b2]
+        to = c_at + c_rows[c_row + r]
+        c[to : to + columns] = np.where(total < floor, floor, total)
 
 
 @intrinsic
 def _product_in_llvm(
-    typingctx, a, a_at, a_rows, b, b_at, b_step, counters, start, start_at, start_step, c, c_at, c_rows, columns, floor
+    typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor
 ):  # fmt: skip
-    """Call the compiled product by its name, with addresses in the place of arrays."""
+    """Call the compiled product by its name, with addresses in the place of arrays.
+
+    Row r begins at a[a_at + a_rows[a_row + r]] and c[c_at + c_rows[c_row + r]]; the arrays may be pointers.
+    """
     size = a.dtype.bitwidth // 8
     intp = types.intp
     three = types.UniTuple(types.UniTuple(intp, 3), 3)
-    signature = types.void(a, intp, a_rows, b, intp, intp, three, start, intp, intp, c, intp, c_rows, intp, a.dtype)
+    signature = types.void(
+        a, intp, a_rows, intp, b, intp, three, start, intp, intp, c, intp, c_rows, intp, intp, intp, a.dtype
+    )  # fmt: skip
 
     def codegen(context, builder, sig, args):
-        def array(position):
-            return context.make_array(sig.args[position])(context, builder, args[position])
-
-        def at(position, offset):
-            address = builder.ptrtoint(array(position).data, INT)
+        def at(position, offset, size=size):
+            address = builder.ptrtoint(pointer(context, builder, sig.args[position], args[position]), INT)
             return builder.add(address, builder.mul(offset, INT(size)))
 
-        _, a_at, _, _, b_at, b_step, counters, _, start_at, start_step, _, c_at, _, columns, floor = args
+        _, a_at, _, a_row, _, b_at, counters, _, start_at, start_step, _, c_at, _, c_row, rows, columns, floor = args
         groups = cgutils.unpack_tuple(builder, counters)
-        a_rows, c_rows = array(2), array(12)
         call = [
-            at(0, a_at), builder.ptrtoint(a_rows.data, INT), at(3, b_at), b_step,
+            at(0, a_at), at(2, a_row, 8), at(4, b_at),
             *[item for group in groups for item in cgutils.unpack_tuple(builder, group)],
-            at(7, start_at), start_step, at(10, c_at), builder.ptrtoint(c_rows.data, INT), a_rows.nitems, columns, floor,
+            at(7, start_at), start_step, at(10, c_at), at(12, c_row, 8), rows, columns, floor,
         ]  # fmt: skip
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in call])
         builder.call(cgutils.get_or_insert_function(builder.module, kind, _symbol(size)), call)
@@ -147,37 +113,16 @@ def _product_in_llvm(
 product = _product_in_numpy if config.DISABLE_JIT else _product_in_llvm
 
 
-def _as_array_in_python(address, count, like):
-    """`count` numbers at an address, of the dtype of `like`: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
-    kind = {4: ctypes.c_float, 8: ctypes.c_double}[like.itemsize]
-    return np.ctypeslib.as_array(ctypes.cast(int(address), ctypes.POINTER(kind)), (count,))
-
-
-@intrinsic
-def _pointer(typingctx, address, like):
-    return types.CPointer(like.dtype)(address, like), lambda context, builder, sig, args: builder.inttoptr(
-        args[0], context.get_value_type(sig.return_type)
-    )
-
-
-@jit()
-def _as_array_in_llvm(address, count, like):
-    return numba.carray(_pointer(address, like), count)
-
-
-as_array = _as_array_in_python if config.DISABLE_JIT else _as_array_in_llvm
-
-
 def _symbol(size: int) -> str:
     return f"minitl_product_f{8 * size}"
 
 
 def _product_signature(dtype: np.dtype) -> Any:
-    return types.void(*[types.intp] * 19, numba.from_dtype(dtype))
+    return types.void(*[types.intp] * 18, numba.from_dtype(dtype))
 
 
 def _product_in_tiles(
-    a, a_rows, b, b_step, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, floor
+    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, floor
 ):  # fmt: skip
     """The compiled product: cut rows and columns into tiles as equal as they come."""
     size = _itemsize(floor)
@@ -191,7 +136,7 @@ def _product_in_tiles(
         for t in range(tiles):
             first, last = t * rows // tiles, (t + 1) * rows // tiles
             _tile(
-                last - first, vectors, width, a, a_rows + 8 * first, b + size * column * b_step,
+                last - first, vectors, width, a, a_rows + 8 * first, b + size * column,
                 n0, a0, b0, n1, a1, b1, n2, a2, b2,
                 start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, floor,
             )  # fmt: skip

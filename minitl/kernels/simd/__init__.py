@@ -1,0 +1,22 @@
+"""What LLVM would not do by itself: functions that emit vector instructions. Nothing outside this folder speaks LLVM."""
+
+from minitl.kernels.simd.addresses import as_array
+from minitl.kernels.simd.pooling import NOBODY, best_of_four, one_of_four
+from minitl.kernels.simd.sandwich import sandwich
+from minitl.kernels.simd.tile import product, ready
+from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, whole_vectors
+
+__all__ = [
+    "NOBODY",
+    "ROWS",
+    "VECTORS",
+    "VECTOR_BYTES",
+    "as_array",
+    "best_of_four",
+    "one_of_four",
+    "pad_columns",
+    "product",
+    "ready",
+    "sandwich",
+    "whole_vectors",
+]

@@ -1,0 +1,33 @@
+"""Arrays from addresses, so that one compiled function takes any number of them: the optimizers' pass over all parameters."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numba
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from minitl.kernels.jit import config, jit
+
+
+def _as_array_in_python(address, count, like):
+    """`count` numbers at an address, of the dtype of `like`: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    kind = {4: ctypes.c_float, 8: ctypes.c_double}[like.itemsize]
+    return np.ctypeslib.as_array(ctypes.cast(int(address), ctypes.POINTER(kind)), (count,))
+
+
+@intrinsic
+def _pointer(typingctx, address, like):
+    return types.CPointer(like.dtype)(address, like), lambda context, builder, sig, args: builder.inttoptr(
+        args[0], context.get_value_type(sig.return_type)
+    )
+
+
+@jit()
+def _as_array_in_llvm(address, count, like):
+    return numba.carray(_pointer(address, like), count)
+
+
+as_array = _as_array_in_python if config.DISABLE_JIT else _as_array_in_llvm

@@ -1,0 +1,110 @@
+"""m d m^T for many small matrices d at once, with a constant m: what Winograd's convolution does before and after its products.
+
+Each number of d is a vector of neighbours in memory: channels. All of d is loaded into registers, combined, and stored.
+
+Compiled from loops this would check for every call which of its 16 rows of input overlap which of its 16 rows of
+output, and that takes longer than the sums.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from minitl.kernels.jit import config
+from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, pointer
+
+
+def _sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
+    """What `sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    m = np.array(_entries(matrix))
+    out, size = (np.arange(n) for n in m.shape)
+    numbers = source[at + row * size[:, None, None] + column * size[:, None] + np.arange(count)]
+    results = np.einsum("ia,abv,jb->ijv", m, numbers, m)
+    places = to + to_row * out[:, None, None] + to_column * out[:, None] + np.arange(count)
+    results = results + target[places] if add else results
+    target[places] = np.where(results < floor, floor, results)
+
+
+@intrinsic(prefer_literal=True)
+def _sandwich_in_llvm(typingctx, matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
+    """max(floor, m d m^T) for `count` matrices d side by side, a multiple of the vector's length.
+
+    m is a constant, written out like "1 0; .5 .5". Entry (i, j) of all d begins at source[at + i row + j column]. With the
+    constant `add` the results are added to what is there.
+    """
+    intp = types.intp
+    size = source.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        _, _, at, row, column, _, to, to_row, to_column, count, floor, _ = args
+        read, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5))
+        function = _emit(builder.module, matrix.literal_value, add.literal_value, floor.type, size)
+        begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
+        builder.call(function, [*begin, count, floor])
+        return context.get_dummy_value()
+
+    return types.void(matrix, source, intp, intp, intp, target, intp, intp, intp, intp, source.dtype, add), codegen
+
+
+sandwich = _sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
+
+
+def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int) -> ir.Function:
+    """The function of this module for one constant matrix."""
+    m = _entries(matrix)
+    lanes = VECTOR_BYTES // size
+    name = f"minitl_sandwich_{len(m)}x{len(m[0])}_{zlib.crc32(matrix.encode()):x}_{add:d}_f{8 * size}"
+    if name in module.globals:
+        return module.globals[name]
+    numbers = scalar.as_pointer()
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [numbers, INT, INT, numbers, INT, INT, INT, scalar]), name
+    )
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    source, row, column, target, to_row, to_column, count, floor = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    vector = ir.VectorType(scalar, lanes)
+    floors = ir.Constant(vector, ir.Undefined)
+    for lane in range(lanes):
+        floors = builder.insert_element(floors, floor, INT(lane))
+
+    def place(array, rows, columns, i, j, v):
+        index = builder.add(v, builder.add(builder.mul(rows, INT(i)), builder.mul(columns, INT(j))))
+        return builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
+
+    def total(factors, values):
+        terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
+        result = None
+        for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
+            if abs(factor) != 1:
+                value = builder.fmul(value, ir.Constant(vector, [abs(factor)] * lanes))
+            add_up = builder.fsub if factor < 0 else builder.fadd
+            result = value if result is None else add_up(result, value)
+        return result
+
+    with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
+        columns = []
+        for j in range(len(m[0])):
+            loaded = [builder.load(place(source, row, column, i, j, v), align=size) for i in range(len(m[0]))]
+            columns.append([total(line, loaded) for line in m])
+        for i in range(len(m)):
+            for j, line in enumerate(m):
+                result = total(line, [entries[i] for entries in columns])
+                where = place(target, to_row, to_column, i, j, v)
+                if add:
+                    result = builder.fadd(builder.load(where, align=size), result)
+                result = builder.select(builder.fcmp_ordered("<", result, floors), floors, result)
+                builder.store(result, where, align=size)
+    builder.ret_void()
+    return function
+
+
+def _entries(matrix: str) -> list[list[float]]:
+    return [[float(number) for number in row.split()] for row in matrix.split(";")]
+

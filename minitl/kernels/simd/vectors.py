@@ -1,0 +1,55 @@
+"""The processor's vectors: how many numbers one instruction takes, and how many the registers hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
+from minitl.kernels.jit import config
+
+
+def _host_vectors() -> tuple[int, int, int]:
+    """Bytes of a vector, and the largest tile (P, V), for the processor that Numba compiles for."""
+    if config.CPU_FEATURES is not None:
+        features = set(config.CPU_FEATURES.split(","))
+    else:
+        features = {"+" + name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
+    if "+avx512f" in features:
+        return 64, 6, 4
+    if "+avx2" in features or "+avx" in features:
+        return 32, 6, 2
+    return 16, 6, 4 if "+neon" in features else 2
+
+
+VECTOR_BYTES, ROWS, VECTORS = _host_vectors()
+INT = ir.IntType(64)
+
+
+def whole_vectors(columns: int, dtype: np.dtype) -> int:
+    """A number of columns, rounded up to whole vectors."""
+    lanes = VECTOR_BYTES // dtype.itemsize
+    return -(-columns // lanes) * lanes
+
+
+def pad_columns(matrix: np.ndarray) -> np.ndarray:
+    """The same rows, widened with zeros to whole vectors; the matrix itself where it has that width.
+
+    Shapes: (..., columns) to (..., columns rounded up).
+    """
+    wide = whole_vectors(matrix.shape[-1], matrix.dtype)
+    if wide == matrix.shape[-1]:
+        return np.ascontiguousarray(matrix)
+    padded = np.zeros((*matrix.shape[:-1], wide), matrix.dtype)
+    padded[..., : matrix.shape[-1]] = matrix
+    return padded
+
+
+def pointer(context: Any, builder: ir.IRBuilder, kind: types.Type, value: Any) -> Any:
+    """Inside an intrinsic: where an argument's numbers begin; it is an array, or a pointer already."""
+    if isinstance(kind, types.CPointer):
+        return value
+    return context.make_array(kind)(context, builder, value).data

@@ -1,0 +1,189 @@
+"""Winograd's convolution gives what the definition gives, and so does each of the vector functions that it is built from."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minitl.kernels import conv2d as engine
+from minitl.kernels import fused, launch, winograd
+from minitl.kernels.simd import VECTOR_BYTES, pooling, ready, sandwich
+from minitl.ops import conv2d as book
+from minitl.ops import max_pool2d, relu
+from minitl.ops.window import slide2d
+
+JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
+MATRICES = [getattr(winograd, name) for name in ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT")]
+
+
+@st.composite
+def convolutions(draw, dtype, sizes=st.integers(1, 17), batches=st.integers(1, 20), windows=(3, 5, 7), vectors=(1, 2, 3)):
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    padding = draw(st.sampled_from(["valid", "same"]))
+    window = draw(st.sampled_from(windows)), draw(st.sampled_from(windows))
+    channels, filters = (lanes * draw(st.sampled_from(vectors)) for _ in range(2))
+    height, width = (draw(sizes) + (w - 1 if padding == "valid" else 0) for w in window)
+    generator = np.random.default_rng(draw(st.integers(0, 999)))
+    x = generator.standard_normal((draw(batches), height, width, channels)).astype(dtype)
+    kernel = generator.standard_normal((*window, channels, filters)).astype(dtype)
+    return x, kernel, generator.standard_normal(filters).astype(dtype), padding, generator
+
+
+def agree(ours, expected):
+    assert ours.shape == expected.shape and ours.dtype == expected.dtype
+    bound = 1e-5 if ours.dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=bound * np.abs(expected).max(initial=1e-30))
+
+
+def compare(x, kernel, bias, padding, generator):
+    ready(x.dtype)
+    rows, columns = slide2d(x, kernel.shape[:2], (1, 1), padding)
+    before = rows.before, columns.before
+    expected, cache = book.forward(x, kernel, bias, (1, 1), padding)
+    y, _ = winograd.forward(x, kernel, bias, (rows.out, columns.out), before, relu=False, pooled=False)
+    agree(y, expected)
+    dy = generator.standard_normal(y.shape).astype(x.dtype)
+    dx, dkernel, dbias = book.backward(dy, cache)
+    ours = winograd.kernel_gradient(x, dy, None, kernel.shape, before)
+    agree(ours[0], dkernel)
+    agree(ours[1], dbias)
+    agree(winograd.input_gradient(dy, None, engine.turn(kernel, (1, 1))[0, 0], x.shape, before), dx)
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data())
+def test_forward_and_all_gradients(dtype, data):
+    compare(*data.draw(convolutions(dtype)))
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data())
+def test_with_relu_and_pooling(dtype, data):
+    x, kernel, bias, padding, generator = data.draw(convolutions(dtype, sizes=st.integers(2, 15)))
+    ready(x.dtype)
+    rows, columns = slide2d(x, kernel.shape[:2], (1, 1), padding)
+    before, half = (rows.before, columns.before), (rows.out // 2, columns.out // 2)
+    z, cache = book.forward(x, kernel, bias, (1, 1), padding)
+    positive, relu_cache = relu.forward(z)
+    expected, pool_cache = max_pool2d.forward(positive, (2, 2), (2, 2))
+    y, winner = winograd.forward(x, kernel, bias, half, before, relu=True, pooled=True)
+    agree(y, expected)
+    dy = generator.standard_normal(y.shape).astype(dtype)
+    dx, dkernel, dbias = book.backward(relu.backward(max_pool2d.backward(dy, pool_cache), relu_cache), cache)
+    ours = winograd.kernel_gradient(x, dy, winner, kernel.shape, before)
+    agree(ours[0], dkernel)
+    agree(ours[1], dbias)
+    agree(winograd.input_gradient(dy, winner, engine.turn(kernel, (1, 1))[0, 0], x.shape, before), dx)
+
+
+@pytest.mark.skipif(JIT, reason="this one runs under NUMBA_DISABLE_JIT=1")
+def test_conventions_of_the_uncompiled_one():
+    generator = np.random.default_rng(0)
+    lanes = VECTOR_BYTES // 8
+    x, kernel = generator.standard_normal((2, 5, 4, lanes)), generator.standard_normal((3, 3, lanes, lanes))
+    compare(x, kernel, np.ones(lanes), "same", generator)
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("pool", [False, True])
+def test_a_picture_s_result_does_not_depend_on_the_batch(pool):
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((40, 14, 15, 32), dtype=np.float32)
+    kernel, bias = generator.standard_normal((3, 3, 32, 64), dtype=np.float32), generator.standard_normal(64, dtype=np.float32)
+    assert winograd.suits(kernel.shape, (1, 1), (12, 13), x.dtype)
+    together, _ = fused.forward(x, kernel, bias, (1, 1), "valid", pool)
+    for count in (1, 2, 3, 17):
+        np.testing.assert_array_equal(fused.forward(x[:count], kernel, bias, (1, 1), "valid", pool)[0], together[:count])
+
+
+def test_when_it_is_used():
+    single = np.dtype(np.float32)
+    assert winograd.suits((3, 3, 64, 64), (1, 1), (32, 32), single)
+    assert winograd.suits((5, 5, 64, 64), (1, 1), (16, 16), single)
+    for kernel, strides, out in (
+        ((3, 3, 3, 64), (1, 1), (32, 32)),  # channels do not fill vectors
+        ((3, 3, 64, 50), (1, 1), (32, 32)),
+        ((3, 3, 64, 64), (2, 2), (32, 32)),
+        ((1, 1, 64, 64), (1, 1), (32, 32)),
+        ((4, 4, 64, 64), (1, 1), (32, 32)),
+        ((3, 3, 64, 64), (1, 1), (1, 1)),  # three quarters of the only tile would be thrown away
+        ((3, 3, 16, 16), (1, 1), (32, 32)),  # transformations would cost more than they save
+    ):
+        assert not winograd.suits(kernel, strides, out, single)
+
+
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("floor", [0.0, -np.inf])
+def test_a_sandwich_is_what_its_definition_says(dtype, matrix, add, floor):
+    from numba import njit
+
+    from minitl.kernels.simd.sandwich import _sandwich_in_numpy
+
+    generator = np.random.default_rng(0)
+    size, count = len(matrix.split(";")[0].split()), 3 * VECTOR_BYTES // np.dtype(dtype).itemsize
+    source, target = (generator.standard_normal(40 * count).astype(dtype) for _ in range(2))
+
+    if add:
+
+        @njit
+        def compiled(source, target):
+            sandwich(matrix, source, 5, count * 5, count, target, 7, count * 4 + 1, count, count, floor, True)
+    else:
+
+        @njit
+        def compiled(source, target):
+            sandwich(matrix, source, 5, count * 5, count, target, 7, count * 4 + 1, count, count, floor, False)
+
+    expected, ours = target.copy(), target.copy()
+    _sandwich_in_numpy(matrix, source, 5, count * 5, count, expected, 7, count * 4 + 1, count, count, floor, add)
+    compiled(source, ours)
+    np.testing.assert_allclose(ours, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
+    assert size in (2, 3, 4) and not np.array_equal(expected, target)
+
+
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data())
+def test_pooling_is_what_its_definition_says(dtype, data):
+    count = 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
+    generator = np.random.default_rng(data.draw(st.integers(0, 999)))
+    source = generator.integers(-2, 3, 6 * count).astype(dtype)  # with ties
+    source[generator.random(len(source)) < data.draw(st.sampled_from([0, 0.1]))] = np.nan
+    results = []
+    for best, one in ((_best, _one), (pooling._best_of_four_in_numpy, pooling._one_of_four_in_numpy)):
+        y, winner, dz = np.zeros(count + 1, dtype), np.zeros(count + 2, np.uint8), np.zeros(8 * count, dtype)
+        best(source, 3, 3 * count, count, y, 1, winner, 2, count)
+        one(source, 1, winner, 2, dz, 4, 3 * count, count, count)
+        results.append((y, winner, dz))
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+if JIT:
+    from numba import njit
+
+    @njit
+    def _best(source, at, row, column, best, to, winner, to_winner, count):
+        pooling.best_of_four(source, at, row, column, best, to, winner, to_winner, count)
+
+    @njit
+    def _one(dy, at, winner, in_winner, target, to, row, column, count):
+        pooling.one_of_four(dy, at, winner, in_winner, target, to, row, column, count)
+
+
+def test_a_launch_runs_every_task_once():
+    x, counts = np.arange(100.0), np.zeros(100)
+    launch.launch(_count, 100, (x, counts), np.array([7]))
+    np.testing.assert_array_equal(counts, 7 * x + 1)
+
+
+@launch.Body
+def _count(task, x, counts, _c, _d, _small, numbers, _room):
+    counts[task] += x[task] * numbers[0] + 1
