@@ -122,6 +122,7 @@ def _plan(
     return sizes, np.array(sizes, np.int64)
 
 
+@functools.lru_cache(maxsize=1024)
 def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) -> bool:
     """Whether a convolution is faster this way; the batch has no say, so that a picture's result does not depend on it.
 

@@ -12,6 +12,7 @@ Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep lea
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Axis(NamedTuple):
     after: int
 
 
+@functools.lru_cache(maxsize=1024)
 def slide(size: int, window: int, stride: int, padding: str) -> Axis:
     """Place a window along one axis.
 
