@@ -23,7 +23,7 @@ from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.launch import Body, launch
 from minitl.kernels.multiply import multiply, transpose
-from minitl.kernels.simd import ROWS, pad_columns, product, ready, whole_vectors
+from minitl.kernels.simd import pad_columns, product, ready, tile_rows, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape, slide2d
 
@@ -130,7 +130,7 @@ def kernel_gradient(
     if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad = pad2d(x, rows, columns)
-    tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.itemsize)
+    tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype)
     sums = memory.zeros((slices, *shape), dy.dtype)
     launch(_kernel_gradient, tasks, (x_pad, dy, sums), numbers)
     return sums[0] if slices == 1 else sums.sum(axis=0)
@@ -138,14 +138,14 @@ def kernel_gradient(
 
 @functools.lru_cache(maxsize=256)
 def _kernel_gradient_plan(
-    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, itemsize: int
+    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dtype: np.dtype
 ) -> tuple[int, int, np.ndarray]:
     """The number of tasks and of slices of the batch, and what the body has to know."""
     (images, height, width, channels), wide = x_pad, dy[3]
     entries = kernel[0] * kernel[1] * channels
-    tiles = -(-entries // ROWS)
+    tiles = -(-entries // tile_rows(kernel[3], dtype))
     slices, chunks = min(images, -(-TASKS // tiles)), min(tiles, TASKS)
-    block = max(1, CACHED // (itemsize * (height * width * channels + dy[1] * dy[2] * wide)))
+    block = max(1, CACHED // (dtype.itemsize * (height * width * channels + dy[1] * dy[2] * wide)))
     places = ((np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])) * channels)[:, :, None] + np.arange(channels)
     numbers = [
         *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2]),
@@ -166,19 +166,19 @@ def input_gradient(
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.input_gradient(dy, None, turned[0, 0], shape, (rows.before, columns.before))
     dx = memory.empty(shape, dy.dtype)
-    tasks, numbers = _input_gradient_plan(dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.itemsize)
+    tasks, numbers = _input_gradient_plan(dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype)
     launch(_input_gradient, tasks, (dy, turned, np.zeros(shape[3], dy.dtype), dx), numbers)
     return dx
 
 
 @functools.lru_cache(maxsize=256)
 def _input_gradient_plan(
-    dy: tuple[int, ...], turned: tuple[int, ...], window: Pair, strides: Pair, before: Pair, x: tuple[int, ...], itemsize: int
+    dy: tuple[int, ...], turned: tuple[int, ...], window: Pair, strides: Pair, before: Pair, x: tuple[int, ...], dtype: np.dtype
 ) -> tuple[int, np.ndarray]:
     """The number of tasks, and what the body has to know."""
     images, height, width, channels = x
-    of_image = dy[1] * dy[2] * dy[3]
-    together = min(images, max(ROWS, CACHED // (itemsize * of_image) // ROWS * ROWS))
+    of_image, rows = dy[1] * dy[2] * dy[3], tile_rows(channels, dtype)
+    together = min(images, max(rows, CACHED // (dtype.itemsize * of_image) // rows * rows))
     groups = -(-images // together)
     numbers = [
         *(images, height, width, channels, *dy[1:], *turned[1:], *window, *strides, *before, groups),

@@ -4,7 +4,7 @@ from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.pooling import NOBODY, best_of_four, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product, ready
-from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, whole_vectors
+from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, tile_rows, whole_vectors
 
 __all__ = [
     "NOBODY",
@@ -18,5 +18,6 @@ __all__ = [
     "product",
     "ready",
     "sandwich",
+    "tile_rows",
     "whole_vectors",
 ]

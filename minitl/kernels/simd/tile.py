@@ -127,12 +127,12 @@ def _product_in_tiles(
     """The compiled product: cut rows and columns into tiles as equal as they come."""
     size = _itemsize(floor)
     lanes = VECTOR_BYTES // size
-    tiles = -(-rows // ROWS)
     column = 0
     while column < columns:
         left = (columns - column) // lanes  # whole vectors; fewer columns than one are a tile of V = 1 too
         vectors = VECTORS if left >= VECTORS else (2 if left >= 2 else 1)
         width = min(columns - column, vectors * lanes)
+        tiles = -(-rows // (ROWS if vectors > 1 else 2 * ROWS))
         for t in range(tiles):
             first, last = t * rows // tiles, (t + 1) * rows // tiles
             _tile(
@@ -159,11 +159,11 @@ def _tile(
     def codegen(context, builder, sig, args):
         rows, vectors = args[:2]
         done = builder.append_basic_block("done")
-        choice = builder.switch(builder.add(builder.mul(vectors, INT(ROWS + 1)), rows), done)
+        choice = builder.switch(builder.add(builder.mul(vectors, INT(100)), rows), done)
         for V in sorted({1, 2, VECTORS}):
-            for P in range(1, ROWS + 1):
+            for P in range(1, (ROWS if V > 1 else 2 * ROWS) + 1):
                 block = builder.append_basic_block(f"tile_{P}x{V}")
-                choice.add_case(INT(V * (ROWS + 1) + P), block)
+                choice.add_case(INT(100 * V + P), block)
                 builder.position_at_end(block)
                 builder.call(_emit_tile(builder.module, P, V, VECTOR_BYTES // size, scalar, size), args[2:])
                 builder.branch(done)

@@ -35,6 +35,11 @@ def whole_vectors(columns: int, dtype: np.dtype) -> int:
     return -(-columns // lanes) * lanes
 
 
+def tile_rows(columns: int, dtype: np.dtype) -> int:
+    """The rows of a tile: twice as many where there is only one vector of columns, which leaves registers free."""
+    return ROWS if columns > VECTOR_BYTES // dtype.itemsize else 2 * ROWS
+
+
 def pad_columns(matrix: np.ndarray) -> np.ndarray:
     """The same rows, widened with zeros to whole vectors; the matrix itself where it has that width.
 
