@@ -47,28 +47,28 @@ def _run(kernel, arrays, rates, decay, *settings):
 
 @functools.lru_cache(maxsize=64)
 def _pieces(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Which parameter each piece belongs to, and where in it the piece begins and ends."""
+    """Which parameter each piece belongs to, where in it the piece begins, and how long it is."""
     owner, bounds = [], []
     for parameter, size in enumerate(sizes):
         for start in range(0, size, PIECE):
             owner.append(parameter)
-            bounds.append((start, min(start + PIECE, size)))
+            bounds.append((start, min(PIECE, size - start)))
     return np.array(owner, np.int64), np.array(bounds, np.int64).reshape(-1, 2)
 
 
 @jit(parallel=True)
 def _sgd(table, owner, bounds, rates, decay, momentum, nesterov):
     for piece in prange(len(owner)):
-        p, (start, stop) = owner[piece], bounds[piece]
-        w, g = as_array(table[p, 0], stop, rates), as_array(table[p, 1], stop, rates)
+        p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
+        w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
         rate = rates[p]
         if table.shape[1] == 2:
-            for i in range(start, stop):
+            for i in range(count):
                 w[i] -= w[i] * (rate * decay)
                 w[i] -= rate * g[i]
         else:
-            v = as_array(table[p, 2], stop, rates)
-            for i in range(start, stop):
+            v = as_array(table[p, 2] + begin, count, rates)
+            for i in range(count):
                 w[i] -= w[i] * (rate * decay)
                 v[i] = momentum * v[i] - rate * g[i]
                 w[i] += momentum * v[i] - rate * g[i] if nesterov else v[i]
@@ -77,29 +77,30 @@ def _sgd(table, owner, bounds, rates, decay, momentum, nesterov):
 @jit(parallel=True)
 def _adam(table, owner, bounds, rates, decay, share_1, share_2, epsilon):
     for piece in prange(len(owner)):
-        p, (start, stop) = owner[piece], bounds[piece]
-        w, g = as_array(table[p, 0], stop, rates), as_array(table[p, 1], stop, rates)
-        m, v = as_array(table[p, 2], stop, rates), as_array(table[p, 3], stop, rates)
+        p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
+        w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
+        m, v = as_array(table[p, 2] + begin, count, rates), as_array(table[p, 3] + begin, count, rates)
         rate = rates[p]
-        for i in range(start, stop):
-            m[i] += share_1 * (g[i] - m[i])
-            v[i] += share_2 * (g[i] * g[i] - v[i])
-            w[i] -= w[i] * decay + rate * m[i] / (np.sqrt(v[i]) + epsilon)
+        for i in range(count):
+            mean = m[i] + share_1 * (g[i] - m[i])
+            square = v[i] + share_2 * (g[i] * g[i] - v[i])
+            w[i] -= w[i] * decay + rate * mean / (np.sqrt(square) + epsilon)
+            m[i], v[i] = mean, square
 
 
 @jit(parallel=True)
 def _rmsprop(table, owner, bounds, rates, decay, share, momentum, epsilon):
     for piece in prange(len(owner)):
-        p, (start, stop) = owner[piece], bounds[piece]
-        w, g = as_array(table[p, 0], stop, rates), as_array(table[p, 1], stop, rates)
-        v = as_array(table[p, 2], stop, rates)
+        p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
+        w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
+        v = as_array(table[p, 2] + begin, count, rates)
         rate = rates[p]
-        for i in range(start, stop):
+        for i in range(count):
             w[i] -= w[i] * (rate * decay)
             v[i] += share * (g[i] * g[i] - v[i])
             step = rate * g[i] / np.sqrt(v[i] + epsilon)
             if table.shape[1] == 4:
-                u = as_array(table[p, 3], stop, rates)
+                u = as_array(table[p, 3] + begin, count, rates)
                 u[i] = momentum * u[i] + step
                 step = u[i]
             w[i] -= step
