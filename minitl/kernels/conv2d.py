@@ -131,8 +131,11 @@ def kernel_gradient(
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad = pad2d(x, rows, columns)
     tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype)
-    sums = memory.zeros((slices, *shape), dy.dtype)
-    launch(_kernel_gradient, tasks, (x_pad, dy, sums), numbers)
+    if slices == 1:
+        sums = memory.empty((1, *shape), dy.dtype)
+    else:
+        sums = memory.workspace("sums", (slices, *shape), dy.dtype)
+    launch(_kernel_gradient, tasks, (x_pad, dy, np.zeros(shape[3], dy.dtype), sums), numbers)
     return sums[0] if slices == 1 else sums.sum(axis=0)
 
 
@@ -215,12 +218,12 @@ def sum_rows(dy: np.ndarray) -> np.ndarray:
 
 
 def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """`minitl.ops.window.pad2d` with zeros; the images themselves where there is nothing to add."""
+    """`minitl.ops.window.pad2d` with zeros, until the next call; the images themselves where there is nothing to add."""
     if not (rows.before or rows.after or columns.before or columns.after):
         return x
     images, height, width, channels = x.shape
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
-    padded = memory.empty(shape, x.dtype)
+    padded = memory.workspace("padded", shape, x.dtype)
     launch(_pad2d, images * shape[1], (x, padded), np.array([height, width, channels, rows.before, columns.before, *shape[1:3]]))
     return padded
 
@@ -235,7 +238,9 @@ def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     turns = -(-k_h // strides[0]), -(-k_w // strides[1])
     wide = whole_vectors(channels, kernel.dtype)
     full = channels == wide and k_h % strides[0] == 0 and k_w % strides[1] == 0
-    turned = (memory.empty if full else memory.zeros)((*strides, *turns, filters, wide), kernel.dtype)
+    turned = memory.workspace("turned", (*strides, *turns, filters, wide), kernel.dtype)
+    if not full:
+        turned.fill(0)
     numbers = np.array([*kernel.shape, *turned.shape[:4], wide])
     launch(_turn_around, k_h * k_w * -(-filters // 16), (np.ascontiguousarray(kernel), turned), numbers)
     return turned
@@ -254,16 +259,18 @@ def _forward(task, x, weights, start, y, _small, n, _room):
 
 
 @Body
-def _kernel_gradient(task, x, dy, sums, _d, _small, n, _room):
+def _kernel_gradient(task, x, dy, zeros, sums, _small, n, _room):
     images, slices, chunks, block, entries, filters = n[0], n[1], n[2], n[3], n[4], n[5]
     s, chunk = task // chunks, task % chunks
     first, last = chunk * entries // chunks, (chunk + 1) * entries // chunks
     in_sums = s * entries * filters
-    end = (s + 1) * images // slices
-    for image in range(s * images // slices, end, block):
+    begin, end = s * images // slices, (s + 1) * images // slices
+    for image in range(begin, end, block):
+        fresh = image == begin
         counters = ((min(block, end - image), n[8], n[11]), (n[6], n[9], n[12]), (n[7], n[10], n[13]))
         product(
-            x, image * n[8], n, 14 + first, dy, image * n[11], counters, sums, in_sums + first * filters, filters,
+            x, image * n[8], n, 14 + first, dy, image * n[11], counters,
+            zeros if fresh else sums, 0 if fresh else in_sums + first * filters, 0 if fresh else filters,
             sums, in_sums, n, 14 + entries + first, last - first, filters, -np.inf,
         )  # fmt: skip
 

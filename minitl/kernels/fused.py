@@ -104,11 +104,11 @@ def backward(
             return dx, dkernel, None if bias is None else dbias
     wide = whole_vectors(filters, dtype)
     if pooled:
-        dz = memory.empty((images, rows.out, columns.out, wide), dtype)
+        dz = memory.workspace("dz", (images, rows.out, columns.out, wide), dtype)
         sums = memory.zeros((images, wide), dtype)
         launch(_unpool, images, (dy, dz, sums), np.array([images, half_h, half_w, filters, wide]), kept)
     else:
-        dz = memory.empty((*dy.shape[:3], wide), dtype)
+        dz = memory.workspace("dz", (*dy.shape[:3], wide), dtype)
         pixels = images * half_h * half_w
         sums = memory.zeros((-(-pixels // SLICE), wide), dtype)
         launch(_mask, len(sums), (dy, np.ascontiguousarray(kept), dz, sums), np.array([pixels, filters, wide]))

@@ -12,7 +12,6 @@ a thread gets must not matter: a body writes what belongs to its task, and `room
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -51,25 +50,13 @@ def launch(
     """Run body(task, ...) for every task; all arrays contiguous, two to four of one dtype; `room` counts numbers of that dtype."""
     a, b, *others = (array.reshape(-1) for array in arrays)
     c, d = (*others, b, b)[:2]
-    scratch = _scratch(a.dtype, room)
+    room = -(-room // memory.ALIGNMENT) * memory.ALIGNMENT  # rows that begin with a cache line
+    scratch = memory.workspace("room", (config.NUMBA_NUM_THREADS, room), a.dtype)
     if config.DISABLE_JIT:
         for task in range(tasks):
             body.function(task, a, b, c, d, small.reshape(-1), numbers, scratch[0])
     else:
         _launch(body.address(a.dtype), tasks, a, b, c, d, small.reshape(-1), numbers, scratch)
-
-
-def _scratch(dtype: np.dtype, room: int) -> np.ndarray:
-    """A row for every thread of the pool, kept for the next launch; each Python thread has its own."""
-    kept = vars(_local)
-    scratch = kept.get(dtype.char)
-    if scratch is None or scratch.shape[1] < room:
-        room = -(-max(room, memory.SMALL) // memory.ALIGNMENT) * memory.ALIGNMENT  # rows that begin with a cache line
-        scratch = kept[dtype.char] = memory.empty((config.NUMBA_NUM_THREADS, room), dtype)
-    return scratch
-
-
-_local = threading.local()
 
 
 @jit(parallel=True)

@@ -21,6 +21,7 @@ SHELF_LIMIT = 1 << 28  # bytes that may lie unused
 
 _shelf: dict[int, list[np.ndarray]] = {}
 _unused = 0
+_local = threading.local()
 _lock = threading.RLock()  # batches are made in a background thread; and a lease may end while one is begun
 
 
@@ -40,6 +41,22 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     array = empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Like `empty`, for what a kernel needs only until it returns: the next call for this purpose gets the same memory.
+
+    Each Python thread has its own.
+    """
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    kept = vars(_local)
+    block = kept.get(purpose)
+    if block is None or len(block) < size:
+        block = np.empty(_round_up(size) + ALIGNMENT, np.uint8)
+        block = kept[purpose] = block[-block.__array_interface__["data"][0] % ALIGNMENT :]
+    return np.ndarray(shape, dtype, block)
 
 
 class _Lease:

@@ -173,8 +173,9 @@ def kernel_gradient(
     sizes, numbers = _plan(x.shape, shape, dy.shape[1:3], before, pooled, False, VECTOR_BYTES // x.itemsize)
     parts = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype)
     size = parts[0, 0].size
-    sums = memory.zeros((sizes.slices, 16 * size + sizes.filters), x.dtype)
-    launch(_sum_of_slice, sizes.slices, (x, dy, sums), numbers, winner if pooled else NOTHING, sizes.room)
+    sums = memory.workspace("sums", (sizes.slices, 16 * size + sizes.filters), x.dtype)
+    zeros = np.zeros(sizes.filters, x.dtype)
+    launch(_sum_of_slice, sizes.slices, (x, dy, zeros, sums), numbers, winner if pooled else NOTHING, sizes.room)
     launch(_gather, size // sizes.filters, (sums, parts), numbers)
     return _joined(parts), sums[:, 16 * size :].sum(axis=0)
 
@@ -201,7 +202,7 @@ def _transformed(parts: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
     Shapes: (3, 3, p, q, C, F) to (16, p q C F + LINE).
     """
-    u = memory.empty((16, parts[0, 0].size + LINE), parts.dtype)
+    u = memory.workspace("u", (16, parts[0, 0].size + LINE), parts.dtype)
     launch(_transform_kernel, -(-parts[0, 0].size // ENTRIES), (parts, u), np.array([parts[0, 0].size, u.shape[1]]))
     return u
 
@@ -305,7 +306,7 @@ def _forward(task, x, weights, starts, y, winner, numbers, room):
 
 
 @Body
-def _sum_of_slice(task, x, dy, sums, _d, winner, numbers, room):
+def _sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
     s = _sizes(numbers)
     columns, v_columns = s.grid_w, s.grid_w + s.q - 1
     entries = s.p * s.q * s.channels
@@ -314,6 +315,7 @@ def _sum_of_slice(task, x, dy, sums, _d, winner, numbers, room):
     for entry in range(entries):
         a, b, c = entry // s.channels // s.q, entry // s.channels % s.q, entry % s.channels
         places[entry] = (a * v_columns + b) * s.channels + c
+    _clear(sums, in_sums + 16 * entries * s.filters, s.filters)
     begin, end = task * s.images // s.slices, (task + 1) * s.images // s.slices
     for first in range(begin, end, s.together):
         count = min(s.together, end - first)
@@ -327,10 +329,12 @@ def _sum_of_slice(task, x, dy, sums, _d, winner, numbers, room):
                 (rows, v_columns * s.channels, columns * s.filters),
                 (columns, s.channels, s.filters),
             )
+            fresh = first == begin and band == 0
             for plane in range(16):
                 at = in_sums + plane * entries * s.filters
                 product(
-                    room, plane * s.plane_v, places, 0, room, s.in_m + plane * s.plane_m, counters, sums, at, s.filters,
+                    room, plane * s.plane_v, places, 0, room, s.in_m + plane * s.plane_m, counters,
+                    zeros if fresh else sums, 0 if fresh else at, 0 if fresh else s.filters,
                     sums, at, targets, 0, entries, s.filters, -np.inf,
                 )  # fmt: skip
             for t in range(count * rows * columns):  # plane (1, 1) of dM has the sum of a tile's four gradients
