@@ -51,6 +51,11 @@ def op(name: str) -> ModuleType:
     return _load(FOLDERS[_backend], name)
 
 
+def engine(name: str) -> ModuleType:
+    """A module of `minitl.kernels`, imported at its first use: Numba takes a while to load."""
+    return _load("kernels", name)
+
+
 @functools.cache
 def _load(folder: str, name: str) -> ModuleType:
     return importlib.import_module(f"minitl.{folder}.{name}")

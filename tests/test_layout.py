@@ -15,7 +15,6 @@ PACKAGE = ROOT / "minitl"
 ENGINE_ONLY = {
     "jit": "how kernels are compiled",
     "launch": "how a kernel's body runs on all threads",
-    "winograd": "conv2d with fewer multiplications, for the shapes that suit it",
     "multiply": "the product of matrices, which dense and conv2d share",
     "memory": "where arrays come from",
     "updates": "the rules of minitl.optimizers",
@@ -75,7 +74,9 @@ def test_the_book_is_short_and_needs_numpy_only():
             found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 found = [node.module]
-            assert all(name.split(".")[0] in ("__future__", "numpy", "minitl", "typing") for name in found), path
+            assert all(
+                name.split(".")[0] in ("__future__", "functools", "math", "numpy", "minitl", "typing") for name in found
+            ), path
     assert lines < 1000
 
 

@@ -277,13 +277,16 @@ def test_batch_normalisation_frozen_statistics_only_or_trained():
 
 @pytest.mark.parametrize("make", [fresh, lambda: replace_head(normalised(), 4)])
 def test_cached_features_give_bitwise_the_same_head(make, backend):
-    results = []
+    models = []
     for cached in (False, True):
-        model = make()
+        models.append(make())
         set_random_seed(2)
-        fine_tune(model, (X, Y), "linear probe", epochs=3, cached=cached)
-        results.append(bits(model))
-    assert results[0] == results[1]
+        fine_tune(models[-1], (X, Y), "linear probe", epochs=3, cached=cached)
+    if backend == "numba":
+        assert bits(models[0]) == bits(models[1])
+    else:  # BLAS may sum a row of a large batch in another order than a row of a small one
+        for a, b in zip(*(model.weights for model in models), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_features_are_cached_by_weights_and_data(tmp_path, monkeypatch):

@@ -15,18 +15,18 @@ from minitl.ops import max_pool2d, relu
 from minitl.ops.window import slide2d
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
-MATRICES = [getattr(winograd, name) for name in ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT")]
+MATRICES = [getattr(winograd.bodies, name) for name in ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT")]
 
 
 @st.composite
-def convolutions(draw, dtype, sizes=st.integers(1, 17), batches=st.integers(1, 20), windows=(3, 5, 7), vectors=(1, 2, 3)):
+def convolutions(draw, dtype, smallest=1):
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
     padding = draw(st.sampled_from(["valid", "same"]))
-    window = draw(st.sampled_from(windows)), draw(st.sampled_from(windows))
-    channels, filters = (lanes * draw(st.sampled_from(vectors)) for _ in range(2))
-    height, width = (draw(sizes) + (w - 1 if padding == "valid" else 0) for w in window)
+    window = draw(st.sampled_from((3, 5, 7))), draw(st.sampled_from((3, 5, 7)))
+    channels, filters = (lanes * draw(st.integers(1, 3)) for _ in range(2))
+    height, width = (draw(st.integers(smallest, 17)) + (w - 1 if padding == "valid" else 0) for w in window)
     generator = np.random.default_rng(draw(st.integers(0, 999)))
-    x = generator.standard_normal((draw(batches), height, width, channels)).astype(dtype)
+    x = generator.standard_normal((draw(st.integers(1, 20)), height, width, channels)).astype(dtype)
     kernel = generator.standard_normal((*window, channels, filters)).astype(dtype)
     return x, kernel, generator.standard_normal(filters).astype(dtype), padding, generator
 
@@ -63,7 +63,7 @@ def test_forward_and_all_gradients(dtype, data):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(data=st.data())
 def test_with_relu_and_pooling(dtype, data):
-    x, kernel, bias, padding, generator = data.draw(convolutions(dtype, sizes=st.integers(2, 15)))
+    x, kernel, bias, padding, generator = data.draw(convolutions(dtype, smallest=2))
     ready(x.dtype)
     rows, columns = slide2d(x, kernel.shape[:2], (1, 1), padding)
     before, half = (rows.before, columns.before), (rows.out // 2, columns.out // 2)
@@ -73,7 +73,13 @@ def test_with_relu_and_pooling(dtype, data):
     y, winner = winograd.forward(x, kernel, bias, half, before, relu=True, pooled=True)
     agree(y, expected)
     dy = generator.standard_normal(y.shape).astype(dtype)
-    dx, dkernel, dbias = book.backward(relu.backward(max_pool2d.backward(dy, pool_cache), relu_cache), cache)
+    dz = relu.backward(max_pool2d.backward(dy, pool_cache), relu_cache)
+    ours = np.zeros_like(z)
+    for k in range(4):
+        ours[:, k // 2 : 2 * half[0] : 2, k % 2 : 2 * half[1] : 2] = np.where(winner == k, dy, 0)
+    # In single precision, rounding may decide between two pixels that are nearly equal.
+    assert np.mean(ours != dz) < (1e-3 if dtype == np.float32 else 1e-12)
+    dx, dkernel, dbias = book.backward(ours, cache)
     ours = winograd.kernel_gradient(x, dy, winner, kernel.shape, before)
     agree(ours[0], dkernel)
     agree(ours[1], dbias)

@@ -131,12 +131,9 @@ def kernel_gradient(
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad = pad2d(x, rows, columns)
     tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype)
-    if slices == 1:
-        sums = memory.empty((1, *shape), dy.dtype)
-    else:
-        sums = memory.workspace("sums", (slices, *shape), dy.dtype)
+    sums = memory.workspace("sums", (slices, *shape), dy.dtype)
     launch(_kernel_gradient, tasks, (x_pad, dy, np.zeros(shape[3], dy.dtype), sums), numbers)
-    return sums[0] if slices == 1 else sums.sum(axis=0)
+    return sums.sum(axis=0)
 
 
 @functools.lru_cache(maxsize=256)
@@ -169,7 +166,9 @@ def input_gradient(
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.input_gradient(dy, None, turned[0, 0], shape, (rows.before, columns.before))
     dx = memory.empty(shape, dy.dtype)
-    tasks, numbers = _input_gradient_plan(dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype)
+    tasks, numbers = _input_gradient_plan(
+        dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype
+    )
     launch(_input_gradient, tasks, (dy, turned, np.zeros(shape[3], dy.dtype), dx), numbers)
     return dx
 

@@ -1,13 +1,14 @@
 """Running one function for many tasks on all threads.
 
-A kernel's body is compiled as a C function, for one task, and a single parallel loop calls it by its address: Numba's compilation for
-parallel code is slow, and this way it happens once and not for every kernel. What a body gets is always the same,
+A kernel's body is compiled as a C function, for one task, and a single parallel loop calls it by its address: Numba's
+compilation for parallel code is slow, and this way it happens once and not for every kernel. What a body gets is always
+the same,
 
     body(task, a, b, c, d, small, numbers, room)
 
-four arrays of one dtype, one of small integers (np.uint8), one of np.int64 for sizes and places, and a row of scratch memory that no
-other thread uses meanwhile; all as pointers, which index like arrays of one axis and know no length. Which task
-a thread gets must not matter: a body writes what belongs to its task, and `room`.
+four arrays of one dtype, one of small integers (np.uint8), one of np.int64 for sizes and places, and a row of scratch
+memory that no other thread uses meanwhile; all as pointers, which index like arrays of one axis and know no length. Which
+task a thread gets must not matter: a body writes what belongs to its task, and `room`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from minitl.kernels.jit import compile_c, config, jit
 from minitl.kernels.simd.calls import call_task
 
 NOTHING = np.empty(0, np.uint8)
+THREADS = config.NUMBA_NUM_THREADS  # of the pool; fewer may be in use
 
 
 class Body:
@@ -32,26 +34,30 @@ class Body:
 
     def __init__(self, function: Callable[..., None]):
         self.function = function
-        self._compiled: dict[np.dtype, Any] = {}
+        self._compiled: dict[str, Any] = {}
+        self._addresses: dict[str, int] = {}
 
     def address(self, dtype: np.dtype) -> int:
         """Where the machine code begins."""
-        compiled = self._compiled.get(dtype)
-        if compiled is None:
+        address = self._addresses.get(dtype.char)
+        if address is None:
             of_dtype, small, numbers = (types.CPointer(numba.from_dtype(np.dtype(d))) for d in (dtype, np.uint8, np.int64))
             signature = types.void(types.intp, *[of_dtype] * 4, small, numbers, of_dtype)
-            compiled = self._compiled[dtype] = compile_c(signature)(self.function)
-        return compiled.address
+            compiled = self._compiled[dtype.char] = compile_c(signature)(self.function)  # kept: it owns the machine code
+            address = self._addresses[dtype.char] = compiled.address
+        return address
 
 
 def launch(
     body: Body, tasks: int, arrays: tuple[np.ndarray, ...], numbers: np.ndarray, small: np.ndarray = NOTHING, room: int = 0
 ) -> None:
-    """Run body(task, ...) for every task; all arrays contiguous, two to four of one dtype; `room` counts numbers of that dtype."""
-    a, b, *others = (array.reshape(-1) for array in arrays)
-    c, d = (*others, b, b)[:2]
-    room = -(-room // memory.ALIGNMENT) * memory.ALIGNMENT  # rows that begin with a cache line
-    scratch = memory.workspace("room", (config.NUMBA_NUM_THREADS, room), a.dtype)
+    """Run body(task, ...) for every task.
+
+    Shapes: two to four arrays, contiguous and of one dtype; `small` np.uint8, `numbers` np.int64; `room` counts numbers.
+    """
+    a, b, c, d = [array.reshape(-1) for array in (*arrays, *[arrays[0]] * (4 - len(arrays)))]
+    room = (room + memory.ALIGNMENT - 1) // memory.ALIGNMENT * memory.ALIGNMENT  # rows that begin with a cache line
+    scratch = memory.workspace("room", (THREADS, room), a.dtype)
     if config.DISABLE_JIT:
         for task in range(tasks):
             body.function(task, a, b, c, d, small.reshape(-1), numbers, scratch[0])

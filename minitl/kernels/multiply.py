@@ -30,7 +30,9 @@ def multiply(a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool) -> np.
     rows, depth = a.shape
     columns = b.shape[1]
     c = memory.empty((rows, columns), a.dtype)
-    tasks, room, numbers = _plan(rows, depth, columns, whole_vectors(columns, a.dtype), VECTORS * VECTOR_BYTES // a.itemsize, relu)
+    tasks, room, numbers = _plan(
+        rows, depth, columns, whole_vectors(columns, a.dtype), VECTORS * VECTOR_BYTES // a.itemsize, relu
+    )
     launch(_multiply, tasks, (a, b, start, c), numbers, room=room)
     return c
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.backend import get_backend
+from minitl.backend import engine, get_backend
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
@@ -33,9 +33,7 @@ class Fused:
 
     def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
         """The last of the layers' y."""
-        from minitl.kernels import fused
-
-        layer = self.layer
+        fused, layer = engine("fused"), self.layer
         x = layer._admit(x)
         kernel, bias = layer.parameters["kernel"], layer.parameters.get("bias")
         self.shape = x.shape
@@ -49,12 +47,10 @@ class Fused:
 
     def pull(self, dy: np.ndarray, need_dx: bool) -> np.ndarray | None:
         """The first layer's dx, and its gradients."""
-        from minitl.kernels import fused
-
-        layer = self.layer
+        fused, layer = engine("fused"), self.layer
         dense = isinstance(layer, Dense)
         layer.gradients.clear()
-        dx, dkernel, dbias = fused.backward(_as_images(dy) if dense else dy, self.cache, need_dx, layer.trainable)  # type: ignore[arg-type]
+        dx, dkernel, dbias = fused.backward(_as_images(dy) if dense else dy, self.cache, need_dx, layer.trainable)
         if dkernel is not None and dense:
             dkernel = dkernel[0, 0]
         store_gradients(layer, kernel=dkernel, bias=dbias)
@@ -70,9 +66,7 @@ class FusedNormalization:
 
     def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
         """The ReLU's y."""
-        from minitl.kernels import batch_norm
-
-        layer = self.layer
+        batch_norm, layer = engine("batch_norm"), self.layer
         x = layer._admit(x)
         y, cache = batch_norm.normalise(x, *layer.constants(x, training), 0.0)
         self.cache = (cache, y) if layer.keep_cache else None
@@ -80,9 +74,7 @@ class FusedNormalization:
 
     def pull(self, dy: np.ndarray, need_dx: bool) -> np.ndarray | None:
         """The normalisation's dx, and its gradients."""
-        from minitl.kernels import batch_norm
-
-        layer = self.layer
+        batch_norm, layer = engine("batch_norm"), self.layer
         layer.gradients.clear()
         cache, y = self.cache  # type: ignore[misc]
         return layer.store(*batch_norm.gradients(dy, cache, y, need_dx, layer.has_gradients))
@@ -100,8 +92,6 @@ class Folded:
 
     def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
         """The last of the layers' y."""
-        from minitl.kernels import conv2d, fused
-
         layer = self.layer
         x = layer._admit(x)
         gamma, beta, mean, variance, epsilon, _ = self.norm.constants(x, False)
@@ -109,8 +99,8 @@ class Folded:
         kernel = layer.parameters["kernel"] * scale
         bias = (layer.parameters.get("bias", 0) - mean) * scale + beta
         if self.relu:
-            return fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pool)[0]
-        return conv2d.forward(x, kernel, bias, layer.strides, layer.padding)[0]
+            return engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pool)[0]
+        return engine("conv2d").forward(x, kernel, bias, layer.strides, layer.padding)[0]
 
 
 Step = tuple[Any, int, int]  # a layer or Fused, and the positions of its first and last layer

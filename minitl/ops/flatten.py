@@ -7,6 +7,8 @@ Shapes: x (N, ...), y (N, product of the rest). The cache is x's shape.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minitl.ops.window import check_shape
@@ -14,10 +16,10 @@ from minitl.ops.window import check_shape
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """y = x, one row a sample."""
-    return x.reshape(len(x), int(np.prod(x.shape[1:]))), x.shape
+    return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
 
 def backward(dy: np.ndarray, cache: tuple[int, ...]) -> np.ndarray:
     """dx = dy in x's shape."""
-    check_shape("flatten", "dy", dy, (cache[0], int(np.prod(cache[1:]))))
+    check_shape("flatten", "dy", dy, (cache[0], math.prod(cache[1:])))
     return dy.reshape(cache)

@@ -29,7 +29,7 @@ def extract_features(
 
     `cache` is a folder, which keeps every result under its own key, or one .npz file. The key is a hash of the weights and the
     architecture up to `at`, of the preprocessing, and of the pictures. A head that is trained on them becomes
-    bitwise the head that is trained on top of the frozen base.
+    bitwise the head that is trained on top of the frozen base (with the numba backend; BLAS depends on the batch).
     `preprocessing` says what the pictures went through, to be compared with what the base was trained with.
     Shapes: x (N, ...), result (N, ...) as the layer gives it.
     Errors: ValueError for a file that was made with other weights or data, for inputs that were not prepared as the base was

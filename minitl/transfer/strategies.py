@@ -109,7 +109,7 @@ def fine_tune(
 def linear_probe(task: Task, epochs: int = 10, rate: float = 1e-2, cached: bool = False) -> None:
     """Only the head learns, on what the base already sees.
 
-    `cached` computes the base's features once; the head becomes bitwise the same. Without augmentation only.
+    `cached` computes the base's features once; the head becomes bitwise the same (numba backend). Without augmentation only.
     Source: G. Alain and Y. Bengio, Understanding intermediate layers using linear classifier probes, arXiv 1610.01644.
     """
     freeze(task.model, task.base)

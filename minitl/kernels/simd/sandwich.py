@@ -62,9 +62,7 @@ def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int)
     if name in module.globals:
         return module.globals[name]
     numbers = scalar.as_pointer()
-    function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [numbers, INT, INT, numbers, INT, INT, INT, scalar]), name
-    )
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [numbers, INT, INT, numbers, INT, INT, INT, scalar]), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     source, row, column, target, to_row, to_column, count, floor = function.args
@@ -107,4 +105,3 @@ def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int)
 
 def _entries(matrix: str) -> list[list[float]]:
     return [[float(number) for number in row.split()] for row in matrix.split(";")]
-

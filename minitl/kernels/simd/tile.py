@@ -78,7 +78,8 @@ def _product_in_numpy(
 
 @intrinsic
 def _product_in_llvm(
-    typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor
+    typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
+    c, c_at, c_rows, c_row, rows, columns, floor,
 ):  # fmt: skip
     """Call the compiled product by its name, with addresses in the place of arrays.
 
@@ -218,20 +219,19 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
         for v in range(V):
             builder.store(load(builder.add(source, INT(v * lanes * size)), vector), sums[p][v])
 
-    with cgutils.for_range(builder, n0) as loop0:
-        with cgutils.for_range(builder, n1) as loop1:
-            in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
-            in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
-            with cgutils.for_range(builder, n2) as loop2:
-                k_a = builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), bytes_)
-                k_b = builder.add(b, builder.mul(builder.add(in_b, builder.mul(loop2.index, b2)), bytes_))
-                weights = [load(builder.add(k_b, INT(v * lanes * size)), vector) for v in range(V)]
-                for p in range(P):
-                    number = broadcast(load(builder.add(a_addresses[p], k_a), scalar))
-                    for v in range(V):
-                        term = builder.fmul(number, weights[v], flags=("contract",))
-                        total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
-                        builder.store(total, sums[p][v])
+    with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
+        in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
+        in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
+        with cgutils.for_range(builder, n2) as loop2:
+            k_a = builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), bytes_)
+            k_b = builder.add(b, builder.mul(builder.add(in_b, builder.mul(loop2.index, b2)), bytes_))
+            weights = [load(builder.add(k_b, INT(v * lanes * size)), vector) for v in range(V)]
+            for p in range(P):
+                number = broadcast(load(builder.add(a_addresses[p], k_a), scalar))
+                for v in range(V):
+                    term = builder.fmul(number, weights[v], flags=("contract",))
+                    total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
+                    builder.store(total, sums[p][v])
 
     floors = broadcast(floor)
     for p in range(P):

@@ -1,0 +1,121 @@
+"""Winograd's convolution: the same sums with 16 multiplications where the definition needs 36.
+
+Two neighbouring outputs of a 3-wide window share most of their inputs, and four products are enough for both:
+
+    y0 = d0 g0 + d1 g1 + d2 g2        p0 = (d0 - d2) g0                   y0 = p0 + p1 + p2
+    y1 = d1 g0 + d2 g1 + d3 g2        p1 = (d1 + d2) (g0 + g1 + g2) / 2   y1 = p1 - p2 + p3
+                                      p2 = (d2 - d1) (g0 - g1 + g2) / 2
+                                      p3 = (d3 - d1) g2
+
+As matrices, with * entry by entry: y = A^T ((G g) * (B^T d)). Once for the rows and once for the columns, a tile of 2x2 outputs
+is y = A^T (U * V) A with U = G g G^T of the kernel and V = B^T d B of a 4x4 patch of the image. Over channels the product
+U * V becomes, for each of the 16 entries (a plane), a product of matrices: M[tile, f] = sum_c V[tile, c] U[c, f], which the
+register tile does. A bias belongs to the plane (1, 1) alone: A^T turns that into all four outputs.
+
+The gradients follow from the three formulas, each a product and a sandwich m d m^T:
+
+    dM = A dy A^T      dU[c, f] = sum over tiles V[tile, c] dM[tile, f]      dkernel = G^T dU G
+                       dV[tile, c] = sum_f dM[tile, f] U[c, f]               dx += B dV B^T, patches overlap by two pixels
+
+A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two windows of 3, two pixels apart, so that
+the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
+multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
+
+`plan` cuts the work into blocks whose V and M stay in the level-2 cache, `bodies` has what is compiled. Sums run in an
+order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
+all outputs of the tiles that see it, and rounding errors are somewhat larger (`benchmarks/tile.py` prints them).
+
+Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.launch import NOTHING, launch
+from minitl.kernels.simd import VECTOR_BYTES, whole_vectors
+from minitl.kernels.winograd import bodies
+from minitl.kernels.winograd.plan import LINE, cut, joined, pieces, plan
+from minitl.ops.window import Pair
+
+
+@functools.lru_cache(maxsize=1024)
+def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) -> bool:
+    """Whether a convolution is faster this way; the batch has no say, so that a picture's result does not depend on it.
+
+    Shapes: kernel (K_h, K_w, C, F), out (H_out, W_out).
+    """
+    k_h, k_w, channels, filters = kernel
+    if strides != (1, 1) or {k_h, k_w} - {3, 5, 7} or any(whole_vectors(n, dtype) != n for n in (channels, filters)):
+        return False
+    p, q = pieces(kernel)
+    if min(channels, filters) < 32 * max(p, q):  # too little to multiply for the transformations to pay
+        return False
+    tiles = -(-out[0] // 2) * -(-out[1] // 2)
+    return 16 * p * q * tiles <= 0.75 * k_h * k_w * out[0] * out[1]
+
+
+def forward(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, out: Pair, before: Pair, relu: bool, pooled: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows and their winners if `pooled`.
+
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), all contiguous and of one dtype; `out` is (H_out, W_out), or
+    half of it if `pooled`; `before` the zeros above and left of x.
+    """
+    sizes, numbers = plan(x.shape, kernel.shape, out, before, pooled, relu, VECTOR_BYTES // x.itemsize)
+    y = memory.empty((len(x), *out, sizes.filters), x.dtype)
+    winner = memory.empty(y.shape if pooled else (0,), np.uint8)
+    weights = cut(kernel) if sizes.chunks > 1 else _transformed(cut(kernel))
+    starts = np.zeros((2, sizes.filters), x.dtype)
+    starts[1] = bias
+    tasks = -(-sizes.images // sizes.together) * sizes.bands * sizes.chunks
+    launch(bodies.forward, tasks, (x, weights, starts, y), numbers, winner, sizes.room)
+    return y, winner
+
+
+def kernel_gradient(
+    x: np.ndarray, dy: np.ndarray, winner: np.ndarray | None, shape: tuple[int, ...], before: Pair
+) -> tuple[np.ndarray, np.ndarray]:
+    """dkernel (K_h, K_w, C, F) and dbias (F,) from x, dy and the winners of the pooling behind, if there was one.
+
+    Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
+    """
+    sizes, numbers = plan(x.shape, shape, dy.shape[1:3], before, winner is not None, False, VECTOR_BYTES // x.itemsize)
+    parts = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype)
+    size = parts[0, 0].size
+    sums = memory.workspace("sums", (sizes.slices, 16 * size + sizes.filters), x.dtype)
+    zeros = np.zeros(sizes.filters, x.dtype)
+    launch(bodies.sum_of_slice, sizes.slices, (x, dy, zeros, sums), numbers, NOTHING if winner is None else winner, sizes.room)
+    launch(bodies.gather, size // sizes.filters, (sums, parts), numbers)
+    return joined(parts), sums[:, 16 * size :].sum(axis=0)
+
+
+def input_gradient(
+    dy: np.ndarray, winner: np.ndarray | None, turned: np.ndarray, shape: tuple[int, ...], before: Pair
+) -> np.ndarray:
+    """dx (N, H, W, C) from dy, the winners of the pooling behind, if there was one, and the kernel turned around.
+
+    Shapes: dy (N, H_out, W_out, F), winner like it, turned (K_h, K_w, F, C).
+    """
+    kernel = (*turned.shape[:2], turned.shape[3], turned.shape[2])
+    sizes, numbers = plan(shape, kernel, dy.shape[1:3], before, winner is not None, False, VECTOR_BYTES // dy.itemsize)
+    dx = memory.empty(shape, dy.dtype)
+    u = _transformed(cut(turned))
+    tasks = -(-sizes.images // sizes.together)
+    zeros, small = np.zeros(sizes.channels, dy.dtype), NOTHING if winner is None else winner
+    launch(bodies.input_gradient, tasks, (dy, u, zeros, dx), numbers, small, sizes.room)
+    return dx
+
+
+def _transformed(parts: np.ndarray) -> np.ndarray:
+    """U, one plane after another.
+
+    Shapes: (3, 3, p, q, C, F) to (16, p q C F + LINE).
+    """
+    u = memory.workspace("u", (16, parts[0, 0].size + LINE), parts.dtype)
+    launch(bodies.transform_kernel, -(-parts[0, 0].size // bodies.ENTRIES), (parts, u), np.array([parts[0, 0].size, u.shape[1]]))
+    return u

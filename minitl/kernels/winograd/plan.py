@@ -1,0 +1,125 @@
+"""How a convolution is cut into blocks of tiles, and a kernel into windows of 3."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minitl.ops.window import Pair
+
+TILES = 64  # about so many in a block
+TASKS = 8  # pieces of work to share among threads, where the images are few
+SLICE_TILES = 512  # so many tiles are worth a slice of the batch with a sum of its own for dU, up to TASKS slices
+LINE = 16  # numbers between planes, or a power of two between them would send all to the same places of the cache
+
+
+class Sizes(NamedTuple):
+    """What a body has to know, in the order in which it lies in `numbers`."""
+
+    images: int
+    height: int
+    width: int
+    channels: int
+    before_h: int  # zeros above the image, and left of it
+    before_w: int
+    out_h: int  # of y, which is the pooled one if `pooled`
+    out_w: int
+    filters: int
+    grid_h: int  # tiles
+    grid_w: int
+    p: int  # pieces of the kernel
+    q: int
+    pooled: int
+    relu: int
+    together: int  # images in a block
+    bands: int  # of tile rows, in an image
+    chunks: int  # of filters; more than one only when all is one block
+    slices: int
+    plane_v: int  # numbers from one plane to the next, in V, M and U
+    plane_m: int
+    plane_u: int
+    in_m: int  # where M, the strip, the tile and U begin in a body's room
+    in_strip: int
+    in_tile: int
+    in_u: int
+    room: int
+
+
+@functools.lru_cache(maxsize=256)
+def plan(
+    x: tuple[int, ...], kernel: tuple[int, ...], out: Pair, before: Pair, pooled: bool, relu: bool, lanes: int
+) -> tuple[Sizes, np.ndarray]:
+    """How to cut the work; kept, since small batches would notice making it.
+
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), out (H_out, W_out) of y.
+    """
+    (images, height, width, channels), filters = x, kernel[3]
+    p, q = pieces(kernel)
+    grid = out if pooled else (-(-out[0] // 2), -(-out[1] // 2))
+    tiles = grid[0] * grid[1]
+    # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
+    single = images * tiles <= TILES
+    chunks = max(1, filters // (2 * lanes)) if single else 1
+    chunks = chunks if filters % (chunks * lanes) == 0 else 1
+    together = images if chunks > 1 else max(1, min(TILES // tiles, images // TASKS))
+    bands = 1 if together > 1 or chunks > 1 else min(grid[0], max(tiles // TILES, -(-TASKS // images)))
+    slices = min(images, TASKS, max(2, images * tiles // SLICE_TILES))
+    block = together * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
+    plane_v, plane_m = block * channels + LINE, block * filters + LINE
+    size = p * q * channels * filters
+    in_m = 16 * plane_v
+    in_strip = in_m + 16 * plane_m
+    in_tile = in_strip + 4 * (2 * (grid[1] + q - 1) + 2) * channels
+    in_u = in_tile + 4 * filters
+    room = in_u + (16 * (size // chunks + LINE) if chunks > 1 else 0)
+    sizes = Sizes(
+        *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, relu, together, bands, chunks, slices),
+        *(plane_v, plane_m, size // chunks + LINE, in_m, in_strip, in_tile, in_u, room),
+    )
+    return sizes, np.array(sizes, np.int64)
+
+
+def pieces(kernel: tuple[int, ...]) -> Pair:
+    """How many windows of 3, two pixels apart, make the kernel's."""
+    return (kernel[0] - 1) // 2, (kernel[1] - 1) // 2
+
+
+def cut(kernel: np.ndarray) -> np.ndarray:
+    """The pieces of a kernel, each behind a row and a column of zeros where the piece before it has been.
+
+    Shapes: (K_h, K_w, C, F) to (3, 3, p, q, C, F).
+    """
+    p, q = pieces(kernel.shape)
+    if p == q == 1:
+        return np.ascontiguousarray(kernel)[:, :, None, None]
+    parts = np.zeros((3, 3, p, q, *kernel.shape[2:]), kernel.dtype)
+    for a, b, part, whole in _matching(p, q):
+        parts[part][:, :, a, b] = kernel[whole]
+    return parts
+
+
+def joined(parts: np.ndarray) -> np.ndarray:
+    """The kernel from its pieces.
+
+    Shapes: (3, 3, p, q, C, F) to (K_h, K_w, C, F).
+    """
+    p, q = parts.shape[2:4]
+    if p == q == 1:
+        return parts[:, :, 0, 0]
+    kernel = np.empty((2 * p + 1, 2 * q + 1, *parts.shape[4:]), parts.dtype)
+    for a, b, part, whole in _matching(p, q):
+        kernel[whole] = parts[part][:, :, a, b]
+    return kernel
+
+
+def _matching(p: int, q: int) -> Iterator[tuple[int, int, tuple[slice, slice], tuple[slice, slice]]]:
+    """For every piece: which part of its 3x3 entries counts, and where in the kernel they are."""
+    for a in range(p):
+        for b in range(q):
+            yield (
+                *(a, b, (slice(a > 0, 3), slice(b > 0, 3))),
+                (slice(2 * a + (a > 0), 2 * a + 3), slice(2 * b + (b > 0), 2 * b + 3)),
+            )
