@@ -10,6 +10,8 @@ import time
 
 import harness
 
+PICTURES = 1024
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
@@ -21,12 +23,13 @@ if __name__ == "__main__":
     import workloads
     from engines import Minitl
 
-    def times(engines: dict, calls: int = 3) -> dict[str, float]:
-        """Median seconds a step of each, in turn."""
+    def times(engines: dict) -> dict[str, float]:
+        """Median seconds a step of each, in turn, every time over the same number of pictures."""
         kept: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(arguments.rounds):
             for name, (engine, threads) in engines.items():
                 numba.set_num_threads(threads)
+                calls = max(1, PICTURES // len(engine.x))
                 engine.step()
                 started = time.perf_counter()
                 for _ in range(calls):
@@ -46,7 +49,7 @@ if __name__ == "__main__":
     rows.append({"threads": result})
 
     batches = (32, 64, 128, 256, 512, 1024)
-    result = times({str(batch): (classic(batch), 2) for batch in batches}, calls=1)
+    result = times({str(batch): (classic(batch), 2) for batch in batches})
     a_picture = {batch: result[str(batch)] / batch * 1e6 for batch in batches}
     print("microseconds a picture by batch: " + ", ".join(f"{batch}: {value:.0f}" for batch, value in a_picture.items()))
     print(f"largest over smallest {max(a_picture.values()) / min(a_picture.values()):.2f}")
@@ -57,7 +60,7 @@ if __name__ == "__main__":
         convolution = ("conv", channels, 3, 1, "same", "relu")
         layers, shape = [convolution, convolution, ("gap",), ("dense", 10, None)], (16, 16, channels)
         engines[str(channels)] = (Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, 32)), 2)
-    result = times(engines, calls=1)
+    result = times(engines)
     rates = {int(c): 2 * 32 * 5 * 256 * 9 * int(c) ** 2 / seconds / 1e9 for c, seconds in result.items()}
     print("GFLOP/s of two 3x3 convolutions by channels: " + ", ".join(f"{c}: {rate:.0f}" for c, rate in rates.items()))
     rows.append({"channels": rates})

@@ -3,7 +3,9 @@
     python benchmarks/tile.py [--rounds 15]
 
 The peak is the best rate at which a tile multiplies and adds when it reads the same row of numbers again and again, all
-threads together; the rest is shown as a share of it, in the same run.
+threads together; the rest is shown as a share of it, in the same run. Operations are counted as the definition has them,
+so that Winograd's convolution, which needs 16 multiplications for 36, can be above the peak; the definition itself is
+measured beside it, and the rounding errors of both.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import harness
 
@@ -21,11 +24,13 @@ if __name__ == "__main__":
     harness.prepare()
 
     import numpy as np
+    import torch
     import workloads
     from engines import Minitl
     from numba import get_num_threads, njit, prange
 
-    from minitl.kernels import conv2d, simd
+    from minitl.kernels import conv2d, simd, winograd
+    from minitl.ops import conv2d as book
 
     lanes = simd.VECTOR_BYTES // 4
     simd.ready(np.dtype(np.float32))
@@ -50,6 +55,21 @@ if __name__ == "__main__":
             times.append(time.perf_counter() - started)
         return operations / min(times) / 1e9
 
+    def error(result: np.ndarray, exact: np.ndarray) -> float:
+        """Root mean square of the difference, relative to the exact result's."""
+        return float(np.sqrt(np.mean((result - exact) ** 2) / np.mean(exact**2)))
+
+    def torch_passes(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """PyTorch's y, dx and dkernel."""
+        images, weights = (torch.tensor(a, requires_grad=True) for a in (x.transpose(0, 3, 1, 2), kernel.transpose(3, 2, 0, 1)))
+        y = torch.nn.functional.conv2d(images, weights)
+        y.backward(torch.tensor(dy.transpose(0, 3, 1, 2)))
+        return (
+            y.detach().numpy().transpose(0, 2, 3, 1),
+            images.grad.numpy().transpose(0, 2, 3, 1),
+            weights.grad.numpy().transpose(2, 3, 1, 0),
+        )
+
     threads = get_num_threads()
     rates = {}
     for vectors in sorted({1, 2, simd.VECTORS}):
@@ -66,6 +86,21 @@ if __name__ == "__main__":
     rates["convolution 16x16x64 -> 64, forward"] = best(lambda: conv2d.forward(x, kernel), work)
     rates["its kernel gradient"] = best(lambda: conv2d.backward(y, cache, need_dx=False), work)
     rates["its input gradient"] = best(lambda: conv2d.backward(y, cache, need_dparameters=False), work)
+    passes = {"y": lambda: conv2d.forward(x, kernel)[0]}
+    passes["dx"] = lambda: conv2d.backward(y, cache, need_dparameters=False)[0]
+    passes["dkernel"] = lambda: conv2d.backward(y, cache, need_dx=False)[1]
+    exact_y, exact_cache = book.forward(x.astype(np.float64), kernel.astype(np.float64))
+    exact_dx, exact_dkernel, _ = book.backward(y.astype(np.float64), exact_cache)
+    exact = {"y": exact_y, "dx": exact_dx, "dkernel": exact_dkernel}
+    errors = {"Winograd": {name: error(call(), exact[name]) for name, call in passes.items()}}
+    with mock.patch.object(winograd, "suits", return_value=False):
+        rates["as the definition has it: forward"] = best(passes["y"], work)
+        rates["its kernel gradient, likewise"] = best(passes["dkernel"], work)
+        rates["its input gradient, likewise"] = best(passes["dx"], work)
+        errors["definition"] = {name: error(call(), exact[name]) for name, call in passes.items()}
+    errors["PyTorch"] = dict(
+        zip(exact, (error(a, b) for a, b in zip(torch_passes(x, kernel, y), exact.values(), strict=True)), strict=True)
+    )
     for batch in (32, 128):
         layers, shape = workloads.NETWORKS["classic"]
         engine = Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
@@ -75,4 +110,7 @@ if __name__ == "__main__":
     print(f"{threads} threads, vectors of {lanes} float32, largest tile {simd.ROWS} x {simd.VECTORS}\n")
     for name, rate in rates.items():
         print(f"{name:<45}{rate:8.0f} GFLOP/s{100 * rate / peak:8.0f} % of the peak")
-    harness.save("tile", [{"rates": rates, "peak": peak}])
+    print("\nerror of the convolution in float32, root mean square, relative to the result in float64")
+    for name, of_pass in errors.items():
+        print(f"{name:<45}" + "".join(f"   {which} {value:.1e}" for which, value in of_pass.items()))
+    harness.save("tile", [{"rates": rates, "peak": peak, "errors": errors}])

@@ -201,9 +201,10 @@ class Adam(Optimizer):
         _kernels().adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
 
     def _correction(self, memory: dict[str, np.ndarray]) -> float:
-        count = memory.setdefault("t", np.zeros((), np.int64))  # its own: a layer may be unfrozen late
-        count += 1
-        t = int(count)
+        if "t" not in memory:
+            memory["t"] = np.zeros((), np.int64)  # its own: a layer may be unfrozen late
+        memory["t"] += 1
+        t = int(memory["t"])
         return math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
 
 

