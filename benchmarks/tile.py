@@ -73,7 +73,7 @@ if __name__ == "__main__":
     threads = get_num_threads()
     rates = {}
     for vectors in sorted({1, 2, simd.VECTORS}):
-        for rows in (1, 2, 4, simd.ROWS):
+        for rows in (1, 2, 4, simd.ROWS, 2 * simd.ROWS) if vectors == 1 else (1, 2, 4, simd.ROWS):
             columns, depth, repeat = vectors * lanes, 4096, 100
             operations = 2 * rows * columns * depth * repeat * threads
             rates[f"tile {rows} x {vectors}"] = best(lambda r=rows, c=columns: tiles(r, c, 4096, 100, threads), operations)

@@ -20,7 +20,9 @@ def interval(values: np.ndarray) -> float:
 
 
 def show(values: np.ndarray) -> str:
-    """A mean with its 95 % interval."""
+    """A mean with its 95 % interval; a dash where nothing was measured."""
+    if np.isnan(values).all():
+        return "-"
     return f"{np.mean(values):.1f} +- {interval(values):.1f}"
 
 

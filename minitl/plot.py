@@ -132,7 +132,7 @@ def comparison(
 
     Shapes: `results` maps a method's name to (len(x), seeds).
     """
-    figure, (ax,) = _figure(1, 1, 6.4, 4.2)
+    figure, (ax,) = _figure(1, 1, 7.6, 4.2)
     for (name, values), marker in zip(results.items(), itertools.cycle("osD^vP*X"), strict=False):
         mean, spread = values.mean(axis=1), values.std(axis=1, ddof=1)
         (line,) = ax.plot(x, mean, marker=marker, ms=5, label=name)
@@ -143,7 +143,7 @@ def comparison(
     ax.minorticks_off()
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the lines, however many
     return _finish(figure, path)
 
 

@@ -1,6 +1,10 @@
 """Winograd's convolution gives what the definition gives, and so does each of the vector functions that it is built from."""
 
 import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +88,19 @@ def test_with_relu_and_pooling(dtype, data):
     agree(ours[0], dkernel)
     agree(ours[1], dbias)
     agree(winograd.input_gradient(dy, winner, engine.turn(kernel, (1, 1))[0, 0], x.shape, before), dx)
+
+
+@pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="compiles for other x86 processors")
+@pytest.mark.parametrize(
+    ("name", "features"), [("haswell", "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt"), ("x86-64", "+sse2")]
+)
+def test_shorter_vectors(name, features, tmp_path):
+    environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    wanted = "test_the_tile or float32 and (test_forward or test_with_relu)"
+    files = [__file__, str(Path(__file__).with_name("test_pairs.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted, *files]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and " passed" in result.stdout, result.stdout[-3000:]
 
 
 @pytest.mark.skipif(JIT, reason="this one runs under NUMBA_DISABLE_JIT=1")

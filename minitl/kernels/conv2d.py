@@ -1,5 +1,7 @@
 """Convolution as three products of `simd`; the mathematics is in `minitl.ops.conv2d`.
 
+Shapes that suit it go to `winograd`, which needs fewer multiplications; this is for all others.
+
 Forward         rows: output pixels, some images together when they are small. k runs over the window: K_h runs of
                 K_w C neighbours in memory.
 dkernel         rows: the K_h K_w C entries of the kernel. k runs over images, rows and columns of dy. A small kernel
@@ -7,7 +9,7 @@ dkernel         rows: the K_h K_w C entries of the kernel. k runs over images, r
                 added in a fixed order.
 dx              rows: the same pixel of several images, since all of them see the same part of the kernel: at the
                 image's border the window is cut exactly, and nothing is multiplied by padding. k runs over the
-                outputs that saw this pixel. The kernel is turned around first (`_turn`).
+                outputs that saw this pixel. The kernel is turned around first (`turn`).
 dbias           a sum over all pixels, in slices.
 
 A dense layer is a convolution of 1x1 images, and `kernels.dense` calls the functions here.
@@ -21,7 +23,7 @@ import numpy as np
 
 from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.launch import Body, launch
+from minitl.kernels.launch import Body, launch, table
 from minitl.kernels.multiply import multiply, transpose
 from minitl.kernels.simd import pad_columns, product, ready, tile_rows, whole_vectors
 from minitl.ops.conv2d import check
@@ -212,7 +214,7 @@ def sum_rows(dy: np.ndarray) -> np.ndarray:
     if rows.size < 1 << 15:
         return rows.sum(axis=0)
     sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
-    launch(_sum_rows, len(sums), (rows, sums), np.array([*rows.shape]))
+    launch(_sum_rows, len(sums), (rows, sums), table(*rows.shape))
     return sums.sum(axis=0)
 
 
@@ -223,7 +225,8 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     images, height, width, channels = x.shape
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
     padded = memory.workspace("padded", shape, x.dtype)
-    launch(_pad2d, images * shape[1], (x, padded), np.array([height, width, channels, rows.before, columns.before, *shape[1:3]]))
+    numbers = table(height, width, channels, rows.before, columns.before, *shape[1:3])
+    launch(_pad2d, images * shape[1], (x, padded), numbers)
     return padded
 
 
@@ -240,7 +243,7 @@ def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     turned = memory.workspace("turned", (*strides, *turns, filters, wide), kernel.dtype)
     if not full:
         turned.fill(0)
-    numbers = np.array([*kernel.shape, *turned.shape[:4], wide])
+    numbers = table(*kernel.shape, *turned.shape[:4], wide)
     launch(_turn_around, k_h * k_w * -(-filters // 16), (np.ascontiguousarray(kernel), turned), numbers)
     return turned
 

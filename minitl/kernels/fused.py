@@ -29,7 +29,7 @@ from minitl.kernels.conv2d import (
     window_places,
 )
 from minitl.kernels.jit import common_dtype
-from minitl.kernels.launch import Body, launch
+from minitl.kernels.launch import Body, launch, table
 from minitl.kernels.simd import best_of_four, one_of_four, pad_columns, product, ready, sandwich, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Pair, check_shape, slide2d
@@ -106,12 +106,12 @@ def backward(
     if pooled:
         dz = memory.workspace("dz", (images, rows.out, columns.out, wide), dtype)
         sums = memory.zeros((images, wide), dtype)
-        launch(_unpool, images, (dy, dz, sums), np.array([images, half_h, half_w, filters, wide]), kept)
+        launch(_unpool, images, (dy, dz, sums), table(images, half_h, half_w, filters, wide), kept)
     else:
         dz = memory.workspace("dz", (*dy.shape[:3], wide), dtype)
         pixels = images * half_h * half_w
         sums = memory.zeros((-(-pixels // SLICE), wide), dtype)
-        launch(_mask, len(sums), (dy, np.ascontiguousarray(kept), dz, sums), np.array([pixels, filters, wide]))
+        launch(_mask, len(sums), (dy, np.ascontiguousarray(kept), dz, sums), table(pixels, filters, wide))
     if need_dparameters:
         dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dz, kernel.shape, strides, rows, columns)
         dbias = None if bias is None else sums.sum(axis=0)[:filters]

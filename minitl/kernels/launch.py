@@ -13,6 +13,7 @@ task a thread gets must not matter: a body writes what belongs to its task, and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,12 @@ def launch(
             body.function(task, a, b, c, d, small.reshape(-1), numbers, scratch[0])
     else:
         _launch(body.address(a.dtype), tasks, a, b, c, d, small.reshape(-1), numbers, scratch)
+
+
+@functools.lru_cache(maxsize=1024)
+def table(*numbers: int) -> np.ndarray:
+    """What a body has to know, as it takes it; kept, since small batches would notice making it."""
+    return np.array(numbers, np.int64)
 
 
 @jit(parallel=True)

@@ -14,7 +14,7 @@ import functools
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.launch import Body, launch
+from minitl.kernels.launch import Body, launch, table
 from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, ready, whole_vectors
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
@@ -41,7 +41,7 @@ def transpose(matrix: np.ndarray) -> np.ndarray:
     """The transposed matrix, contiguous."""
     rows, columns = matrix.shape
     result = memory.empty((columns, rows), matrix.dtype)
-    launch(_transpose, -(-rows // 16), (np.ascontiguousarray(matrix), result), np.array([rows, columns]))
+    launch(_transpose, -(-rows // 16), (np.ascontiguousarray(matrix), result), table(rows, columns))
     return result
 
 

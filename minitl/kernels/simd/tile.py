@@ -15,7 +15,8 @@ running sums. One step of k loads V vectors of b and P numbers of a, and does P 
            ...                                                             24 multiply-adds of 16 numbers each
 
 The sums, the V vectors and one broadcast have to fit the processor's registers: 24 + 4 + 1 of the 32 that AVX-512
-and NEON have, 12 + 2 + 1 of the 16 of AVX2. `benchmarks/tile.py` prints what each shape reaches.
+and NEON have, 12 + 2 + 1 of the 16 of AVX2; where there is one vector of columns, V = 1, a tile has 12 rows.
+`benchmarks/tile.py` prints what each shape reaches.
 
 There is no im2col buffer. A convolution is such a product as it lies in memory: row r starts anywhere
 (`a_rows[r]`), and k is three nested counters, each with a step in a and a step in b. For the forward pass the

@@ -35,7 +35,7 @@ import functools
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.launch import NOTHING, launch
+from minitl.kernels.launch import NOTHING, launch, table
 from minitl.kernels.simd import VECTOR_BYTES, whole_vectors
 from minitl.kernels.winograd import bodies
 from minitl.kernels.winograd.plan import LINE, cut, joined, pieces, plan
@@ -116,6 +116,7 @@ def _transformed(parts: np.ndarray) -> np.ndarray:
 
     Shapes: (3, 3, p, q, C, F) to (16, p q C F + LINE).
     """
-    u = memory.workspace("u", (16, parts[0, 0].size + LINE), parts.dtype)
-    launch(bodies.transform_kernel, -(-parts[0, 0].size // bodies.ENTRIES), (parts, u), np.array([parts[0, 0].size, u.shape[1]]))
+    size = parts[0, 0].size
+    u = memory.workspace("u", (16, size + LINE), parts.dtype)
+    launch(bodies.transform_kernel, -(-size // bodies.ENTRIES), (parts, u), table(size, size + LINE))
     return u
