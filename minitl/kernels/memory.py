@@ -10,6 +10,8 @@ So nothing is overwritten that anybody still holds: an array that a user keeps k
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
 from typing import Any
 
@@ -19,7 +21,7 @@ SMALL = 1 << 15  # bytes below which NumPy's own allocator is as good
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SHELF_LIMIT = 1 << 28  # bytes that may lie unused
 
-_shelf: dict[int, list[np.ndarray]] = {}
+_shelf: dict[int, list[tuple[np.ndarray, int]]] = {}  # blocks, and where in them the first cache line begins
 _unused = 0
 _local = threading.local()
 _lock = threading.RLock()  # batches are made in a background thread; and a lease may end while one is begun
@@ -28,12 +30,8 @@ _lock = threading.RLock()  # batches are made in a background thread; and a leas
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Like `np.empty`: contiguous, contents undefined; in memory that may have been used before."""
     dtype = np.dtype(dtype)
-    size = dtype.itemsize
-    for n in shape:
-        size *= n
-    if size < SMALL:
-        return np.empty(shape, dtype)
-    return np.asarray(_Lease(size, shape, dtype))
+    capacity = _capacity(shape, dtype.itemsize)
+    return np.asarray(_Lease(capacity, shape, dtype)) if capacity > SMALL else np.empty(shape, dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -48,40 +46,34 @@ def workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
 
     Each Python thread has its own.
     """
-    size = dtype.itemsize
-    for n in shape:
-        size *= n
+    capacity = _capacity(shape, dtype.itemsize)
     kept = vars(_local)
     block = kept.get(purpose)
-    if block is None or len(block) < size:
-        block = np.empty(_round_up(size) + ALIGNMENT, np.uint8)
-        block = kept[purpose] = block[-block.__array_interface__["data"][0] % ALIGNMENT :]
+    if block is None or len(block) < capacity:
+        block = np.empty(capacity + ALIGNMENT, np.uint8)
+        block = kept[purpose] = block[_aligned(block) - _address(block) :]
     return np.ndarray(shape, dtype, block)
 
 
 class _Lease:
     """What arrays hold on to; when the last of them is gone, the block goes back to the shelf."""
 
-    def __init__(self, size: int, shape: tuple[int, ...], dtype: np.dtype):
+    def __init__(self, capacity: int, shape: tuple[int, ...], dtype: np.dtype):
         global _unused
-        self.capacity = capacity = _round_up(size)
         with _lock:
             blocks = _shelf.get(capacity)
             block = blocks.pop() if blocks else None
             _unused -= capacity if block is not None else 0
-        self.block = np.empty(capacity + ALIGNMENT, np.uint8) if block is None else block
-        address = self.block.__array_interface__["data"][0]
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": shape,
-            "typestr": dtype.str,
-            "data": (-(-address // ALIGNMENT) * ALIGNMENT, False),
-        }
+        if block is None:
+            memory = np.empty(capacity + ALIGNMENT, np.uint8)
+            block = memory, _aligned(memory)
+        self.capacity, self.block = capacity, block
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": dtype.str, "data": (block[1], False)}
 
     def __del__(self) -> None:
         global _unused
         capacity = self.capacity
-        if _lock is None:  # the interpreter is on its way out
+        if _lock is None or _unused is None:  # the interpreter is on its way out
             return
         with _lock:
             if _unused + capacity <= SHELF_LIMIT:
@@ -89,7 +81,17 @@ class _Lease:
                 _unused += capacity
 
 
-def _round_up(size: int) -> int:
-    """Up to the next of eight steps between powers of two, so that nearly equal sizes share blocks."""
+@functools.lru_cache(maxsize=4096)
+def _capacity(shape: tuple[int, ...], itemsize: int) -> int:
+    """Bytes for an array: up to the next of eight steps between powers of two, so that nearly equal sizes share blocks."""
+    size = itemsize * math.prod(shape)
     step = 1 << max(12, size.bit_length() - 4)
     return -(-size // step) * step
+
+
+def _address(block: np.ndarray) -> int:
+    return int(block.__array_interface__["data"][0])
+
+
+def _aligned(block: np.ndarray) -> int:
+    return -(-_address(block) // ALIGNMENT) * ALIGNMENT
