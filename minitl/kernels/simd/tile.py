@@ -15,7 +15,7 @@ running sums. One step of k loads V vectors of b and P numbers of a, and does P 
            ...                                                             24 multiply-adds of 16 numbers each
 
 The sums, the V vectors and one broadcast have to fit the processor's registers: 24 + 4 + 1 of the 32 that AVX-512
-and NEON have, 12 + 2 + 1 of the 16 of AVX2; where there is one vector of columns, V = 1, a tile has 12 rows.
+and NEON have, 12 + 2 + 1 of the 16 of AVX2; where fewer columns leave registers free, a tile has 12 rows.
 `benchmarks/tile.py` prints what each shape reaches.
 
 There is no im2col buffer. A convolution is such a product as it lies in memory: row r starts anywhere
@@ -134,7 +134,7 @@ def _product_in_tiles(
         left = (columns - column) // lanes  # whole vectors; fewer columns than one are a tile of V = 1 too
         vectors = VECTORS if left >= VECTORS else (2 if left >= 2 else 1)
         width = min(columns - column, vectors * lanes)
-        tiles = -(-rows // (ROWS if vectors > 1 else 2 * ROWS))
+        tiles = -(-rows // (ROWS if vectors == VECTORS else 2 * ROWS))
         for t in range(tiles):
             first, last = t * rows // tiles, (t + 1) * rows // tiles
             _tile(
@@ -163,7 +163,7 @@ def _tile(
         done = builder.append_basic_block("done")
         choice = builder.switch(builder.add(builder.mul(vectors, INT(100)), rows), done)
         for V in sorted({1, 2, VECTORS}):
-            for P in range(1, (ROWS if V > 1 else 2 * ROWS) + 1):
+            for P in range(1, (ROWS if V == VECTORS else 2 * ROWS) + 1):
                 block = builder.append_basic_block(f"tile_{P}x{V}")
                 choice.add_case(INT(100 * V + P), block)
                 builder.position_at_end(block)

@@ -36,7 +36,7 @@ def whole_vectors(columns: int, dtype: np.dtype) -> int:
 
 
 def tile_rows(columns: int, dtype: np.dtype) -> int:
-    """The rows of a tile: twice as many where there is only one vector of columns, which leaves registers free."""
+    """How many rows to cut work by: a tile of one vector of columns needs twice as many to keep the processor busy."""
     return ROWS if columns > VECTOR_BYTES // dtype.itemsize else 2 * ROWS
 
 
