@@ -1,5 +1,6 @@
 """Pictures: files of every odd kind, folders, augmentation as in Keras, batches that depend on the seed alone."""
 
+import os
 import threading
 import warnings
 
@@ -559,3 +560,24 @@ def test_a_comparison_draws_every_method(tmp_path):
     results = {f"method {i}": np.random.default_rng(i).random((2, 3)) for i in range(12)}
     figure = plot.comparison([1, 10], results, "x", "y", "title", tmp_path / "c.png")
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(results)
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blending_is_what_its_definition_says(dtype):
+    from numba import njit
+
+    from minitl.kernels.simd import blend
+    from minitl.kernels.simd.blending import _blend_in_numpy
+
+    @njit
+    def compiled(picture, place, down, right, made):
+        blend(picture, place, down, right, 15, 3, made, 2, 7)
+
+    generator = np.random.default_rng(0)
+    picture, place = generator.standard_normal(61).astype(dtype), generator.integers(0, 13, 7) * 3
+    down, right = generator.random((2, 7)).astype(dtype)
+    ours, expected = np.full(24, 9, dtype), np.full(24, 9, dtype)
+    compiled(picture, place, down, right, ours)
+    _blend_in_numpy(picture, place, down, right, 15, 3, expected, 2, 7)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)  # and nothing behind the last pixel is written

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels.jit import jit
+from minitl.kernels.simd import blend
 
 CONSTANT, NEAREST, REFLECT, WRAP = range(4)
 U = np.uint64  # for an index: Numba then leaves out its test for negative ones, which keeps a loop from being vectorised
@@ -34,7 +35,7 @@ def warp(source, index, matrices, mode, cval, order, scale, out):
     down, right = np.empty(width, made.dtype), np.empty(width, made.dtype)
     place = np.empty(width, np.int64)
     size = height * width * channels
-    picture = np.empty(size, made.dtype)
+    picture = np.zeros(size + 1, made.dtype)  # one more: pixels of three channels are read as four numbers
     step_down = width * channels if height > 1 else 0
     step_right = channels if width > 1 else 0
     for b in range(len(index)):
@@ -54,7 +55,7 @@ def warp(source, index, matrices, mode, cval, order, scale, out):
                 _places(row, m[0, 1], column, m[1, 1], height, width, channels, place, down, right)
             to = end + i * width * channels
             if channels == 3:
-                _blend3(picture, place, down, right, step_down, step_right, made, to)
+                blend(picture, place, down, right, step_down, step_right, made, to, width)
             else:
                 _blend(picture, place, down, right, step_down, step_right, channels, made, to)
             if mode == CONSTANT:
@@ -93,20 +94,6 @@ def _places_beyond(row, row_step, column, column_step, height, width, channels, 
         top, left = min(int(y), last_top), min(int(x), last_left)
         down[U(j)], right[U(j)] = y - top, x - left
         place[U(j)] = (top * width + left) * channels
-
-
-@jit(contract=True)
-def _blend3(picture, place, down, right, step_down, step_right, made, to):
-    """One row of three channels: every pixel a mixture of four."""
-    for j in range(len(place)):
-        k, o = place[U(j)], to + 3 * j
-        d, r = down[U(j)], right[U(j)]
-        w01, w11 = (1 - d) * r, d * r
-        w00, w10 = 1 - d - w01, d - w11
-        k01, k10, k11 = k + step_right, k + step_down, k + step_down + step_right
-        for c in range(3):  # unrolled by the compiler
-            upper = w00 * picture[U(k + c)] + w01 * picture[U(k01 + c)]
-            made[U(o + c)] = upper + w10 * picture[U(k10 + c)] + w11 * picture[U(k11 + c)]
 
 
 @jit(contract=True)

@@ -1,6 +1,7 @@
 """What LLVM would not do by itself: functions that emit vector instructions. Nothing outside this folder speaks LLVM."""
 
 from minitl.kernels.simd.addresses import as_array
+from minitl.kernels.simd.blending import blend
 from minitl.kernels.simd.pooling import NOBODY, best_of_four, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product, ready
@@ -13,6 +14,7 @@ __all__ = [
     "VECTOR_BYTES",
     "as_array",
     "best_of_four",
+    "blend",
     "one_of_four",
     "pad_columns",
     "product",
