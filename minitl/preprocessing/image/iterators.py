@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import warnings
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,8 @@ from minitl.preprocessing.image.files import CHANNELS, BadImageError, load_img, 
 from minitl.random import new_generator
 
 CACHE_BYTES = 2**30  # decoded pictures that an iterator over files keeps in memory
-DECODERS = 2  # threads that decode, when files are large
-LARGE_FILE = 20_000  # bytes
+DECODERS = 2  # threads, each with a batch of files
+AHEAD = 3  # batches that are being decoded while one is used
 
 
 class Iterator:
@@ -190,19 +189,22 @@ class FileIterator(Iterator):
         return self.n
 
     def _pass(self) -> Generator[Any, None, None]:
-        if self.cached.all() or not self._large():
+        if self.cached.all():
             yield from super()._pass()
             return
         with ThreadPoolExecutor(DECODERS, thread_name_prefix="minitl-decode") as pool:
+            decoded = [pool.submit(self.pictures, self._picked(index)) for index in range(min(AHEAD, len(self)))]
             for index in range(len(self)):
-                yield self._batch(index, pool)
+                if index + AHEAD < len(self):
+                    decoded.append(pool.submit(self.pictures, self._picked(index + AHEAD)))
+                yield self._batch(index, decoded.pop(0).result())
 
-    def _batch(self, index: int, pool: ThreadPoolExecutor | None = None) -> Any:
+    def _batch(self, index: int, pictures: np.ndarray | None = None) -> Any:
         picked = self._picked(index)
-        if self.cached[picked].all() and not self._broken[picked].any():
+        if pictures is None and self.cached[picked].all() and not self._broken[picked].any():
             source, rows = self.cache, picked
         else:
-            source = self.pictures(picked, pool)
+            source = self.pictures(picked) if pictures is None else pictures
             rows = np.arange(len(picked))
         if self.shuffle:
             whole = ~self._broken[picked]
@@ -217,26 +219,12 @@ class FileIterator(Iterator):
             return x
         return (x, targets) if self.sample_weight is None else (x, targets, self.sample_weight[picked])
 
-    def _large(self) -> bool:
-        """Whether files are large enough for threads; Python's work on a small one takes longer than its decoding."""
-        sizes = [os.path.getsize(path) for path in self.filepaths[: self.batch_size] if os.path.exists(path)]
-        return sum(sizes) > LARGE_FILE * max(1, len(sizes))
-
-    def pictures(self, rows: np.ndarray, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+    def pictures(self, rows: np.ndarray) -> np.ndarray:
         """Some pictures as they are, uint8: from memory, or from their files."""
         pictures = np.empty((len(rows), *self.image_shape), np.uint8)
         known = self.cached[rows]
         pictures[known] = self.cache[rows[known]]
-        missing = np.flatnonzero(~known)
-        if len(missing):
-            # A few files a task: the threads' bookkeeping costs as much as a small picture.
-            parts = np.array_split(missing, min(len(missing), 2 * DECODERS)) if pool is not None else [missing]
-            for _ in (pool.map if pool is not None else map)(lambda part: self._decode(rows, part, pictures), parts):
-                pass
-        return pictures
-
-    def _decode(self, rows: np.ndarray, part: np.ndarray, pictures: np.ndarray) -> None:
-        for place in part:
+        for place in np.flatnonzero(~known):
             row = rows[place]
             try:
                 image = load_img(
@@ -252,6 +240,7 @@ class FileIterator(Iterator):
                     warnings.warn(f"{error}; {what}", stacklevel=2)
             if row < len(self.cache):
                 self.cache[row], self.cached[row] = pictures[place], True
+        return pictures
 
 
 def part_of(subset: str, n: int, share: float) -> slice:
