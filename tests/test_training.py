@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minitl
+from minitl.backend import get_backend
 from minitl.callbacks import (
     Callback,
     CSVLogger,
@@ -54,7 +55,8 @@ def test_evaluate_predict_and_batches():
     assert list(named.values()) == values
     predictions = model.predict(X, batch_size=7)
     assert predictions.shape == (50, 3)
-    np.testing.assert_array_equal(predictions, model.predict(X))
+    # The engine gives a sample the same bits in whatever company; BLAS, in the book, does not promise it.
+    np.testing.assert_allclose(predictions, model.predict(X), rtol=0 if get_backend() == "numba" else 1e-6)
     np.testing.assert_array_equal(predictions, model(X))
     assert values[1] == pytest.approx((predictions.argmax(axis=1) == Y).mean())
     assert values[0] == pytest.approx(-np.log(predictions[np.arange(50), Y]).mean(), rel=1e-5)
