@@ -98,7 +98,7 @@ def test_shorter_vectors(name, features, tmp_path):
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     wanted = "test_the_tile or float32 and (test_forward or test_with_relu)"
     files = [__file__, str(Path(__file__).with_name("test_pairs.py"))]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted, *files]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", wanted, *files]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0 and " passed" in result.stdout, result.stdout[-3000:]
 
