@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minitl import schedules
-from minitl.backend import get_backend
+from minitl.backend import engine, get_backend
 from minitl.serialization import constructor_arguments, lookup
 
 Update = tuple[str, np.ndarray, np.ndarray]  # path, parameter, gradient
@@ -170,7 +170,7 @@ class SGD(Optimizer):
     def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
         """One compiled pass."""
         arrays = [[w, g, *([self.slot(memory, "velocity", w)] if self.momentum else [])] for w, g, memory in updates]
-        _kernels().sgd(arrays, rate, self.weight_decay or 0.0, self.momentum, self.nesterov)
+        engine("updates").sgd(arrays, rate, self.weight_decay or 0.0, self.momentum, self.nesterov)
 
 
 class Adam(Optimizer):
@@ -198,7 +198,7 @@ class Adam(Optimizer):
         """One compiled pass."""
         arrays = [[w, g, self.slot(memory, "m", w), self.slot(memory, "v", w)] for w, g, memory in updates]
         rates = np.array([rate * self._correction(memory) for _, _, memory in updates])
-        _kernels().adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
+        engine("updates").adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
 
     def _correction(self, memory: dict[str, np.ndarray]) -> float:
         if "t" not in memory:
@@ -246,7 +246,7 @@ class RMSprop(Optimizer):
         """One compiled pass."""
         names = ["velocity", "momentum"] if self.momentum else ["velocity"]
         arrays = [[w, g, *(self.slot(memory, name, w) for name in names)] for w, g, memory in updates]
-        _kernels().rmsprop(arrays, rate, self.weight_decay or 0.0, self.rho, self.momentum, self.epsilon)
+        engine("updates").rmsprop(arrays, rate, self.weight_decay or 0.0, self.rho, self.momentum, self.epsilon)
 
 
 NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
@@ -264,12 +264,6 @@ def _alike(updates: list[Update]) -> bool:
         and dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}
         and all(w.flags.c_contiguous for _, w, _ in updates)
     )
-
-
-def _kernels() -> Any:
-    from minitl.kernels import updates
-
-    return updates
 
 
 def get(identifier: Any) -> Optimizer:

@@ -25,7 +25,7 @@ from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.launch import Body, launch, table
 from minitl.kernels.multiply import multiply, transpose
-from minitl.kernels.simd import pad_columns, product, ready, tile_rows, whole_vectors
+from minitl.kernels.simd import pad_columns, product, tile_rows, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape, slide2d
 
@@ -68,7 +68,6 @@ def backward(
     rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
     check_shape("conv2d", "dy", dy, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
-    ready(dtype)
     dy = np.ascontiguousarray(dy, dtype)
     dx = dkernel = dbias = None
     if need_dx:
@@ -90,7 +89,6 @@ def prepare(
 def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three as kernels need them, of one dtype; zeros for no bias."""
     dtype = common_dtype(x, kernel)
-    ready(dtype)
     start = np.zeros(kernel.shape[3], dtype) if bias is None else flat(bias, dtype)
     return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
 

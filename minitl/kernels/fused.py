@@ -30,7 +30,7 @@ from minitl.kernels.conv2d import (
 )
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Body, launch, table
-from minitl.kernels.simd import best_of_four, one_of_four, pad_columns, product, ready, sandwich, whole_vectors
+from minitl.kernels.simd import best_of_four, one_of_four, pad_columns, product, sandwich, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Pair, check_shape, slide2d
 
@@ -93,7 +93,6 @@ def backward(
         # The convolution as if it had stopped where the pooling does.
         rows, columns = rows._replace(out=2 * half_h), columns._replace(out=2 * half_w)
         if winograd.suits(kernel.shape, strides, (rows.out, columns.out), dtype):
-            ready(dtype)
             before = rows.before, columns.before
             if need_dparameters:
                 x = np.ascontiguousarray(x, dtype)

@@ -24,6 +24,7 @@ from numba.core import types
 
 from minitl.kernels import memory
 from minitl.kernels.jit import compile_c, config, jit
+from minitl.kernels.simd import ready
 from minitl.kernels.simd.calls import call_task
 
 NOTHING = np.empty(0, np.uint8)
@@ -35,18 +36,17 @@ class Body:
 
     def __init__(self, function: Callable[..., None]):
         self.function = function
-        self._compiled: dict[str, Any] = {}
-        self._addresses: dict[str, int] = {}
+        self._compiled: dict[str, Any] = {}  # keeps the machine code alive
 
     def address(self, dtype: np.dtype) -> int:
         """Where the machine code begins."""
-        address = self._addresses.get(dtype.char)
-        if address is None:
+        compiled = self._compiled.get(dtype.char)
+        if compiled is None:
+            ready(dtype)
             of_dtype, small, numbers = (types.CPointer(numba.from_dtype(np.dtype(d))) for d in (dtype, np.uint8, np.int64))
             signature = types.void(types.intp, *[of_dtype] * 4, small, numbers, of_dtype)
-            compiled = self._compiled[dtype.char] = compile_c(signature)(self.function)  # kept: it owns the machine code
-            address = self._addresses[dtype.char] = compiled.address
-        return address
+            compiled = self._compiled[dtype.char] = compile_c(signature)(self.function)
+        return compiled.address
 
 
 def launch(

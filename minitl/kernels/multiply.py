@@ -15,7 +15,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.launch import Body, launch, table
-from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, ready, whole_vectors
+from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, whole_vectors
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 ROWS_A_PANEL = 48  # at least so many rows use a panel, or copying it would show
@@ -26,7 +26,6 @@ def multiply(a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool) -> np.
 
     Shapes: a (M, K), b (K, N), start (N,), all contiguous and of one dtype; the result (M, N).
     """
-    ready(a.dtype)
     rows, depth = a.shape
     columns = b.shape[1]
     c = memory.empty((rows, columns), a.dtype)

@@ -2,13 +2,12 @@
 
 from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
-from minitl.kernels.simd.pooling import NOBODY, best_of_four, one_of_four
+from minitl.kernels.simd.pooling import best_of_four, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product, ready
 from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, tile_rows, whole_vectors
 
 __all__ = [
-    "NOBODY",
     "ROWS",
     "VECTORS",
     "VECTOR_BYTES",

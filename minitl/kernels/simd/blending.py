@@ -12,7 +12,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
-from minitl.kernels.simd.vectors import INT, pointer
+from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
 
 def _blend_in_numpy(picture, place, down, right, step_down, step_right, made, to, count):
@@ -38,12 +38,7 @@ def _blend_in_llvm(typingctx, picture, place, down, right, step_down, step_right
         scalar = context.get_value_type(sig.args[0].dtype)
         size = sig.args[0].dtype.bitwidth // 8
         vector = ir.VectorType(scalar, 4)
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), 4), [0] * 4)
         flags = ("contract",)
-
-        def broadcast(number):
-            first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
-            return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
 
         def pixel(at):
             return builder.load(builder.bitcast(builder.gep(picture, [at]), vector.as_pointer()), align=size)
@@ -58,9 +53,9 @@ def _blend_in_llvm(typingctx, picture, place, down, right, step_down, step_right
             w01, w10 = builder.fsub(r, w11), builder.fsub(d, w11)
             w00 = builder.fsub(builder.fsub(one, d), w01)
             below = builder.add(k, step_down)
-            mixed = builder.fmul(broadcast(w00), pixel(k))
+            mixed = builder.fmul(broadcast(builder, w00, vector), pixel(k))
             for weight, at in ((w01, builder.add(k, step_right)), (w10, below), (w11, builder.add(below, step_right))):
-                mixed = builder.fadd(mixed, builder.fmul(broadcast(weight), pixel(at), flags=flags), flags=flags)
+                mixed = builder.fadd(mixed, builder.fmul(broadcast(builder, weight, vector), pixel(at), flags=flags), flags=flags)
             where = builder.gep(made, [builder.add(to, builder.mul(j, INT(3)))])
             with builder.if_else(builder.icmp_signed("<", j, last)) as (inside, at_end):
                 with inside:

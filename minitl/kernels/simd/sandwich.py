@@ -16,7 +16,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
-from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, pointer
+from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, broadcast, pointer
 
 
 def _sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
@@ -68,9 +68,7 @@ def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int)
     source, row, column, target, to_row, to_column, count, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
-    floors = ir.Constant(vector, ir.Undefined)
-    for lane in range(lanes):
-        floors = builder.insert_element(floors, floor, INT(lane))
+    floors = broadcast(builder, floor, vector)
 
     def place(array, rows, columns, i, j, v):
         index = builder.add(v, builder.add(builder.mul(rows, INT(i)), builder.mul(columns, INT(j))))

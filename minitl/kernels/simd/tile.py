@@ -47,11 +47,11 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import compile_c, config
-from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, pointer
+from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, broadcast, pointer
 
 
 def ready(dtype: np.dtype) -> None:
-    """Compile the product for float32 or float64, or load it, and let kernels find it; call before a kernel that uses it."""
+    """Compile the product for float32 or float64, or load it, and let kernels find it; what uses it must be compiled after."""
     if dtype not in _ready and not config.DISABLE_JIT:
         _ready[dtype] = compile_c(_product_signature(dtype))(_product_in_tiles)
         llvmlite.binding.add_symbol(_symbol(dtype.itemsize), _ready[dtype].address)
@@ -186,8 +186,6 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
     width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
-    none = ir.Constant(vector, ir.Undefined)
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
     bytes_ = INT(size)
 
     def pointer(address, kind):
@@ -197,9 +195,6 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
         value = builder.load(pointer(address, kind))
         value.align = size
         return value
-
-    def broadcast(number):
-        return builder.shuffle_vector(builder.insert_element(none, number, ir.IntType(32)(0)), none, everywhere)
 
     def row_address(table, base, p):
         return builder.add(base, builder.mul(load(builder.add(table, INT(8 * p)), INT), bytes_))
@@ -228,13 +223,13 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
             k_b = builder.add(b, builder.mul(builder.add(in_b, builder.mul(loop2.index, b2)), bytes_))
             weights = [load(builder.add(k_b, INT(v * lanes * size)), vector) for v in range(V)]
             for p in range(P):
-                number = broadcast(load(builder.add(a_addresses[p], k_a), scalar))
+                number = broadcast(builder, load(builder.add(a_addresses[p], k_a), scalar), vector)
                 for v in range(V):
                     term = builder.fmul(number, weights[v], flags=("contract",))
                     total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
                     builder.store(total, sums[p][v])
 
-    floors = broadcast(floor)
+    floors = broadcast(builder, floor, vector)
     for p in range(P):
         base = row_address(c_rows, c, p)
         target = base if edge is None else builder.select(part, edge, base)

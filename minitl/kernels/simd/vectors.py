@@ -53,6 +53,13 @@ def pad_columns(matrix: np.ndarray) -> np.ndarray:
     return padded
 
 
+def broadcast(builder: ir.IRBuilder, number: Any, vector: ir.VectorType) -> Any:
+    """Inside an intrinsic: a vector of the same number everywhere."""
+    none = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(none, number, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count))
+
+
 def pointer(context: Any, builder: ir.IRBuilder, kind: types.Type, value: Any) -> Any:
     """Inside an intrinsic: where an argument's numbers begin; it is an array, or a pointer already."""
     if isinstance(kind, types.CPointer):

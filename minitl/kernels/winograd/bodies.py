@@ -92,7 +92,8 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
     for entry in range(entries):
         a, b, c = entry // s.channels // s.q, entry // s.channels % s.q, entry % s.channels
         places[entry] = (a * v_columns + b) * s.channels + c
-    _clear(sums, in_sums + 16 * entries * s.filters, s.filters)
+    in_bias = in_sums + 16 * entries * s.filters
+    _clear(sums, in_bias, s.filters)
     begin, end = task * s.images // s.slices, (task + 1) * s.images // s.slices
     for first in range(begin, end, s.together):
         count = min(s.together, end - first)
@@ -116,7 +117,7 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
                 )  # fmt: skip
             for t in range(count * rows * columns):  # plane (1, 1) of dM has the sum of a tile's four gradients
                 at = s.in_m + 5 * s.plane_m + t * s.filters
-                _add(room, at, sums, in_sums + 16 * entries * s.filters, s.filters)
+                sandwich("1", room, at, 0, 0, sums, in_bias, 0, 0, s.filters, -np.inf, True)
 
 
 @Body
@@ -126,7 +127,8 @@ def gather(task, sums, parts, _c, _d, _small, numbers, _room):
     size, at = s.p * s.q * s.channels * s.filters, task * s.filters
     for k in range(1, s.slices):
         for plane in range(16):
-            _add(sums, k * (16 * size + s.filters) + plane * size + at, sums, plane * size + at, s.filters)
+            of_slice = k * (16 * size + s.filters) + plane * size + at
+            sandwich("1", sums, of_slice, 0, 0, sums, plane * size + at, 0, 0, s.filters, -np.inf, True)
     sandwich(KERNEL_GRADIENT, sums, at, 4 * size, size, parts, at, 3 * size, size, s.filters, -np.inf, False)
 
 
@@ -255,12 +257,6 @@ def _sizes(n):
 def _copy(source, at, target, to, count):
     for k in range(count):
         target[to + k] = source[at + k]
-
-
-@jit()
-def _add(source, at, target, to, count):
-    for k in range(count):
-        target[to + k] += source[at + k]
 
 
 @jit()
