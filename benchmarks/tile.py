@@ -59,21 +59,18 @@ if __name__ == "__main__":
         """Root mean square of the difference, relative to the exact result's."""
         return float(np.sqrt(np.mean((result - exact) ** 2) / np.mean(exact**2)))
 
-    def torch_passes(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """PyTorch's y, dx and dkernel."""
+    def torch_passes(x: np.ndarray, kernel: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
+        """PyTorch's y, dkernel and dx."""
         images, weights = (torch.tensor(a, requires_grad=True) for a in (x.transpose(0, 3, 1, 2), kernel.transpose(3, 2, 0, 1)))
         y = torch.nn.functional.conv2d(images, weights)
         y.backward(torch.tensor(dy.transpose(0, 3, 1, 2)))
-        return (
-            y.detach().numpy().transpose(0, 2, 3, 1),
-            images.grad.numpy().transpose(0, 2, 3, 1),
-            weights.grad.numpy().transpose(2, 3, 1, 0),
-        )
+        found = {"y": (y, (0, 2, 3, 1)), "dkernel": (weights.grad, (2, 3, 1, 0)), "dx": (images.grad, (0, 2, 3, 1))}
+        return {name: tensor.detach().numpy().transpose(axes) for name, (tensor, axes) in found.items()}
 
     threads = get_num_threads()
     rates = {}
     for vectors in sorted({1, 2, simd.VECTORS}):
-        for rows in (1, 2, 4, simd.ROWS, 2 * simd.ROWS) if vectors == 1 else (1, 2, 4, simd.ROWS):
+        for rows in (1, 2, 4, simd.ROWS, *([2 * simd.ROWS] if vectors < simd.VECTORS else [])):
             columns, depth, repeat = vectors * lanes, 4096, 100
             operations = 2 * rows * columns * depth * repeat * threads
             rates[f"tile {rows} x {vectors}"] = best(lambda r=rows, c=columns: tiles(r, c, 4096, 100, threads), operations)
@@ -83,24 +80,20 @@ if __name__ == "__main__":
     kernel = generator.standard_normal((3, 3, 64, 64), dtype=np.float32)
     y, cache = conv2d.forward(x, kernel)
     work = 2 * y.size * 9 * 64
-    rates["convolution 16x16x64 -> 64, forward"] = best(lambda: conv2d.forward(x, kernel), work)
-    rates["its kernel gradient"] = best(lambda: conv2d.backward(y, cache, need_dx=False), work)
-    rates["its input gradient"] = best(lambda: conv2d.backward(y, cache, need_dparameters=False), work)
-    passes = {"y": lambda: conv2d.forward(x, kernel)[0]}
-    passes["dx"] = lambda: conv2d.backward(y, cache, need_dparameters=False)[0]
-    passes["dkernel"] = lambda: conv2d.backward(y, cache, need_dx=False)[1]
+    passes = {
+        "y": lambda: conv2d.forward(x, kernel)[0],
+        "dkernel": lambda: conv2d.backward(y, cache, need_dx=False)[1],
+        "dx": lambda: conv2d.backward(y, cache, need_dparameters=False)[0],
+    }
     exact_y, exact_cache = book.forward(x.astype(np.float64), kernel.astype(np.float64))
     exact_dx, exact_dkernel, _ = book.backward(y.astype(np.float64), exact_cache)
-    exact = {"y": exact_y, "dx": exact_dx, "dkernel": exact_dkernel}
-    errors = {"Winograd": {name: error(call(), exact[name]) for name, call in passes.items()}}
-    with mock.patch.object(winograd, "suits", return_value=False):
-        rates["as the definition has it: forward"] = best(passes["y"], work)
-        rates["its kernel gradient, likewise"] = best(passes["dkernel"], work)
-        rates["its input gradient, likewise"] = best(passes["dx"], work)
-        errors["definition"] = {name: error(call(), exact[name]) for name, call in passes.items()}
-    errors["PyTorch"] = dict(
-        zip(exact, (error(a, b) for a, b in zip(torch_passes(x, kernel, y), exact.values(), strict=True)), strict=True)
-    )
+    exact = {"y": exact_y, "dkernel": exact_dkernel, "dx": exact_dx}
+    errors = {"PyTorch": {name: error(result, exact[name]) for name, result in torch_passes(x, kernel, y).items()}}
+    for way, used in (("Winograd", True), ("definition", False)):
+        with mock.patch.object(winograd, "suits", return_value=used):
+            for name, call in passes.items():
+                rates[f"convolution 16x16x64 -> 64, {way}: {name}"] = best(call, work)
+            errors[way] = {name: error(call(), exact[name]) for name, call in passes.items()}
     for batch in (32, 128):
         layers, shape = workloads.NETWORKS["classic"]
         engine = Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
@@ -109,7 +102,7 @@ if __name__ == "__main__":
         rates[f"classic network, training step, batch {batch}"] = best(engine.step, 2 * batch * (3 * sum(forward) - forward[0]))
     print(f"{threads} threads, vectors of {lanes} float32, largest tile {simd.ROWS} x {simd.VECTORS}\n")
     for name, rate in rates.items():
-        print(f"{name:<45}{rate:8.0f} GFLOP/s{100 * rate / peak:8.0f} % of the peak")
+        print(f"{name:<50}{rate:8.0f} GFLOP/s{100 * rate / peak:8.0f} % of the peak")
     print("\nerror of the convolution in float32, root mean square, relative to the result in float64")
     for name, of_pass in errors.items():
         print(f"{name:<45}" + "".join(f"   {which} {value:.1e}" for which, value in of_pass.items()))
