@@ -8,6 +8,7 @@ move it.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -61,7 +62,9 @@ class Optimizer:
 
     def apply(self, updates: Iterable[Update]) -> None:
         """One step for all parameters."""
-        updates = [(path, w, self._clip(g)) for path, w, g in updates]
+        updates = list(updates)
+        if self.clipvalue is not None or self.clipnorm is not None:
+            updates = [(path, w, self._clip(g)) for path, w, g in updates]
         if self.global_clipnorm is not None:
             norm = math.sqrt(sum(float(np.vdot(g, g)) for _, _, g in updates))
             if norm > self.global_clipnorm:
@@ -121,16 +124,21 @@ class Optimizer:
 
     def slot(self, memory: dict[str, np.ndarray], name: str, w: np.ndarray) -> np.ndarray:
         """A remembered array like w, zeros at first."""
-        if name not in memory:
-            memory[name] = np.zeros_like(w)
-        return memory[name]
+        remembered = memory.get(name)
+        if remembered is None:
+            remembered = memory[name] = np.zeros_like(w)
+        return remembered
 
     def _memory_of(self, path: str, w: np.ndarray) -> dict[str, np.ndarray]:
         # Another array under the same path is another parameter (a new head, say): it starts with an empty memory.
         if self._owner.get(path) is not w:
-            restored = path in self.memory and path not in self._owner
-            if not (restored and all(slot.shape in ((), w.shape) for slot in self.memory[path].values())):
-                self.memory[path] = {}
+            restored = self.memory.get(path, {}) if path not in self._owner else {}
+            if any(slot.shape not in ((), w.shape) for slot in restored.values()):
+                restored = {}
+            # Kernels write into what is remembered, so it must be as the parameter is.
+            self.memory[path] = {
+                name: np.array(slot, w.dtype if slot.shape else None, order="C") for name, slot in restored.items()
+            }
             self._owner[path] = w
         return self.memory[path]
 
@@ -201,11 +209,12 @@ class Adam(Optimizer):
         engine("updates").adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
 
     def _correction(self, memory: dict[str, np.ndarray]) -> float:
-        if "t" not in memory:
-            memory["t"] = np.zeros((), np.int64)  # its own: a layer may be unfrozen late
-        memory["t"] += 1
-        t = int(memory["t"])
-        return math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        t = memory.get("t")
+        if t is None:
+            t = memory["t"] = np.zeros((), np.int64)  # its own: a layer may be unfrozen late
+        count = int(t) + 1
+        t[()] = count
+        return _from_zero(count, self.beta_1, self.beta_2)
 
 
 class AdamW(Adam):
@@ -258,12 +267,14 @@ COMPILED = {SGD.update, Adam.update, RMSprop.update}
 
 def _alike(updates: list[Update]) -> bool:
     """Whether all parameters are what a kernel takes: contiguous, and of one dtype."""
-    dtypes = {w.dtype for _, w, _ in updates}
-    return (
-        len(dtypes) == 1
-        and dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}
-        and all(w.flags.c_contiguous for _, w, _ in updates)
-    )
+    dtype = updates[0][1].dtype if updates else None
+    return dtype in (np.float32, np.float64) and all(w.dtype == dtype and w.flags.c_contiguous for _, w, _ in updates)
+
+
+@functools.lru_cache(maxsize=16)
+def _from_zero(t: int, beta_1: float, beta_2: float) -> float:
+    """What undoes the start of Adam's means from zero."""
+    return math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
 
 
 def get(identifier: Any) -> Optimizer:

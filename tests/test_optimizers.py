@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minitl import optimizers, schedules
+from minitl.backend import use_backend
 from minitl.layers import Dense, Input
 from minitl.models import Sequential
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
@@ -141,3 +142,22 @@ def test_float32_stays_float32():
         model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
         assert all(w.dtype == np.float32 for w in model.weights)
         assert all(m.dtype in (np.float32, np.int64) for d in model.optimizer.memory.values() for m in d.values())
+
+
+@pytest.mark.parametrize("make", [lambda: Adam(1e-3), lambda: SGD(1e-2, momentum=0.9), lambda: RMSprop(1e-3, momentum=0.9)])
+def test_means_whose_gradients_have_stopped_end_at_zero_in_the_kernel_and_move_no_weight(make):
+    results = {}
+    for backend in ("numba", "numpy"):
+        optimizer, w = make(), np.linspace(-1, 1, 64, dtype=np.float32)
+        with use_backend(backend):
+            for step in range(1500):
+                optimizer.apply([("w", w, np.full(64, step < 3, np.float32))])
+        results[backend] = w, optimizer.memory["w"]
+    np.testing.assert_array_equal(results["numba"][0], results["numpy"][0])
+    for name in ("m", "velocity", "momentum"):
+        if name in results["numba"][1] and not (name == "velocity" and "momentum" in results["numba"][1]):
+            assert not results["numba"][1][name].any()
+    w = np.ones(3, np.float32)
+    with use_backend("numba"):
+        make().apply([("w", w, np.full(3, np.nan, np.float32))])
+    assert np.isnan(w).all()

@@ -2,6 +2,9 @@
 
 The formulas are those of `minitl.optimizers`, whose NumPy lines are the definition. All parameters are cut into pieces of
 about equal length, and the pieces shared among the threads; each number is read and written once.
+
+A mean whose gradients have stopped decays until it is below the smallest normal number, where rounding holds it for ever, and
+where arithmetic takes many times longer. There it becomes zero here; it was too small to move a weight.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from minitl.kernels.jit import jit
 from minitl.kernels.simd import as_array
 
 PIECE = 8192  # numbers
-Arrays = list[list[np.ndarray]]  # for every parameter: w, its gradient, and what is remembered
+Arrays = list[list[np.ndarray]]  # for every parameter: w, its gradient, and up to two of what is remembered; all but g contiguous
 
 
 def sgd(arrays: Arrays, rate: float, decay: float, momentum: float, nesterov: bool) -> None:
@@ -37,16 +40,15 @@ def rmsprop(arrays: Arrays, rate: float, decay: float, rho: float, momentum: flo
 def _run(kernel, arrays, rates, decay, *settings):
     if not arrays:
         return
-    dtype = arrays[0][0].dtype
-    kept = [[np.ascontiguousarray(array, dtype).reshape(-1) for array in group] for group in arrays]
-    last = len(kept[0]) - 1
-    addresses = np.empty((len(kept), 4), np.int64)
-    for row, group in zip(addresses, kept, strict=True):
-        _write_addresses(row, group[0], group[1], group[min(2, last)], group[last])
-    table = np.ascontiguousarray(addresses[:, : last + 1])
-    pieces = _pieces(tuple(group[0].size for group in kept))
-    number = dtype.type
-    kernel(table, *pieces, rates.astype(dtype), number(decay), *[s if isinstance(s, bool) else number(s) for s in settings])
+    dtype, kinds = arrays[0][0].dtype, len(arrays[0])
+    addresses = np.empty((len(arrays), 4), np.int64)
+    gradients = [np.ascontiguousarray(g, dtype) for _, g, *_ in arrays]  # held until the kernel returns
+    for parameter, (w, _, *remembered) in enumerate(arrays):
+        third, fourth = (*remembered, w, w)[:2]
+        _write_addresses(addresses, parameter, w.ravel(), gradients[parameter].ravel(), third.ravel(), fourth.ravel())
+    pieces = _pieces(tuple([w.size for w, *_ in arrays]))
+    settings = [s if isinstance(s, bool) else dtype.type(s) for s in (np.finfo(dtype).tiny, decay, *settings)]
+    kernel(addresses[:, :kinds], *pieces, rates.astype(dtype), *settings)
 
 
 @functools.lru_cache(maxsize=64)
@@ -61,12 +63,18 @@ def _pieces(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jit()
-def _write_addresses(row, a, b, c, d):
-    row[0], row[1], row[2], row[3] = a.ctypes.data, b.ctypes.data, c.ctypes.data, d.ctypes.data
+def _write_addresses(addresses, p, a, b, c, d):
+    addresses[p, 0], addresses[p, 1] = a.ctypes.data, b.ctypes.data
+    addresses[p, 2], addresses[p, 3] = c.ctypes.data, d.ctypes.data
+
+
+@jit()
+def _normal(value, tiny):
+    return type(value)(0) if abs(value) < tiny else value
 
 
 @jit(parallel=True)
-def _sgd(table, owner, bounds, rates, decay, momentum, nesterov):
+def _sgd(table, owner, bounds, rates, tiny, decay, momentum, nesterov):
     for piece in prange(len(owner)):
         p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
         w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
@@ -79,26 +87,26 @@ def _sgd(table, owner, bounds, rates, decay, momentum, nesterov):
             v = as_array(table[p, 2] + begin, count, rates)
             for i in range(count):
                 w[i] -= w[i] * (rate * decay)
-                v[i] = momentum * v[i] - rate * g[i]
+                v[i] = _normal(momentum * v[i] - rate * g[i], tiny)
                 w[i] += momentum * v[i] - rate * g[i] if nesterov else v[i]
 
 
 @jit(parallel=True)
-def _adam(table, owner, bounds, rates, decay, share_1, share_2, epsilon):
+def _adam(table, owner, bounds, rates, tiny, decay, share_1, share_2, epsilon):
     for piece in prange(len(owner)):
         p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
         w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
         m, v = as_array(table[p, 2] + begin, count, rates), as_array(table[p, 3] + begin, count, rates)
         rate = rates[p]
         for i in range(count):
-            mean = m[i] + share_1 * (g[i] - m[i])
-            square = v[i] + share_2 * (g[i] * g[i] - v[i])
+            mean = _normal(m[i] + share_1 * (g[i] - m[i]), tiny)
+            square = _normal(v[i] + share_2 * (g[i] * g[i] - v[i]), tiny)
             w[i] -= w[i] * decay + rate * mean / (np.sqrt(square) + epsilon)
             m[i], v[i] = mean, square
 
 
 @jit(parallel=True)
-def _rmsprop(table, owner, bounds, rates, decay, share, momentum, epsilon):
+def _rmsprop(table, owner, bounds, rates, tiny, decay, share, momentum, epsilon):
     for piece in prange(len(owner)):
         p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
         w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
@@ -106,10 +114,10 @@ def _rmsprop(table, owner, bounds, rates, decay, share, momentum, epsilon):
         rate = rates[p]
         for i in range(count):
             w[i] -= w[i] * (rate * decay)
-            v[i] += share * (g[i] * g[i] - v[i])
+            v[i] = _normal(v[i] + share * (g[i] * g[i] - v[i]), tiny)
             step = rate * g[i] / np.sqrt(v[i] + epsilon)
             if table.shape[1] == 4:
                 u = as_array(table[p, 3] + begin, count, rates)
-                u[i] = momentum * u[i] + step
+                u[i] = _normal(momentum * u[i] + step, tiny)
                 step = u[i]
             w[i] -= step
