@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,11 @@ import numpy as np
 from minitl.batches import ArrayBatches, check_same_classes, epochs_of, in_order, is_array, unpack
 from minitl.callbacks import Callback, HistoryCallback
 from minitl.history import History
+from minitl.layers.base import Layer
 from minitl.progress import Progress
 from minitl.random import new_generator
+
+Trained = list[tuple[str, Layer]]
 
 
 def fit(
@@ -83,15 +85,15 @@ def fit(
 
 def train_step(model: Any, x: np.ndarray, y: Any, weights: Any, place: tuple[int, int] | None = None) -> tuple[float, np.ndarray]:
     """Forward, loss, backward, update: one batch. Returns the loss before the update, and the predictions."""
-    trained = [(path, layer) for path, layer in model.walk() if layer.trainable]
+    trained = trained_layers(model)
     if model.built and not any(layer.parameters for _, layer in trained):
         raise ValueError("nothing to train: all layers with parameters are frozen; set layer.trainable = True on some")
     with model.mode(keep_cache=True, need_dx=False):
-        loss, predictions, joint = compute_loss(model, x, y, weights, training=True)
+        loss, predictions, joint = compute_loss(model, trained, x, y, weights, training=True)
     if not math.isfinite(loss):
         raise ValueError(_explain(model, x, y, loss, place))
     model.pull(model.loss.backward(), need_dx=False, from_logits=joint)
-    model.optimizer.apply(list(updates(model)))
+    model.optimizer.apply(updates(trained))
     return loss, predictions
 
 
@@ -127,7 +129,7 @@ def measure_step(
 ) -> tuple[float, np.ndarray]:
     """The loss of one batch, and the predictions."""
     with model.mode(keep_cache=False, need_dx=False):
-        loss, predictions, _ = compute_loss(model, x, y, weights, training=False)
+        loss, predictions, _ = compute_loss(model, trained_layers(model), x, y, weights, training=False)
     if not math.isfinite(loss):
         raise ValueError(_explain(model, x, y, loss, place))
     return loss, predictions
@@ -190,7 +192,14 @@ class Means:
         return {"loss": loss, **{metric.name: metric.result() for metric in self.metrics}}
 
 
-def compute_loss(model: Any, x: np.ndarray, y: Any, weights: Any, training: bool) -> tuple[float, np.ndarray, bool]:
+def trained_layers(model: Any) -> Trained:
+    """Path and layer of all that may be trained now."""
+    return [(path, layer) for path, layer in model.walk() if layer.trainable]
+
+
+def compute_loss(
+    model: Any, trained: Trained, x: np.ndarray, y: Any, weights: Any, training: bool
+) -> tuple[float, np.ndarray, bool]:
     """The loss with its regularization, the predictions, and whether the loss was joined to the last activation."""
     if y is None:
         raise ValueError("the data have no targets; give y, or batches (x, y)")
@@ -199,21 +208,23 @@ def compute_loss(model: Any, x: np.ndarray, y: Any, weights: Any, training: bool
     joint = loss.activation is not None and not loss.from_logits and model.output_activation == loss.activation
     weights = None if weights is None else np.asarray(weights, predictions.dtype)
     value = loss.forward(np.asarray(y), logits if joint else predictions, weights, joint or loss.from_logits)
-    for _, layer in model.walk():
-        if layer.trainable:
-            value += sum(price(layer.parameters[name]) for name, price in layer.regularizers.items())
+    for _, layer in trained:
+        for name, price in layer.regularizers.items():
+            value += price(layer.parameters[name])
     return float(value), predictions, joint
 
 
-def updates(model: Any) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Path, parameter and gradient of all that is trained."""
-    for path, layer in model.walk():
-        if layer.trainable:
-            for name, w in layer.parameters.items():
-                gradient = layer.gradients[name]
-                if name in layer.regularizers:
-                    gradient = gradient + layer.regularizers[name].gradient(w)
-                yield f"{path}/{name}", w, gradient
+def updates(trained: Trained) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Path, parameter and gradient of all parameters of some layers."""
+    found = []
+    for path, layer in trained:
+        gradients, prices = layer.gradients, layer.regularizers
+        for name, w in layer.parameters.items():
+            gradient = gradients[name]
+            if name in prices:
+                gradient = gradient + prices[name].gradient(w)
+            found.append((f"{path}/{name}", w, gradient))
+    return found
 
 
 def _need_ready(model: Any, loss: bool) -> None:

@@ -29,7 +29,7 @@ def nchw(x):
 
 
 def padded(x, window, strides, padding, value=0.0):
-    rows, columns = slide2d(x, window, strides, padding)
+    rows, columns = slide2d(x.shape, window, strides, padding)
     return lambda t: F.pad(nchw(t), (columns.before, columns.after, rows.before, rows.after), value=value)
 
 

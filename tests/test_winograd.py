@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minitl.kernels import conv2d as engine
 from minitl.kernels import fused, launch, winograd
-from minitl.kernels.simd import VECTOR_BYTES, pooling, sandwich
+from minitl.kernels.simd import VECTOR_BYTES, pooling, sandwich, transposing
 from minitl.ops import conv2d as book
 from minitl.ops import max_pool2d, relu
 from minitl.ops.window import slide2d
@@ -43,7 +42,7 @@ def agree(ours, expected):
 
 
 def compare(x, kernel, bias, padding, generator):
-    rows, columns = slide2d(x, kernel.shape[:2], (1, 1), padding)
+    rows, columns = slide2d(x.shape, kernel.shape[:2], (1, 1), padding)
     before = rows.before, columns.before
     expected, cache = book.forward(x, kernel, bias, (1, 1), padding)
     y, _ = winograd.forward(x, kernel, bias, (rows.out, columns.out), before, relu=False, pooled=False)
@@ -53,7 +52,7 @@ def compare(x, kernel, bias, padding, generator):
     ours = winograd.kernel_gradient(x, dy, None, kernel.shape, before)
     agree(ours[0], dkernel)
     agree(ours[1], dbias)
-    agree(winograd.input_gradient(dy, None, engine.turn(kernel, (1, 1))[0, 0], x.shape, before), dx)
+    agree(winograd.input_gradient(dy, None, kernel, x.shape, before), dx)
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")
@@ -68,7 +67,7 @@ def test_forward_and_all_gradients(dtype, data):
 @given(data=st.data())
 def test_with_relu_and_pooling(dtype, data):
     x, kernel, bias, padding, generator = data.draw(convolutions(dtype, smallest=2))
-    rows, columns = slide2d(x, kernel.shape[:2], (1, 1), padding)
+    rows, columns = slide2d(x.shape, kernel.shape[:2], (1, 1), padding)
     before, half = (rows.before, columns.before), (rows.out // 2, columns.out // 2)
     z, cache = book.forward(x, kernel, bias, (1, 1), padding)
     positive, relu_cache = relu.forward(z)
@@ -86,7 +85,7 @@ def test_with_relu_and_pooling(dtype, data):
     ours = winograd.kernel_gradient(x, dy, winner, kernel.shape, before)
     agree(ours[0], dkernel)
     agree(ours[1], dbias)
-    agree(winograd.input_gradient(dy, winner, engine.turn(kernel, (1, 1))[0, 0], x.shape, before), dx)
+    agree(winograd.input_gradient(dy, winner, kernel, x.shape, before), dx)
 
 
 @pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="compiles for other x86 processors")
@@ -188,8 +187,23 @@ def test_pooling_is_what_its_definition_says(dtype, data):
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(rows=st.integers(0, 40), columns=st.integers(0, 40))
+def test_transposing_is_what_its_definition_says(dtype, rows, columns):
+    source = np.arange(3 + rows * (columns + 2), dtype=dtype)
+    ours, expected = np.zeros((2, 5 + columns * (rows + 1)), dtype)
+    _transpose(source, 3, columns + 2, rows, columns, ours, 5, rows + 1)
+    transposing._transpose_in_numpy(source, 3, columns + 2, rows, columns, expected, 5, rows + 1)
+    np.testing.assert_array_equal(ours, expected)
+
+
 if JIT:
     from numba import njit
+
+    @njit
+    def _transpose(source, at, row, rows, columns, target, to, to_row):
+        transposing.transpose(source, at, row, rows, columns, target, to, to_row)
 
     @njit
     def _best(source, at, row, column, best, to, winner, to_winner, count):
@@ -202,7 +216,7 @@ if JIT:
 
 def test_a_launch_runs_every_task_once():
     x, counts = np.arange(100.0), np.zeros(100)
-    launch.launch(_count, 100, (x, counts), np.array([7]))
+    launch.launch(_count, 100, np.array([7]), x, counts)
     np.testing.assert_array_equal(counts, 7 * x + 1)
 
 

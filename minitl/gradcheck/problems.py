@@ -80,18 +80,18 @@ def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
 
 def _of_model(model: Any, x: Any, y: Any, mode: bool, dtype: Any) -> Problem:
     x = np.array(x, dtype)
-    parameters = _parameters(model)
+    parameters, trained = _parameters(model), training.trained_layers(model)
 
     def values() -> Any:
         with replayed(model):
-            return np.asarray(training.compute_loss(model, x, y, None, mode)[0])
+            return np.asarray(training.compute_loss(model, trained, x, y, None, mode)[0])
 
     def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
         with replayed(model):
-            *_, joint = training.compute_loss(model, x, y, None, mode)
+            *_, joint = training.compute_loss(model, trained, x, y, None, mode)
             between()
             dx = model.pull(model.loss.backward(), True, joint)
-        return [dx, *(gradient for _, _, gradient in training.updates(model))]
+        return [dx, *(gradient for _, _, gradient in training.updates(trained))]
 
     names = ["x", *(name for name, _ in parameters)]
     return Problem(model.label, names, [x, *(w for _, w in parameters)], values, gradients, model, scalar=True)

@@ -12,8 +12,8 @@ from minitl.ops.window import Pair, check_images, check_shape, slide2d
 
 def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
     """y = the mean of every window."""
-    check_images("average_pool2d", x)
-    rows, columns = slide2d(x, pool_size, strides, padding)
+    check_images("average_pool2d", x.shape)
+    rows, columns = slide2d(x.shape, pool_size, strides, padding)
     y = memory.zeros((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
     _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y)
     return y, (x.shape, pool_size, strides, padding)
@@ -23,8 +23,8 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy / m, handed to every member of the window."""
     shape, pool_size, strides, padding = cache
     dx = memory.zeros(shape, common_dtype(dy))
-    rows, columns = slide2d(dx, pool_size, strides, padding)
-    check_shape("average_pool2d", "dy", dy, (shape[0], rows.out, columns.out, shape[3]))
+    rows, columns = slide2d(dx.shape, pool_size, strides, padding)
+    check_shape("average_pool2d", "dy", dy.shape, (shape[0], rows.out, columns.out, shape[3]))
     _backward(np.ascontiguousarray(dy, dx.dtype), pool_size, strides, rows.before, columns.before, dx)
     return dx
 

@@ -79,7 +79,7 @@ def gradients(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The same; with the y of a ReLU behind the normalisation, dy counts only where y > 0."""
     x, gamma, mean, r, batch_statistics = cache
-    check_shape("batch_norm", "dy", dy, x.shape)
+    check_shape("batch_norm", "dy", dy.shape, x.shape)
     dtype = common_dtype(x, gamma)
     as_rows = (-1, x.shape[-1])
     x_rows, dy_rows = flat(x, dtype).reshape(as_rows), flat(dy, dtype).reshape(as_rows)

@@ -22,15 +22,16 @@ import functools
 import numpy as np
 
 from minitl.kernels import memory, winograd
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import Body, launch, table
-from minitl.kernels.multiply import multiply, transpose
-from minitl.kernels.simd import pad_columns, product, tile_rows, whole_vectors
+from minitl.kernels.multiply import affine, multiply
+from minitl.kernels.simd import pad_columns, product, tile_rows, transpose, whole_vectors
 from minitl.ops.conv2d import check
-from minitl.ops.window import Axis, Pair, check_shape, slide2d
+from minitl.ops.window import Axis, Pair, check_shape
 
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 SLICE = 256  # rows whose sum is one partial sum
+placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
 
@@ -43,20 +44,17 @@ def forward(
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, relu: bool) -> np.ndarray:
     """Convolution + bias, and ReLU of it while the tile is in the registers."""
-    rows, columns = check(x, kernel, bias, strides, padding)
-    filters = kernel.shape[3]
+    rows, columns = placed(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
     if is_product(kernel.shape, strides):
-        dtype = common_dtype(x, kernel)
-        start = np.zeros(filters, dtype) if bias is None else flat(bias, dtype)
-        pixels = flat(x, dtype).reshape(-1, x.shape[3])
-        return multiply(pixels, flat(kernel, dtype).reshape(kernel.shape[2:]), start, relu).reshape(*x.shape[:3], filters)
+        return affine(x, kernel[0, 0], bias, relu)
+    x, kernel, start = contiguous(x, kernel, bias)
     out = rows.out, columns.out
-    if winograd.suits(kernel.shape, strides, out, common_dtype(x, kernel)):
-        return winograd.forward(*contiguous(x, kernel, bias), out, (rows.before, columns.before), relu, pooled=False)[0]
-    x_pad, weights, start = prepare(x, kernel, bias, rows, columns)
-    y = memory.empty((len(x), *out, filters), x_pad.dtype)
+    if winograd.suits(kernel.shape, strides, out, x.dtype):
+        return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu)[0]
+    x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
+    y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
     tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu)
-    launch(_forward, tasks, (x_pad, weights, start, y), numbers)
+    launch(_forward, tasks, numbers, x_pad, weights, start, y)
     return y
 
 
@@ -65,8 +63,8 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding = cache
-    rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
-    check_shape("conv2d", "dy", dy, (len(x), rows.out, columns.out, kernel.shape[3]))
+    rows, columns = placed(x.shape, kernel.shape, None, strides, padding)
+    check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
     dy = np.ascontiguousarray(dy, dtype)
     dx = dkernel = dbias = None
@@ -78,18 +76,10 @@ def backward(
     return dx, dkernel, dbias
 
 
-def prepare(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, rows: Axis, columns: Axis
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The padded images, the kernel in whole vectors, and where sums begin; contiguous and of one dtype."""
-    x, kernel, start = contiguous(x, kernel, bias)
-    return pad2d(x, rows, columns), pad_columns(kernel), start
-
-
 def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three as kernels need them, of one dtype; zeros for no bias."""
     dtype = common_dtype(x, kernel)
-    start = np.zeros(kernel.shape[3], dtype) if bias is None else flat(bias, dtype)
+    start = np.zeros(kernel.shape[3], dtype) if bias is None else np.ascontiguousarray(bias, dtype)
     return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
 
 
@@ -131,9 +121,19 @@ def kernel_gradient(
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad = pad2d(x, rows, columns)
     tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype)
-    sums = memory.workspace("sums", (slices, *shape), dy.dtype)
-    launch(_kernel_gradient, tasks, (x_pad, dy, np.zeros(shape[3], dy.dtype), sums), numbers)
-    return sums.sum(axis=0)
+    sums = slice_sums(slices, shape, dy.dtype)
+    launch(_kernel_gradient, tasks, numbers, x_pad, dy, np.zeros(shape[3], dy.dtype), sums)
+    return add_slices(sums)
+
+
+def slice_sums(slices: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Where the sums of the batch's slices go: a workspace, or, when there is one slice, what will be the result."""
+    return memory.workspace("sums", (slices, *shape), dtype) if slices > 1 else memory.empty((1, *shape), dtype)
+
+
+def add_slices(sums: np.ndarray) -> np.ndarray:
+    """The sum over the slices of `slice_sums`."""
+    return sums.sum(axis=0) if len(sums) > 1 else sums[0]
 
 
 @functools.lru_cache(maxsize=256)
@@ -143,17 +143,30 @@ def _kernel_gradient_plan(
     """The number of tasks and of slices of the batch, and what the body has to know."""
     (images, height, width, channels), wide = x_pad, dy[3]
     entries = kernel[0] * kernel[1] * channels
-    tiles = -(-entries // tile_rows(kernel[3], dtype))
-    slices, chunks = min(images, -(-TASKS // tiles)), min(tiles, TASKS)
+    slices, chunks = kernel_slices(images, kernel, dtype), min(_tiles(kernel, dtype), TASKS)
     block = max(1, CACHED // (dtype.itemsize * (height * width * channels + dy[1] * dy[2] * wide)))
-    places = ((np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])) * channels)[:, :, None] + np.arange(channels)
     numbers = [
         *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2]),
         *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
         *(dy[1] * dy[2] * wide, dy[2] * wide, wide),
-        *places.reshape(-1), *np.arange(entries) * kernel[3],
+        *entry_places(kernel, width, channels), *np.arange(entries) * kernel[3],
     ]  # fmt: skip
     return slices * chunks, slices, np.array(numbers, np.int64)
+
+
+def kernel_slices(images: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
+    """Into how many slices the batch is cut for dkernel: the fewer tiles the kernel has, the more."""
+    return min(images, -(-TASKS // _tiles(kernel, dtype)))
+
+
+def _tiles(kernel: tuple[int, ...], dtype: np.dtype) -> int:
+    return -(-kernel[0] * kernel[1] * kernel[2] // tile_rows(kernel[3], dtype))
+
+
+def entry_places(kernel: tuple[int, ...], width: int, channels: int) -> np.ndarray:
+    """Where the pixel lies that an entry (a, b, c) of the kernel sees, as an offset in the window."""
+    rows = np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])
+    return (rows[:, :, None] * channels + np.arange(channels)).reshape(-1)
 
 
 def input_gradient(
@@ -161,15 +174,16 @@ def input_gradient(
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     if is_product(kernel.shape, strides):
-        return _product_gradient(dy, kernel[0, 0], shape)
-    turned = turn(kernel, strides)
+        pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
+        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), turned=True).reshape(shape)
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
-        return winograd.input_gradient(dy, None, turned[0, 0], shape, (rows.before, columns.before))
+        return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
+    turned = turn(kernel, strides)
     dx = memory.empty(shape, dy.dtype)
     tasks, numbers = _input_gradient_plan(
         dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype
     )
-    launch(_input_gradient, tasks, (dy, turned, np.zeros(shape[3], dy.dtype), dx), numbers)
+    launch(_input_gradient, tasks, numbers, dy, turned, np.zeros(shape[3], dy.dtype), dx)
     return dx
 
 
@@ -194,25 +208,13 @@ def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
     return kernel[:2] == (1, 1) and strides == (1, 1)
 
 
-def _product_gradient(dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """dx = dy W^T; with few samples and a large W as (W dy^T)^T, which turns the smaller matrices around."""
-    channels, filters = kernel.shape
-    rows = dy.reshape(-1, dy.shape[3])[:, :filters]
-    kernel = np.ascontiguousarray(kernel)
-    if len(rows) * (channels + filters) < channels * filters:
-        dx = transpose(multiply(kernel, transpose(rows), np.zeros(len(rows), dy.dtype), relu=False))
-    else:
-        dx = multiply(np.ascontiguousarray(rows), transpose(kernel), np.zeros(channels, dy.dtype), relu=False)
-    return dx.reshape(shape)
-
-
 def sum_rows(dy: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last, in slices of fixed size."""
     rows = dy.reshape(-1, dy.shape[-1])
     if rows.size < 1 << 15:
         return rows.sum(axis=0)
     sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
-    launch(_sum_rows, len(sums), (rows, sums), table(*rows.shape))
+    launch(_sum_rows, len(sums), table(*rows.shape), rows, sums)
     return sums.sum(axis=0)
 
 
@@ -224,7 +226,7 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
     padded = memory.workspace("padded", shape, x.dtype)
     numbers = table(height, width, channels, rows.before, columns.before, *shape[1:3])
-    launch(_pad2d, images * shape[1], (x, padded), numbers)
+    launch(_pad2d, images * shape[1], numbers, x, padded)
     return padded
 
 
@@ -242,7 +244,7 @@ def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     if not full:
         turned.fill(0)
     numbers = table(*kernel.shape, *turned.shape[:4], wide)
-    launch(_turn_around, k_h * k_w * -(-filters // 16), (np.ascontiguousarray(kernel), turned), numbers)
+    launch(_turn_around, k_h * k_w * -(-filters // 16), numbers, np.ascontiguousarray(kernel), turned)
     return turned
 
 
@@ -318,10 +320,9 @@ def _turn_around(task, kernel, turned, _c, _d, _small, n, _room):
     a, b, first = task // blocks // k_w, task // blocks % k_w, task % blocks * 16
     phase = a % strides_h * strides_w + b % strides_w
     turn = (turns_h - 1 - a // strides_h) * turns_w + turns_w - 1 - b // strides_w
-    to = (phase * turns_h * turns_w + turn) * filters * wide
-    for c in range(channels):
-        for f in range(first, min(first + 16, filters)):
-            turned[to + f * wide + c] = kernel[((a * k_w + b) * channels + c) * filters + f]
+    to = ((phase * turns_h * turns_w + turn) * filters + first) * wide
+    at = (a * k_w + b) * channels * filters + first
+    transpose(kernel, at, filters, channels, min(16, filters - first), turned, to, wide)
 
 
 @Body

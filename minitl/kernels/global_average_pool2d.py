@@ -12,7 +12,7 @@ from minitl.ops.window import check_images, check_shape
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """y = the mean over height and width."""
-    check_images("global_average_pool2d", x)
+    check_images("global_average_pool2d", x.shape)
     y = memory.zeros((x.shape[0], x.shape[3]), common_dtype(x))
     _forward(np.ascontiguousarray(x, y.dtype).reshape(len(x), -1, x.shape[3]), y)
     return y, x.shape
@@ -20,7 +20,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
 
 def backward(dy: np.ndarray, cache: tuple[int, ...]) -> np.ndarray:
     """dx = dy / (H W), the same for every pixel."""
-    check_shape("global_average_pool2d", "dy", dy, (cache[0], cache[3]))
+    check_shape("global_average_pool2d", "dy", dy.shape, (cache[0], cache[3]))
     dx = memory.empty(cache, common_dtype(dy))
     _backward(np.ascontiguousarray(dy, dx.dtype), dx.reshape(cache[0], -1, cache[3]))
     return dx

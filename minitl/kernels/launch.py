@@ -29,6 +29,7 @@ from minitl.kernels.simd.calls import call_task
 
 NOTHING = np.empty(0, np.uint8)
 THREADS = config.NUMBA_NUM_THREADS  # of the pool; fewer may be in use
+NO_ROOM = {np.dtype(kind): np.empty((THREADS, 0), kind) for kind in (np.float32, np.float64)}
 
 
 class Body:
@@ -36,34 +37,44 @@ class Body:
 
     def __init__(self, function: Callable[..., None]):
         self.function = function
-        self._compiled: dict[str, Any] = {}  # keeps the machine code alive
+        self.addresses: dict[np.dtype, int] = {}  # where the machine code begins
+        self._compiled: list[Any] = []  # keeps it alive
 
-    def address(self, dtype: np.dtype) -> int:
-        """Where the machine code begins."""
-        compiled = self._compiled.get(dtype.char)
-        if compiled is None:
-            ready(dtype)
-            of_dtype, small, numbers = (types.CPointer(numba.from_dtype(np.dtype(d))) for d in (dtype, np.uint8, np.int64))
-            signature = types.void(types.intp, *[of_dtype] * 4, small, numbers, of_dtype)
-            compiled = self._compiled[dtype.char] = compile_c(signature)(self.function)
-        return compiled.address
+    def compile(self, dtype: np.dtype) -> int:
+        """The address of the machine code for a dtype."""
+        ready(dtype)
+        of_dtype, small, numbers = (types.CPointer(numba.from_dtype(np.dtype(d))) for d in (dtype, np.uint8, np.int64))
+        signature = types.void(types.intp, *[of_dtype] * 4, small, numbers, of_dtype)
+        self._compiled.append(compile_c(signature)(self.function))
+        self.addresses[dtype] = self._compiled[-1].address
+        return self.addresses[dtype]
 
 
 def launch(
-    body: Body, tasks: int, arrays: tuple[np.ndarray, ...], numbers: np.ndarray, small: np.ndarray = NOTHING, room: int = 0
+    body: Body,
+    tasks: int,
+    numbers: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray = NOTHING,
+    d: np.ndarray = NOTHING,
+    small: np.ndarray = NOTHING,
+    room: int = 0,
 ) -> None:
     """Run body(task, ...) for every task.
 
-    Shapes: two to four arrays, contiguous and of one dtype; `small` np.uint8, `numbers` np.int64; `room` counts numbers.
+    Shapes: a to d contiguous and of one dtype; `small` np.uint8, `numbers` np.int64; `room` counts numbers, in whole cache
+    lines (`memory.whole_lines`).
     """
-    a, b, c, d = [array.reshape(-1) for array in (*arrays, *[arrays[0]] * (4 - len(arrays)))]
-    room = (room + memory.ALIGNMENT - 1) // memory.ALIGNMENT * memory.ALIGNMENT  # rows that begin with a cache line
-    scratch = memory.workspace("room", (THREADS, room), a.dtype)
+    dtype = a.dtype
+    scratch = memory.workspace("room", (THREADS, room), dtype) if room else NO_ROOM[dtype]
+    c, d = a if c is NOTHING else c, a if d is NOTHING else d
     if config.DISABLE_JIT:
         for task in range(tasks):
-            body.function(task, a, b, c, d, small.reshape(-1), numbers, scratch[0])
-    else:
-        _launch(body.address(a.dtype), tasks, a, b, c, d, small.reshape(-1), numbers, scratch)
+            body.function(task, a.ravel(), b.ravel(), c.ravel(), d.ravel(), small.ravel(), numbers, scratch[0])
+        return
+    address = body.addresses.get(dtype) or body.compile(dtype)
+    _launch(address, tasks, a.ravel(), b.ravel(), c.ravel(), d.ravel(), small.ravel(), numbers, scratch)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -74,5 +85,8 @@ def table(*numbers: int) -> np.ndarray:
 
 @jit(parallel=True)
 def _launch(address, tasks, a, b, c, d, small, numbers, scratch):
+    if tasks == 1:  # waking the other threads takes longer than many a task
+        call_task(address, 0, a, b, c, d, small, numbers, scratch[0])
+        return
     for task in prange(tasks):
         call_task(address, task, a, b, c, d, small, numbers, scratch[get_thread_id()])

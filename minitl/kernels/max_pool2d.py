@@ -12,8 +12,8 @@ from minitl.ops.window import Pair, check_images, check_shape, slide2d
 
 def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
     """y = the largest element of every window."""
-    check_images("max_pool2d", x)
-    rows, columns = slide2d(x, pool_size, strides, padding)
+    check_images("max_pool2d", x.shape)
+    rows, columns = slide2d(x.shape, pool_size, strides, padding)
     y = memory.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
     winner = memory.empty(y.shape, np.uint16)
     _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y, winner)
@@ -23,9 +23,9 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy, handed to the winners."""
     winner, shape, pool_size, strides, padding = cache
-    check_shape("max_pool2d", "dy", dy, winner.shape)
+    check_shape("max_pool2d", "dy", dy.shape, winner.shape)
     dx = memory.zeros(shape, common_dtype(dy))
-    rows, columns = slide2d(dx, pool_size, strides, padding)
+    rows, columns = slide2d(dx.shape, pool_size, strides, padding)
     _backward(np.ascontiguousarray(dy, dx.dtype), winner, pool_size, strides, rows.before, columns.before, dx)
     return dx
 

@@ -2,8 +2,8 @@
 
 A large array from `np.empty` is memory fresh from the operating system, which has to be mapped and zeroed page by page at
 the first touch, and is given back when the array dies. In a training step that costs more than the arithmetic
-(`benchmarks/memory.py` counts the page faults). Here, a block of memory returns to a shelf when the last array that
-looks into it is gone, and the next array of about its size takes it from there.
+(`benchmarks/memory.py` counts the page faults). Here, blocks of memory are kept on a shelf, and the next array of about
+its size takes one into which no other array looks any more: Python counts the references to everything anyway.
 
 So nothing is overwritten that anybody still holds: an array that a user keeps keeps its block.
 """
@@ -13,25 +13,34 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 SMALL = 1 << 15  # bytes below which NumPy's own allocator is as good
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-SHELF_LIMIT = 1 << 28  # bytes that may lie unused
+SHELF_LIMIT = 1 << 29  # bytes on the shelf; what is needed beyond them is given back
+MANY = 256  # shapes of workspaces to remember
 
-_shelf: dict[int, list[tuple[np.ndarray, int]]] = {}  # blocks, and where in them the first cache line begins
-_unused = 0
-_local = threading.local()
-_lock = threading.RLock()  # batches are made in a background thread; and a lease may end while one is begun
+Block = tuple[np.ndarray, int]  # memory, and where in it the first cache line begins
+
+_shelf: dict[int, list[Block]] = {}  # by capacity
+_lock = threading.Lock()  # batches are made in a background thread
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Like `np.empty`: contiguous, contents undefined; in memory that may have been used before."""
     dtype = np.dtype(dtype)
     capacity = _capacity(shape, dtype.itemsize)
-    return np.asarray(_Lease(capacity, shape, dtype)) if capacity > SMALL else np.empty(shape, dtype)
+    if capacity <= SMALL:
+        return np.empty(shape, dtype)
+    # Two threads cannot take the same block: each sees the other's hold on it in the count.
+    for memory, first in _shelf.get(capacity, ()):
+        if getrefcount(memory) == UNUSED:
+            return np.ndarray(shape, dtype, memory, first)
+    memory, first = _put_up(capacity)
+    return np.ndarray(shape, dtype, memory, first)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -46,39 +55,55 @@ def workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
 
     Each Python thread has its own.
     """
+    array = _local.arrays.get((purpose, shape, dtype))
+    return _workspace(purpose, shape, dtype) if array is None else array
+
+
+def whole_lines(count: int) -> int:
+    """A count of numbers, rounded up so that rows of so many begin with a cache line."""
+    return -(-count // ALIGNMENT) * ALIGNMENT
+
+
+class _Local(threading.local):
+    """A thread's workspaces: a block for each purpose, and the arrays made of it."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, Block] = {}
+        self.arrays: dict[tuple, np.ndarray] = {}
+
+
+_local = _Local()
+
+
+def _workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     capacity = _capacity(shape, dtype.itemsize)
-    kept = vars(_local)
-    block = kept.get(purpose)
-    if block is None or len(block) < capacity:
-        block = np.empty(capacity + ALIGNMENT, np.uint8)
-        block = kept[purpose] = block[_aligned(block) - _address(block) :]
-    return np.ndarray(shape, dtype, block)
+    block = _local.blocks.get(purpose)
+    if block is None or len(block[0]) < capacity + ALIGNMENT or len(_local.arrays) > MANY:
+        _local.arrays.clear()  # they would keep the smaller block
+        block = _local.blocks[purpose] = _new(capacity)
+    array = _local.arrays[purpose, shape, dtype] = np.ndarray(shape, dtype, *block)
+    return array
 
 
-class _Lease:
-    """What arrays hold on to; when the last of them is gone, the block goes back to the shelf."""
+def _put_up(capacity: int) -> Block:
+    """A new block, on the shelf if there is room for it, or can be made by giving back what is unused."""
+    block = _new(capacity)
+    with _lock:
+        if _held() + capacity > SHELF_LIMIT:
+            for of_size in _shelf.values():
+                of_size[:] = [(memory, first) for memory, first in of_size if getrefcount(memory) > UNUSED]
+        if _held() + capacity <= SHELF_LIMIT:
+            _shelf.setdefault(capacity, []).append(block)
+    return block
 
-    def __init__(self, capacity: int, shape: tuple[int, ...], dtype: np.dtype):
-        global _unused
-        with _lock:
-            blocks = _shelf.get(capacity)
-            block = blocks.pop() if blocks else None
-            _unused -= capacity if block is not None else 0
-        if block is None:
-            memory = np.empty(capacity + ALIGNMENT, np.uint8)
-            block = memory, _aligned(memory)
-        self.capacity, self.block = capacity, block
-        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": dtype.str, "data": (block[1], False)}
 
-    def __del__(self) -> None:
-        global _unused
-        capacity = self.capacity
-        if _lock is None or _unused is None:  # the interpreter is on its way out
-            return
-        with _lock:
-            if _unused + capacity <= SHELF_LIMIT:
-                _shelf.setdefault(capacity, []).append(self.block)
-                _unused += capacity
+def _held() -> int:
+    return sum(capacity * len(blocks) for capacity, blocks in _shelf.items())
+
+
+def _new(capacity: int) -> Block:
+    memory = np.empty(capacity + ALIGNMENT, np.uint8)
+    return memory, -memory.__array_interface__["data"][0] % ALIGNMENT
 
 
 @functools.lru_cache(maxsize=4096)
@@ -89,9 +114,11 @@ def _capacity(shape: tuple[int, ...], itemsize: int) -> int:
     return -(-size // step) * step
 
 
-def _address(block: np.ndarray) -> int:
-    return int(block.__array_interface__["data"][0])
+def _count_unused() -> int:
+    """The references to a block that is on the shelf and nowhere else, as a loop over the shelf counts them."""
+    for memory, _first in [_new(1)]:
+        count = getrefcount(memory)
+    return count
 
 
-def _aligned(block: np.ndarray) -> int:
-    return -(-_address(block) // ALIGNMENT) * ALIGNMENT
+UNUSED = _count_unused()

@@ -2,7 +2,7 @@
 
 The columns of b are taken in blocks as wide as a tile. A block is first copied into a panel, in which its rows lie one after
 another: a panel fits the level-2 cache and is used for many rows of a, while rows of b that are a large power of two
-apart would all compete for the same few places of the cache.
+apart would all compete for the same few places of the cache. If it is the transpose of b that is wanted, it is made there.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008, section 4.
 """
@@ -14,46 +14,49 @@ import functools
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.launch import Body, launch, table
-from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, whole_vectors
+from minitl.kernels.jit import common_dtype
+from minitl.kernels.launch import Body, launch
+from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, transpose, whole_vectors
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 ROWS_A_PANEL = 48  # at least so many rows use a panel, or copying it would show
 
 
-def multiply(a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool) -> np.ndarray:
-    """a b + start, or of that what is above zero.
+def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, relu: bool) -> np.ndarray:
+    """x kernel + bias along the last axis, or of that what is above zero.
 
-    Shapes: a (M, K), b (K, N), start (N,), all contiguous and of one dtype; the result (M, N).
+    Shapes: x (..., in), kernel (in, out), bias (out,) or None; the result (..., out).
+    """
+    dtype = common_dtype(x, kernel)
+    start = np.zeros(kernel.shape[1], dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+    rows = np.ascontiguousarray(x, dtype).reshape(-1, kernel.shape[0])
+    return multiply(rows, np.ascontiguousarray(kernel, dtype), start, relu).reshape(*x.shape[:-1], kernel.shape[1])
+
+
+def multiply(a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool = False, turned: bool = False) -> np.ndarray:
+    """a b + start, or of that what is above zero; or the same with b transposed, if it is given `turned`.
+
+    Shapes: a (M, K), b (K, N), or (N, K) if turned, start (N,), all contiguous and of one dtype; the result (M, N).
     """
     rows, depth = a.shape
-    columns = b.shape[1]
+    columns = b.shape[0] if turned else b.shape[1]
     c = memory.empty((rows, columns), a.dtype)
-    tasks, room, numbers = _plan(
-        rows, depth, columns, whole_vectors(columns, a.dtype), VECTORS * VECTOR_BYTES // a.itemsize, relu
-    )
-    launch(_multiply, tasks, (a, b, start, c), numbers, room=room)
+    tasks, room, numbers = _plan(rows, depth, columns, a.dtype, relu, turned)
+    launch(_multiply, tasks, numbers, a, b, start, c, room=room)
     return c
 
 
-def transpose(matrix: np.ndarray) -> np.ndarray:
-    """The transposed matrix, contiguous."""
-    rows, columns = matrix.shape
-    result = memory.empty((columns, rows), matrix.dtype)
-    launch(_transpose, -(-rows // 16), (np.ascontiguousarray(matrix), result), table(rows, columns))
-    return result
-
-
 @functools.lru_cache(maxsize=256)
-def _plan(rows: int, depth: int, columns: int, wide: int, width: int, relu: bool) -> tuple[int, int, np.ndarray]:
+def _plan(rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, turned: bool) -> tuple[int, int, np.ndarray]:
     """The number of tasks, the size of a panel, and what the body has to know."""
+    width = VECTORS * VECTOR_BYTES // dtype.itemsize
     blocks = -(-columns // width)
     chunks = max(1, min(-(-16 // blocks), rows // ROWS_A_PANEL))
     if blocks * chunks == 1 and rows > 1:
         chunks = 2
-    panel = depth * width if rows >= FEW_ROWS or wide != columns else 0
-    numbers = [rows, depth, columns, width, chunks, relu, panel, *np.arange(rows) * depth, *np.arange(rows) * columns]
-    return blocks * chunks, panel, np.array(numbers, np.int64)
+    panel = depth * width if rows >= FEW_ROWS or turned or whole_vectors(columns, dtype) != columns else 0
+    numbers = [rows, depth, columns, width, chunks, relu, panel, turned, *np.arange(rows) * depth, *np.arange(rows) * columns]
+    return blocks * chunks, memory.whole_lines(panel), np.array(numbers, np.int64)
 
 
 @Body
@@ -66,20 +69,15 @@ def _multiply(task, a, b, start, c, _small, numbers, panel):
     source, in_source, step = b, left, columns
     if numbers[6] > 0:
         source, in_source, step = panel, 0, width
+        if numbers[7]:
+            transpose(b, left * depth, depth, here, depth, panel, 0, width)
         for k in range(depth):
-            for column in range(here):
-                panel[k * width + column] = b[k * columns + left + column]
+            if not numbers[7]:
+                for column in range(here):
+                    panel[k * width + column] = b[k * columns + left + column]
             for column in range(here, width):
                 panel[k * width + column] = 0
     product(
-        a, 0, numbers, 7 + first, source, in_source, ((1, 0, 0), (1, 0, 0), (depth, 1, step)), start, left, 0,
-        c, left, numbers, 7 + rows + first, last - first, here, 0.0 if numbers[5] else -np.inf,
+        a, 0, numbers, 8 + first, source, in_source, ((1, 0, 0), (1, 0, 0), (depth, 1, step)), start, left, 0,
+        c, left, numbers, 8 + rows + first, last - first, here, 0.0 if numbers[5] else -np.inf,
     )  # fmt: skip
-
-
-@Body
-def _transpose(task, matrix, result, _c, _d, _small, numbers, _room):
-    rows, columns = numbers[0], numbers[1]
-    for column in range(columns):
-        for row in range(task * 16, min(task * 16 + 16, rows)):
-            result[column * rows + row] = matrix[row * columns + column]

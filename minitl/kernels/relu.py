@@ -19,7 +19,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy where y > 0, else 0."""
-    check_shape("relu", "dy", dy, cache.shape)
+    check_shape("relu", "dy", dy.shape, cache.shape)
     dx = memory.empty(dy.shape, common_dtype(dy, cache))
     _backward(flat(dy, dx.dtype), flat(cache, dx.dtype), dx.reshape(-1))
     return dx

@@ -19,7 +19,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy y (1 - y)."""
-    check_shape("sigmoid", "dy", dy, cache.shape)
+    check_shape("sigmoid", "dy", dy.shape, cache.shape)
     dx = memory.empty(dy.shape, common_dtype(dy, cache))
     _backward(flat(dy, dx.dtype), flat(cache, dx.dtype), dx.reshape(-1))
     return dx

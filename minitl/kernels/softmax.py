@@ -19,7 +19,7 @@ def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dp: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dz = p (dp - <dp, p>), row by row."""
-    check_shape("softmax", "dy", dp, cache.shape)
+    check_shape("softmax", "dy", dp.shape, cache.shape)
     dz = memory.empty(dp.shape, common_dtype(dp, cache))
     as_rows = (-1, dp.shape[-1])
     _backward(flat(dp, dz.dtype).reshape(as_rows), flat(cache, dz.dtype).reshape(as_rows), dz.reshape(as_rows))

@@ -19,7 +19,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy (1 - y^2)."""
-    check_shape("tanh", "dy", dy, cache.shape)
+    check_shape("tanh", "dy", dy.shape, cache.shape)
     dx = memory.empty(dy.shape, common_dtype(dy, cache))
     _backward(flat(dy, dx.dtype), flat(cache, dx.dtype), dx.reshape(-1))
     return dx

@@ -50,6 +50,7 @@ class Layer:
     regularizers: dict[str, regularizers.L1L2]
     is_container = False
     batch_statistics = False  # whether samples of a batch may influence one another while training
+    activation: str | None = None
     output_activation: str | None = None  # the activation that `forward_logits` can leave out
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:  # noqa: D102
@@ -262,11 +263,11 @@ class Layer:
         x = np.asarray(x, self.dtype)
         if not self.built:
             self.ensure_built((None, *x.shape[1:]))
+        expected = self.input_shape
         # A container leaves this to its first layer, whose name says more.
-        if not (self.is_container or self.input_shape is None or _fits(self.input_shape, x.shape)):
-            advice = "reshape the data, or build the network for this shape"
-            raise wrong_shape(self.label, self.input_shape, x.shape, advice)
-        return x
+        if self.is_container or expected is None or _fits(expected, x.shape):
+            return x
+        raise wrong_shape(self.label, expected, x.shape, "reshape the data, or build the network for this shape")
 
     def _call_forward(self, x: np.ndarray, training: bool) -> np.ndarray:
         return self.forward(x, training) if _takes_training(type(self).forward) else self.forward(x)
@@ -278,9 +279,8 @@ def default_name(cls: type) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+@functools.lru_cache(maxsize=1024)
 def _fits(expected: Shape, shape: tuple[int, ...]) -> bool:
-    if expected[1:] == shape[1:] and expected[0] is None:
-        return True
     return len(expected) == len(shape) and all(e is None or e == n for e, n in zip(expected, shape, strict=True))
 
 

@@ -36,25 +36,21 @@ class Fused:
         fused, layer = engine("fused"), self.layer
         x = layer._admit(x)
         kernel, bias = layer.parameters["kernel"], layer.parameters.get("bias")
-        self.shape = x.shape
         if isinstance(layer, Conv2D):
-            y, cache = fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pool is not None)
+            y, cache = fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pool is not None, layer.keep_cache)
         else:
-            y, cache = fused.forward(_as_images(x), kernel[None, None], bias, (1, 1), "valid", False)
-            y = y.reshape(*x.shape[:-1], layer.units)
+            y, cache = fused.forward_dense(x, kernel, bias)
         self.cache = cache if layer.keep_cache else None
         return y
 
     def pull(self, dy: np.ndarray, need_dx: bool) -> np.ndarray | None:
         """The first layer's dx, and its gradients."""
         fused, layer = engine("fused"), self.layer
-        dense = isinstance(layer, Dense)
         layer.gradients.clear()
-        dx, dkernel, dbias = fused.backward(_as_images(dy) if dense else dy, self.cache, need_dx, layer.trainable)
-        if dkernel is not None and dense:
-            dkernel = dkernel[0, 0]
+        backward = fused.backward if isinstance(layer, Conv2D) else fused.backward_dense
+        dx, dkernel, dbias = backward(dy, self.cache, need_dx, layer.trainable)
         store_gradients(layer, kernel=dkernel, bias=dbias)
-        return None if dx is None else dx.reshape(self.shape)
+        return dx
 
 
 class FusedNormalization:
@@ -99,7 +95,7 @@ class Folded:
         kernel = layer.parameters["kernel"] * scale
         bias = (layer.parameters.get("bias", 0) - mean) * scale + beta
         if self.relu:
-            return engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pool)[0]
+            return engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pool, keep=False)[0]
         return engine("conv2d").forward(x, kernel, bias, layer.strides, layer.padding)[0]
 
 
@@ -140,7 +136,3 @@ def _is_relu(layer: Layer | None) -> bool:
 
 def _is_plain_pool(layer: Layer | None) -> bool:
     return type(layer) is MaxPooling2D and layer.pool_size == layer.strides == (2, 2) and (layer.padding == "valid")
-
-
-def _as_images(rows: np.ndarray) -> np.ndarray:
-    return rows.reshape(-1, 1, 1, rows.shape[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -118,10 +119,13 @@ class Stack(Layer):
 
     def forward_logits(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, np.ndarray]:
         """What comes before the last activation, and y."""
-        lowest = self._lowest(self.need_dx)
-        for position, layer in enumerate(self._layers):
-            layer.keep_cache = self.keep_cache and position >= lowest
-            layer.need_dx = self.need_dx or position > lowest
+        lowest = self._lowest(self.need_dx) if self.keep_cache else len(self._layers)
+        for layer in self._layers[:lowest]:
+            layer.keep_cache = layer.need_dx = False
+        for layer in self._layers[lowest:]:
+            layer.keep_cache = layer.need_dx = True
+        if lowest < len(self._layers):
+            self._layers[lowest].need_dx = self.need_dx
         self._steps = self._plan(fold=self.fold and not (training or self.keep_cache))
         for step, _, _ in self._steps[:-1]:
             x = step(x, training)
@@ -157,7 +161,7 @@ class Stack(Layer):
     def _plan(self, fold: bool) -> list[Step]:
         # Made anew only when layers or circumstances have changed.
         kind = (self.fuse, fold, get_backend())
-        now = [(layer, getattr(layer, "activation", None)) for layer in self._layers]
+        now = [*self._layers, *map(attrgetter("activation"), self._layers)]
         planned_for, steps = self._plans.get(kind, (None, []))
         if planned_for != now:
             steps = plan(self._layers, self.fuse, fold)

@@ -18,8 +18,8 @@ from minitl.ops.window import Axis, Pair, check_images, check_shape, pad2d, shif
 
 def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
     """y = the mean of every window."""
-    check_images("average_pool2d", x)
-    rows, columns = slide2d(x, pool_size, strides, padding)
+    check_images("average_pool2d", x.shape)
+    rows, columns = slide2d(x.shape, pool_size, strides, padding)
     x_pad = pad2d(x, rows, columns)
     y = np.zeros((len(x), rows.out, columns.out, x.shape[3]), x.dtype)
     for a in range(pool_size[0]):
@@ -33,8 +33,8 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy / m, handed to every member of the window."""
     shape, pool_size, strides, padding = cache
     x = np.zeros(shape, dy.dtype)
-    rows, columns = slide2d(x, pool_size, strides, padding)
-    check_shape("average_pool2d", "dy", dy, (shape[0], rows.out, columns.out, shape[3]))
+    rows, columns = slide2d(x.shape, pool_size, strides, padding)
+    check_shape("average_pool2d", "dy", dy.shape, (shape[0], rows.out, columns.out, shape[3]))
     share = dy / members(shape, pool_size, strides, rows, columns).astype(dy.real.dtype)
     dx_pad = pad2d(x, rows, columns)
     for a in range(pool_size[0]):

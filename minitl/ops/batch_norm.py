@@ -53,7 +53,7 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dgamma and dbeta; what is not needed is None."""
     x, gamma, mean, r, batch_statistics = cache
-    check_shape("batch_norm", "dy", dy, x.shape)
+    check_shape("batch_norm", "dy", dy.shape, x.shape)
     axes = tuple(range(x.ndim - 1))
     x_hat = (x - mean) * r
     dx = dgamma = dbeta = None
@@ -70,4 +70,4 @@ def backward(
 def check(x: np.ndarray, *per_channel: np.ndarray) -> None:
     """Raise ValueError unless gamma, beta, mean and variance have one entry a channel."""
     for name, array in zip(("gamma", "beta", "mean", "variance"), per_channel, strict=True):
-        check_shape("batch_norm", name, array, x.shape[-1:])
+        check_shape("batch_norm", name, array.shape, x.shape[-1:])

@@ -52,8 +52,8 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
 
 def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Raise ValueError for shapes that do not fit; return the weights, ones where there are none."""
-    check_shape("binary_cross_entropy", "y_true", y_true, y_pred.shape)
+    check_shape("binary_cross_entropy", "y_true", y_true.shape, y_pred.shape)
     if weights is None:
         return np.ones(y_pred.shape, y_pred.real.dtype)
-    check_shape("binary_cross_entropy", "weights", weights, y_pred.shape)
+    check_shape("binary_cross_entropy", "weights", weights.shape, y_pred.shape)
     return weights

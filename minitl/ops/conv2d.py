@@ -31,7 +31,7 @@ def forward(
     x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None, strides: Pair = (1, 1), padding: str = "valid"
 ) -> tuple[np.ndarray, tuple]:
     """y = sum over the offsets of shifted(a, b) @ kernel[a, b], + bias."""
-    rows, columns = check(x, kernel, bias, strides, padding)
+    rows, columns = check(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
     x_pad = pad2d(x, rows, columns)
     y = np.zeros((len(x), rows.out, columns.out, kernel.shape[3]), np.result_type(x, kernel))
     for a in range(kernel.shape[0]):
@@ -47,8 +47,8 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias, offset by offset; what is not needed is None."""
     x, kernel, bias, strides, padding = cache
-    rows, columns = slide2d(x, kernel.shape[:2], strides, padding)
-    check_shape("conv2d", "dy", dy, (len(x), rows.out, columns.out, kernel.shape[3]))
+    rows, columns = slide2d(x.shape, kernel.shape[:2], strides, padding)
+    check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     x_pad = pad2d(x, rows, columns)
     dx_pad = np.zeros(x_pad.shape, dy.dtype) if need_dx else None
     dkernel = np.zeros(kernel.shape, dy.dtype) if need_dparameters else None
@@ -66,11 +66,13 @@ def backward(
     return dx, dkernel, dbias
 
 
-def check(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str) -> tuple[Axis, Axis]:
-    """Raise ValueError unless the shapes belong together; return how the kernel slides."""
+def check(
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str
+) -> tuple[Axis, Axis]:
+    """Raise ValueError unless these shapes belong together; return how the kernel slides."""
     check_images("conv2d", x)
-    if kernel.ndim != 4 or kernel.shape[2] != x.shape[3]:
-        raise ValueError(f"conv2d: kernel must be (K_h, K_w, {x.shape[3]}, F) for x {x.shape}, got {kernel.shape}")
+    if len(kernel) != 4 or kernel[2] != x[3]:
+        raise ValueError(f"conv2d: kernel must be (K_h, K_w, {x[3]}, F) for x {x}, got {kernel}")
     if bias is not None:
-        check_shape("conv2d", "bias", bias, kernel.shape[3:])
-    return slide2d(x, kernel.shape[:2], strides, padding)
+        check_shape("conv2d", "bias", bias, kernel[3:])
+    return slide2d(x, kernel[:2], strides, padding)

@@ -33,7 +33,7 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx = dy W^T, dW = x^T dy, db = sum of dy over the samples; what is not needed is None."""
     x, kernel, bias = cache
-    check_shape("dense", "dy", dy, (*x.shape[:-1], kernel.shape[1]))
+    check_shape("dense", "dy", dy.shape, (*x.shape[:-1], kernel.shape[1]))
     dx = dkernel = dbias = None
     if need_dx:
         dx = dy @ kernel.T
@@ -49,4 +49,4 @@ def check(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> None:
     if kernel.ndim != 2 or x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
         raise ValueError(f"dense: x (..., in) and kernel (in, out) do not match: {x.shape} and {kernel.shape}")
     if bias is not None:
-        check_shape("dense", "bias", bias, kernel.shape[1:])
+        check_shape("dense", "bias", bias.shape, kernel.shape[1:])

@@ -24,7 +24,7 @@ def forward(x: np.ndarray, rate: float, generator: np.random.Generator) -> tuple
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy m."""
-    check_shape("dropout", "dy", dy, cache.shape)
+    check_shape("dropout", "dy", dy.shape, cache.shape)
     return dy * cache
 
 

@@ -21,5 +21,5 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
 
 def backward(dy: np.ndarray, cache: tuple[int, ...]) -> np.ndarray:
     """dx = dy in x's shape."""
-    check_shape("flatten", "dy", dy, (cache[0], math.prod(cache[1:])))
+    check_shape("flatten", "dy", dy.shape, (cache[0], math.prod(cache[1:])))
     return dy.reshape(cache)

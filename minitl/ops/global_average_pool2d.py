@@ -16,11 +16,11 @@ from minitl.ops.window import check_images, check_shape
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """y = the mean over height and width."""
-    check_images("global_average_pool2d", x)
+    check_images("global_average_pool2d", x.shape)
     return x.mean(axis=(1, 2)), x.shape
 
 
 def backward(dy: np.ndarray, cache: tuple[int, ...]) -> np.ndarray:
     """dx = dy / (H W), the same for every pixel."""
-    check_shape("global_average_pool2d", "dy", dy, (cache[0], cache[3]))
+    check_shape("global_average_pool2d", "dy", dy.shape, (cache[0], cache[3]))
     return np.broadcast_to(dy[:, None, None, :] / (cache[1] * cache[2]), cache).copy()

@@ -22,8 +22,8 @@ from minitl.ops.window import Pair, check_images, check_shape, pad2d, shifted, s
 
 def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
     """y = the largest element of every window."""
-    check_images("max_pool2d", x)
-    rows, columns = slide2d(x, pool_size, strides, padding)
+    check_images("max_pool2d", x.shape)
+    rows, columns = slide2d(x.shape, pool_size, strides, padding)
     x_pad = pad2d(x, rows, columns, -np.inf)
     y = np.full((len(x), rows.out, columns.out, x.shape[3]), -np.inf, x.dtype)
     winner = np.zeros(y.shape, np.uint16)
@@ -39,9 +39,9 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy, handed to the winners."""
     winner, shape, pool_size, strides, padding = cache
-    check_shape("max_pool2d", "dy", dy, winner.shape)
+    check_shape("max_pool2d", "dy", dy.shape, winner.shape)
     x = np.zeros(shape, dy.dtype)
-    rows, columns = slide2d(x, pool_size, strides, padding)
+    rows, columns = slide2d(x.shape, pool_size, strides, padding)
     dx_pad = pad2d(x, rows, columns)
     for a in range(pool_size[0]):
         for b in range(pool_size[1]):

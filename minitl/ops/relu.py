@@ -24,5 +24,5 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy where y > 0, else 0."""
-    check_shape("relu", "dy", dy, cache.shape)
+    check_shape("relu", "dy", dy.shape, cache.shape)
     return np.where(cache > 0, dy, np.zeros((), dy.dtype))

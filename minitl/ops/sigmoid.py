@@ -25,5 +25,5 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy y (1 - y)."""
-    check_shape("sigmoid", "dy", dy, cache.shape)
+    check_shape("sigmoid", "dy", dy.shape, cache.shape)
     return dy * cache * (1 - cache)

@@ -32,5 +32,5 @@ def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def backward(dp: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dz = p (dp - <dp, p>), row by row."""
     p = cache
-    check_shape("softmax", "dy", dp, p.shape)
+    check_shape("softmax", "dy", dp.shape, p.shape)
     return p * (dp - (dp * p).sum(axis=-1, keepdims=True))

@@ -62,7 +62,7 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
 def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Raise ValueError for labels that do not fit; return flat rows, labels and weights."""
     rows = y_pred.reshape(-1, y_pred.shape[-1])
-    check_shape("sparse_categorical_cross_entropy", "y_true", y_true, y_pred.shape[:-1])
+    check_shape("sparse_categorical_cross_entropy", "y_true", y_true.shape, y_pred.shape[:-1])
     labels = y_true.reshape(-1).astype(np.int64)
     if labels.size and not (labels.min() >= 0 and labels.max() < rows.shape[1]):
         bad = labels[(labels < 0) | (labels >= rows.shape[1])][0]
@@ -73,5 +73,5 @@ def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) ->
     if weights is None:
         weights = np.ones(len(rows), y_pred.real.dtype)
     else:
-        check_shape("sparse_categorical_cross_entropy", "weights", weights, y_pred.shape[:-1])
+        check_shape("sparse_categorical_cross_entropy", "weights", weights.shape, y_pred.shape[:-1])
     return rows, labels, weights.reshape(-1)

@@ -22,5 +22,5 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy (1 - y^2)."""
-    check_shape("tanh", "dy", dy, cache.shape)
+    check_shape("tanh", "dy", dy.shape, cache.shape)
     return dy * (1 - cache * cache)

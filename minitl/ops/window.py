@@ -46,9 +46,9 @@ def slide(size: int, window: int, stride: int, padding: str) -> Axis:
     return Axis((size - window) // stride + 1, 0, 0)
 
 
-def slide2d(x: np.ndarray, window: Pair, strides: Pair, padding: str) -> tuple[Axis, Axis]:
-    """Place a window on images x (N, H, W, C): `slide` for the rows and for the columns."""
-    return slide(x.shape[1], window[0], strides[0], padding), slide(x.shape[2], window[1], strides[1], padding)
+def slide2d(x: tuple[int, ...], window: Pair, strides: Pair, padding: str) -> tuple[Axis, Axis]:
+    """Place a window on images of shape x, (N, H, W, C): `slide` for the rows and for the columns."""
+    return slide(x[1], window[0], strides[0], padding), slide(x[2], window[1], strides[1], padding)
 
 
 def pad2d(x: np.ndarray, rows: Axis, columns: Axis, value: float = 0.0) -> np.ndarray:
@@ -67,13 +67,13 @@ def shifted(x_pad: np.ndarray, a: int, b: int, rows: Axis, columns: Axis, stride
     return x_pad[:, a : stop_h : strides[0], b : stop_w : strides[1]]
 
 
-def check_images(operation: str, x: np.ndarray) -> None:
-    """Raise ValueError unless x is a batch of images (N, H, W, C)."""
-    if x.ndim != 4:
-        raise ValueError(f"{operation}: expected images of shape (N, H, W, C), got shape {x.shape}")
+def check_images(operation: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless it is the shape of a batch of images, (N, H, W, C)."""
+    if len(shape) != 4:
+        raise ValueError(f"{operation}: expected images of shape (N, H, W, C), got shape {shape}")
 
 
-def check_shape(operation: str, name: str, array: np.ndarray, expected: tuple[int, ...]) -> None:
-    """Raise ValueError unless the array has the shape that the operation needs."""
-    if array.shape != expected:
-        raise ValueError(f"{operation}: {name} must have shape {expected}, got {array.shape}")
+def check_shape(operation: str, name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless an array has the shape that the operation needs."""
+    if shape != expected:
+        raise ValueError(f"{operation}: {name} must have shape {expected}, got {shape}")

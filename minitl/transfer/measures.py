@@ -62,11 +62,12 @@ def gradient_norms(model: Sequential, x: np.ndarray, y: np.ndarray) -> dict[str,
     Shapes: one batch x and y of a compiled model, which is not changed.
     Errors: as training raises them.
     """
+    trained = training.trained_layers(model)
     with model.mode(keep_cache=True, need_dx=False):
-        *_, joint = training.compute_loss(model, x, y, None, False)
+        *_, joint = training.compute_loss(model, trained, x, y, None, False)
     model.pull(model.loss.backward(), need_dx=False, from_logits=joint)  # type: ignore[union-attr]
     squares: dict[str, list[float]] = {}
-    for path, w, g in training.updates(model):
+    for path, w, g in training.updates(trained):
         sums = squares.setdefault(path.rpartition("/")[0], [0.0, 0.0])
         sums[0] += float((g**2).sum())
         sums[1] += float((w**2).sum())

@@ -5,6 +5,7 @@ from minitl.kernels.simd.blending import blend
 from minitl.kernels.simd.pooling import best_of_four, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product, ready
+from minitl.kernels.simd.transposing import transpose
 from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, tile_rows, whole_vectors
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "ready",
     "sandwich",
     "tile_rows",
+    "transpose",
     "whole_vectors",
 ]

@@ -19,14 +19,16 @@ def _best_of_four_in_numpy(source, at, row, column, best, to, winner, to_winner,
     where = np.argmax(window, axis=0)  # the first of equal ones, a NaN before all
     largest = window[where, np.arange(count)]
     best[to : to + count] = largest
-    winner[to_winner : to_winner + count] = np.where(largest > 0, where, NOBODY)
+    if winner is not None:
+        winner[to_winner : to_winner + count] = np.where(largest > 0, where, NOBODY)
 
 
 @intrinsic
 def _best_of_four_in_llvm(typingctx, source, at, row, column, best, to, winner, to_winner, count):
     """The largest of source[at], [at + column], [at + row] and [at + row + column], for `count` neighbours of each.
 
-    `count` is a multiple of the vector's length. winner is 0 to 3 in that order, NOBODY where none is above zero.
+    `count` is a multiple of the vector's length. winner is 0 to 3 in that order, NOBODY where none is above zero; it may be
+    None.
     """
     intp = types.intp
     size = source.dtype.bitwidth // 8
@@ -36,7 +38,8 @@ def _best_of_four_in_llvm(typingctx, source, at, row, column, best, to, winner, 
         _, at, row, column, _, to, _, to_winner, count = args
         scalar = context.get_value_type(source.dtype)
         vector, small = ir.VectorType(scalar, lanes), ir.VectorType(ir.IntType(8), lanes)
-        data = {k: pointer(context, builder, sig.args[k], args[k]) for k in (0, 4, 6)}
+        keep = winner is not types.none
+        data = {k: pointer(context, builder, sig.args[k], args[k]) for k in ((0, 4, 6) if keep else (0, 4))}
 
         def place(k, index, kind):
             return builder.bitcast(builder.gep(data[k], [index]), kind.as_pointer())
@@ -55,7 +58,8 @@ def _best_of_four_in_llvm(typingctx, source, at, row, column, best, to, winner, 
             above = builder.fcmp_ordered(">", largest, ir.Constant(vector, [0.0] * lanes))
             which = builder.select(above, which, ir.Constant(small, [NOBODY] * lanes))
             builder.store(largest, place(4, builder.add(to, v), vector), align=size)
-            builder.store(which, place(6, builder.add(to_winner, v), small), align=1)
+            if keep:
+                builder.store(which, place(6, builder.add(to_winner, v), small), align=1)
         return context.get_dummy_value()
 
     return types.void(source, intp, intp, intp, best, intp, winner, intp, intp), codegen

@@ -38,7 +38,7 @@ from minitl.kernels import memory
 from minitl.kernels.launch import NOTHING, launch, table
 from minitl.kernels.simd import VECTOR_BYTES, whole_vectors
 from minitl.kernels.winograd import bodies
-from minitl.kernels.winograd.plan import LINE, cut, joined, pieces, plan
+from minitl.kernels.winograd.plan import LINE, Sizes, cut, joined, pieces, plan
 from minitl.ops.window import Pair
 
 
@@ -59,21 +59,31 @@ def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) ->
 
 
 def forward(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, out: Pair, before: Pair, relu: bool, pooled: bool
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    out: Pair,
+    before: Pair,
+    relu: bool,
+    pooled: bool = False,
+    keep: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows and their winners if `pooled`.
+    """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows if `pooled`.
 
+    What it returns beside y are the winners of the windows, if there are some and `keep` asks for them.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), all contiguous and of one dtype; `out` is (H_out, W_out), or
     half of it if `pooled`; `before` the zeros above and left of x.
     """
-    sizes, numbers = plan(x.shape, kernel.shape, out, before, pooled, relu, VECTOR_BYTES // x.itemsize)
-    y = memory.empty((len(x), *out, sizes.filters), x.dtype)
-    winner = memory.empty(y.shape if pooled else (0,), np.uint8)
-    weights = cut(kernel) if sizes.chunks > 1 else _transformed(cut(kernel))
-    starts = np.zeros((2, sizes.filters), x.dtype)
-    starts[1] = bias
+    sizes, numbers = plan(x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu)
+    y = memory.empty((sizes.images, *out, sizes.filters), x.dtype)
+    winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
+    weights = cut(kernel)
+    if sizes.chunks == 1:
+        size = weights[0, 0].size
+        weights, parts = _room_for_u(sizes, x.dtype), weights
+        launch(bodies.transform_kernel, -(-size // bodies.ENTRIES), table(size, size + LINE), parts, weights)
     tasks = -(-sizes.images // sizes.together) * sizes.bands * sizes.chunks
-    launch(bodies.forward, tasks, (x, weights, starts, y), numbers, winner, sizes.room)
+    launch(bodies.forward, tasks, numbers, x, weights, bias, y, small=winner, room=sizes.room)
     return y, winner
 
 
@@ -84,39 +94,36 @@ def kernel_gradient(
 
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
     """
-    sizes, numbers = plan(x.shape, shape, dy.shape[1:3], before, winner is not None, False, VECTOR_BYTES // x.itemsize)
+    sizes, numbers = plan(x.shape, shape, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
     parts = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype)
     size = parts[0, 0].size
     sums = memory.workspace("sums", (sizes.slices, 16 * size + sizes.filters), x.dtype)
-    zeros = np.zeros(sizes.filters, x.dtype)
-    launch(bodies.sum_of_slice, sizes.slices, (x, dy, zeros, sums), numbers, NOTHING if winner is None else winner, sizes.room)
-    launch(bodies.gather, size // sizes.filters, (sums, parts), numbers)
+    zeros, small = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
+    launch(bodies.sum_of_slice, sizes.slices, numbers, x, dy, zeros, sums, small=small, room=sizes.room)
+    launch(bodies.gather, size // sizes.filters, numbers, sums, parts)
     return joined(parts), sums[:, 16 * size :].sum(axis=0)
 
 
 def input_gradient(
-    dy: np.ndarray, winner: np.ndarray | None, turned: np.ndarray, shape: tuple[int, ...], before: Pair
+    dy: np.ndarray, winner: np.ndarray | None, kernel: np.ndarray, shape: tuple[int, ...], before: Pair
 ) -> np.ndarray:
-    """dx (N, H, W, C) from dy, the winners of the pooling behind, if there was one, and the kernel turned around.
+    """dx (N, H, W, C) from dy, the winners of the pooling behind, if there was one, and the kernel.
 
-    Shapes: dy (N, H_out, W_out, F), winner like it, turned (K_h, K_w, F, C).
+    Shapes: dy (N, H_out, W_out, F), contiguous, winner like it, kernel (K_h, K_w, C, F).
     """
-    kernel = (*turned.shape[:2], turned.shape[3], turned.shape[2])
-    sizes, numbers = plan(shape, kernel, dy.shape[1:3], before, winner is not None, False, VECTOR_BYTES // dy.itemsize)
+    sizes, numbers = plan(shape, kernel.shape, dy.shape[1:3], before, VECTOR_BYTES // dy.itemsize, winner is not None)
     dx = memory.empty(shape, dy.dtype)
-    u = _transformed(cut(turned))
+    u = _room_for_u(sizes, dy.dtype)
+    turned = table(sizes.p, sizes.q, sizes.channels, sizes.filters)
+    pieces_of_work = sizes.p * sizes.q * -(-sizes.filters // bodies.TURNED)
+    room = memory.whole_lines(9 * bodies.TURNED * sizes.channels)
+    launch(bodies.transform_turned, pieces_of_work, turned, np.ascontiguousarray(kernel), u, room=room)
     tasks = -(-sizes.images // sizes.together)
     zeros, small = np.zeros(sizes.channels, dy.dtype), NOTHING if winner is None else winner
-    launch(bodies.input_gradient, tasks, (dy, u, zeros, dx), numbers, small, sizes.room)
+    launch(bodies.input_gradient, tasks, numbers, dy, u, zeros, dx, small=small, room=sizes.room)
     return dx
 
 
-def _transformed(parts: np.ndarray) -> np.ndarray:
-    """U, one plane after another.
-
-    Shapes: (3, 3, p, q, C, F) to (16, p q C F + LINE).
-    """
-    size = parts[0, 0].size
-    u = memory.workspace("u", (16, size + LINE), parts.dtype)
-    launch(bodies.transform_kernel, -(-size // bodies.ENTRIES), (parts, u), table(size, size + LINE))
-    return u
+def _room_for_u(sizes: Sizes, dtype: np.dtype) -> np.ndarray:
+    """For U, one plane after another: (16, p q C F + LINE)."""
+    return memory.workspace("u", (16, sizes.p * sizes.q * sizes.channels * sizes.filters + LINE), dtype)

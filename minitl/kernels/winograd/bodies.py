@@ -6,10 +6,11 @@ import numpy as np
 
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Body
-from minitl.kernels.simd import best_of_four, one_of_four, product, sandwich
+from minitl.kernels.simd import best_of_four, one_of_four, product, sandwich, transpose
 from minitl.kernels.winograd.plan import LINE, Sizes
 
-ENTRIES = 4096  # of the kernel that one task transforms, whole vectors
+ENTRIES = 1024  # of the kernel that one task transforms, whole vectors
+TURNED = 16  # filters of the kernel that one task turns around and transforms
 
 INPUT = "1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 -1 0 1"  # B^T
 INPUT_GRADIENT = "1 0 0 0; 0 1 -1 -1; -1 1 1 0; 0 0 0 1"  # B
@@ -28,7 +29,28 @@ def transform_kernel(task, parts, u, _c, _d, _small, numbers, _room):
 
 
 @Body
-def forward(task, x, weights, starts, y, winner, numbers, room):
+def transform_turned(task, kernel, u, _c, _d, _small, numbers, room):
+    """U of some filters of the kernel turned around: its last offset first, channels and filters exchanged."""
+    p, q, channels, filters = numbers[0], numbers[1], numbers[2], numbers[3]
+    blocks = (filters + TURNED - 1) // TURNED
+    a, b, first = task // blocks // q, task // blocks % q, task % blocks * TURNED
+    count = min(TURNED, filters - first)
+    size, whole = count * channels, p * q * channels * filters
+    for k in range(9):
+        if (a > 0 and k < 3) or (b > 0 and k % 3 == 0):
+            _clear(room, k * size, size)
+            continue
+        row, column = 2 * p - 2 * a - k // 3, 2 * q - 2 * b - k % 3
+        at = (row * (2 * q + 1) + column) * channels * filters + first
+        transpose(kernel, at, filters, channels, count, room, k * size, channels)
+    sandwich(
+        KERNEL, room, 0, 3 * size, size,
+        u, ((a * q + b) * filters + first) * channels, 4 * (whole + LINE), whole + LINE, size, -np.inf, False,
+    )  # fmt: skip
+
+
+@Body
+def forward(task, x, weights, bias, y, winner, numbers, room):
     """y of one block, for all filters or some."""
     s = _sizes(numbers)
     filters = s.filters // s.chunks
@@ -53,10 +75,11 @@ def forward(task, x, weights, starts, y, winner, numbers, room):
     targets = np.arange(len(places)) * filters
     run = s.q * s.channels
     counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
+    _clear(room, s.in_tile, filters)
     for plane in range(16):
         product(
             room, plane * s.plane_v, places, 0, u, in_u + plane * s.plane_u, counters,
-            starts, in_filters + (s.filters if plane == 5 else 0), 0,
+            bias if plane == 5 else room, in_filters if plane == 5 else s.in_tile, 0,
             room, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
         )  # fmt: skip
     floor = 0.0 if s.relu else -np.inf
@@ -72,7 +95,10 @@ def forward(task, x, weights, starts, y, winner, numbers, room):
         sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, room, s.in_tile, 2 * filters, filters, filters, floor, False)
         if s.pooled:
             to = ((n * s.out_h + i) * s.out_w + j) * s.filters + in_filters
-            best_of_four(room, s.in_tile, 2 * filters, filters, y, to, winner, to, filters)
+            if s.keep:
+                best_of_four(room, s.in_tile, 2 * filters, filters, y, to, winner, to, filters)
+            else:
+                best_of_four(room, s.in_tile, 2 * filters, filters, y, to, None, 0, filters)
             continue
         for k in range(4):
             row, column = 2 * i + k // 2, 2 * j + k % 2
@@ -249,7 +275,7 @@ def _tile_places(count, rows, columns, all_rows, all_columns, step):
 def _sizes(n):
     return Sizes(
         n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17],
-        n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25], n[26],
+        n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25], n[26], n[27],
     )  # fmt: skip
 
 

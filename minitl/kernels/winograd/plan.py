@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minitl.kernels.memory import whole_lines
 from minitl.ops.window import Pair
 
 TILES = 64  # about so many in a block
@@ -33,6 +34,7 @@ class Sizes(NamedTuple):
     p: int  # pieces of the kernel
     q: int
     pooled: int
+    keep: int  # the winners
     relu: int
     together: int  # images in a block
     bands: int  # of tile rows, in an image
@@ -50,7 +52,14 @@ class Sizes(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def plan(
-    x: tuple[int, ...], kernel: tuple[int, ...], out: Pair, before: Pair, pooled: bool, relu: bool, lanes: int
+    x: tuple[int, ...],
+    kernel: tuple[int, ...],
+    out: Pair,
+    before: Pair,
+    lanes: int,
+    pooled: bool,
+    keep: bool = True,
+    relu: bool = False,
 ) -> tuple[Sizes, np.ndarray]:
     """How to cut the work; kept, since small batches would notice making it.
 
@@ -74,9 +83,10 @@ def plan(
     in_strip = in_m + 16 * plane_m
     in_tile = in_strip + 4 * (2 * (grid[1] + q - 1) + 2) * channels
     in_u = in_tile + 4 * filters
-    room = in_u + (16 * (size // chunks + LINE) if chunks > 1 else 0)
+    room = whole_lines(in_u + (16 * (size // chunks + LINE) if chunks > 1 else 0))
     sizes = Sizes(
-        *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, relu, together, bands, chunks, slices),
+        *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, keep, relu),
+        *(together, bands, chunks, slices),
         *(plane_v, plane_m, size // chunks + LINE, in_m, in_strip, in_tile, in_u, room),
     )
     return sizes, np.array(sizes, np.int64)
