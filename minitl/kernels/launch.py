@@ -27,6 +27,7 @@ from minitl.kernels.jit import compile_c, config, jit
 from minitl.kernels.simd import ready
 from minitl.kernels.simd.calls import call_task
 
+INTERPRETED: bool = config.DISABLE_JIT
 NOTHING = np.empty(0, np.uint8)
 THREADS = config.NUMBA_NUM_THREADS  # of the pool; fewer may be in use
 NO_ROOM = {np.dtype(kind): np.empty((THREADS, 0), kind) for kind in (np.float32, np.float64)}
@@ -69,7 +70,7 @@ def launch(
     dtype = a.dtype
     scratch = memory.workspace("room", (THREADS, room), dtype) if room else NO_ROOM[dtype]
     c, d = a if c is NOTHING else c, a if d is NOTHING else d
-    if config.DISABLE_JIT:
+    if INTERPRETED:
         for task in range(tasks):
             body.function(task, a.ravel(), b.ravel(), c.ravel(), d.ravel(), small.ravel(), numbers, scratch[0])
         return

@@ -28,7 +28,7 @@ class Fused:
     """
 
     def __init__(self, layer: Any, pool: MaxPooling2D | None):
-        self.layer, self.pool = layer, pool
+        self.layer, self.pooled, self.convolves = layer, pool is not None, isinstance(layer, Conv2D)
         self.cache: tuple | None = None
 
     def __call__(self, x: np.ndarray, training: bool) -> np.ndarray:
@@ -36,8 +36,8 @@ class Fused:
         fused, layer = engine("fused"), self.layer
         x = layer._admit(x)
         kernel, bias = layer.parameters["kernel"], layer.parameters.get("bias")
-        if isinstance(layer, Conv2D):
-            y, cache = fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pool is not None, layer.keep_cache)
+        if self.convolves:
+            y, cache = fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, layer.keep_cache)
         else:
             y, cache = fused.forward_dense(x, kernel, bias)
         self.cache = cache if layer.keep_cache else None
@@ -47,7 +47,7 @@ class Fused:
         """The first layer's dx, and its gradients."""
         fused, layer = engine("fused"), self.layer
         layer.gradients.clear()
-        backward = fused.backward if isinstance(layer, Conv2D) else fused.backward_dense
+        backward = fused.backward if self.convolves else fused.backward_dense
         dx, dkernel, dbias = backward(dy, self.cache, need_dx, layer.trainable)
         store_gradients(layer, kernel=dkernel, bias=dbias)
         return dx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
@@ -176,15 +175,9 @@ class Stack(Layer):
                 return position
         return len(self._layers)
 
-    @contextlib.contextmanager
-    def mode(self, keep_cache: bool, need_dx: bool) -> Iterator[None]:
-        """Whether forward passes inside the block keep what a backward pass needs, down to the input or not."""
-        before = self.keep_cache, self.need_dx
-        self.keep_cache, self.need_dx = keep_cache, need_dx
-        try:
-            yield
-        finally:
-            self.keep_cache, self.need_dx = before
+    def mode(self, keep_cache: bool, need_dx: bool) -> Mode:
+        """Whether forward passes inside a `with` block keep what a backward pass needs, down to the input or not."""
+        return Mode(self, keep_cache, need_dx)
 
     @property
     def output_activation(self) -> str | None:  # type: ignore[override]
@@ -251,6 +244,21 @@ class Stack(Layer):
         self.built = bool(self._layers) and all(layer.built for layer in self._layers)
         self.input_shape = self._layers[0].input_shape if self.built else None
         self.output_shape = self._layers[-1].output_shape if self.built else None
+
+
+class Mode:
+    """What `Stack.mode` sets for a while; a class, since small batches would notice a generator."""
+
+    def __init__(self, stack: Stack, *flags: bool):
+        self.stack, self.flags = stack, flags
+
+    def __enter__(self) -> None:
+        stack = self.stack
+        self.before = stack.keep_cache, stack.need_dx
+        stack.keep_cache, stack.need_dx = self.flags
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.keep_cache, self.stack.need_dx = self.before
 
 
 def _fit_together(layer: Layer, shape: Shape) -> None:

@@ -77,10 +77,10 @@ def forward(
     sizes, numbers = plan(x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu)
     y = memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
-    weights = cut(kernel)
+    weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:
-        size = weights[0, 0].size
         weights, parts = _room_for_u(sizes, x.dtype), weights
+        size = weights.shape[1] - LINE
         launch(bodies.transform_kernel, -(-size // bodies.ENTRIES), table(size, size + LINE), parts, weights)
     tasks = -(-sizes.images // sizes.together) * sizes.bands * sizes.chunks
     launch(bodies.forward, tasks, numbers, x, weights, bias, y, small=winner, room=sizes.room)
