@@ -79,7 +79,7 @@ def backward(
 def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three as kernels need them, of one dtype; zeros for no bias."""
     dtype = common_dtype(x, kernel)
-    start = np.zeros(kernel.shape[3], dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+    start = np.zeros(kernel.shape[-1], dtype) if bias is None else np.ascontiguousarray(bias, dtype)
     return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
 
 

@@ -55,12 +55,10 @@ def forward(
     if not pool:
         y = convolve(x, kernel, bias, strides, padding, relu=True)
         return y, (x, kernel, bias, strides, padding, False, y)
-    rows, columns = placed(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
     images, weights, start = contiguous(x, kernel, bias)
-    half = rows.out // 2, columns.out // 2
-    if winograd.suits(kernel.shape, strides, (2 * half[0], 2 * half[1]), images.dtype):
-        before = rows.before, columns.before
-        y, winner = winograd.forward(images, weights, start, half, before, relu=True, pooled=True, keep=keep)
+    rows, columns, half, before, suits = _pooled(images.shape, weights.shape, start.shape, strides, padding, images.dtype)
+    if suits:
+        y, winner = winograd.forward(images, weights, start, half, before, True, True, keep)
         return y, (x, kernel, bias, strides, padding, True, winner)
     x_pad = pad2d(images, rows, columns)
     # The scratch has whole vectors, so that tiles need not care for the last columns.
@@ -79,6 +77,20 @@ def forward_dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) ->
     """
     y = affine(x, kernel, bias, relu=True)
     return y, (x, kernel, bias, y)
+
+
+@functools.lru_cache(maxsize=256)
+def _pooled(
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str, dtype: np.dtype
+) -> tuple[Axis, Axis, Pair, Pair, bool]:
+    """The convolution as if it had stopped where the pooling does: how its kernel slides, the size of the pooled image, the
+    padding above and on the left, and whether Winograd's way suits.
+    """
+    rows, columns = placed(x, kernel, bias, strides, padding)
+    half = rows.out // 2, columns.out // 2
+    rows, columns = rows._replace(out=2 * half[0]), columns._replace(out=2 * half[1])
+    suits = winograd.suits(kernel, strides, (rows.out, columns.out), dtype)
+    return rows, columns, half, (rows.before, columns.before), suits
 
 
 @functools.lru_cache(maxsize=256)
@@ -104,21 +116,20 @@ def backward(
     x, kernel, bias, strides, padding, pooled, kept = cache
     check_shape("conv2d with relu", "dy", dy.shape, kept.shape)  # the winners, or y, have y's shape
     dtype = common_dtype(x, kernel)
-    rows, columns = placed(x.shape, kernel.shape, None, strides, padding)
     dy = np.ascontiguousarray(dy, dtype)
     images, half_h, half_w, filters = dy.shape
     dx = dkernel = dbias = None
-    if pooled:
-        # The convolution as if it had stopped where the pooling does.
-        if winograd.suits(kernel.shape, strides, (2 * half_h, 2 * half_w), dtype):
-            before = rows.before, columns.before
+    if not pooled:
+        rows, columns = placed(x.shape, kernel.shape, None, strides, padding)
+    else:
+        rows, columns, _, before, suits = _pooled(x.shape, kernel.shape, None, strides, padding, dtype)
+        if suits:
             if need_dparameters:
                 x = np.ascontiguousarray(x, dtype)
                 dkernel, dbias = winograd.kernel_gradient(x, dy, kept, kernel.shape, before)
             if need_dx:
                 dx = winograd.input_gradient(dy, kept, np.asarray(kernel, dtype), x.shape, before)
             return dx, dkernel, None if bias is None else dbias
-        rows, columns = rows._replace(out=2 * half_h), columns._replace(out=2 * half_w)
         if not need_dx:
             return None, *_parameter_gradients(dy, cache, rows, columns)
     wide = whole_vectors(filters, dtype)
