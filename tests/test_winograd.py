@@ -145,7 +145,7 @@ def test_when_it_is_used():
 def test_a_sandwich_is_what_its_definition_says(dtype, matrix, add, floor):
     from numba import njit
 
-    from minitl.kernels.simd.sandwich import _sandwich_in_numpy
+    from minitl.kernels.simd.sandwich import sandwich_in_numpy
 
     generator = np.random.default_rng(0)
     count = 3 * VECTOR_BYTES // np.dtype(dtype).itemsize
@@ -163,7 +163,7 @@ def test_a_sandwich_is_what_its_definition_says(dtype, matrix, add, floor):
             sandwich(matrix, source, 5, count * 5, count, target, 7, count * 4 + 1, count, count, floor, False)
 
     expected, ours = target.copy(), target.copy()
-    _sandwich_in_numpy(matrix, source, 5, count * 5, count, expected, 7, count * 4 + 1, count, count, floor, add)
+    sandwich_in_numpy(matrix, source, 5, count * 5, count, expected, 7, count * 4 + 1, count, count, floor, add)
     compiled(source, ours)
     np.testing.assert_allclose(ours, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
     assert not np.array_equal(expected, target)
@@ -178,10 +178,14 @@ def test_pooling_is_what_its_definition_says(dtype, data):
     source = generator.integers(-2, 3, 6 * count).astype(dtype)  # with ties
     source[generator.random(len(source)) < data.draw(st.sampled_from([0, 0.1]))] = np.nan
     results = []
-    for best, one in ((_best, _one), (pooling._best_of_four_in_numpy, pooling._one_of_four_in_numpy)):
-        y, winner, dz = np.zeros(count + 1, dtype), np.zeros(count + 2, np.uint8), np.zeros(8 * count, dtype)
-        best(source, 3, 3 * count, count, y, 1, winner, 2, count)
-        one(source, 1, winner, 2, dz, 4, 3 * count, count, count)
+    for best, of_sandwich, one in (
+        (_best, _best_of_sandwich, _one),
+        (pooling._best_of_four_in_numpy, _defined_best_of_sandwich, pooling._one_of_four_in_numpy),
+    ):
+        y, winner, dz = np.zeros((2, count + 1), dtype), np.zeros((2, count + 2), np.uint8), np.zeros(8 * count, dtype)
+        best(source, 3, 3 * count, count, y[0], 1, winner[0], 2, count)
+        of_sandwich(source, 3, 3 * count, count, y[1], 1, winner[1], 2, count)
+        one(source, 1, winner[0], 2, dz, 4, 3 * count, count, count)
         results.append((y, winner, dz))
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, expected)
@@ -198,8 +202,16 @@ def test_transposing_is_what_its_definition_says(dtype, rows, columns):
     np.testing.assert_array_equal(ours, expected)
 
 
+def _defined_best_of_sandwich(source, at, row, column, best, to, winner, to_winner, count):
+    pooling._best_of_sandwich_in_numpy("1 -1; 1 1", source, at, row, column, best, to, winner, to_winner, count)
+
+
 if JIT:
     from numba import njit
+
+    @njit
+    def _best_of_sandwich(source, at, row, column, best, to, winner, to_winner, count):
+        pooling.best_of_sandwich("1 -1; 1 1", source, at, row, column, best, to, winner, to_winner, count)
 
     @njit
     def _transpose(source, at, row, rows, columns, target, to, to_row):

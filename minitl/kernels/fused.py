@@ -261,7 +261,7 @@ def _spread(dy, winner, first, count, half_w, filters, wide, all_pixels, dz, beg
                     dz[pixel_of_dz + f] = dy[at + f] if winner[at + f] == k else 0
                 for f in range(filters, wide):
                     dz[pixel_of_dz + f] = 0
-        sandwich("1 1", dz, to, row, wide, sums, in_sums, 0, 0, wide, -np.inf, True)
+        sandwich("1 1", dz, to, row, wide, sums, in_sums, 0, 0, wide, None, True)
 
 
 @Body
@@ -277,4 +277,4 @@ def _mask(task, dy, y, dz, sums, _small, n, _room):
                 above = f < filters and y[pixel * filters + f] > 0
                 dz[pixel * wide + f] = dy[pixel * filters + f] if above else 0
     for pixel in range(first, last):
-        sandwich("1", dz, pixel * wide, 0, 0, sums, task * wide, 0, 0, wide, -np.inf, True)
+        sandwich("1", dz, pixel * wide, 0, 0, sums, task * wide, 0, 0, wide, None, True)

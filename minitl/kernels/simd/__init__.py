@@ -2,7 +2,7 @@
 
 from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
-from minitl.kernels.simd.pooling import best_of_four, one_of_four
+from minitl.kernels.simd.pooling import best_of_four, best_of_sandwich, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product, ready
 from minitl.kernels.simd.transposing import transpose
@@ -14,6 +14,7 @@ __all__ = [
     "VECTOR_BYTES",
     "as_array",
     "best_of_four",
+    "best_of_sandwich",
     "blend",
     "one_of_four",
     "pad_columns",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
+from minitl.kernels.simd.sandwich import combine, entries, sandwich_in_numpy
 from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, pointer
 
 NOBODY = 4  # the winner of a window in which nothing is above zero
@@ -30,42 +33,61 @@ def _best_of_four_in_llvm(typingctx, source, at, row, column, best, to, winner, 
     `count` is a multiple of the vector's length. winner is 0 to 3 in that order, NOBODY where none is above zero; it may be
     None.
     """
-    intp = types.intp
-    size = source.dtype.bitwidth // 8
-    lanes = VECTOR_BYTES // size
 
     def codegen(context, builder, sig, args):
         _, at, row, column, _, to, _, to_winner, count = args
-        scalar = context.get_value_type(source.dtype)
-        vector, small = ir.VectorType(scalar, lanes), ir.VectorType(ir.IntType(8), lanes)
-        keep = winner is not types.none
-        data = {k: pointer(context, builder, sig.args[k], args[k]) for k in ((0, 4, 6) if keep else (0, 4))}
-
-        def place(k, index, kind):
-            return builder.bitcast(builder.gep(data[k], [index]), kind.as_pointer())
-
-        with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
+        read, write, note = (_Vectors(context, builder, sig.args[k], args[k]) for k in (0, 4, 6))
+        with cgutils.for_range_slice(builder, INT(0), count, INT(read.lanes), INT) as (v, _):
             begin = builder.add(at, v)
             below = builder.add(begin, row)
             starts = [begin, builder.add(begin, column), below, builder.add(below, column)]
-            pixels = [builder.load(place(0, start, vector), align=size) for start in starts]
-            largest, which = pixels[0], ir.Constant(small, [0] * lanes)
-            for k in (1, 2, 3):
-                greater = builder.fcmp_ordered(">", pixels[k], largest)
-                wins = builder.or_(greater, builder.fcmp_unordered("uno", pixels[k], pixels[k]))
-                largest = builder.select(wins, pixels[k], largest)
-                which = builder.select(wins, ir.Constant(small, [k] * lanes), which)
-            above = builder.fcmp_ordered(">", largest, ir.Constant(vector, [0.0] * lanes))
-            which = builder.select(above, which, ir.Constant(small, [NOBODY] * lanes))
-            builder.store(largest, place(4, builder.add(to, v), vector), align=size)
-            if keep:
-                builder.store(which, place(6, builder.add(to_winner, v), small), align=1)
+            largest, which = _pick(builder, [read.load(start) for start in starts])
+            write.store(largest, builder.add(to, v))
+            note.store(which, builder.add(to_winner, v))
         return context.get_dummy_value()
 
+    intp = types.intp
     return types.void(source, intp, intp, intp, best, intp, winner, intp, intp), codegen
 
 
 best_of_four = _best_of_four_in_numpy if config.DISABLE_JIT else _best_of_four_in_llvm
+
+
+def _best_of_sandwich_in_numpy(matrix, source, at, row, column, best, to, winner, to_winner, count):
+    """What `best_of_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    pixels = np.empty(4 * count, source.dtype)
+    sandwich_in_numpy(matrix, source, at, row, column, pixels, 0, 2 * count, count, count, 0.0, False)
+    _best_of_four_in_numpy(pixels, 0, 2 * count, count, best, to, winner, to_winner, count)
+
+
+@intrinsic(prefer_literal=True)
+def _best_of_sandwich_in_llvm(typingctx, matrix, source, at, row, column, best, to, winner, to_winner, count):
+    """The largest of the four entries of m d m^T and zero, for `count` matrices d; as `sandwich` and `best_of_four`, without
+    memory between.
+    """
+
+    def codegen(context, builder, sig, args):
+        _, _, at, row, column, _, to, _, to_winner, count = args
+        read, write, note = (_Vectors(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
+        with cgutils.for_range_slice(builder, INT(0), count, INT(read.lanes), INT) as (v, _):
+            begin = builder.add(at, v)
+
+            def entry(i, j):
+                return read.load(builder.add(begin, builder.add(builder.mul(row, INT(i)), builder.mul(column, INT(j)))))
+
+            upper, lower = combine(builder, entries(matrix.literal_value), entry)
+            largest, which = _pick(builder, [*upper, *lower])
+            zero = ir.Constant(largest.type, [0.0] * read.lanes)
+            largest = builder.select(builder.fcmp_ordered("<", largest, zero), zero, largest)
+            write.store(largest, builder.add(to, v))
+            note.store(which, builder.add(to_winner, v))
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(matrix, source, intp, intp, intp, best, intp, winner, intp, intp), codegen
+
+
+best_of_sandwich = _best_of_sandwich_in_numpy if config.DISABLE_JIT else _best_of_sandwich_in_llvm
 
 
 def _one_of_four_in_numpy(dy, at, winner, in_winner, target, to, row, column, count):
@@ -78,30 +100,61 @@ def _one_of_four_in_numpy(dy, at, winner, in_winner, target, to, row, column, co
 @intrinsic
 def _one_of_four_in_llvm(typingctx, dy, at, winner, in_winner, target, to, row, column, count):
     """Give `count` gradients to the winners of their windows, and zero to the other three pixels; layout as above."""
-    intp = types.intp
-    size = dy.dtype.bitwidth // 8
-    lanes = VECTOR_BYTES // size
 
     def codegen(context, builder, sig, args):
         _, at, _, in_winner, _, to, row, column, count = args
-        vector, small = ir.VectorType(context.get_value_type(dy.dtype), lanes), ir.VectorType(ir.IntType(8), lanes)
-        data = {k: pointer(context, builder, sig.args[k], args[k]) for k in (0, 2, 4)}
-
-        def place(k, index, kind):
-            return builder.bitcast(builder.gep(data[k], [index]), kind.as_pointer())
-
-        with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
-            gradients = builder.load(place(0, builder.add(at, v), vector), align=size)
-            won = builder.load(place(2, builder.add(in_winner, v), small), align=1)
+        read, noted, write = (_Vectors(context, builder, sig.args[k], args[k]) for k in (0, 2, 4))
+        with cgutils.for_range_slice(builder, INT(0), count, INT(read.lanes), INT) as (v, _):
+            gradients = read.load(builder.add(at, v))
+            won = noted.load(builder.add(in_winner, v), read.lanes)
             begin = builder.add(to, v)
             below = builder.add(begin, row)
             for k, start in enumerate([begin, builder.add(begin, column), below, builder.add(below, column)]):
-                mine = builder.icmp_unsigned("==", won, ir.Constant(small, [k] * lanes))
-                value = builder.select(mine, gradients, ir.Constant(vector, [0.0] * lanes))
-                builder.store(value, place(4, start, vector), align=size)
+                mine = builder.icmp_unsigned("==", won, ir.Constant(won.type, [k] * read.lanes))
+                write.store(builder.select(mine, gradients, ir.Constant(gradients.type, [0.0] * read.lanes)), start)
         return context.get_dummy_value()
 
+    intp = types.intp
     return types.void(dy, intp, winner, intp, target, intp, intp, intp, intp), codegen
 
 
 one_of_four = _one_of_four_in_numpy if config.DISABLE_JIT else _one_of_four_in_llvm
+
+
+class _Vectors:
+    """Inside an intrinsic: an argument's numbers, read and written in vectors. Nothing is written to None."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, kind: Any, value: Any):
+        self.builder, self.there = builder, kind is not types.none
+        if self.there:
+            self.data = pointer(context, builder, kind, value)
+            self.scalar = context.get_value_type(kind.dtype)
+            self.size = kind.dtype.bitwidth // 8
+            self.lanes = VECTOR_BYTES // self.size
+
+    def load(self, index: Any, lanes: int | None = None) -> Any:
+        """A vector, by default as long as the processor's."""
+        return self.builder.load(self._place(index, ir.VectorType(self.scalar, lanes or self.lanes)), align=self.size)
+
+    def store(self, vector: Any, index: Any) -> None:
+        """Write a vector."""
+        if self.there:
+            self.builder.store(vector, self._place(index, vector.type), align=self.size)
+
+    def _place(self, index: Any, kind: ir.VectorType) -> Any:
+        return self.builder.bitcast(self.builder.gep(self.data, [index]), kind.as_pointer())
+
+
+def _pick(builder: ir.IRBuilder, pixels: list[Any]) -> tuple[Any, Any]:
+    """The largest of four vectors, number by number, and which it was."""
+    vector, lanes = pixels[0].type, pixels[0].type.count
+    small = ir.VectorType(ir.IntType(8), lanes)
+    largest, which = pixels[0], ir.Constant(small, [0] * lanes)
+    for k in (1, 2, 3):
+        wins = builder.fcmp_ordered(">", pixels[k], largest)
+        largest = builder.select(wins, pixels[k], largest)
+        which = builder.select(wins, ir.Constant(small, [k] * lanes), which)
+    nan = [builder.fcmp_unordered("uno", a, b) for a, b in (pixels[:2], pixels[2:])]
+    largest = builder.select(builder.or_(*nan), ir.Constant(vector, [float("nan")] * lanes), largest)
+    above = builder.fcmp_ordered(">", largest, ir.Constant(vector, [0.0] * lanes))
+    return largest, builder.select(above, which, ir.Constant(small, [NOBODY] * lanes))

@@ -9,6 +9,8 @@ output, and that takes longer than the sums.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -19,20 +21,20 @@ from minitl.kernels.jit import config
 from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, broadcast, pointer
 
 
-def _sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
+def sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
     """What `sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
-    m = np.array(_entries(matrix))
+    m = np.array(entries(matrix))
     out, size = (np.arange(n) for n in m.shape)
     numbers = source[at + row * size[:, None, None] + column * size[:, None] + np.arange(count)]
     results = np.einsum("ia,abv,jb->ijv", m, numbers, m)
     places = to + to_row * out[:, None, None] + to_column * out[:, None] + np.arange(count)
     results = results + target[places] if add else results
-    target[places] = np.where(results < floor, floor, results)
+    target[places] = results if floor is None else np.where(results < floor, floor, results)
 
 
 @intrinsic(prefer_literal=True)
 def _sandwich_in_llvm(typingctx, matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
-    """max(floor, m d m^T) for `count` matrices d side by side, a multiple of the vector's length.
+    """max(floor, m d m^T) for `count` matrices d side by side, a multiple of the vector's length; `floor` may be None.
 
     m is a constant, written out like "1 0; .5 .5". Entry (i, j) of all d begins at source[at + i row + j column]. With the
     constant `add` the results are added to what is there.
@@ -43,63 +45,76 @@ def _sandwich_in_llvm(typingctx, matrix, source, at, row, column, target, to, to
     def codegen(context, builder, sig, args):
         _, _, at, row, column, _, to, to_row, to_column, count, floor, _ = args
         read, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5))
-        function = _emit(builder.module, matrix.literal_value, add.literal_value, floor.type, size)
+        scalar = context.get_value_type(source.dtype)
+        function = _emit(builder.module, matrix.literal_value, add.literal_value, scalar, size, floored)
         begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
-        builder.call(function, [*begin, count, floor])
+        builder.call(function, [*begin, count, *([floor] if floored else [])])
         return context.get_dummy_value()
 
-    return types.void(matrix, source, intp, intp, intp, target, intp, intp, intp, intp, source.dtype, add), codegen
+    floored = floor is not types.none
+    floor = source.dtype if floored else floor
+    return types.void(matrix, source, intp, intp, intp, target, intp, intp, intp, intp, floor, add), codegen
 
 
-sandwich = _sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
+sandwich = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
 
 
-def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int) -> ir.Function:
+def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool) -> ir.Function:
     """The function of this module for one constant matrix."""
-    m = _entries(matrix)
+    m = entries(matrix)
     lanes = VECTOR_BYTES // size
-    name = f"minitl_sandwich_{len(m)}x{len(m[0])}_{zlib.crc32(matrix.encode()):x}_{add:d}_f{8 * size}"
+    name = f"minitl_sandwich_{len(m)}x{len(m[0])}_{zlib.crc32(matrix.encode()):x}_{add:d}{floored:d}_f{8 * size}"
     if name in module.globals:
         return module.globals[name]
     numbers = scalar.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [numbers, INT, INT, numbers, INT, INT, INT, scalar]), name)
+    arguments = [numbers, INT, INT, numbers, INT, INT, INT, *([scalar] if floored else [])]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    source, row, column, target, to_row, to_column, count, floor = function.args
+    source, row, column, target, to_row, to_column, count, *floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
-    floors = broadcast(builder, floor, vector)
+    floors = broadcast(builder, floor[0], vector) if floored else None
 
     def place(array, rows, columns, i, j, v):
         index = builder.add(v, builder.add(builder.mul(rows, INT(i)), builder.mul(columns, INT(j))))
         return builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
+
+    with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
+        results = combine(builder, m, lambda i, j: builder.load(place(source, row, column, i, j, v), align=size))
+        for i, line in enumerate(results):
+            for j, result in enumerate(line):
+                where = place(target, to_row, to_column, i, j, v)
+                if add:
+                    result = builder.fadd(builder.load(where, align=size), result)
+                if floored:
+                    result = builder.select(builder.fcmp_ordered("<", result, floors), floors, result)
+                builder.store(result, where, align=size)
+    builder.ret_void()
+    return function
+
+
+def combine(builder: ir.IRBuilder, m: list[list[float]], load: Callable[[int, int], Any]) -> list[list[Any]]:
+    """m d m^T in registers, from what loads the vector d[i, j]."""
 
     def total(factors, values):
         terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
         result = None
         for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
             if abs(factor) != 1:
-                value = builder.fmul(value, ir.Constant(vector, [abs(factor)] * lanes))
+                value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count))
             add_up = builder.fsub if factor < 0 else builder.fadd
             result = value if result is None else add_up(result, value)
         return result
 
-    with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
-        columns = []
-        for j in range(len(m[0])):
-            loaded = [builder.load(place(source, row, column, i, j, v), align=size) for i in range(len(m[0]))]
-            columns.append([total(line, loaded) for line in m])
-        for i in range(len(m)):
-            for j, line in enumerate(m):
-                result = total(line, [entries[i] for entries in columns])
-                where = place(target, to_row, to_column, i, j, v)
-                if add:
-                    result = builder.fadd(builder.load(where, align=size), result)
-                result = builder.select(builder.fcmp_ordered("<", result, floors), floors, result)
-                builder.store(result, where, align=size)
-    builder.ret_void()
-    return function
+    size = range(len(m[0]))
+    columns = []
+    for j in size:
+        loaded = [load(i, j) for i in size]
+        columns.append([total(line, loaded) for line in m])
+    return [[total(line, [column[i] for column in columns]) for line in m] for i in range(len(m))]
 
 
-def _entries(matrix: str) -> list[list[float]]:
+def entries(matrix: str) -> list[list[float]]:
+    """The numbers of a matrix that is written out like "1 0; .5 .5"."""
     return [[float(number) for number in row.split()] for row in matrix.split(";")]

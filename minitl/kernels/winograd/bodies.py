@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Body
-from minitl.kernels.simd import best_of_four, one_of_four, product, sandwich, transpose
+from minitl.kernels.simd import best_of_sandwich, one_of_four, product, sandwich, transpose
 from minitl.kernels.winograd.plan import LINE, Sizes
 
 ENTRIES = 1024  # of the kernel that one task transforms, whole vectors
@@ -25,7 +25,7 @@ def transform_kernel(task, parts, u, _c, _d, _small, numbers, _room):
     """U of some entries of the kernel."""
     size, plane = numbers[0], numbers[1]
     at = task * ENTRIES
-    sandwich(KERNEL, parts, at, 3 * size, size, u, at, 4 * plane, plane, min(ENTRIES, size - at), -np.inf, False)
+    sandwich(KERNEL, parts, at, 3 * size, size, u, at, 4 * plane, plane, min(ENTRIES, size - at), None, False)
 
 
 @Body
@@ -45,7 +45,7 @@ def transform_turned(task, kernel, u, _c, _d, _small, numbers, room):
         transpose(kernel, at, filters, channels, count, room, k * size, channels)
     sandwich(
         KERNEL, room, 0, 3 * size, size,
-        u, ((a * q + b) * filters + first) * channels, 4 * (whole + LINE), whole + LINE, size, -np.inf, False,
+        u, ((a * q + b) * filters + first) * channels, 4 * (whole + LINE), whole + LINE, size, None, False,
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def forward(task, x, weights, bias, y, winner, numbers, room):
         for e in range(entries):
             sandwich(
                 KERNEL, weights, e * s.filters + in_filters, 3 * size, size, room, in_u + e * filters, 4 * s.plane_u, s.plane_u,
-                filters, -np.inf, False,
+                filters, None, False,
             )  # fmt: skip
     _patches(x, s, first, count, top, rows + s.p - 1, v_columns, room)
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
@@ -92,14 +92,14 @@ def forward(task, x, weights, bias, y, winner, numbers, room):
                 OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.filters, s.filters, filters, floor, False
             )  # fmt: skip
             continue
-        sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, room, s.in_tile, 2 * filters, filters, filters, floor, False)
         if s.pooled:
             to = ((n * s.out_h + i) * s.out_w + j) * s.filters + in_filters
             if s.keep:
-                best_of_four(room, s.in_tile, 2 * filters, filters, y, to, winner, to, filters)
+                best_of_sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
             else:
-                best_of_four(room, s.in_tile, 2 * filters, filters, y, to, None, 0, filters)
+                best_of_sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
             continue
+        sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, room, s.in_tile, 2 * filters, filters, filters, floor, False)
         for k in range(4):
             row, column = 2 * i + k // 2, 2 * j + k % 2
             if row < s.out_h and column < s.out_w:
@@ -143,7 +143,7 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
                 )  # fmt: skip
             for t in range(count * rows * columns):  # plane (1, 1) of dM has the sum of a tile's four gradients
                 at = s.in_m + 5 * s.plane_m + t * s.filters
-                sandwich("1", room, at, 0, 0, sums, in_bias, 0, 0, s.filters, -np.inf, True)
+                sandwich("1", room, at, 0, 0, sums, in_bias, 0, 0, s.filters, None, True)
 
 
 @Body
@@ -154,8 +154,8 @@ def gather(task, sums, parts, _c, _d, _small, numbers, _room):
     for k in range(1, s.slices):
         for plane in range(16):
             of_slice = k * (16 * size + s.filters) + plane * size + at
-            sandwich("1", sums, of_slice, 0, 0, sums, plane * size + at, 0, 0, s.filters, -np.inf, True)
-    sandwich(KERNEL_GRADIENT, sums, at, 4 * size, size, parts, at, 3 * size, size, s.filters, -np.inf, False)
+            sandwich("1", sums, of_slice, 0, 0, sums, plane * size + at, 0, 0, s.filters, None, True)
+    sandwich(KERNEL_GRADIENT, sums, at, 4 * size, size, parts, at, 3 * size, size, s.filters, None, False)
 
 
 @Body
@@ -190,7 +190,7 @@ def input_gradient(task, dy, u, zeros, dx, winner, numbers, room):
             for j in range(columns):
                 sandwich(
                     INPUT_GRADIENT, room, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v,
-                    room, s.in_strip + 2 * j * channels, strip_row, channels, channels, -np.inf, True,
+                    room, s.in_strip + 2 * j * channels, strip_row, channels, channels, None, True,
                 )  # fmt: skip
             # Two rows of the strip are finished; the other two are met by the next row of patches.
             row = 2 * i - s.before_h
@@ -233,7 +233,7 @@ def _patches(x, s, first, count, top, rows, columns, room):
         for j in range(columns):
             sandwich(
                 INPUT, source, at + 2 * j * channels, step, channels,
-                room, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v, channels, -np.inf, False,
+                room, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v, channels, None, False,
             )  # fmt: skip
 
 
@@ -257,7 +257,7 @@ def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, roo
                         _copy(dy, ((n * s.out_h + row) * s.out_w + column) * filters, room, at + k * filters, filters)
         sandwich(
             OUTPUT_GRADIENT, source, at, step, filters,
-            room, s.in_m + t * filters, 4 * s.plane_m, s.plane_m, filters, -np.inf, False,
+            room, s.in_m + t * filters, 4 * s.plane_m, s.plane_m, filters, None, False,
         )  # fmt: skip
 
 
