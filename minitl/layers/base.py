@@ -29,6 +29,7 @@ import numpy as np
 
 from minitl import initializers, regularizers
 from minitl.errors import wrong_shape
+from minitl.kernels.memory import aligned
 from minitl.random import new_generator
 from minitl.serialization import constructor_arguments
 
@@ -128,7 +129,7 @@ class Layer:
         place, so that an attribute that holds it stays current.
         """
         draw = initializers.get(initializer)
-        weight = np.array(draw(tuple(shape), new_generator()), self.dtype)
+        weight = aligned(np.asarray(draw(tuple(shape), new_generator())), self.dtype)
         (self.parameters if trainable else self.state)[name] = weight
         if regularizer is not None:
             self.regularizers[name] = regularizers.get(regularizer)  # type: ignore[assignment]
@@ -204,7 +205,7 @@ class Layer:
         self.dtype = np.dtype(dtype)
         for weights in (self.parameters, self.state):
             for name, old in weights.items():
-                weights[name] = old.astype(self.dtype)
+                weights[name] = aligned(old, self.dtype)
                 for attribute, value in vars(self).items():
                     if value is old:
                         setattr(self, attribute, weights[name])

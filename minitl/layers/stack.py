@@ -171,7 +171,10 @@ class Stack(Layer):
         if need_dx:
             return 0
         for position, layer in enumerate(self._layers):
-            if any(leaf.trainable and leaf.parameters for _, leaf in layer.walk()):
+            if layer.is_container:
+                if any(leaf.trainable and leaf.parameters for _, leaf in layer.walk()):
+                    return position
+            elif layer.trainable and layer.parameters:
                 return position
         return len(self._layers)
 

@@ -131,17 +131,20 @@ def _product_in_tiles(
     lanes = VECTOR_BYTES // size
     column = 0
     while column < columns:
-        left = (columns - column) // lanes  # whole vectors; fewer columns than one are a tile of V = 1 too
-        vectors = VECTORS if left >= VECTORS else (2 if left >= 2 else 1)
+        whole = (columns - column) // lanes  # vectors; fewer columns than one are a tile of V = 1 too
+        vectors = VECTORS if whole >= VECTORS else (2 if whole >= 2 else 1)
         width = min(columns - column, vectors * lanes)
         tiles = -(-rows // (ROWS if vectors == VECTORS else 2 * ROWS))
+        least = rows // max(tiles, 1)
+        larger, first = rows - least * tiles, 0
         for t in range(tiles):
-            first, last = t * rows // tiles, (t + 1) * rows // tiles
+            here = least + (t < larger)
             _tile(
-                last - first, vectors, width, a, a_rows + 8 * first, b + size * column,
+                here, vectors, width, a, a_rows + 8 * first, b + size * column,
                 n0, a0, b0, n1, a1, b1, n2, a2, b2,
                 start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, floor,
             )  # fmt: skip
+            first += here
         column += width
 
 
