@@ -42,11 +42,12 @@ def _run(kernel, arrays, rates, decay, *settings):
         return
     dtype, kinds = arrays[0][0].dtype, len(arrays[0])
     addresses = np.empty((len(arrays), 4), np.int64)
-    gradients = [np.ascontiguousarray(g, dtype) for _, g, *_ in arrays]  # held until the kernel returns
-    for parameter, (w, _, *remembered) in enumerate(arrays):
-        third, fourth = (*remembered, w, w)[:2]
-        _write_addresses(addresses, parameter, w.ravel(), gradients[parameter].ravel(), third.ravel(), fourth.ravel())
-    pieces = _pieces(tuple([w.size for w, *_ in arrays]))
+    gradients = [np.ascontiguousarray(group[1], dtype) for group in arrays]  # held until the kernel returns
+    for p, group in enumerate(arrays):
+        w = group[0].ravel()
+        third, fourth = group[2].ravel() if kinds > 2 else w, group[3].ravel() if kinds > 3 else w
+        _write_addresses(addresses, p, w, gradients[p].ravel(), third, fourth)
+    pieces = _pieces(tuple([group[0].size for group in arrays]))
     settings = [s if isinstance(s, bool) else dtype.type(s) for s in (np.finfo(dtype).tiny, decay, *settings)]
     kernel(addresses[:, :kinds], *pieces, rates.astype(dtype), *settings)
 

@@ -192,7 +192,10 @@ class Stack(Layer):
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Every layer with its path, containers opened."""
         for layer in self._layers:
-            yield from layer.walk(f"{prefix}{layer.name}/" if layer.is_container else prefix)
+            if layer.is_container:
+                yield from layer.walk(f"{prefix}{layer.name}/")
+            else:
+                yield f"{prefix}{layer.name}", layer
 
     @property
     def trainable(self) -> bool:
