@@ -1,7 +1,7 @@
 """The product of two matrices: dense layers, and 1x1 convolutions, whose pixels are rows of a matrix.
 
-The columns of b are taken in blocks as wide as a tile. A block is first copied into a panel, in which its rows lie one after
-another: a panel fits the level-2 cache and is used for many rows of a, while rows of b that are a large power of two
+The columns of b are taken in blocks as wide as a tile. Where b's rows are long, a block is first copied into a panel, in which
+they lie one after another: a panel fits the level-2 cache and is used for many rows of a, while rows of b that are a large power of two
 apart would all compete for the same few places of the cache. If it is the transpose of b that is wanted, it is made there.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008, section 4.
@@ -19,6 +19,7 @@ from minitl.kernels.launch import Body, launch
 from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, transpose, whole_vectors
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
+PAGE = 4096  # bytes; the processor fetches ahead within one, and rows nearer to each other need no panel
 ROWS_A_PANEL = 48  # at least so many rows use a panel, or copying it would show
 
 
@@ -54,7 +55,8 @@ def _plan(rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, turn
     chunks = max(1, min(-(-16 // blocks), rows // ROWS_A_PANEL))
     if blocks * chunks == 1 and rows > 1:
         chunks = 2
-    panel = depth * width if rows >= FEW_ROWS or turned or whole_vectors(columns, dtype) != columns else 0
+    far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
+    panel = depth * width if far or turned or whole_vectors(columns, dtype) != columns else 0
     numbers = [rows, depth, columns, width, chunks, relu, panel, turned, *np.arange(rows) * depth, *np.arange(rows) * columns]
     return blocks * chunks, memory.whole_lines(panel), np.array(numbers, np.int64)
 
