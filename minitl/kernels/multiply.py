@@ -1,8 +1,9 @@
 """The product of two matrices: dense layers, and 1x1 convolutions, whose pixels are rows of a matrix.
 
 The columns of b are taken in blocks as wide as a tile. Where b's rows are long, a block is first copied into a panel, in which
-they lie one after another: a panel fits the level-2 cache and is used for many rows of a, while rows of b that are a large power of two
-apart would all compete for the same few places of the cache. If it is the transpose of b that is wanted, it is made there.
+they lie one after another: a panel fits the level-2 cache and is used for many rows of a, while rows of b that are a large
+power of two apart would all compete for the same few places of the cache. If it is the transpose of b that is wanted, it is
+made there.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008, section 4.
 """
