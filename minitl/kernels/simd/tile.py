@@ -199,12 +199,12 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
         value.align = size
         return value
 
-    def row_address(table, base, p):
-        return builder.add(base, builder.mul(load(builder.add(table, INT(8 * p)), INT), bytes_))
+    def in_row(base, row, kind):  # an address that x86 and ARM compute while they load
+        return builder.bitcast(builder.gep(pointer(base, scalar), [row]), kind.as_pointer())
 
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
-    a_addresses = [row_address(a_rows, a, p) for p in range(P)]
+    rows_of_a = [load(builder.add(a_rows, INT(8 * p)), INT) for p in range(P)]
     copy = _emit_copy(module, scalar, size)
     edge = builder.ptrtoint(cgutils.alloca_once(builder, vector), INT) if V == 1 else None
     part = builder.icmp_signed("<", width, INT(lanes))
@@ -222,11 +222,11 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
         in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
         in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
         with cgutils.for_range(builder, n2) as loop2:
-            k_a = builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), bytes_)
+            k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), bytes_))
             k_b = builder.add(b, builder.mul(builder.add(in_b, builder.mul(loop2.index, b2)), bytes_))
             weights = [load(builder.add(k_b, INT(v * lanes * size)), vector) for v in range(V)]
             for p in range(P):
-                number = broadcast(builder, load(builder.add(a_addresses[p], k_a), scalar), vector)
+                number = broadcast(builder, builder.load(in_row(k_a, rows_of_a[p], scalar), align=size), vector)
                 for v in range(V):
                     term = builder.fmul(number, weights[v], flags=("contract",))
                     total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
@@ -234,7 +234,7 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
 
     floors = broadcast(builder, floor, vector)
     for p in range(P):
-        base = row_address(c_rows, c, p)
+        base = builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT)
         target = base if edge is None else builder.select(part, edge, base)
         for v in range(V):
             total = builder.load(sums[p][v])
