@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minitl.kernels import simd
-from minitl.kernels.simd import tile
+from minitl.kernels.simd import pooled_tile, tile
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
@@ -162,11 +162,37 @@ def test_the_tile_does_what_its_definition_says(data):
     step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
     simd.ready(np.dtype(np.float64))
     results = []
-    for product in (_compiled_product, tile._product_in_numpy):
+    for product in (_compiled_product, tile.product_in_numpy):
         c = np.full(rows * columns, np.nan)
         product(a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 0, c_rows, 0, rows, columns, floor)
         results.append(c)
     np.testing.assert_allclose(*results, atol=1e-12)
+
+
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@given(data=st.data())
+def test_the_pooled_tile_does_what_its_definition_says(data):
+    draw = data.draw
+    counters = tuple((draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(0, 2)) * 16) for _ in range(3))
+    windows, columns = draw(st.integers(1, 8)), draw(st.integers(1, 80))
+    generator = np.random.default_rng(draw(st.integers(0, 99)))
+    # Whole numbers, so that no rounding decides who wins, and there are ties; a few NaN.
+    a, b = (generator.integers(-2, 3, size).astype(np.float64) for size in (2000, 4000))
+    a[generator.random(len(a)) < draw(st.sampled_from([0, 0.01]))] = np.nan
+    a_rows, c_rows = generator.integers(0, 900, 4 * windows), generator.permutation(windows) * columns
+    start = generator.integers(-9, 9, 4 * windows * columns).astype(np.float64)
+    step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
+    simd.ready(np.dtype(np.float64))
+    results = []
+    for product in (_compiled_pooled_product, pooled_tile.pooled_product_in_numpy):
+        for winner in (np.full(windows * columns + 3, 9, np.uint8), None):
+            c = np.full(windows * columns + 3, np.pi)
+            arguments = a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 2, c_rows, 0, 4 * windows, columns, floor
+            product(*arguments, winner)
+            results.append((c, winner))
+    for ours, expected in zip(results[:2], results[2:], strict=True):
+        np.testing.assert_array_equal(ours[0], expected[0])
+        np.testing.assert_array_equal(ours[1], expected[1])
 
 
 if JIT:
@@ -177,6 +203,14 @@ if JIT:
         a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
     ):
         simd.product(a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor)
+
+    @njit
+    def _compiled_pooled_product(
+        a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor, winner
+    ):
+        simd.pooled_product(
+            a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor, winner
+        )
 
 
 @pytest.mark.skipif(not JIT, reason="this is that run")

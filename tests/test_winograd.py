@@ -178,14 +178,10 @@ def test_pooling_is_what_its_definition_says(dtype, data):
     source = generator.integers(-2, 3, 6 * count).astype(dtype)  # with ties
     source[generator.random(len(source)) < data.draw(st.sampled_from([0, 0.1]))] = np.nan
     results = []
-    for best, of_sandwich, one in (
-        (_best, _best_of_sandwich, _one),
-        (pooling._best_of_four_in_numpy, _defined_best_of_sandwich, pooling._one_of_four_in_numpy),
-    ):
-        y, winner, dz = np.zeros((2, count + 1), dtype), np.zeros((2, count + 2), np.uint8), np.zeros(8 * count, dtype)
-        best(source, 3, 3 * count, count, y[0], 1, winner[0], 2, count)
-        of_sandwich(source, 3, 3 * count, count, y[1], 1, winner[1], 2, count)
-        one(source, 1, winner[0], 2, dz, 4, 3 * count, count, count)
+    for of_sandwich, one in ((_best_of_sandwich, _one), (_defined_best_of_sandwich, pooling._one_of_four_in_numpy)):
+        y, winner, dz = np.zeros(count + 1, dtype), np.zeros(count + 2, np.uint8), np.zeros(8 * count, dtype)
+        of_sandwich(source, 3, 3 * count, count, y, 1, winner, 2, count)
+        one(source, 1, winner, 2, dz, 4, 3 * count, count, count)
         results.append((y, winner, dz))
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, expected)
@@ -216,10 +212,6 @@ if JIT:
     @njit
     def _transpose(source, at, row, rows, columns, target, to, to_row):
         transposing.transpose(source, at, row, rows, columns, target, to, to_row)
-
-    @njit
-    def _best(source, at, row, column, best, to, winner, to_winner, count):
-        pooling.best_of_four(source, at, row, column, best, to, winner, to_winner, count)
 
     @njit
     def _one(dy, at, winner, in_winner, target, to, row, column, count):

@@ -1,8 +1,8 @@
 """Convolution, bias, ReLU and 2x2 max-pooling in one go, forward and backward.
 
 A pass over activations costs as much as arithmetic, so what comes out of the convolution should not go to memory and back
-three times. Forward, a few rows of the convolution are made in a scratch that stays in the level-1 cache, ReLU
-included, and pooled from there: the unpooled image never exists. Rows and columns that pooling would drop are not made.
+three times. Forward, it is pooled before it leaves the registers, ReLU included: the unpooled image never exists. Rows and
+columns that pooling would drop are not made.
 
 Backward, each pooled gradient goes to its winner, unless ReLU had cut it off (winner 4: nobody). That fills dz, the
 gradient of the convolution itself, whose products are those of `conv2d`. Without pooling, dz is dy where y > 0. Where dx is
@@ -37,7 +37,7 @@ from minitl.kernels.dense import as_images
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import NOTHING, Body, launch, table
 from minitl.kernels.multiply import affine
-from minitl.kernels.simd import best_of_four, one_of_four, pad_columns, product, sandwich, whole_vectors
+from minitl.kernels.simd import one_of_four, pad_columns, pooled_product, product, sandwich, whole_vectors
 from minitl.ops.window import Axis, Pair, check_shape
 
 SLICE = 64  # rows whose sum is one partial sum of dbias
@@ -61,12 +61,11 @@ def forward(
         y, winner = winograd.forward(images, weights, start, half, before, True, True, keep)
         return y, (x, kernel, bias, strides, padding, True, winner)
     x_pad = pad2d(images, rows, columns)
-    # The scratch has whole vectors, so that tiles need not care for the last columns.
-    weights, start = pad_columns(weights), pad_columns(start)
+    weights = pad_columns(weights)
     y = memory.empty((len(x), *half, kernel.shape[3]), x_pad.dtype)
     winner = memory.empty(y.shape, np.uint8) if keep else NOTHING
-    tasks, room, numbers = _forward_plan(x_pad.shape, kernel.shape, len(start), half, strides, keep)
-    launch(_forward, tasks, numbers, x_pad, weights, start, y, small=winner, room=room)
+    tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], half, strides, keep)
+    launch(_forward, tasks, numbers, x_pad, weights, start, y, small=winner)
     return y, (x, kernel, bias, strides, padding, True, winner)
 
 
@@ -96,17 +95,18 @@ def _pooled(
 @functools.lru_cache(maxsize=256)
 def _forward_plan(
     x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, half: Pair, strides: Pair, keep: bool
-) -> tuple[int, int, np.ndarray]:
-    """The number of tasks, the size of a scratch, and what the body has to know."""
+) -> tuple[int, np.ndarray]:
+    """The number of tasks, and what the body has to know."""
     images, height, width, channels = x_pad
     band = min(half[0], max(1, 64 // (4 * half[1])))  # pooled rows that are made together, to fill the tiles
     places = window_places((2 * band, 2 * half[1]), strides, width, channels)
+    of_windows = places.reshape(band, 2, half[1], 2).swapaxes(1, 2).reshape(-1)  # the four pixels of one after another
     chunks = -(-TASKS // images) if images < TASKS else 1
     numbers = [
-        *(*half, kernel[3], wide, chunks, band, height * width * channels, 2 * strides[0] * width * channels, len(places), keep),
-        *window_counters(kernel, width, channels, wide), *places, *np.arange(len(places)) * wide,
+        *(*half, kernel[3], chunks, band, keep, height * width * channels, 2 * strides[0] * width * channels, len(places)),
+        *window_counters(kernel, width, channels, wide), *of_windows, *np.arange(len(places) // 4) * kernel[3],
     ]  # fmt: skip
-    return images * chunks, memory.whole_lines((len(places) + 1) * wide), np.array(numbers, np.int64)
+    return images * chunks, np.array(numbers, np.int64)
 
 
 def backward(
@@ -188,32 +188,22 @@ def backward_dense(
 
 
 @Body
-def _forward(task, x, weights, start, y, winner, n, scratch):
-    half_h, half_w, filters, wide, chunks, band, x_image, x_row, all_pixels = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
+def _forward(task, x, weights, start, y, winner, n, _room):
+    half_h, half_w, filters, chunks, band, keep, x_image, x_row, pixels = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
     image, chunk = task // chunks, task % chunks
     first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
-    keep, best, won = n[9], all_pixels * wide, np.empty(wide, np.uint8)
+    counters = ((1, 0, 0), (n[9], n[10], n[11]), (n[12], n[13], n[14]))
     for top in range(first, last, band):
-        count = min(band, last - top)
-        product(
-            x, image * x_image + top * x_row, n, 16, weights, 0, ((1, 0, 0), (n[10], n[11], n[12]), (n[13], n[14], n[15])),
-            start, 0, 0, scratch, 0, n, 16 + all_pixels, count * 4 * half_w, wide, 0.0,
-        )  # fmt: skip
-        for i in range(count):
-            for j in range(half_w):
-                at, to = (i * 4 * half_w + 2 * j) * wide, ((image * half_h + top + i) * half_w + j) * filters
-                if wide == filters:
-                    if keep:
-                        best_of_four(scratch, at, 2 * half_w * wide, wide, y, to, winner, to, wide)
-                    else:
-                        best_of_four(scratch, at, 2 * half_w * wide, wide, y, to, None, 0, wide)
-                    continue
-                best_of_four(scratch, at, 2 * half_w * wide, wide, scratch, best, won, 0, wide)
-                for f in range(filters):
-                    y[to + f] = scratch[best + f]
-                if keep:
-                    for f in range(filters):
-                        winner[to + f] = won[f]
+        count, at = 4 * min(band, last - top) * half_w, image * x_image + top * x_row
+        to = (image * half_h + top) * half_w * filters
+        if keep:
+            pooled_product(
+                x, at, n, 15, weights, 0, counters, start, 0, 0, y, to, n, 15 + pixels, count, filters, 0.0, winner
+            )  # fmt: skip
+        else:
+            pooled_product(
+                x, at, n, 15, weights, 0, counters, start, 0, 0, y, to, n, 15 + pixels, count, filters, 0.0, None
+            )  # fmt: skip
 
 
 @Body

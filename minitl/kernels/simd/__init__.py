@@ -2,9 +2,11 @@
 
 from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
-from minitl.kernels.simd.pooling import best_of_four, best_of_sandwich, one_of_four
+from minitl.kernels.simd.names import ready
+from minitl.kernels.simd.pooled_tile import pooled_product
+from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
-from minitl.kernels.simd.tile import product, ready
+from minitl.kernels.simd.tile import product
 from minitl.kernels.simd.transposing import transpose
 from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, tile_rows, whole_vectors
 
@@ -13,11 +15,11 @@ __all__ = [
     "VECTORS",
     "VECTOR_BYTES",
     "as_array",
-    "best_of_four",
     "best_of_sandwich",
     "blend",
     "one_of_four",
     "pad_columns",
+    "pooled_product",
     "product",
     "ready",
     "sandwich",

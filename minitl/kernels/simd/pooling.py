@@ -16,8 +16,11 @@ from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, pointer
 NOBODY = 4  # the winner of a window in which nothing is above zero
 
 
-def _best_of_four_in_numpy(source, at, row, column, best, to, winner, to_winner, count):
-    """What `best_of_four` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+def best_of_four_in_numpy(source, at, row, column, best, to, winner, to_winner, count):
+    """The largest of source[at], [at + column], [at + row] and [at + row + column], for `count` neighbours of each.
+
+    winner is 0 to 3 in that order, NOBODY where none is above zero; it may be None.
+    """
     window = source[at + np.array([0, column, row, row + column])[:, None] + np.arange(count)]
     where = np.argmax(window, axis=0)  # the first of equal ones, a NaN before all
     largest = window[where, np.arange(count)]
@@ -26,44 +29,18 @@ def _best_of_four_in_numpy(source, at, row, column, best, to, winner, to_winner,
         winner[to_winner : to_winner + count] = np.where(largest > 0, where, NOBODY)
 
 
-@intrinsic
-def _best_of_four_in_llvm(typingctx, source, at, row, column, best, to, winner, to_winner, count):
-    """The largest of source[at], [at + column], [at + row] and [at + row + column], for `count` neighbours of each.
-
-    `count` is a multiple of the vector's length. winner is 0 to 3 in that order, NOBODY where none is above zero; it may be
-    None.
-    """
-
-    def codegen(context, builder, sig, args):
-        _, at, row, column, _, to, _, to_winner, count = args
-        read, write, note = (_Vectors(context, builder, sig.args[k], args[k]) for k in (0, 4, 6))
-        with cgutils.for_range_slice(builder, INT(0), count, INT(read.lanes), INT) as (v, _):
-            begin = builder.add(at, v)
-            below = builder.add(begin, row)
-            starts = [begin, builder.add(begin, column), below, builder.add(below, column)]
-            largest, which = _pick(builder, [read.load(start) for start in starts])
-            write.store(largest, builder.add(to, v))
-            note.store(which, builder.add(to_winner, v))
-        return context.get_dummy_value()
-
-    intp = types.intp
-    return types.void(source, intp, intp, intp, best, intp, winner, intp, intp), codegen
-
-
-best_of_four = _best_of_four_in_numpy if config.DISABLE_JIT else _best_of_four_in_llvm
-
-
 def _best_of_sandwich_in_numpy(matrix, source, at, row, column, best, to, winner, to_winner, count):
     """What `best_of_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     pixels = np.empty(4 * count, source.dtype)
     sandwich_in_numpy(matrix, source, at, row, column, pixels, 0, 2 * count, count, count, 0.0, False)
-    _best_of_four_in_numpy(pixels, 0, 2 * count, count, best, to, winner, to_winner, count)
+    best_of_four_in_numpy(pixels, 0, 2 * count, count, best, to, winner, to_winner, count)
 
 
 @intrinsic(prefer_literal=True)
 def _best_of_sandwich_in_llvm(typingctx, matrix, source, at, row, column, best, to, winner, to_winner, count):
-    """The largest of the four entries of m d m^T and zero, for `count` matrices d; as `sandwich` and `best_of_four`, without
-    memory between.
+    """The largest of the four entries of m d m^T and zero, for `count` matrices d, as `sandwich` makes them; and the winners.
+
+    winner is 0 to 3, row by row, NOBODY where none is above zero; it may be None.
     """
 
     def codegen(context, builder, sig, args):
@@ -76,7 +53,7 @@ def _best_of_sandwich_in_llvm(typingctx, matrix, source, at, row, column, best, 
                 return read.load(builder.add(begin, builder.add(builder.mul(row, INT(i)), builder.mul(column, INT(j)))))
 
             upper, lower = combine(builder, entries(matrix.literal_value), entry)
-            largest, which = _pick(builder, [*upper, *lower])
+            largest, which = pick(builder, [*upper, *lower])
             zero = ir.Constant(largest.type, [0.0] * read.lanes)
             largest = builder.select(builder.fcmp_ordered("<", largest, zero), zero, largest)
             write.store(largest, builder.add(to, v))
@@ -99,7 +76,10 @@ def _one_of_four_in_numpy(dy, at, winner, in_winner, target, to, row, column, co
 
 @intrinsic
 def _one_of_four_in_llvm(typingctx, dy, at, winner, in_winner, target, to, row, column, count):
-    """Give `count` gradients to the winners of their windows, and zero to the other three pixels; layout as above."""
+    """Give `count` gradients to the winners of their windows, and zero to the other three pixels.
+
+    The four are target[to], [to + column], [to + row] and [to + row + column].
+    """
 
     def codegen(context, builder, sig, args):
         _, at, _, in_winner, _, to, row, column, count = args
@@ -145,7 +125,7 @@ class _Vectors:
         return self.builder.bitcast(self.builder.gep(self.data, [index]), kind.as_pointer())
 
 
-def _pick(builder: ir.IRBuilder, pixels: list[Any]) -> tuple[Any, Any]:
+def pick(builder: ir.IRBuilder, pixels: list[Any]) -> tuple[Any, Any]:
     """The largest of four vectors, number by number, and which it was."""
     vector, lanes = pixels[0].type, pixels[0].type.count
     small = ir.VectorType(ir.IntType(8), lanes)

@@ -28,39 +28,29 @@ b must be readable in whole vectors: `pad_columns` gives a matrix of such a widt
 and -inf for none. Each element's sum runs over k in one order, whatever the tile, so no choice here changes a bit.
 
 LLVM, left to itself, keeps such a tile in memory. Numba lets a function emit LLVM instructions itself
-(`numba.extending.intrinsic`), which is what happens below: `_emit_tile` writes one tile function for given P, V
+(`numba.extending.intrinsic`), which is what happens below: `emit_tile` writes one tile function for given P, V
 and number type, and `_tile` calls the one that the number of rows and vectors asks for. All of them together are one
-C function a number type, compiled once; kernels call it by its name, so that they need not contain it.
+C function a number type, compiled once; kernels call it by its name (`names`), so that they need not contain it.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import compile_c, config
+from minitl.kernels.jit import config
+from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, broadcast, pointer
 
 
-def ready(dtype: np.dtype) -> None:
-    """Compile the product for float32 or float64, or load it, and let kernels find it; what uses it must be compiled after."""
-    if dtype not in _ready and not config.DISABLE_JIT:
-        _ready[dtype] = compile_c(_product_signature(dtype))(_product_in_tiles)
-        llvmlite.binding.add_symbol(_symbol(dtype.itemsize), _ready[dtype].address)
-
-
-_ready: dict[np.dtype, Any] = {}  # keeps the machine code alive
-
-
-def _product_in_numpy(
+def product_in_numpy(
     a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor
 ):  # fmt: skip
     """What `product` computes, step by step: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
@@ -87,47 +77,48 @@ def _product_in_llvm(
     Row r begins at a[a_at + a_rows[a_row + r]] and c[c_at + c_rows[c_row + r]]; the arrays may be pointers.
     """
     size = a.dtype.bitwidth // 8
-    intp = types.intp
-    three = types.UniTuple(types.UniTuple(intp, 3), 3)
-    signature = types.void(
-        a, intp, a_rows, intp, b, intp, three, start, intp, intp, c, intp, c_rows, intp, intp, intp, a.dtype
-    )  # fmt: skip
+    kinds = product_types(a, a_rows, b, start, c, c_rows)
 
     def codegen(context, builder, sig, args):
-        def at(position, offset, size=size):
-            address = builder.ptrtoint(pointer(context, builder, sig.args[position], args[position]), INT)
-            return builder.add(address, builder.mul(offset, INT(size)))
-
-        _, a_at, _, a_row, _, b_at, counters, _, start_at, start_step, _, c_at, _, c_row, rows, columns, floor = args
-        groups = cgutils.unpack_tuple(builder, counters)
-        call = [
-            at(0, a_at), at(2, a_row, 8), at(4, b_at),
-            *[item for group in groups for item in cgutils.unpack_tuple(builder, group)],
-            at(7, start_at), start_step, at(10, c_at), at(12, c_row, 8), rows, columns, floor,
-        ]  # fmt: skip
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in call])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, _symbol(size)), call)
+        call(builder, "product", size, product_arguments(context, builder, sig.args, args))
         return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(*kinds), codegen
 
 
-product = _product_in_numpy if config.DISABLE_JIT else _product_in_llvm
+product = product_in_numpy if config.DISABLE_JIT else _product_in_llvm
 
 
-def _symbol(size: int) -> str:
-    return f"minitl_product_f{8 * size}"
+def product_types(a: Any, a_rows: Any, b: Any, start: Any, c: Any, c_rows: Any) -> list[Any]:
+    """The types of a product's arguments."""
+    intp = types.intp
+    three = types.UniTuple(types.UniTuple(intp, 3), 3)
+    return [a, intp, a_rows, intp, b, intp, three, start, intp, intp, c, intp, c_rows, intp, intp, intp, a.dtype]
 
 
-def _product_signature(dtype: np.dtype) -> Any:
-    return types.void(*[types.intp] * 18, numba.from_dtype(dtype))
+def product_arguments(context: Any, builder: ir.IRBuilder, kinds: Any, args: Any) -> list[Any]:
+    """Inside an intrinsic: what the compiled product takes."""
+    size = kinds[0].dtype.bitwidth // 8
+
+    def at(position, offset, size=size):
+        address = builder.ptrtoint(pointer(context, builder, kinds[position], args[position]), INT)
+        return builder.add(address, builder.mul(offset, INT(size)))
+
+    _, a_at, _, a_row, _, b_at, counters, _, start_at, start_step, _, c_at, _, c_row, rows, columns, floor = args[:17]
+    groups = cgutils.unpack_tuple(builder, counters)
+    return [
+        at(0, a_at), at(2, a_row, 8), at(4, b_at),
+        *[item for group in groups for item in cgutils.unpack_tuple(builder, group)],
+        at(7, start_at), start_step, at(10, c_at), at(12, c_row, 8), rows, columns, floor,
+    ]  # fmt: skip
 
 
+@by_name("product", 18)
 def _product_in_tiles(
     a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, floor
 ):  # fmt: skip
     """The compiled product: cut rows and columns into tiles as equal as they come."""
-    size = _itemsize(floor)
+    size = itemsize(floor)
     lanes = VECTOR_BYTES // size
     column = 0
     while column < columns:
@@ -149,7 +140,8 @@ def _product_in_tiles(
 
 
 @intrinsic
-def _itemsize(typingctx, number):
+def itemsize(typingctx, number):
+    """The bytes of a number."""
     return types.intp(number), lambda context, builder, sig, args: INT(sig.args[0].bitwidth // 8)
 
 
@@ -158,35 +150,41 @@ def _tile(
     typingctx, rows, vectors, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, floor
 ):  # fmt: skip
     """A switch over (rows, vectors) that calls the tile function for it."""
-    size = floor.bitwidth // 8
-    scalar = {4: ir.FloatType(), 8: ir.DoubleType()}[size]
 
     def codegen(context, builder, sig, args):
-        rows, vectors = args[:2]
-        done = builder.append_basic_block("done")
-        choice = builder.switch(builder.add(builder.mul(vectors, INT(100)), rows), done)
-        for V in sorted({1, 2, VECTORS}):
-            for P in range(1, (ROWS if V == VECTORS else 2 * ROWS) + 1):
-                block = builder.append_basic_block(f"tile_{P}x{V}")
-                choice.add_case(INT(100 * V + P), block)
-                builder.position_at_end(block)
-                builder.call(_emit_tile(builder.module, P, V, VECTOR_BYTES // size, scalar, size), args[2:])
-                builder.branch(done)
-        builder.position_at_end(done)
+        shapes = [(P, V) for V in sorted({1, 2, VECTORS}) for P in range(1, (ROWS if V == VECTORS else 2 * ROWS) + 1)]
+        call_tile(builder, shapes, args, lambda P, V: emit_tile(builder.module, P, V, sig.args[-1].bitwidth // 8))
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 19, floor), codegen
 
 
-def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, size: int) -> ir.Function:
-    """The function tile_PxV of this module: P rows, V vectors of `lanes` numbers of `size` bytes."""
-    name = f"minitl_tile_{P}x{V}x{lanes}_f{8 * size}"
+def call_tile(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
+    """Inside an intrinsic: a switch over the first two arguments, rows and vectors, that calls the tile function for them."""
+    done = builder.append_basic_block("done")
+    choice = builder.switch(builder.add(builder.mul(args[1], INT(100)), args[0]), done)
+    for P, V in shapes:
+        block = builder.append_basic_block(f"tile_{P}x{V}")
+        choice.add_case(INT(100 * V + P), block)
+        builder.position_at_end(block)
+        builder.call(emit(P, V), args[2:])
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[..., None] | None = None) -> ir.Function:
+    """The function tile_PxV of this module: P rows, V vectors of numbers of `size` bytes.
+
+    `finish` writes the sums in another way than to c.
+    """
+    lanes, scalar = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size]
+    name = f"minitl_tile_{P}x{V}_f{8 * size}_{finish.__name__ if finish else ''}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 17 + [scalar]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * (18 if finish else 17) + [scalar]), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, floor = function.args
+    width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *other, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     bytes_ = INT(size)
@@ -205,7 +203,7 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
     rows_of_a = [load(builder.add(a_rows, INT(8 * p)), INT) for p in range(P)]
-    copy = _emit_copy(module, scalar, size)
+    copy = emit_copy(module, scalar, size)
     edge = builder.ptrtoint(cgutils.alloca_once(builder, vector), INT) if V == 1 else None
     part = builder.icmp_signed("<", width, INT(lanes))
 
@@ -233,6 +231,10 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
                     builder.store(total, sums[p][v])
 
     floors = broadcast(builder, floor, vector)
+    if finish:
+        finish(builder, [[builder.load(total) for total in row] for row in sums], floors, width, c, c_rows, *other)
+        builder.ret_void()
+        return function
     for p in range(P):
         base = builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT)
         target = base if edge is None else builder.select(part, edge, base)
@@ -247,9 +249,9 @@ def _emit_tile(module: ir.Module, P: int, V: int, lanes: int, scalar: ir.Type, s
     return function
 
 
-def _emit_copy(module: ir.Module, scalar: ir.Type, size: int) -> ir.Function:
+def emit_copy(module: ir.Module, scalar: ir.Type, size: int) -> ir.Function:
     """The function copy(source, target, how many numbers) of this module."""
-    name = f"minitl_copy_f{8 * size}"
+    name = f"minitl_copy_{8 * size}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 3), name)

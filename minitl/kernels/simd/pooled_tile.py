@@ -1,0 +1,138 @@
+"""A product whose rows are pooled before they leave the registers: convolution, ReLU and 2x2 max-pooling.
+
+The rows of a tile come in fours, the pixels of a window. When their sums are done, the largest of each four is written, and
+which it was: a quarter of the stores, and the unpooled image is nowhere. Twelve rows and half as many vectors as in the
+widest tile keep the processor as busy as that, and are three windows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from minitl.kernels.jit import config
+from minitl.kernels.simd.names import by_name, call
+from minitl.kernels.simd.pooling import best_of_four_in_numpy, pick
+from minitl.kernels.simd.tile import call_tile, emit_copy, emit_tile, itemsize, product_arguments, product_in_numpy, product_types
+from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, VECTORS, pointer
+
+WINDOWS = 3  # in a tile
+NARROWER = max(1, VECTORS // 2)  # vectors of a tile
+
+
+def pooled_product_in_numpy(
+    a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor, winner
+):  # fmt: skip
+    """What `pooled_product` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    sums = np.empty(rows * columns, c.dtype)
+    product_in_numpy(
+        a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
+        sums, 0, np.arange(rows) * columns, 0, rows, columns, floor,
+    )  # fmt: skip
+    for w in range(rows // 4):
+        to = c_at + c_rows[c_row + w]
+        best_of_four_in_numpy(sums, 4 * w * columns, 2 * columns, columns, c, to, winner, to, columns)
+
+
+@intrinsic
+def _pooled_product_in_llvm(
+    typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
+    c, c_at, c_rows, c_row, rows, columns, floor, winner,
+):  # fmt: skip
+    """As `product`, but of every four rows the largest goes to c, whose rows are windows; and which it was to the same place
+    in `winner`, if that is not None: 0 to 3, or NOBODY where none is above zero.
+    """
+    size = a.dtype.bitwidth // 8
+    kinds = [*product_types(a, a_rows, b, start, c, c_rows), winner]
+
+    def codegen(context, builder, sig, args):
+        *arguments, floor = product_arguments(context, builder, sig.args, args)
+        note = INT(0)
+        if winner is not types.none:
+            note = builder.add(builder.ptrtoint(pointer(context, builder, winner, args[17]), INT), args[11])
+        call(builder, "pooled_product", size, [*arguments, note, floor])
+        return context.get_dummy_value()
+
+    return types.void(*kinds), codegen
+
+
+pooled_product = pooled_product_in_numpy if config.DISABLE_JIT else _pooled_product_in_llvm
+
+
+@by_name("pooled_product", 19)
+def _pooled_product_in_tiles(
+    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, winner, floor
+):  # fmt: skip
+    """The compiled product: cut windows and columns into tiles as equal as they come."""
+    size = itemsize(floor)
+    lanes = VECTOR_BYTES // size
+    windows, column = rows // 4, 0
+    while column < columns:
+        vectors = NARROWER if columns - column >= NARROWER * lanes else 1
+        width = min(columns - column, vectors * lanes)
+        tiles = -(-windows // WINDOWS)
+        least = windows // max(tiles, 1)
+        larger, first = windows - least * tiles, 0
+        for t in range(tiles):
+            here = least + (t < larger)
+            _pooled_tile(
+                4 * here, vectors, width, a, a_rows + 32 * first, b + size * column,
+                n0, a0, b0, n1, a1, b1, n2, a2, b2,
+                start + size * (4 * first * start_step + column), start_step, c + size * column, c_rows + 8 * first,
+                winner + column if winner != 0 else 0, floor,
+            )  # fmt: skip
+            first += here
+        column += width
+
+
+@intrinsic
+def _pooled_tile(
+    typingctx, rows, vectors, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, winner, floor
+):  # fmt: skip
+    def codegen(context, builder, sig, args):
+        shapes = [(4 * windows, V) for V in sorted({1, NARROWER}) for windows in range(1, WINDOWS + 1)]
+        call_tile(builder, shapes, args, lambda P, V: emit_tile(builder.module, P, V, sig.args[-1].bitwidth // 8, _pooled))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 20, floor), codegen
+
+
+def _pooled(builder: ir.IRBuilder, sums: list[list[Any]], floors: Any, width: Any, c: Any, c_rows: Any, winner: Any) -> None:
+    """Write the largest of every four rows of a tile, and their winners unless their address is 0."""
+    lanes = floors.type.count
+    size = VECTOR_BYTES // lanes
+    places = [builder.load(builder.inttoptr(builder.add(c_rows, INT(8 * w)), INT.as_pointer())) for w in range(len(sums) // 4)]
+
+    def write(vector, address, element_size):
+        target = builder.inttoptr(address, vector.type.as_pointer())
+        if len(sums[0]) > 1:
+            builder.store(vector, target, align=element_size)
+            return
+        with builder.if_else(builder.icmp_signed("<", width, INT(lanes))) as (part, whole):
+            with whole:
+                builder.store(vector, target, align=element_size)
+            with part:  # the last columns may be fewer than a vector
+                edge = cgutils.alloca_once(builder, vector.type)
+                builder.store(vector, edge)
+                copy = emit_copy(builder.module, vector.type.element, element_size)
+                builder.call(copy, [builder.ptrtoint(edge, INT), address, width])
+
+    def write_all(keep):
+        for w, place in enumerate(places):
+            for v in range(len(sums[0])):
+                largest, which = pick(builder, [sums[4 * w + k][v] for k in range(4)])
+                largest = builder.select(builder.fcmp_ordered("<", largest, floors), floors, largest)
+                number = builder.add(place, INT(v * lanes))
+                write(largest, builder.add(c, builder.mul(number, INT(size))), size)
+                if keep:
+                    write(which, builder.add(winner, number), 1)
+
+    with builder.if_else(builder.icmp_signed("==", winner, INT(0))) as (without, kept):
+        with without:
+            write_all(keep=False)
+        with kept:
+            write_all(keep=True)
