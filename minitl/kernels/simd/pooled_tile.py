@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.pooling import best_of_four_in_numpy, pick
-from minitl.kernels.simd.tile import call_tile, emit_copy, emit_tile, itemsize, product_arguments, product_in_numpy, product_types
+from minitl.kernels.simd.tile import call_tile, emit_tile, itemsize, product_arguments, product_in_numpy, product_types
 from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, VECTORS, pointer
 
 WINDOWS = 3  # in a tile
@@ -105,34 +105,43 @@ def _pooled(builder: ir.IRBuilder, sums: list[list[Any]], floors: Any, width: An
     """Write the largest of every four rows of a tile, and their winners unless their address is 0."""
     lanes = floors.type.count
     size = VECTOR_BYTES // lanes
-    places = [builder.load(builder.inttoptr(builder.add(c_rows, INT(8 * w)), INT.as_pointer())) for w in range(len(sums) // 4)]
+    windows, vectors = range(len(sums) // 4), range(len(sums[0]))
+    places = [builder.load(builder.inttoptr(builder.add(c_rows, INT(8 * w)), INT.as_pointer())) for w in windows]
+    results = []
+    for w in windows:
+        for v in vectors:
+            largest, which = pick(builder, [sums[4 * w + k][v] for k in range(4)])
+            largest = builder.select(builder.fcmp_ordered("<", largest, floors), floors, largest)
+            number = builder.add(places[w], INT(v * lanes))
+            results.append((largest, which, number))
+    numbers = [(largest, builder.add(c, builder.mul(number, INT(size))), size) for largest, _, number in results]
+    _write(builder, numbers, width, len(vectors))
+    with builder.if_then(builder.icmp_signed("!=", winner, INT(0))):
+        _write(builder, [(which, builder.add(winner, number), 1) for _, which, number in results], width, len(vectors))
 
-    def write(vector, address, element_size):
-        target = builder.inttoptr(address, vector.type.as_pointer())
-        if len(sums[0]) > 1:
-            builder.store(vector, target, align=element_size)
-            return
-        with builder.if_else(builder.icmp_signed("<", width, INT(lanes))) as (part, whole):
-            with whole:
-                builder.store(vector, target, align=element_size)
-            with part:  # the last columns may be fewer than a vector
-                edge = cgutils.alloca_once(builder, vector.type)
-                builder.store(vector, edge)
-                copy = emit_copy(builder.module, vector.type.element, element_size)
-                builder.call(copy, [builder.ptrtoint(edge, INT), address, width])
 
-    def write_all(keep):
-        for w, place in enumerate(places):
-            for v in range(len(sums[0])):
-                largest, which = pick(builder, [sums[4 * w + k][v] for k in range(4)])
-                largest = builder.select(builder.fcmp_ordered("<", largest, floors), floors, largest)
-                number = builder.add(place, INT(v * lanes))
-                write(largest, builder.add(c, builder.mul(number, INT(size))), size)
-                if keep:
-                    write(which, builder.add(winner, number), 1)
-
-    with builder.if_else(builder.icmp_signed("==", winner, INT(0))) as (without, kept):
-        with without:
-            write_all(keep=False)
-        with kept:
-            write_all(keep=True)
+def _write(builder: ir.IRBuilder, parts: list[tuple[Any, Any, int]], width: Any, vectors: int) -> None:
+    """Store vectors at their addresses; of a tile of single vectors only the first `width` numbers of each."""
+    lanes = parts[0][0].type.count
+    done = builder.append_basic_block("written")
+    choice = builder.switch(width, builder.append_basic_block("whole"))
+    for count in range(1, lanes if vectors == 1 else 1):
+        block = builder.append_basic_block(f"first_{count}")
+        choice.add_case(INT(count), block)
+        builder.position_at_end(block)
+        for vector, address, size in parts:
+            begin, half = 0, lanes // 2
+            while half:
+                if count & half:
+                    some = ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(begin, begin + half)))
+                    piece = builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), some)
+                    to = builder.inttoptr(builder.add(address, INT(begin * size)), piece.type.as_pointer())
+                    builder.store(piece, to, align=size)
+                    begin += half
+                half //= 2
+        builder.branch(done)
+    builder.position_at_end(choice.default)
+    for vector, address, size in parts:
+        builder.store(vector, builder.inttoptr(address, vector.type.as_pointer()), align=size)
+    builder.branch(done)
+    builder.position_at_end(done)

@@ -209,8 +209,9 @@ def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[...
 
     for p in range(P):
         source = builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_))
-        if edge is not None:  # the last columns may be fewer than a vector
-            with builder.if_then(part):
+        if edge is not None:  # the last columns may be fewer than a vector; a bias need be copied only once
+            again = builder.icmp_signed("!=", start_step, INT(0)) if p else part
+            with builder.if_then(builder.and_(part, again)):
                 builder.call(copy, [source, edge, width])
             source = builder.select(part, edge, source)
         for v in range(V):
