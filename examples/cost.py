@@ -38,15 +38,14 @@ def multiply_adds(model: Sequential) -> float:
 
 
 def kept_bytes(model: Sequential, x: np.ndarray, y: np.ndarray) -> int:
-    """What is held for the backward pass of one batch: every array once that the steps' caches reach."""
+    """What is held for the backward pass, beside the batch and the weights: the arrays that the steps' caches reach."""
     model.train_on_batch(x, y)
-    seen: dict[int, int] = {}
+    held: list[np.ndarray] = []
 
     def visit(thing: object) -> None:
         if isinstance(thing, np.ndarray):
-            owner = thing if thing.base is None else thing.base
-            if isinstance(owner, np.ndarray) and owner is not x:
-                seen[id(owner)] = owner.nbytes
+            if not any(np.may_share_memory(thing, other) for other in (x, *model.weights, *held)):
+                held.append(thing)
         elif isinstance(thing, (tuple, list)):
             for item in thing:
                 visit(item)
@@ -54,8 +53,7 @@ def kept_bytes(model: Sequential, x: np.ndarray, y: np.ndarray) -> int:
     for step, _, _ in model._steps:
         visit(step.cache)
         visit(getattr(step, "_activation_cache", None))
-    weights = {id(w) for w in model.weights}
-    return sum(size for key, size in seen.items() if key not in weights)
+    return sum(array.nbytes for array in held)
 
 
 def main(arguments: argparse.Namespace) -> dict[str, float]:
