@@ -34,6 +34,10 @@ class ArrayBatches:
             if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
                 raise ValueError(f"x has {len(self.x)} samples, {name} has shape {array.shape}; give one entry a sample")
 
+    def whole(self) -> Batch:
+        """Everything as one batch."""
+        return self.x, self.y, self.weights
+
     def epoch(self) -> Iterator[Batch]:
         """One pass."""
         return iter(self)

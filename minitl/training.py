@@ -162,7 +162,7 @@ def predict_batch(model: Any, x: np.ndarray) -> np.ndarray:
 def on_batch(model: Any, x: Any, y: Any, weights: Any, class_weight: Any, return_dict: bool, train: bool) -> Any:
     """One batch, trained on or only measured; results as evaluate gives them."""
     _need_ready(model, loss=True)
-    x, y, weights = next(iter(ArrayBatches(x, y, weights, max(1, len(x)))))
+    x, y, weights = ArrayBatches(x, y, weights).whole()
     step = train_step if train else measure_step
     loss, predictions = step(model, x, y, _with_class_weight(weights, y, class_weight))
     means = Means(model)
