@@ -204,13 +204,9 @@ class Adam(Optimizer):
 
     def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
         """One compiled pass."""
-        arrays, rates = [], []
-        for w, g, memory in updates:
-            rates.append(rate * self._correction(memory))
-            if "m" not in memory or "v" not in memory:
-                self.slot(memory, "m", w), self.slot(memory, "v", w)
-            arrays.append([w, g, memory["m"], memory["v"]])
-        engine("updates").adam(arrays, np.array(rates), rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
+        arrays = [[w, g, self.slot(memory, "m", w), self.slot(memory, "v", w)] for w, g, memory in updates]
+        rates = np.array([rate * self._correction(memory) for _, _, memory in updates])
+        engine("updates").adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
 
     def _correction(self, memory: dict[str, np.ndarray]) -> float:
         t = memory.get("t")

@@ -86,9 +86,11 @@ _local = _Local()
 def _workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     capacity = _capacity(shape, dtype.itemsize)
     block = _local.blocks.get(purpose)
-    if block is None or len(block[0]) < capacity + ALIGNMENT or len(_local.arrays) > MANY:
-        _local.arrays.clear()  # they would keep the smaller block
+    if block is None or len(block[0]) < capacity + ALIGNMENT:
         block = _local.blocks[purpose] = _new(capacity)
+        _local.arrays.clear()  # or they would keep the smaller block
+    if len(_local.arrays) > MANY:
+        _local.arrays.clear()
     array = _local.arrays[purpose, shape, dtype] = np.ndarray(shape, dtype, *block)
     return array
 

@@ -68,7 +68,7 @@ def forward(
     pooled: bool = False,
     keep: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows if `pooled`.
+    """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows if `pooled` too.
 
     What it returns beside y are the winners of the windows, if there are some and `keep` asks for them.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), all contiguous and of one dtype; `out` is (H_out, W_out), or

@@ -86,18 +86,18 @@ def forward(task, x, weights, bias, y, winner, numbers, room):
     for t in range(len(places)):
         n, i, j = first + t // columns // rows, top + t // columns % rows, t % columns
         at = s.in_m + t * filters
-        if not s.pooled and 2 * i + 2 <= s.out_h and 2 * j + 2 <= s.out_w:
-            to = ((n * s.out_h + 2 * i) * s.out_w + 2 * j) * s.filters + in_filters
-            sandwich(
-                OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.filters, s.filters, filters, floor, False
-            )  # fmt: skip
-            continue
         if s.pooled:
             to = ((n * s.out_h + i) * s.out_w + j) * s.filters + in_filters
             if s.keep:
                 best_of_sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
             else:
                 best_of_sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
+            continue
+        if 2 * i + 2 <= s.out_h and 2 * j + 2 <= s.out_w:
+            to = ((n * s.out_h + 2 * i) * s.out_w + 2 * j) * s.filters + in_filters
+            sandwich(
+                OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.filters, s.filters, filters, floor, False
+            )  # fmt: skip
             continue
         sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, room, s.in_tile, 2 * filters, filters, filters, floor, False)
         for k in range(4):
