@@ -149,18 +149,22 @@ def test_conventions_at_kinks(folder):
     np.testing.assert_array_equal(pool.backward(np.ones((1, 1, 1, 1)), cache).reshape(-1), [1, 0, 0, 0])
 
 
+def product_settings(draw, columns):
+    """How k runs, whether each row starts with sums of its own, the floor, and a generator; the compiled products are ready."""
+    simd.ready(np.dtype(np.float64))
+    counters = tuple((draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(0, 2)) * 16) for _ in range(3))
+    step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
+    return counters, step, floor, np.random.default_rng(draw(st.integers(0, 99)))
+
+
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
 @given(data=st.data())
 def test_the_tile_does_what_its_definition_says(data):
-    draw = data.draw
-    counters = tuple((draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(0, 2)) * 16) for _ in range(3))
-    rows, columns = draw(st.integers(1, 14)), draw(st.integers(1, 100))
-    generator = np.random.default_rng(draw(st.integers(0, 99)))
+    rows, columns = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 100))
+    counters, step, floor, generator = product_settings(data.draw, columns)
     a, b = generator.standard_normal(2000), generator.standard_normal(4000)
     a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
     start = generator.standard_normal(rows * columns)
-    step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
-    simd.ready(np.dtype(np.float64))
     results = []
     for product in (_compiled_product, tile.product_in_numpy):
         c = np.full(rows * columns, np.nan)
@@ -172,17 +176,13 @@ def test_the_tile_does_what_its_definition_says(data):
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
 @given(data=st.data())
 def test_the_pooled_tile_does_what_its_definition_says(data):
-    draw = data.draw
-    counters = tuple((draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(0, 2)) * 16) for _ in range(3))
-    windows, columns = draw(st.integers(1, 8)), draw(st.integers(1, 80))
-    generator = np.random.default_rng(draw(st.integers(0, 99)))
+    windows, columns = data.draw(st.integers(1, 8)), data.draw(st.integers(1, 80))
+    counters, step, floor, generator = product_settings(data.draw, columns)
     # Whole numbers, so that no rounding decides who wins, and there are ties; a few NaN.
     a, b = (generator.integers(-2, 3, size).astype(np.float64) for size in (2000, 4000))
-    a[generator.random(len(a)) < draw(st.sampled_from([0, 0.01]))] = np.nan
+    a[generator.random(len(a)) < data.draw(st.sampled_from([0, 0.01]))] = np.nan
     a_rows, c_rows = generator.integers(0, 900, 4 * windows), generator.permutation(windows) * columns
     start = generator.integers(-9, 9, 4 * windows * columns).astype(np.float64)
-    step, floor = draw(st.sampled_from([0, columns])), draw(st.sampled_from([0.0, -np.inf]))
-    simd.ready(np.dtype(np.float64))
     results = []
     for product in (_compiled_pooled_product, pooled_tile.pooled_product_in_numpy):
         for winner in (np.full(windows * columns + 3, 9, np.uint8), None):

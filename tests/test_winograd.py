@@ -94,7 +94,7 @@ def test_with_relu_and_pooling(dtype, data):
 )
 def test_shorter_vectors(name, features, tmp_path):
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
-    wanted = "test_the_tile or float32 and (test_forward or test_with_relu)"
+    wanted = "test_the_tile or test_the_pooled_tile or is_what_its_definition or float32 and (test_forward or test_with_relu)"
     files = [__file__, str(Path(__file__).with_name("test_pairs.py"))]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", wanted, *files]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -141,7 +141,7 @@ def test_when_it_is_used():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("matrix", MATRICES)
 @pytest.mark.parametrize("add", [False, True])
-@pytest.mark.parametrize("floor", [0.0, -np.inf])
+@pytest.mark.parametrize("floor", [0.0, -np.inf, None])
 def test_a_sandwich_is_what_its_definition_says(dtype, matrix, add, floor):
     from numba import njit
 
