@@ -11,7 +11,8 @@ import fnmatch
 import functools
 import math
 from collections.abc import Iterable
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,6 +56,7 @@ class Optimizer:
         self.iterations = 0
         self.memory: dict[str, dict[str, np.ndarray]] = {}
         self._owner: dict[str, np.ndarray] = {}
+        self._passes: dict[float, _Pass] = {}  # by the factor of the rate
 
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
         """Change w in place; `memory` is this parameter's own."""
@@ -72,16 +74,32 @@ class Optimizer:
         rate = self.current_learning_rate
         self.iterations += 1
         for factor, group in self._by_multiplier(updates).items():
-            self._apply_at(group, rate * factor)
+            self._apply_at(factor, group, rate * factor)
 
-    def _apply_at(self, updates: list[Update], rate: float) -> None:
-        if get_backend() == "numba" and type(self).update in COMPILED and _alike(updates):
-            self.update_all([(w, g, self._memory_of(path, w)) for path, w, g in updates], rate)
-            return
+    def _apply_at(self, factor: float, updates: list[Update], rate: float) -> None:
+        if get_backend() == "numba" and type(self).update in COMPILED and updates:
+            prepared = self._passes.get(factor)
+            if prepared is None or not prepared.fits(updates, self.remembered):
+                prepared = self._passes[factor] = self._prepare(updates)
+            if prepared.table is not None:
+                self.update_all(prepared, [g for _, _, g in updates], rate)
+                return
         for path, w, g in updates:
             if self.weight_decay:
                 w -= w * (rate * self.weight_decay)
             self.update(w, g, self._memory_of(path, w), rate)
+
+    def _prepare(self, updates: list[Update]) -> _Pass:
+        paths, weights, _ = map(list, zip(*updates, strict=True))
+        memories = [self._memory_of(path, w) for path, w, _ in updates]
+        table = None
+        if _alike(weights):
+            slots = [[self.slot(m, name, w) for name in self.remembered] for m, w in zip(memories, weights, strict=True)]
+            table = engine("updates").Table(weights, slots)
+        return _Pass(paths, weights, self.remembered, memories, table)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_passes": {}}  # a copy has arrays of its own
 
     def _by_multiplier(self, updates: list[Update]) -> dict[float, list[Update]]:
         if not self.multipliers:
@@ -100,7 +118,12 @@ class Optimizer:
                 return factor
         return 1.0
 
-    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The names of the arrays that are remembered of each weight."""
+        return ()
+
+    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
         """The same for all parameters at once, weight decay included, in one compiled pass."""
         raise NotImplementedError
 
@@ -175,10 +198,15 @@ class SGD(Optimizer):
         v -= rate * g
         w += self.momentum * v - rate * g if self.nesterov else v
 
-    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The velocity, if there is one."""
+        return ("velocity",) if self.momentum else ()
+
+    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
         """One compiled pass."""
-        arrays = [[w, g, *([self.slot(memory, "velocity", w)] if self.momentum else [])] for w, g, memory in updates]
-        engine("updates").sgd(arrays, rate, self.weight_decay or 0.0, self.momentum, self.nesterov)
+        decay = self.weight_decay or 0.0
+        engine("updates").sgd(prepared.table, gradients, rate, decay, self.momentum, self.nesterov)
 
 
 class Adam(Optimizer):
@@ -202,18 +230,23 @@ class Adam(Optimizer):
         v += (1 - self.beta_2) * (g * g - v)
         w -= rate * self._correction(memory) * m / (np.sqrt(v) + self.epsilon)
 
-    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The two means."""
+        return ("m", "v")
+
+    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
         """One compiled pass."""
-        arrays = [[w, g, self.slot(memory, "m", w), self.slot(memory, "v", w)] for w, g, memory in updates]
-        rates = np.array([rate * self._correction(memory) for _, _, memory in updates])
-        engine("updates").adam(arrays, rates, rate * (self.weight_decay or 0.0), self.beta_1, self.beta_2, self.epsilon)
+        rates = [rate * self._correction(memory) for memory in prepared.memories]
+        decay = rate * (self.weight_decay or 0.0)
+        engine("updates").adam(prepared.table, gradients, rates, decay, self.beta_1, self.beta_2, self.epsilon)
 
     def _correction(self, memory: dict[str, np.ndarray]) -> float:
         t = memory.get("t")
         if t is None:
             t = memory["t"] = np.zeros((), np.int64)  # its own: a layer may be unfrozen late
-        count = int(t) + 1
-        t[()] = count
+        count = t.item() + 1
+        t.fill(count)
         return _from_zero(count, self.beta_1, self.beta_2)
 
 
@@ -251,11 +284,15 @@ class RMSprop(Optimizer):
             step = u
         w -= step
 
-    def update_all(self, updates: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]], rate: float) -> None:
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The mean square, and the momentum, if there is one."""
+        return ("velocity", "momentum") if self.momentum else ("velocity",)
+
+    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
         """One compiled pass."""
-        names = ["velocity", "momentum"] if self.momentum else ["velocity"]
-        arrays = [[w, g, *(self.slot(memory, name, w) for name in names)] for w, g, memory in updates]
-        engine("updates").rmsprop(arrays, rate, self.weight_decay or 0.0, self.rho, self.momentum, self.epsilon)
+        decay = self.weight_decay or 0.0
+        engine("updates").rmsprop(prepared.table, gradients, rate, decay, self.rho, self.momentum, self.epsilon)
 
 
 NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
@@ -265,10 +302,25 @@ NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "
 COMPILED = {SGD.update, Adam.update, RMSprop.update}
 
 
-def _alike(updates: list[Update]) -> bool:
-    """Whether all parameters are what a kernel takes: contiguous, and of one dtype."""
-    dtype = updates[0][1].dtype if updates else None
-    return dtype in (np.float32, np.float64) and all(w.dtype == dtype and w.flags.c_contiguous for _, w, _ in updates)
+class _Pass(NamedTuple):
+    """What a compiled step needs, and for which parameters; without a table where kernels cannot take them."""
+
+    paths: list[str]
+    weights: list[np.ndarray]
+    remembered: tuple[str, ...]
+    memories: list[dict[str, np.ndarray]]
+    table: Any
+
+    def fits(self, updates: list[Update], remembered: tuple[str, ...]) -> bool:
+        """Whether it was made for these parameters."""
+        paths, weights = [path for path, _, _ in updates], [w for _, w, _ in updates]
+        return self.paths == paths and all(map(is_, self.weights, weights)) and self.remembered == remembered
+
+
+def _alike(weights: list[np.ndarray]) -> bool:
+    """Whether all weights are what a kernel takes: contiguous, and of one dtype."""
+    dtype = weights[0].dtype
+    return dtype in (np.float32, np.float64) and all(w.dtype == dtype and w.flags.c_contiguous for w in weights)
 
 
 @functools.lru_cache(maxsize=16)

@@ -133,7 +133,14 @@ def slice_sums(slices: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
 
 def add_slices(sums: np.ndarray) -> np.ndarray:
     """The sum over the slices of `slice_sums`."""
-    return sums.sum(axis=0) if len(sums) > 1 else sums[0]
+    return add_rows(sums) if len(sums) > 1 else sums[0]
+
+
+def add_rows(rows: np.ndarray) -> np.ndarray:
+    """The sum over the first axis, in its order; `rows` contiguous."""
+    total = memory.empty(rows.shape[1:], rows.dtype)
+    _add_rows(rows.reshape(len(rows), -1), total.ravel())
+    return total
 
 
 @functools.lru_cache(maxsize=256)
@@ -212,10 +219,10 @@ def sum_rows(dy: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last, in slices of fixed size."""
     rows = dy.reshape(-1, dy.shape[-1])
     if rows.size < 1 << 15:
-        return rows.sum(axis=0)
+        return add_rows(rows)
     sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
     launch(_sum_rows, len(sums), table(*rows.shape), rows, sums)
-    return sums.sum(axis=0)
+    return add_rows(sums)
 
 
 def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
@@ -323,6 +330,14 @@ def _turn_around(task, kernel, turned, _c, _d, _small, n, _room):
     to = ((phase * turns_h * turns_w + turn) * filters + first) * wide
     at = (a * k_w + b) * channels * filters + first
     transpose(kernel, at, filters, channels, min(16, filters - first), turned, to, wide)
+
+
+@jit()
+def _add_rows(rows, total):
+    total[:] = rows[0]
+    for row in range(1, len(rows)):
+        for column in range(len(total)):
+            total[column] += rows[row, column]
 
 
 @Body

@@ -20,6 +20,7 @@ import numpy as np
 from minitl.kernels import memory, winograd
 from minitl.kernels.conv2d import (
     TASKS,
+    add_rows,
     add_slices,
     contiguous,
     convolve,
@@ -144,7 +145,7 @@ def backward(
         launch(_mask, len(sums), table(pixels, filters, wide), dy, np.ascontiguousarray(kept), dz, sums)
     if need_dparameters:
         dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dz, kernel.shape, strides, rows, columns)
-        dbias = None if bias is None else sums.sum(axis=0)[:filters]
+        dbias = None if bias is None else add_rows(sums)[:filters]
     if need_dx:
         dx = input_gradient(dz, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
     return dx, dkernel, dbias
@@ -158,7 +159,7 @@ def _parameter_gradients(dy: np.ndarray, cache: tuple, rows: Axis, columns: Axis
     slices, room, numbers = _parameter_gradients_plan(x_pad.shape, dy.shape, kernel.shape, wide, strides, dtype)
     dkernel, dbias = slice_sums(slices, kernel.shape, dtype), memory.zeros((len(x), wide), dtype)
     launch(_gradients_of_slice, slices, numbers, x_pad, dy, dkernel, dbias, small=winner, room=room)
-    return add_slices(dkernel), None if bias is None else dbias.sum(axis=0)[: dy.shape[3]]
+    return add_slices(dkernel), None if bias is None else add_rows(dbias)[: dy.shape[3]]
 
 
 @functools.lru_cache(maxsize=256)

@@ -69,13 +69,13 @@ def launch(
     """
     dtype = a.dtype
     scratch = memory.workspace("room", (THREADS, room), dtype) if room else NO_ROOM[dtype]
-    c, d = a if c is NOTHING else c, a if d is NOTHING else d
+    a, b, small = a.ravel(), b.ravel(), small.ravel()
+    c, d = a if c is NOTHING else c.ravel(), a if d is NOTHING else d.ravel()
     if INTERPRETED:
         for task in range(tasks):
-            body.function(task, a.ravel(), b.ravel(), c.ravel(), d.ravel(), small.ravel(), numbers, scratch[0])
+            body.function(task, a, b, c, d, small, numbers, scratch[0])
         return
-    address = body.addresses.get(dtype) or body.compile(dtype)
-    _launch(address, tasks, a.ravel(), b.ravel(), c.ravel(), d.ravel(), small.ravel(), numbers, scratch)
+    _launch(body.addresses.get(dtype) or body.compile(dtype), tasks, a, b, c, d, small, numbers, scratch)
 
 
 @functools.lru_cache(maxsize=1024)

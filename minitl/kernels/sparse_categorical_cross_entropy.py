@@ -7,7 +7,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.softmax import softmax_row
-from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check
+from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check, check_labels
 
 
 def forward(
@@ -16,7 +16,9 @@ def forward(
     """The mean loss, and what backward needs."""
     rows, labels, weights = check(y_pred, y_true, weights)
     dtype = common_dtype(y_pred)
-    loss = _forward(np.ascontiguousarray(rows, dtype), labels, flat(weights, dtype), from_logits)
+    loss, fits = _forward(np.ascontiguousarray(rows, dtype), labels, flat(weights, dtype), from_logits)
+    if not fits:
+        check_labels(labels, rows.shape[1])
     return loss, (y_pred, labels, weights, from_logits)
 
 
@@ -35,13 +37,15 @@ def _forward(rows, labels, weights, from_logits):
     total = 0.0
     p = np.empty(rows.shape[1], rows.dtype)
     for n in range(len(rows)):
+        if not 0 <= labels[n] < rows.shape[1]:
+            return np.nan, False
         if from_logits:
             loss = softmax_row(rows[n], p) - rows[n, labels[n]]
         else:
             q = rows[n, labels[n]]
             loss = -np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
         total += weights[n] * loss
-    return total / len(rows)
+    return total / len(rows), True
 
 
 @jit()

@@ -18,38 +18,52 @@ from minitl.kernels.jit import jit
 from minitl.kernels.simd import as_array
 
 PIECE = 8192  # numbers
-Arrays = list[list[np.ndarray]]  # for every parameter: w, its gradient, and up to two of what is remembered; all but g contiguous
 
 
-def sgd(arrays: Arrays, rate: float, decay: float, momentum: float, nesterov: bool) -> None:
+class Table:
+    """Where the weights are, and what is remembered of each, as kernels want it: made once, used at every step.
+
+    Shapes: `weights` contiguous and of one dtype; `remembered` has for each of them up to two arrays like it.
+    """
+
+    def __init__(self, weights: list[np.ndarray], remembered: list[list[np.ndarray]]):
+        self.held = weights, remembered  # the table has their addresses only
+        self.dtype, self.kinds = weights[0].dtype, 2 + len(remembered[0])
+        self.tiny = np.finfo(self.dtype).tiny
+        self.addresses = np.zeros((len(weights), 4), np.int64)  # of w, its gradient, and the others
+        for p, (w, arrays) in enumerate(zip(weights, remembered, strict=True)):
+            for column, array in ((0, w), *enumerate(arrays, 2)):
+                _write_address(self.addresses, p, column, array.ravel())
+        self.pieces = _pieces(tuple([w.size for w in weights]))
+
+
+def sgd(table: Table, gradients: list[np.ndarray], rate: float, decay: float, momentum: float, nesterov: bool) -> None:
     """v = momentum v - rate g;  w += v, or momentum v - rate g. Without momentum there is no v."""
-    _run(_sgd, arrays, np.full(len(arrays), rate), decay, momentum, nesterov)
+    _run(_sgd, table, gradients, [rate] * len(gradients), decay, momentum, nesterov)
 
 
-def adam(arrays: Arrays, rates: np.ndarray, decay: float, beta_1: float, beta_2: float, epsilon: float) -> None:
+def adam(
+    table: Table, gradients: list[np.ndarray], rates: list[float], decay: float, beta_1: float, beta_2: float, epsilon: float
+) -> None:
     """m += (1 - beta_1) (g - m);  v += (1 - beta_2) (g^2 - v);  w -= rate m / (sqrt(v) + epsilon), a rate a parameter."""
     # 1 - beta in double precision: in float32 the difference would lose most of its digits.
-    _run(_adam, arrays, rates, decay, 1 - beta_1, 1 - beta_2, epsilon)
+    _run(_adam, table, gradients, rates, decay, 1 - beta_1, 1 - beta_2, epsilon)
 
 
-def rmsprop(arrays: Arrays, rate: float, decay: float, rho: float, momentum: float, epsilon: float) -> None:
+def rmsprop(
+    table: Table, gradients: list[np.ndarray], rate: float, decay: float, rho: float, momentum: float, epsilon: float
+) -> None:
     """v += (1 - rho) (g^2 - v);  step = rate g / sqrt(v + epsilon);  w -= step, or u = momentum u + step."""
-    _run(_rmsprop, arrays, np.full(len(arrays), rate), decay, 1 - rho, momentum, epsilon)
+    _run(_rmsprop, table, gradients, [rate] * len(gradients), decay, 1 - rho, momentum, epsilon)
 
 
-def _run(kernel, arrays, rates, decay, *settings):
-    if not arrays:
-        return
-    dtype, kinds = arrays[0][0].dtype, len(arrays[0])
-    addresses = np.empty((len(arrays), 4), np.int64)
-    gradients = [np.ascontiguousarray(group[1], dtype) for group in arrays]  # held until the kernel returns
-    for p, group in enumerate(arrays):
-        w = group[0].ravel()
-        third, fourth = group[2].ravel() if kinds > 2 else w, group[3].ravel() if kinds > 3 else w
-        _write_addresses(addresses, p, w, gradients[p].ravel(), third, fourth)
-    pieces = _pieces(tuple([group[0].size for group in arrays]))
-    settings = [s if isinstance(s, bool) else dtype.type(s) for s in (np.finfo(dtype).tiny, decay, *settings)]
-    kernel(addresses[:, :kinds], *pieces, rates.astype(dtype), *settings)
+def _run(kernel, table, gradients, rates, decay, *settings):
+    dtype, addresses = table.dtype, table.addresses
+    gradients = [np.ascontiguousarray(g, dtype) for g in gradients]  # held until the kernel returns
+    for p, g in enumerate(gradients):
+        _write_address(addresses, p, 1, g.ravel())
+    settings = [s if isinstance(s, bool) else dtype.type(s) for s in (decay, *settings)]
+    kernel(addresses[:, : table.kinds], *table.pieces, np.array(rates, dtype), table.tiny, *settings)
 
 
 @functools.lru_cache(maxsize=64)
@@ -64,9 +78,8 @@ def _pieces(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jit()
-def _write_addresses(addresses, p, a, b, c, d):
-    addresses[p, 0], addresses[p, 1] = a.ctypes.data, b.ctypes.data
-    addresses[p, 2], addresses[p, 3] = c.ctypes.data, d.ctypes.data
+def _write_address(addresses, p, column, array):
+    addresses[p, column] = array.ctypes.data
 
 
 @jit()

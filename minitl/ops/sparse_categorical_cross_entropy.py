@@ -31,6 +31,7 @@ def forward(
 ) -> tuple[float, tuple]:
     """The mean loss, and what backward needs."""
     rows, labels, weights = check(y_pred, y_true, weights)
+    check_labels(labels, rows.shape[1])
     n = np.arange(len(rows))
     if from_logits:
         shift = rows.real.max(axis=-1, keepdims=True)
@@ -60,18 +61,21 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
 
 
 def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Raise ValueError for labels that do not fit; return flat rows, labels and weights."""
+    """Raise ValueError for shapes that do not fit; return flat rows, labels and weights."""
     rows = y_pred.reshape(-1, y_pred.shape[-1])
     check_shape("sparse_categorical_cross_entropy", "y_true", y_true.shape, y_pred.shape[:-1])
-    labels = y_true.reshape(-1).astype(np.int64)
-    if labels.size and not (labels.min() >= 0 and labels.max() < rows.shape[1]):
-        bad = labels[(labels < 0) | (labels >= rows.shape[1])][0]
-        raise ValueError(
-            f"label {bad} is outside the {rows.shape[1]} classes 0 .. {rows.shape[1] - 1}; "
-            "check the labels, or give the last layer more units"
-        )
     if weights is None:
         weights = np.ones(len(rows), y_pred.real.dtype)
     else:
         check_shape("sparse_categorical_cross_entropy", "weights", weights.shape, y_pred.shape[:-1])
-    return rows, labels, weights.reshape(-1)
+    return rows, y_true.reshape(-1).astype(np.int64), weights.reshape(-1)
+
+
+def check_labels(labels: np.ndarray, classes: int) -> None:
+    """Raise ValueError for a label that is no class."""
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if outside.size:
+        raise ValueError(
+            f"label {outside[0]} is outside the {classes} classes 0 .. {classes - 1}; "
+            "check the labels, or give the last layer more units"
+        )

@@ -95,13 +95,13 @@ def kernel_gradient(
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
     """
     sizes, numbers = plan(x.shape, shape, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
-    parts = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype)
+    parts, dbias = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype), memory.empty((sizes.filters,), x.dtype)
     size = parts[0, 0].size
     sums = memory.workspace("sums", (sizes.slices, 16 * size + sizes.filters), x.dtype)
     zeros, small = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
     launch(bodies.sum_of_slice, sizes.slices, numbers, x, dy, zeros, sums, small=small, room=sizes.room)
-    launch(bodies.gather, size // sizes.filters, numbers, sums, parts)
-    return joined(parts), sums[:, 16 * size :].sum(axis=0)
+    launch(bodies.gather, size // sizes.filters, numbers, sums, parts, dbias)
+    return joined(parts), dbias
 
 
 def input_gradient(

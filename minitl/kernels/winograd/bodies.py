@@ -147,8 +147,8 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
 
 
 @Body
-def gather(task, sums, parts, _c, _d, _small, numbers, _room):
-    """The slices' sums of one row of entries of dU, and dkernel."""
+def gather(task, sums, parts, dbias, _d, _small, numbers, _room):
+    """The slices' sums of one row of entries of dU, and dkernel; and of dbias, with the first row."""
     s = _sizes(numbers)
     size, at = s.p * s.q * s.channels * s.filters, task * s.filters
     for k in range(1, s.slices):
@@ -156,6 +156,10 @@ def gather(task, sums, parts, _c, _d, _small, numbers, _room):
             of_slice = k * (16 * size + s.filters) + plane * size + at
             sandwich("1", sums, of_slice, 0, 0, sums, plane * size + at, 0, 0, s.filters, None, True)
     sandwich(KERNEL_GRADIENT, sums, at, 4 * size, size, parts, at, 3 * size, size, s.filters, None, False)
+    if task == 0:
+        _clear(dbias, 0, s.filters)
+        for k in range(1, s.slices + 1):
+            sandwich("1", sums, k * (16 * size + s.filters) - s.filters, 0, 0, dbias, 0, 0, 0, s.filters, None, True)
 
 
 @Body
