@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from numba import get_num_threads
 
 from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, jit
@@ -30,6 +31,7 @@ from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
+GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
 SLICE = 256  # rows whose sum is one partial sum
 placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
@@ -120,7 +122,7 @@ def kernel_gradient(
     if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad = pad2d(x, rows, columns)
-    tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype)
+    tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype, get_num_threads())
     sums = slice_sums(slices, shape, dy.dtype)
     launch(_kernel_gradient, tasks, numbers, x_pad, dy, np.zeros(shape[3], dy.dtype), sums)
     return add_slices(sums)
@@ -145,15 +147,17 @@ def add_rows(rows: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _kernel_gradient_plan(
-    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dtype: np.dtype
+    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dtype: np.dtype, threads: int
 ) -> tuple[int, int, np.ndarray]:
     """The number of tasks and of slices of the batch, and what the body has to know."""
     (images, height, width, channels), wide = x_pad, dy[3]
     entries = kernel[0] * kernel[1] * channels
-    slices, chunks = kernel_slices(images, kernel, dtype), min(_tiles(kernel, dtype), TASKS)
+    slices, groups = kernel_slices(images, kernel, dtype), -(-entries // GROUP)
+    # Every task reads the whole slice, so there should not be more of them than threads can use.
+    chunks = min(groups, -(-2 * threads // slices))
     block = max(1, CACHED // (dtype.itemsize * (height * width * channels + dy[1] * dy[2] * wide)))
     numbers = [
-        *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2]),
+        *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2], groups),
         *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
         *(dy[1] * dy[2] * wide, dy[2] * wide, wide),
         *entry_places(kernel, width, channels), *np.arange(entries) * kernel[3],
@@ -269,18 +273,18 @@ def _forward(task, x, weights, start, y, _small, n, _room):
 
 @Body
 def _kernel_gradient(task, x, dy, zeros, sums, _small, n, _room):
-    images, slices, chunks, block, entries, filters = n[0], n[1], n[2], n[3], n[4], n[5]
+    images, slices, chunks, block, entries, filters, groups = n[0], n[1], n[2], n[3], n[4], n[5], n[8]
     s, chunk = task // chunks, task % chunks
-    first, last = chunk * entries // chunks, (chunk + 1) * entries // chunks
+    first, last = chunk * groups // chunks * GROUP, min((chunk + 1) * groups // chunks * GROUP, entries)
     in_sums = s * entries * filters
     begin, end = s * images // slices, (s + 1) * images // slices
     for image in range(begin, end, block):
         fresh = image == begin
-        counters = ((min(block, end - image), n[8], n[11]), (n[6], n[9], n[12]), (n[7], n[10], n[13]))
+        counters = ((min(block, end - image), n[9], n[12]), (n[6], n[10], n[13]), (n[7], n[11], n[14]))
         product(
-            x, image * n[8], n, 14 + first, dy, image * n[11], counters,
+            x, image * n[9], n, 15 + first, dy, image * n[12], counters,
             zeros if fresh else sums, 0 if fresh else in_sums + first * filters, 0 if fresh else filters,
-            sums, in_sums, n, 14 + entries + first, last - first, filters, -np.inf,
+            sums, in_sums, n, 15 + entries + first, last - first, filters, -np.inf,
         )  # fmt: skip
 
 
