@@ -17,6 +17,8 @@ ENGINE_ONLY = {
     "launch": "how a kernel's body runs on all threads",
     "multiply": "the product of matrices, which dense and conv2d share",
     "memory": "where arrays come from",
+    "padding": "zeros around images and behind rows",
+    "row_sums": "sums over rows, in a fixed order",
     "updates": "the rules of minitl.optimizers",
     "fused": "conv2d, relu and max_pool2d one after another",
     "warp": "an affine warp, whose definition is minitl.preprocessing.image.transforms; nothing is differentiated",

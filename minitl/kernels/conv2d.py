@@ -26,14 +26,16 @@ from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import Body, launch, table
 from minitl.kernels.multiply import affine, multiply
-from minitl.kernels.simd import pad_columns, product, tile_rows, transpose, whole_vectors
+from minitl.kernels.padding import pad2d, pad_columns
+from minitl.kernels.row_sums import add_rows, sum_rows
+from minitl.kernels.simd import product, tile_columns, tile_rows, transpose, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
-SLICE = 256  # rows whose sum is one partial sum
 placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
+LEVEL_1 = 1 << 15  # bytes that stay in a core's level-1 cache beside what they are multiplied by
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
 
@@ -55,7 +57,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides
         return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu)[0]
     x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
     y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
-    tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu)
+    tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu, x.dtype)
     launch(_forward, tasks, numbers, x_pad, weights, start, y)
     return y
 
@@ -87,7 +89,7 @@ def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tu
 
 @functools.lru_cache(maxsize=256)
 def _forward_plan(
-    x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, out: Pair, strides: Pair, relu: bool
+    x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, out: Pair, strides: Pair, relu: bool, dtype: np.dtype
 ) -> tuple[int, np.ndarray]:
     """The number of tasks, and what the body has to know. Plans are kept, since small batches would notice making them."""
     images, height, width, channels = x_pad
@@ -98,7 +100,7 @@ def _forward_plan(
     group = len(places)
     numbers = [
         *(images * pixels, group, chunks, height * width * channels * together, filters, relu),
-        *window_counters(kernel, width, channels, wide), *places, *np.arange(group) * filters,
+        *window_counters(kernel, width, channels, wide), *_pieces(kernel, wide, dtype), *places, *np.arange(group) * filters,
     ]  # fmt: skip
     return -(-images * pixels // group) * chunks, np.array(numbers, np.int64)
 
@@ -107,6 +109,16 @@ def window_counters(kernel: tuple[int, ...], width: int, channels: int, wide: in
     """How k runs over a window: its rows, and within a row K_w C neighbours in memory; each with steps in x and kernel."""
     run = kernel[1] * channels
     return kernel[0], width * channels, run * wide, run, 1, wide
+
+
+def _pieces(kernel: tuple[int, ...], wide: int, dtype: np.dtype) -> Pair:
+    """How many rows of the window, and how many numbers of a row, a product takes at a time: as much of the kernel as stays
+    in the level-1 cache while all pixels meet it.
+    """
+    numbers, run = LEVEL_1 // (dtype.itemsize * min(wide, tile_columns(dtype))), kernel[1] * kernel[2]
+    if run > numbers:
+        return 1, -(-run // -(-run // numbers))
+    return -(-kernel[0] // -(-kernel[0] * run // numbers)), run
 
 
 def window_places(out: Pair, strides: Pair, width: int, channels: int) -> np.ndarray:
@@ -138,13 +150,6 @@ def add_slices(sums: np.ndarray) -> np.ndarray:
     return add_rows(sums) if len(sums) > 1 else sums[0]
 
 
-def add_rows(rows: np.ndarray) -> np.ndarray:
-    """The sum over the first axis, in its order; `rows` contiguous."""
-    total = memory.empty(rows.shape[1:], rows.dtype)
-    _add_rows(rows.reshape(len(rows), -1), total.ravel())
-    return total
-
-
 @functools.lru_cache(maxsize=256)
 def _kernel_gradient_plan(
     x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dtype: np.dtype, threads: int
@@ -155,9 +160,12 @@ def _kernel_gradient_plan(
     slices, groups = kernel_slices(images, kernel, dtype), -(-entries // GROUP)
     # Every task reads the whole slice, so there should not be more of them than threads can use.
     chunks = min(groups, -(-2 * threads // slices))
-    block = max(1, CACHED // (dtype.itemsize * (height * width * channels + dy[1] * dy[2] * wide)))
+    # So many pixels of dy at a time stay in the level-1 cache while all entries of the kernel meet them.
+    pixels = LEVEL_1 // (dtype.itemsize * min(wide, tile_columns(dtype)))
+    band = min(dy[1], max(1, pixels // dy[2]))
+    block = max(1, pixels // (dy[1] * dy[2]))
     numbers = [
-        *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2], groups),
+        *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2], groups, band),
         *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
         *(dy[1] * dy[2] * wide, dy[2] * wide, wide),
         *entry_places(kernel, width, channels), *np.arange(entries) * kernel[3],
@@ -219,28 +227,6 @@ def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
     return kernel[:2] == (1, 1) and strides == (1, 1)
 
 
-def sum_rows(dy: np.ndarray) -> np.ndarray:
-    """The sum over all axes but the last, in slices of fixed size."""
-    rows = dy.reshape(-1, dy.shape[-1])
-    if rows.size < 1 << 15:
-        return add_rows(rows)
-    sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
-    launch(_sum_rows, len(sums), table(*rows.shape), rows, sums)
-    return add_rows(sums)
-
-
-def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """`minitl.ops.window.pad2d` with zeros, until the next call; the images themselves where there is nothing to add."""
-    if not (rows.before or rows.after or columns.before or columns.after):
-        return x
-    images, height, width, channels = x.shape
-    shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
-    padded = memory.workspace("padded", shape, x.dtype)
-    numbers = table(height, width, channels, rows.before, columns.before, *shape[1:3])
-    launch(_pad2d, images * shape[1], numbers, x, padded)
-    return padded
-
-
 def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     """The kernel as a pixel of x sees it, from the outputs that saw the pixel: last offset first, channels exchanged.
 
@@ -265,27 +251,34 @@ def _forward(task, x, weights, start, y, _small, n, _room):
     g, chunk = task // chunks, task % chunks
     here = min(group, outputs - g * group)
     first, last = chunk * here // chunks, (chunk + 1) * here // chunks
-    product(
-        x, g * x_group, n, 12 + first, weights, 0, ((1, 0, 0), (n[6], n[7], n[8]), (n[9], n[10], n[11])), start, 0, 0,
-        y, g * group * filters, n, 12 + group + first, last - first, filters, 0.0 if n[5] else -np.inf,
-    )  # fmt: skip
+    places, targets, to = 14 + first, 14 + group + first, (g * group + first) * filters
+    for row in range(0, n[6], n[12]):
+        for k in range(0, n[9], n[13]):
+            fresh, whole = row + k == 0, row + n[12] >= n[6] and k + n[13] >= n[9]
+            product(
+                x, g * x_group + row * n[7] + k, n, places, weights, row * n[8] + k * n[11],
+                ((1, 0, 0), (min(n[12], n[6] - row), n[7], n[8]), (min(n[13], n[9] - k), n[10], n[11])),
+                start if fresh else y, 0 if fresh else to, 0 if fresh else filters,
+                y, g * group * filters, n, targets, last - first, filters, 0.0 if whole and n[5] else -np.inf,
+            )  # fmt: skip
 
 
 @Body
 def _kernel_gradient(task, x, dy, zeros, sums, _small, n, _room):
-    images, slices, chunks, block, entries, filters, groups = n[0], n[1], n[2], n[3], n[4], n[5], n[8]
+    images, slices, chunks, block, entries, filters, out_h, out_w = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]
+    groups, band = n[8], n[9]
     s, chunk = task // chunks, task % chunks
     first, last = chunk * groups // chunks * GROUP, min((chunk + 1) * groups // chunks * GROUP, entries)
-    in_sums = s * entries * filters
-    begin, end = s * images // slices, (s + 1) * images // slices
+    begin, end, in_sums = s * images // slices, (s + 1) * images // slices, s * entries * filters
     for image in range(begin, end, block):
-        fresh = image == begin
-        counters = ((min(block, end - image), n[9], n[12]), (n[6], n[10], n[13]), (n[7], n[11], n[14]))
-        product(
-            x, image * n[9], n, 15 + first, dy, image * n[12], counters,
-            zeros if fresh else sums, 0 if fresh else in_sums + first * filters, 0 if fresh else filters,
-            sums, in_sums, n, 15 + entries + first, last - first, filters, -np.inf,
-        )  # fmt: skip
+        for top in range(0, out_h, band):
+            fresh = image == begin and top == 0
+            counters = ((min(block, end - image), n[10], n[13]), (min(band, out_h - top), n[11], n[14]), (out_w, n[12], n[15]))
+            product(
+                x, image * n[10] + top * n[11], n, 16 + first, dy, image * n[13] + top * n[14], counters,
+                zeros if fresh else sums, 0 if fresh else in_sums + first * filters, 0 if fresh else filters,
+                sums, in_sums, n, 16 + entries + first, last - first, filters, -np.inf,
+            )  # fmt: skip
 
 
 @Body
@@ -334,32 +327,3 @@ def _turn_around(task, kernel, turned, _c, _d, _small, n, _room):
     to = ((phase * turns_h * turns_w + turn) * filters + first) * wide
     at = (a * k_w + b) * channels * filters + first
     transpose(kernel, at, filters, channels, min(16, filters - first), turned, to, wide)
-
-
-@jit()
-def _add_rows(rows, total):
-    total[:] = rows[0]
-    for row in range(1, len(rows)):
-        for column in range(len(total)):
-            total[column] += rows[row, column]
-
-
-@Body
-def _sum_rows(task, rows, sums, _c, _d, _small, n, _room):
-    count, columns = n[0], n[1]
-    for row in range(task * SLICE, min((task + 1) * SLICE, count)):
-        for column in range(columns):
-            sums[task * columns + column] += rows[row * columns + column]
-
-
-@Body
-def _pad2d(task, x, padded, _c, _d, _small, n, _room):
-    height, width, channels, before_h, before_w, all_rows, all_columns = n[0], n[1], n[2], n[3], n[4], n[5], n[6]
-    image, row = task // all_rows, task % all_rows - before_h
-    to = task * all_columns * channels
-    for k in range(all_columns * channels):
-        padded[to + k] = 0
-    if 0 <= row < height:
-        at = (image * height + row) * width * channels
-        for k in range(width * channels):
-            padded[to + before_w * channels + k] = x[at + k]

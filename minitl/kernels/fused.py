@@ -20,7 +20,6 @@ import numpy as np
 from minitl.kernels import memory, winograd
 from minitl.kernels.conv2d import (
     TASKS,
-    add_rows,
     add_slices,
     contiguous,
     convolve,
@@ -28,7 +27,6 @@ from minitl.kernels.conv2d import (
     input_gradient,
     kernel_gradient,
     kernel_slices,
-    pad2d,
     placed,
     slice_sums,
     window_counters,
@@ -38,7 +36,9 @@ from minitl.kernels.dense import as_images
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import NOTHING, Body, launch, table
 from minitl.kernels.multiply import affine
-from minitl.kernels.simd import one_of_four, pad_columns, pooled_product, product, sandwich, whole_vectors
+from minitl.kernels.padding import pad2d, pad_columns
+from minitl.kernels.row_sums import add_rows
+from minitl.kernels.simd import one_of_four, pooled_product, product, sandwich, whole_vectors
 from minitl.ops.window import Axis, Pair, check_shape
 
 SLICE = 64  # rows whose sum is one partial sum of dbias

@@ -17,7 +17,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Body, launch
-from minitl.kernels.simd import VECTOR_BYTES, VECTORS, product, transpose, whole_vectors
+from minitl.kernels.simd import product, tile_columns, transpose, whole_vectors
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 PAGE = 4096  # bytes; the processor fetches ahead within one, and rows nearer to each other need no panel
@@ -51,7 +51,7 @@ def multiply(a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool = False
 @functools.lru_cache(maxsize=256)
 def _plan(rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, turned: bool) -> tuple[int, int, np.ndarray]:
     """The number of tasks, the size of a panel, and what the body has to know."""
-    width = VECTORS * VECTOR_BYTES // dtype.itemsize
+    width = tile_columns(dtype)
     blocks = -(-columns // width)
     chunks = max(1, min(-(-16 // blocks), rows // ROWS_A_PANEL))
     if blocks * chunks == 1 and rows > 1:

@@ -8,7 +8,7 @@ from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product
 from minitl.kernels.simd.transposing import transpose
-from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, pad_columns, tile_rows, whole_vectors
+from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, tile_columns, tile_rows, whole_vectors
 
 __all__ = [
     "ROWS",
@@ -18,11 +18,11 @@ __all__ = [
     "best_of_sandwich",
     "blend",
     "one_of_four",
-    "pad_columns",
     "pooled_product",
     "product",
     "ready",
     "sandwich",
+    "tile_columns",
     "tile_rows",
     "transpose",
     "whole_vectors",

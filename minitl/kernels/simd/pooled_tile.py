@@ -72,7 +72,7 @@ def _pooled_product_in_tiles(
     lanes = VECTOR_BYTES // size
     windows, column = rows // 4, 0
     while column < columns:
-        vectors = NARROWER if columns - column >= NARROWER * lanes else 1
+        vectors = NARROWER if columns - column > (NARROWER - 1) * lanes else 1
         width = min(columns - column, vectors * lanes)
         tiles = -(-windows // WINDOWS)
         least = windows // max(tiles, 1)
@@ -121,16 +121,19 @@ def _pooled(builder: ir.IRBuilder, sums: list[list[Any]], floors: Any, width: An
 
 
 def _write(builder: ir.IRBuilder, parts: list[tuple[Any, Any, int]], width: Any, vectors: int) -> None:
-    """Store vectors at their addresses; of a tile of single vectors only the first `width` numbers of each."""
+    """Store a tile's vectors at their addresses, row by row; of the last in a row only the part that `width` asks for."""
     lanes = parts[0][0].type.count
     done = builder.append_basic_block("written")
     choice = builder.switch(width, builder.append_basic_block("whole"))
-    for count in range(1, lanes if vectors == 1 else 1):
+    for count in range(1, lanes):
         block = builder.append_basic_block(f"first_{count}")
-        choice.add_case(INT(count), block)
+        choice.add_case(INT((vectors - 1) * lanes + count), block)
         builder.position_at_end(block)
-        for vector, address, size in parts:
+        for k, (vector, address, size) in enumerate(parts):
             begin, half = 0, lanes // 2
+            if k % vectors < vectors - 1:
+                builder.store(vector, builder.inttoptr(address, vector.type.as_pointer()), align=size)
+                continue
             while half:
                 if count & half:
                     some = ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(begin, begin + half)))

@@ -23,7 +23,7 @@ There is no im2col buffer. A convolution is such a product as it lies in memory:
 rows are pixels and the counters run over (1, K_h, K_w C); for the weight gradient the rows are entries (a, b, c)
 of the kernel and the counters run over images, rows and columns of dy. The caller chooses.
 
-b must be readable in whole vectors: `pad_columns` gives a matrix of such a width. c is written exactly.
+b must be readable in whole vectors: `padding.pad_columns` gives a matrix of such a width. c is written exactly.
 `start` is where the sum begins: a bias (its row step 0), c itself (to add to it), or zeros; `floor` is 0 for ReLU
 and -inf for none. Each element's sum runs over k in one order, whatever the tile, so no choice here changes a bit.
 
@@ -122,8 +122,8 @@ def _product_in_tiles(
     lanes = VECTOR_BYTES // size
     column = 0
     while column < columns:
-        whole = (columns - column) // lanes  # vectors; fewer columns than one are a tile of V = 1 too
-        vectors = VECTORS if whole >= VECTORS else (2 if whole >= 2 else 1)
+        needed = -(-(columns - column) // lanes)  # vectors; the last may be a part of one
+        vectors = VECTORS if needed >= VECTORS else (2 if needed >= 2 else 1)
         width = min(columns - column, vectors * lanes)
         tiles = -(-rows // (ROWS if vectors == VECTORS else 2 * ROWS))
         least = rows // max(tiles, 1)
@@ -203,19 +203,30 @@ def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[...
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
     rows_of_a = [load(builder.add(a_rows, INT(8 * p)), INT) for p in range(P)]
-    copy = emit_copy(module, scalar, size)
-    edge = builder.ptrtoint(cgutils.alloca_once(builder, vector), INT) if V == 1 else None
-    part = builder.icmp_signed("<", width, INT(lanes))
+    # Of the last vector a part may be all there is: it goes by way of `edge`.
+    copy = emit_copy(module, scalar, lanes, size)
+    edge = builder.ptrtoint(cgutils.alloca_once(builder, vector), INT)
+    part, in_last = builder.icmp_signed("<", width, INT(V * lanes)), builder.sub(width, INT((V - 1) * lanes))
 
-    for p in range(P):
-        source = builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_))
-        if edge is not None:  # the last columns may be fewer than a vector; a bias need be copied only once
-            again = builder.icmp_signed("!=", start_step, INT(0)) if p else part
-            with builder.if_then(builder.and_(part, again)):
-                builder.call(copy, [source, edge, width])
-            source = builder.select(part, edge, source)
-        for v in range(V):
-            builder.store(load(builder.add(source, INT(v * lanes * size)), vector), sums[p][v])
+    def in_vectors(address):
+        return [builder.add(address, INT(v * lanes * size)) for v in range(V)]
+
+    def begin(ragged):
+        for p in range(P):
+            places = in_vectors(builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_)))
+            if ragged:
+                again = builder.icmp_signed("!=", start_step, INT(0)) if p else ir.IntType(1)(1)  # a bias is copied once
+                with builder.if_then(again):
+                    builder.call(copy, [places[-1], edge, in_last])
+                places[-1] = edge
+            for v in range(V):
+                builder.store(load(places[v], vector), sums[p][v])
+
+    with builder.if_else(part) as (some, whole):
+        with some:
+            begin(ragged=True)
+        with whole:
+            begin(ragged=False)
 
     with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
         in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
@@ -236,22 +247,29 @@ def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[...
         finish(builder, [[builder.load(total) for total in row] for row in sums], floors, width, c, c_rows, *other)
         builder.ret_void()
         return function
-    for p in range(P):
-        base = builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT)
-        target = base if edge is None else builder.select(part, edge, base)
-        for v in range(V):
-            total = builder.load(sums[p][v])
-            total = builder.select(builder.fcmp_ordered("<", total, floors), floors, total)
-            builder.store(total, pointer(builder.add(target, INT(v * lanes * size)), vector)).align = size
-        if edge is not None:
-            with builder.if_then(part):
-                builder.call(copy, [edge, base, width])
+
+    def end(ragged):
+        for p in range(P):
+            places = in_vectors(builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT))
+            last, places[-1] = places[-1], edge if ragged else places[-1]
+            for v in range(V):
+                total = builder.load(sums[p][v])
+                total = builder.select(builder.fcmp_ordered("<", total, floors), floors, total)
+                builder.store(total, pointer(places[v], vector)).align = size
+            if ragged:
+                builder.call(copy, [edge, last, in_last])
+
+    with builder.if_else(part) as (some, whole):
+        with some:
+            end(ragged=True)
+        with whole:
+            end(ragged=False)
     builder.ret_void()
     return function
 
 
-def emit_copy(module: ir.Module, scalar: ir.Type, size: int) -> ir.Function:
-    """The function copy(source, target, how many numbers) of this module."""
+def emit_copy(module: ir.Module, scalar: ir.Type, lanes: int, size: int) -> ir.Function:
+    """The function copy(source, target, how many numbers) of this module, for less than a vector: in halves of it."""
     name = f"minitl_copy_{8 * size}"
     if name in module.globals:
         return module.globals[name]
@@ -260,9 +278,15 @@ def emit_copy(module: ir.Module, scalar: ir.Type, size: int) -> ir.Function:
     function.attributes.add("noinline")
     source, target, count = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    with cgutils.for_range(builder, count) as loop:
-        offset = builder.mul(loop.index, INT(size))
-        number = builder.load(builder.inttoptr(builder.add(source, offset), scalar.as_pointer()))
-        builder.store(number, builder.inttoptr(builder.add(target, offset), scalar.as_pointer()))
+    done = cgutils.alloca_once_value(builder, INT(0))
+    half = lanes // 2
+    while half:
+        with builder.if_then(builder.icmp_signed("!=", builder.and_(count, INT(half)), INT(0))):
+            some = ir.VectorType(scalar, half).as_pointer()
+            offset = builder.load(done)
+            piece = builder.load(builder.inttoptr(builder.add(source, offset), some), align=size)
+            builder.store(piece, builder.inttoptr(builder.add(target, offset), some), align=size)
+            builder.store(builder.add(offset, INT(half * size)), done)
+        half //= 2
     builder.ret_void()
     return function

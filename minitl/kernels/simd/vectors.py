@@ -35,22 +35,14 @@ def whole_vectors(columns: int, dtype: np.dtype) -> int:
     return -(-columns // lanes) * lanes
 
 
+def tile_columns(dtype: np.dtype) -> int:
+    """How many columns the widest tile has."""
+    return VECTORS * VECTOR_BYTES // dtype.itemsize
+
+
 def tile_rows(columns: int, dtype: np.dtype) -> int:
     """How many rows to cut work by: a tile of one vector of columns needs twice as many to keep the processor busy."""
     return ROWS if columns > VECTOR_BYTES // dtype.itemsize else 2 * ROWS
-
-
-def pad_columns(matrix: np.ndarray) -> np.ndarray:
-    """The same rows, widened with zeros to whole vectors; the matrix itself where it has that width.
-
-    Shapes: (..., columns) to (..., columns rounded up).
-    """
-    wide = whole_vectors(matrix.shape[-1], matrix.dtype)
-    if wide == matrix.shape[-1]:
-        return np.ascontiguousarray(matrix)
-    padded = np.zeros((*matrix.shape[:-1], wide), matrix.dtype)
-    padded[..., : matrix.shape[-1]] = matrix
-    return padded
 
 
 def broadcast(builder: ir.IRBuilder, number: Any, vector: ir.VectorType) -> Any:

@@ -1,0 +1,45 @@
+"""Sums over rows, for the gradients of biases and the slices of a batch: in an order that the shapes alone decide."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.jit import jit
+from minitl.kernels.launch import Body, launch, table
+
+SLICE = 256  # rows whose sum is one partial sum
+MANY = 1 << 15  # numbers that are worth sharing among threads
+
+
+def sum_rows(dy: np.ndarray) -> np.ndarray:
+    """The sum over all axes but the last, in slices of fixed size; `dy` contiguous."""
+    rows = dy.reshape(-1, dy.shape[-1])
+    if rows.size < MANY:
+        return add_rows(rows)
+    sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
+    launch(_sum_rows, len(sums), table(*rows.shape), rows, sums)
+    return add_rows(sums)
+
+
+def add_rows(rows: np.ndarray) -> np.ndarray:
+    """The sum over the first axis, one after another; `rows` contiguous."""
+    total = memory.empty(rows.shape[1:], rows.dtype)
+    _add_rows(rows.reshape(len(rows), -1), total.ravel())
+    return total
+
+
+@Body
+def _sum_rows(task, rows, sums, _c, _d, _small, n, _room):
+    count, columns = n[0], n[1]
+    for row in range(task * SLICE, min((task + 1) * SLICE, count)):
+        for column in range(columns):
+            sums[task * columns + column] += rows[row * columns + column]
+
+
+@jit()
+def _add_rows(rows, total):
+    total[:] = rows[0]
+    for row in range(1, len(rows)):
+        for column in range(len(total)):
+            total[column] += rows[row, column]
