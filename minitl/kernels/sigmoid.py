@@ -7,6 +7,7 @@ from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.simd import exp
 from minitl.ops.window import check_shape
 
 
@@ -27,8 +28,9 @@ def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
 
 @jit(parallel=True)
 def _forward(x, y):
+    one = x.dtype.type(1)
     for i in prange(x.size):
-        y[i] = (np.tanh(x[i] / 2) + 1) / 2
+        y[i] = one / (one + exp(-x[i]))
 
 
 @jit(parallel=True)

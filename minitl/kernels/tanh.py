@@ -7,6 +7,7 @@ from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.simd import tanh
 from minitl.ops.window import check_shape
 
 
@@ -28,7 +29,7 @@ def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
 @jit(parallel=True)
 def _forward(x, y):
     for i in prange(x.size):
-        y[i] = np.tanh(x[i])
+        y[i] = tanh(x[i])
 
 
 @jit(parallel=True)

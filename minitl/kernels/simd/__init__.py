@@ -2,6 +2,7 @@
 
 from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
+from minitl.kernels.simd.exponential import exp, tanh
 from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
@@ -17,11 +18,13 @@ __all__ = [
     "as_array",
     "best_of_sandwich",
     "blend",
+    "exp",
     "one_of_four",
     "pooled_product",
     "product",
     "ready",
     "sandwich",
+    "tanh",
     "tile_columns",
     "tile_rows",
     "transpose",
