@@ -25,17 +25,17 @@ from numba import get_num_threads
 from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import Body, launch, table
-from minitl.kernels.multiply import affine, multiply
+from minitl.kernels.multiply import FEW_ROWS, affine, multiply
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.row_sums import add_rows, sum_rows
-from minitl.kernels.simd import product, tile_columns, tile_rows, transpose, whole_vectors
+from minitl.kernels.simd import LEVEL_1, product, tile_columns, tile_rows, transpose, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
 placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
-LEVEL_1 = 1 << 15  # bytes that stay in a core's level-1 cache beside what they are multiplied by
+MANY_ROWS = 2048  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
 
@@ -75,7 +75,7 @@ def backward(
     if need_dx:
         dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
     if need_dparameters:
-        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), pad_columns(dy), kernel.shape, strides, rows, columns)
+        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dy, kernel.shape, strides, rows, columns)
         dbias = None if bias is None else sum_rows(dy)
     return dx, dkernel, dbias
 
@@ -130,10 +130,16 @@ def window_places(out: Pair, strides: Pair, width: int, channels: int) -> np.nda
 def kernel_gradient(
     x: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
 ) -> np.ndarray:
-    """dkernel (K_h, K_w, C, F) from x and dy, whose channels fill whole vectors; both contiguous and of one dtype."""
+    """dkernel (K_h, K_w, C, F) from x and dy, whose channels may be followed by others that do not count; both contiguous and
+    of one dtype.
+    """
+    if is_product(shape, strides) and dy.shape[3] == shape[3]:
+        x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
+        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and kernel_slices(len(x_rows), shape, dy.dtype) == 1:
+            return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_turned=True).reshape(shape)
     if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
-    x_pad = pad2d(x, rows, columns)
+    x_pad, dy = pad2d(x, rows, columns), pad_columns(dy)
     tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype, get_num_threads())
     sums = slice_sums(slices, shape, dy.dtype)
     launch(_kernel_gradient, tasks, numbers, x_pad, dy, np.zeros(shape[3], dy.dtype), sums)
@@ -194,7 +200,7 @@ def input_gradient(
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     if is_product(kernel.shape, strides):
         pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
-        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), turned=True).reshape(shape)
+        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_turned=True).reshape(shape)
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
     turned = turn(kernel, strides)

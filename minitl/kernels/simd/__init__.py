@@ -9,9 +9,10 @@ from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product
 from minitl.kernels.simd.transposing import transpose
-from minitl.kernels.simd.vectors import ROWS, VECTOR_BYTES, VECTORS, tile_columns, tile_rows, whole_vectors
+from minitl.kernels.simd.vectors import LEVEL_1, ROWS, VECTOR_BYTES, VECTORS, tile_columns, tile_rows, whole_vectors
 
 __all__ = [
+    "LEVEL_1",
     "ROWS",
     "VECTORS",
     "VECTOR_BYTES",

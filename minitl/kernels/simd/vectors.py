@@ -27,6 +27,7 @@ def _host_vectors() -> tuple[int, int, int]:
 
 VECTOR_BYTES, ROWS, VECTORS = _host_vectors()
 INT = ir.IntType(64)
+LEVEL_1 = 1 << 15  # bytes that stay in a core's level-1 cache beside what they are multiplied by
 
 
 def whole_vectors(columns: int, dtype: np.dtype) -> int:
