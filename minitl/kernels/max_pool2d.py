@@ -24,7 +24,7 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy, handed to the winners."""
     winner, shape, pool_size, strides, padding = cache
     check_shape("max_pool2d", "dy", dy.shape, winner.shape)
-    dx = memory.zeros(shape, common_dtype(dy))
+    dx = memory.empty(shape, common_dtype(dy))
     rows, columns = slide2d(dx.shape, pool_size, strides, padding)
     _backward(np.ascontiguousarray(dy, dx.dtype), winner, pool_size, strides, rows.before, columns.before, dx)
     return dx
@@ -53,12 +53,14 @@ def _forward(x, pool_size, strides, before_h, before_w, y, winner):
 @jit(parallel=True)
 def _backward(dy, winner, pool_size, strides, before_h, before_w, dx):
     images, out_h, out_w, channels = dy.shape
+    zero = dy.dtype.type(0)
     for n in prange(images):
+        dx[n] = 0
         for i in range(out_h):
             for j in range(out_w):
-                for c in range(channels):
-                    won = np.int64(winner[n, i, j, c])
-                    row = i * strides[0] + won // pool_size[1] - before_h
-                    column = j * strides[1] + won % pool_size[1] - before_w
+                for k in range(pool_size[0] * pool_size[1]):  # every member of the window, and for some channels it has won
+                    row = i * strides[0] + k // pool_size[1] - before_h
+                    column = j * strides[1] + k % pool_size[1] - before_w
                     if 0 <= row < dx.shape[1] and 0 <= column < dx.shape[2]:
-                        dx[n, row, column, c] += dy[n, i, j, c]
+                        for c in range(channels):
+                            dx[n, row, column, c] += dy[n, i, j, c] if winner[n, i, j, c] == k else zero
