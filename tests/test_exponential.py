@@ -1,5 +1,7 @@
 """exp and tanh of the engine against NumPy's in higher precision, and what is built on them."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,20 @@ def test_wide_rows_of_softmax(dtype, classes):
     np.testing.assert_allclose(p, wanted, rtol=20 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
     assert np.isnan(p[3]).all()
     np.testing.assert_allclose(p[[0, 1, 2, 4, 5, 6]].sum(axis=1), 1, rtol=10 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sparse_categorical_cross_entropy", "categorical_cross_entropy"])
+def test_cross_entropy_of_many_classes(dtype, name):
+    generator = np.random.default_rng(2)
+    z = generator.standard_normal((9, 1000)).astype(dtype) * 10
+    labels = generator.integers(0, 1000, 9)
+    targets = labels if name.startswith("sparse") else np.eye(1000, dtype=dtype)[labels]
+    results = []
+    for folder in ("kernels", "ops"):
+        module = importlib.import_module(f"minitl.{folder}.{name}")
+        loss, cache = module.forward(z, targets, None, True)
+        results.append((loss, module.backward(1.0, cache)))
+    (loss, dz), (wanted, wanted_dz) = results
+    assert float(loss) == pytest.approx(float(wanted), rel=20 * float(np.finfo(dtype).eps))
+    np.testing.assert_allclose(dz, wanted_dz, rtol=50 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps / 9)

@@ -6,6 +6,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.simd import exp
 from minitl.ops.binary_cross_entropy import EPSILON, check
 
 
@@ -44,9 +45,10 @@ def _forward(y, t, w, from_logits):
 
 @jit()
 def _backward(dloss, y, t, w, from_logits, d):
+    one = y.dtype.type(1)
     for i in range(y.size):
         if from_logits:
-            slope = (np.tanh(y[i] / 2) + 1) / 2 - t[i]
+            slope = one / (one + exp(-y[i])) - t[i]
         else:
             p, q = y[i], 1 - y[i]
             slope = -t[i] / p if p > EPSILON else 0.0

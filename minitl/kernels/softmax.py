@@ -10,7 +10,7 @@ from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.simd import exp
 from minitl.ops.window import check_shape
 
-WIDE = 64  # numbers in a row, from which on it is taken in vectors
+WIDE = 128  # numbers in a row, from which on it is taken in vectors
 LANES = 16  # running maxima and sums, side by side
 
 
@@ -33,10 +33,7 @@ def backward(dp: np.ndarray, cache: np.ndarray) -> np.ndarray:
 @jit(parallel=True)
 def _forward(z, p):
     for n in prange(len(z)):
-        if z.shape[1] < WIDE:
-            softmax_row(z[n], p[n])
-        else:
-            _wide_row(z[n], p[n])
+        softmax_row(z[n], p[n])
 
 
 @jit(parallel=True)
@@ -47,6 +44,24 @@ def _backward(dp, p, dz):
             inner += dp[n, c] * p[n, c]
         for c in range(dp.shape[1]):
             dz[n, c] = p[n, c] * (dp[n, c] - inner)
+
+
+@jit()
+def softmax_row(z, p):
+    """Write one row's softmax into p; return log sum exp(z)."""
+    if len(z) >= WIDE:
+        return _wide_row(z, p)
+    largest = z[0]
+    for c in range(1, len(z)):
+        if not z[c] <= largest:
+            largest = z[c]
+    total = z.dtype.type(0)
+    for c in range(len(z)):
+        p[c] = np.exp(z[c] - largest)
+        total += p[c]
+    for c in range(len(z)):
+        p[c] /= total
+    return largest + np.log(total)
 
 
 @jit()
@@ -67,21 +82,6 @@ def _wide_row(z, p):
             lanes[k] += p[c + k]
     total = lanes.sum()
     for c in range(whole, len(z)):
-        total += p[c]
-    for c in range(len(z)):
-        p[c] /= total
-
-
-@jit()
-def softmax_row(z, p):
-    """Write one row's softmax into p; return log sum exp(z)."""
-    largest = z[0]
-    for c in range(1, len(z)):
-        if not z[c] <= largest:
-            largest = z[c]
-    total = z.dtype.type(0)
-    for c in range(len(z)):
-        p[c] = np.exp(z[c] - largest)
         total += p[c]
     for c in range(len(z)):
         p[c] /= total
