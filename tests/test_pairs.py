@@ -86,6 +86,38 @@ def test_convolution_at_the_tile_s_edges(shape, filters):
         np.testing.assert_allclose(b, a, atol=1e-11)
 
 
+LARGE = {  # x, kernel, strides
+    "a turned product": ((50, 1, 1, 200), (1, 1, 200, 40), (1, 1)),
+    "pieces of a row": ((2, 9, 9, 50), (5, 5, 50, 70), (1, 1)),
+    "pieces of several rows": ((2, 30, 31, 3), (9, 9, 3, 70), (2, 3)),
+    "bands of an image": ((2, 40, 60, 5), (3, 3, 5, 20), (1, 1)),
+    "groups of entries": ((5, 12, 12, 24), (3, 3, 24, 24), (1, 1)),
+}
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_convolutions_that_are_cut(name, dtype, padding):
+    from minitl.kernels import conv2d as engine
+    from minitl.kernels import fused
+    from minitl.ops import conv2d as book
+
+    shape, window, strides = LARGE[name]
+    generator = np.random.default_rng(0)
+    x, kernel = generator.standard_normal(shape).astype(dtype), (generator.standard_normal(window) / 30).astype(dtype)
+    bias = generator.standard_normal(window[3]).astype(dtype)
+    y, cache = book.forward(x, kernel, bias, strides, padding)
+    dy = generator.standard_normal(y.shape).astype(dtype)
+    wanted = y, *book.backward(dy, cache)
+    y, cache = engine.forward(x, kernel, bias, strides, padding)
+    for ours, exact in zip((y, *engine.backward(dy, cache)), wanted, strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=np.abs(exact).max() * (1e-5 if dtype == np.float32 else 1e-13))
+    relu, _ = fused.forward(x, kernel, bias, strides, padding, False)
+    np.testing.assert_array_equal(relu, np.maximum(y, 0))
+
+
 def test_non_contiguous_and_mixed_arguments():
     from minitl.kernels import conv2d as engine
     from minitl.ops import conv2d as book
