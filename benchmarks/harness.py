@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import workloads
 from engines import ENGINES
+from single import SINGLE
 
 RESULTS = Path(__file__).parent / "results"
 THREADS = 2
@@ -33,11 +34,11 @@ AVX2 = {
 class Worker:
     """An engine in its own process."""
 
-    def __init__(self, name: str, layers: list[tuple], shape: tuple[int, ...], batch: int):
+    def __init__(self, name: str, layers: list[tuple], shape: tuple[int, ...], batch: int, single: bool):
         self.name = name
         self.pipe, other = multiprocessing.get_context("spawn").Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(other, name, layers, shape, batch), daemon=True
+            target=_serve, args=(other, name, layers, shape, batch, single), daemon=True
         )
         process.start()
         self.process = process
@@ -63,9 +64,11 @@ class Worker:
         self.process.join()
 
 
-def _serve(pipe: Any, name: str, layers: list[tuple], shape: tuple[int, ...], batch: int) -> None:
+def _serve(pipe: Any, name: str, layers: list[tuple], shape: tuple[int, ...], batch: int, single: bool) -> None:
     try:
-        engine = ENGINES[name](layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
+        engine = (SINGLE if single else ENGINES)[name](
+            layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch)
+        )
         pipe.send((True, None))
     except Exception as error:
         pipe.send((False, f"{type(error).__name__}: {error}"))
@@ -86,12 +89,19 @@ def _serve(pipe: Any, name: str, layers: list[tuple], shape: tuple[int, ...], ba
 
 
 def compare(
-    title: str, layers: list[tuple], shape: tuple[int, ...], batch: int, what: str, names: list[str], rounds: int
+    title: str,
+    layers: list[tuple],
+    shape: tuple[int, ...],
+    batch: int,
+    what: str,
+    names: list[str],
+    rounds: int,
+    single: bool = False,
 ) -> dict[str, Any]:
-    """Time `step` or `infer` in several engines; print and return a row."""
+    """Time `step` or `infer` in several engines; print and return a row. `single` is for a layer without a network."""
     workers, failed = [], {}
     for name in names:
-        worker = Worker(name, layers, shape, batch)
+        worker = Worker(name, layers, shape, batch, single)
         if worker.error:
             failed[name] = worker.error
             worker.close()
@@ -131,10 +141,10 @@ def ratio(row: dict[str, Any], *peers: str) -> float:
 
 def print_ratios(rows: list[dict[str, Any]], peers: dict[str, tuple[str, ...]]) -> None:
     """The table: ours over the best of each group of peers; below 1 we are ahead."""
-    print(f"\n{'ours / theirs':<32}" + "".join(f"{group:>24}" for group in peers))
+    print(f"\n{'ours / theirs':<48}" + "".join(f"{group:>24}" for group in peers))
     for row in rows:
         title = f"{row['title']}, batch {row['batch']}"
-        print(f"{title:<32}" + "".join(f"{ratio(row, *names):>24.2f}" for names in peers.values()))
+        print(f"{title:<48}" + "".join(f"{ratio(row, *names):>24.2f}" for names in peers.values()))
 
 
 def save(name: str, rows: list[dict[str, Any]]) -> None:
