@@ -56,7 +56,7 @@ def _plan(
     rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, a_turned: bool, b_turned: bool
 ) -> tuple[int, int, np.ndarray]:
     """The number of tasks, the size of a panel, and what the body has to know."""
-    width = tile_columns(dtype)
+    width = min(tile_columns(dtype), whole_vectors(columns, dtype))
     blocks = -(-columns // width)
     chunks = max(1, min(-(-16 // blocks), rows // ROWS_A_PANEL))
     if blocks * chunks == 1 and rows > 1:
