@@ -165,7 +165,7 @@ def _kernel_gradient_plan(
     entries = kernel[0] * kernel[1] * channels
     slices, groups = kernel_slices(images, kernel, dtype), -(-entries // GROUP)
     # Every task reads the whole slice, so there should not be more of them than threads can use.
-    chunks = min(groups, -(-2 * threads // slices))
+    chunks = min(groups, -(-threads // slices))
     # So many pixels of dy, and of x, at a time stay in the level-1 cache while all entries of the kernel meet them.
     pixels = LEVEL_1 // 2 // (dtype.itemsize * min(wide, tile_columns(dtype)))
     band = min(dy[1], max(1, pixels // dy[2]))
