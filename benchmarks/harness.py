@@ -103,8 +103,10 @@ def compare(
     for name in names:
         worker = Worker(name, layers, shape, batch, single)
         if worker.error:
-            failed[name] = worker.error
             worker.close()
+            if name == "minitl":
+                raise RuntimeError(f"{title}: minitl: {worker.error}")
+            failed[name] = worker.error
         else:
             workers.append(worker)
     try:

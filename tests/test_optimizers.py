@@ -1,6 +1,8 @@
 """Update rules against the formulas, schedules, clipping, decay."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -161,3 +163,48 @@ def test_means_whose_gradients_have_stopped_end_at_zero_in_the_kernel_and_move_n
     with use_backend("numba"):
         make().apply([("w", w, np.full(3, np.nan, np.float32))])
     assert np.isnan(w).all()
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_training_a_copy_leaves_the_original_alone(how):
+    x, y = np.ones((4, 3), np.float32), np.arange(4) % 2
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile(Adam(0.1), "sparse_categorical_crossentropy")
+    model.train_on_batch(x, y)
+    twin = COPIES[how](model)
+    before = model.get_weights(), {path: {n: a.copy() for n, a in m.items()} for path, m in model.optimizer.memory.items()}
+    twin.train_on_batch(x, y)
+    for old, now in zip(before[0], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, old)
+    for path, memory in before[1].items():
+        for name, old in memory.items():
+            np.testing.assert_array_equal(model.optimizer.memory[path][name], old)
+    model.train_on_batch(x, y)  # and both go the same way
+    for mine, theirs in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_settings_and_parameters_may_change_between_steps():
+    """What a compiled step keeps from one call to the next must not outlive what it was made for."""
+
+    def path_of(backend):
+        with use_backend(backend):
+            a, b = np.full(3, 1.0), np.full(2, -1.0)
+            g, h = np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.7])
+            optimizer, path = SGD(0.1), []
+            for step in range(6):
+                if step == 2:
+                    optimizer.momentum = 0.9
+                if step == 3:
+                    optimizer.weight_decay = 0.1
+                if step == 4:
+                    b = np.full(2, 5.0)
+                updates = [("a", a, g), ("b", b, h)]
+                optimizer.apply(updates if step != 5 else updates[1:])
+                path.append(np.concatenate([a, b]))
+            return np.array(path)
+
+    np.testing.assert_allclose(path_of("numba"), path_of("numpy"), rtol=1e-14)
