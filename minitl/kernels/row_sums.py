@@ -39,7 +39,9 @@ def _sum_rows(task, rows, sums, _c, _d, _small, n, _room):
 
 @jit()
 def _add_rows(rows, total):
-    total[:] = rows[0]
+    # Number by number: an assignment of whole rows would take seconds to compile, with all its error messages.
+    for column in range(len(total)):
+        total[column] = rows[0, column]
     for row in range(1, len(rows)):
         for column in range(len(total)):
             total[column] += rows[row, column]

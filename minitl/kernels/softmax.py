@@ -67,20 +67,27 @@ def softmax_row(z, p):
 @jit()
 def _wide_row(z, p):
     """The same as `softmax_row` with LANES maxima and sums at a time, which are put together at the end."""
-    lanes, whole = np.full(LANES, -np.inf, z.dtype), len(z) // LANES * LANES
-    for c in range(0, whole, LANES):
+    lanes, whole = np.empty(LANES, z.dtype), len(z) // LANES * LANES
+    for k in range(LANES):
+        lanes[k] = z[k]
+    for c in range(LANES, whole, LANES):
         for k in range(LANES):
             lanes[k] = max(lanes[k], z[c + k])
-    largest = lanes.max()
+    largest = lanes[0]
+    for k in range(1, LANES):
+        largest = max(largest, lanes[k])
     for c in range(whole, len(z)):
         largest = max(largest, z[c])
     for c in range(len(z)):
         p[c] = exp(z[c] - largest)
-    lanes[:] = 0
-    for c in range(0, whole, LANES):
+    for k in range(LANES):
+        lanes[k] = p[k]
+    for c in range(LANES, whole, LANES):
         for k in range(LANES):
             lanes[k] += p[c + k]
-    total = lanes.sum()
+    total = lanes[0]
+    for k in range(1, LANES):
+        total += lanes[k]
     for c in range(whole, len(z)):
         total += p[c]
     for c in range(len(z)):

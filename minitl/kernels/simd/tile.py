@@ -203,30 +203,23 @@ def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[...
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
     rows_of_a = [load(builder.add(a_rows, INT(8 * p)), INT) for p in range(P)]
-    # Of the last vector a part may be all there is: it goes by way of `edge`.
+    # Of the last vector a part may be all there is: of every row it goes by way of `edge`.
     copy = emit_copy(module, scalar, lanes, size)
-    edge = builder.ptrtoint(cgutils.alloca_once(builder, vector), INT)
+    edge = builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(vector, P)), INT)
+    edges = [builder.add(edge, INT(p * lanes * size)) for p in range(P)]
     part, in_last = builder.icmp_signed("<", width, INT(V * lanes)), builder.sub(width, INT((V - 1) * lanes))
 
     def in_vectors(address):
         return [builder.add(address, INT(v * lanes * size)) for v in range(V)]
 
-    def begin(ragged):
+    starts = [in_vectors(builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_))) for p in range(P)]
+    with builder.if_then(part):
         for p in range(P):
-            places = in_vectors(builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_)))
-            if ragged:
-                again = builder.icmp_signed("!=", start_step, INT(0)) if p else ir.IntType(1)(1)  # a bias is copied once
-                with builder.if_then(again):
-                    builder.call(copy, [places[-1], edge, in_last])
-                places[-1] = edge
-            for v in range(V):
-                builder.store(load(places[v], vector), sums[p][v])
-
-    with builder.if_else(part) as (some, whole):
-        with some:
-            begin(ragged=True)
-        with whole:
-            begin(ragged=False)
+            builder.call(copy, [starts[p][-1], edges[p], in_last])
+    for p in range(P):
+        starts[p][-1] = builder.select(part, edges[p], starts[p][-1])
+        for v in range(V):
+            builder.store(load(starts[p][v], vector), sums[p][v])
 
     with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
         in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
@@ -248,22 +241,18 @@ def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[...
         builder.ret_void()
         return function
 
-    def end(ragged):
+    last = []
+    for p in range(P):
+        places = in_vectors(builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT))
+        last.append(places[-1])
+        places[-1] = builder.select(part, edges[p], places[-1])
+        for v in range(V):
+            total = builder.load(sums[p][v])
+            total = builder.select(builder.fcmp_ordered("<", total, floors), floors, total)
+            builder.store(total, pointer(places[v], vector)).align = size
+    with builder.if_then(part):
         for p in range(P):
-            places = in_vectors(builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT))
-            last, places[-1] = places[-1], edge if ragged else places[-1]
-            for v in range(V):
-                total = builder.load(sums[p][v])
-                total = builder.select(builder.fcmp_ordered("<", total, floors), floors, total)
-                builder.store(total, pointer(places[v], vector)).align = size
-            if ragged:
-                builder.call(copy, [edge, last, in_last])
-
-    with builder.if_else(part) as (some, whole):
-        with some:
-            end(ragged=True)
-        with whole:
-            end(ragged=False)
+            builder.call(copy, [edges[p], last[p], in_last])
     builder.ret_void()
     return function
 

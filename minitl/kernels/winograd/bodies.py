@@ -72,7 +72,7 @@ def forward(task, x, weights, bias, y, winner, numbers, room):
             )  # fmt: skip
     _patches(x, s, first, count, top, rows + s.p - 1, v_columns, room)
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
-    targets = np.arange(len(places)) * filters
+    targets = _steps(len(places), filters)
     run = s.q * s.channels
     counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
     _clear(room, s.in_tile, filters)
@@ -114,7 +114,7 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
     columns, v_columns = s.grid_w, s.grid_w + s.q - 1
     entries = s.p * s.q * s.channels
     in_sums = task * (16 * entries + 1) * s.filters
-    places, targets = np.empty(entries, np.intp), np.arange(entries) * s.filters
+    places, targets = np.empty(entries, np.intp), _steps(entries, s.filters)
     for entry in range(entries):
         a, b, c = entry // s.channels // s.q, entry // s.channels % s.q, entry % s.channels
         places[entry] = (a * v_columns + b) * s.channels + c
@@ -181,7 +181,7 @@ def input_gradient(task, dy, u, zeros, dx, winner, numbers, room):
         rows = bottom - top
         _output_gradients(dy, winner, s, first, count, top - s.p + 1, rows + s.p - 1, 1 - s.q, m_columns, room)
         places = _tile_places(count, rows, columns, rows + s.p - 1, m_columns, filters)
-        targets = np.arange(len(places)) * channels
+        targets = _steps(len(places), channels)
         for plane in range(16):
             product(
                 room, s.in_m + plane * s.plane_m, places, 0, u, _mirrored(plane) * plane_u, counters, zeros, 0, 0,
@@ -272,6 +272,15 @@ def _tile_places(count, rows, columns, all_rows, all_columns, step):
     for t in range(len(places)):
         n, i, j = t // columns // rows, t // columns % rows, t % columns
         places[t] = ((n * all_rows + i) * all_columns + j) * step
+    return places
+
+
+@jit()
+def _steps(count, step):
+    """0, step, 2 step, ...: where rows lie that follow one another."""
+    places = np.empty(count, np.intp)
+    for k in range(count):
+        places[k] = k * step
     return places
 
 
