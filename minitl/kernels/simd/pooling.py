@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def _best_of_sandwich_in_llvm(typingctx, matrix, source, at, row, column, best, 
             zero = ir.Constant(largest.type, [0.0] * read.lanes)
             largest = builder.select(builder.fcmp_ordered("<", largest, zero), zero, largest)
             write.store(largest, builder.add(to, v))
-            note.store(which, builder.add(to_winner, v))
+            note.store(which(), builder.add(to_winner, v))
         return context.get_dummy_value()
 
     intp = types.intp
@@ -125,16 +126,22 @@ class _Vectors:
         return self.builder.bitcast(self.builder.gep(self.data, [index]), kind.as_pointer())
 
 
-def pick(builder: ir.IRBuilder, pixels: list[Any]) -> tuple[Any, Any]:
-    """The largest of four vectors, number by number, and which it was."""
+def pick(builder: ir.IRBuilder, pixels: list[Any]) -> tuple[Any, Callable[[], Any]]:
+    """The largest of four vectors, number by number, and what computes which it was, where that is wanted."""
     vector, lanes = pixels[0].type, pixels[0].type.count
     small = ir.VectorType(ir.IntType(8), lanes)
-    largest, which = pixels[0], ir.Constant(small, [0] * lanes)
-    for k in (1, 2, 3):
-        wins = builder.fcmp_ordered(">", pixels[k], largest)
-        largest = builder.select(wins, pixels[k], largest)
-        which = builder.select(wins, ir.Constant(small, [k] * lanes), which)
+    wins, largest = [], pixels[0]
+    for pixel in pixels[1:]:
+        wins.append(builder.fcmp_ordered(">", pixel, largest))
+        largest = builder.select(wins[-1], pixel, largest)
     nan = [builder.fcmp_unordered("uno", a, b) for a, b in (pixels[:2], pixels[2:])]
     largest = builder.select(builder.or_(*nan), ir.Constant(vector, [float("nan")] * lanes), largest)
-    above = builder.fcmp_ordered(">", largest, ir.Constant(vector, [0.0] * lanes))
-    return largest, builder.select(above, which, ir.Constant(small, [NOBODY] * lanes))
+
+    def which() -> Any:
+        above = builder.fcmp_ordered(">", largest, ir.Constant(vector, [0.0] * lanes))
+        number = ir.Constant(small, [0] * lanes)
+        for k, won in enumerate(wins, 1):
+            number = builder.select(won, ir.Constant(small, [k] * lanes), number)
+        return builder.select(above, number, ir.Constant(small, [NOBODY] * lanes))
+
+    return largest, which

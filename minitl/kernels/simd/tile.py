@@ -28,8 +28,8 @@ b must be readable in whole vectors: `padding.pad_columns` gives a matrix of suc
 and -inf for none. Each element's sum runs over k in one order, whatever the tile, so no choice here changes a bit.
 
 LLVM, left to itself, keeps such a tile in memory. Numba lets a function emit LLVM instructions itself
-(`numba.extending.intrinsic`), which is what happens below: `emit_tile` writes one tile function for given P, V
-and number type, and `_tile` calls the one that the number of rows and vectors asks for. All of them together are one
+(`numba.extending.intrinsic`), which is what happens below: `emit_tiles` writes the function for tiles of given P, V
+and number type, and `_tiles` calls the one that the number of rows and vectors asks for. All of them together are one
 C function a number type, compiled once; kernels call it by its name (`names`), so that they need not contain it.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
@@ -47,6 +47,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 from minitl.kernels.simd.names import by_name, call
+from minitl.kernels.simd.row_ends import RowEnds
 from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, broadcast, pointer
 
 
@@ -128,14 +129,14 @@ def _product_in_tiles(
         tiles = -(-rows // (ROWS if vectors == VECTORS else 2 * ROWS))
         least = rows // max(tiles, 1)
         larger, first = rows - least * tiles, 0
-        for t in range(tiles):
-            here = least + (t < larger)
-            _tile(
-                here, vectors, width, a, a_rows + 8 * first, b + size * column,
-                n0, a0, b0, n1, a1, b1, n2, a2, b2,
-                start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, floor,
-            )  # fmt: skip
-            first += here
+        for here, count in ((least + 1, larger), (least, tiles - larger)):
+            if count > 0:
+                _tiles(
+                    here, vectors, count, width, a, a_rows + 8 * first, b + size * column,
+                    n0, a0, b0, n1, a1, b1, n2, a2, b2,
+                    start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, floor,
+                )  # fmt: skip
+                first += here * count
         column += width
 
 
@@ -146,25 +147,26 @@ def itemsize(typingctx, number):
 
 
 @intrinsic
-def _tile(
-    typingctx, rows, vectors, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, floor
+def _tiles(
+    typingctx, rows, vectors, count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2,
+    start, start_step, c, c_rows, floor,
 ):  # fmt: skip
-    """A switch over (rows, vectors) that calls the tile function for it."""
+    """A switch over (rows, vectors) that calls the function for `count` such tiles."""
 
     def codegen(context, builder, sig, args):
         shapes = [(P, V) for V in sorted({1, 2, VECTORS}) for P in range(1, (ROWS if V == VECTORS else 2 * ROWS) + 1)]
-        call_tile(builder, shapes, args, lambda P, V: emit_tile(builder.module, P, V, sig.args[-1].bitwidth // 8))
+        call_tiles(builder, shapes, args, lambda P, V: emit_tiles(builder.module, P, V, sig.args[-1].bitwidth // 8))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 19, floor), codegen
+    return types.void(*[types.intp] * 20, floor), codegen
 
 
-def call_tile(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
-    """Inside an intrinsic: a switch over the first two arguments, rows and vectors, that calls the tile function for them."""
+def call_tiles(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
+    """Inside an intrinsic: a switch over the first two arguments, rows and vectors, that calls the function for them."""
     done = builder.append_basic_block("done")
     choice = builder.switch(builder.add(builder.mul(args[1], INT(100)), args[0]), done)
     for P, V in shapes:
-        block = builder.append_basic_block(f"tile_{P}x{V}")
+        block = builder.append_basic_block(f"tiles_{P}x{V}")
         choice.add_case(INT(100 * V + P), block)
         builder.position_at_end(block)
         builder.call(emit(P, V), args[2:])
@@ -172,110 +174,87 @@ def call_tile(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, e
     builder.position_at_end(done)
 
 
-def emit_tile(module: ir.Module, P: int, V: int, size: int, finish: Callable[..., None] | None = None) -> ir.Function:
-    """The function tile_PxV of this module: P rows, V vectors of numbers of `size` bytes.
+def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..., Any] | None = None) -> ir.Function:
+    """The function tiles_PxV of this module: P rows, V vectors of numbers of `size` bytes, one tile below another.
 
-    `finish` writes the sums in another way than to c.
+    `reduce` makes fewer rows of a tile's sums, which then go to c, and gives what makes rows of bytes, which go to the same
+    places of one more array if its address is not 0.
     """
     lanes, scalar = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size]
-    name = f"minitl_tile_{P}x{V}_f{8 * size}_{finish.__name__ if finish else ''}"
+    name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * (18 if finish else 17) + [scalar]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * (19 if reduce else 18) + [scalar]), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *other, floor = function.args
+    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *notes, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
-    bytes_ = INT(size)
-
-    def pointer(address, kind):
-        return builder.inttoptr(address, kind.as_pointer())
-
-    def load(address, kind):
-        value = builder.load(pointer(address, kind))
-        value.align = size
-        return value
-
-    def in_row(base, row, kind):  # an address that x86 and ARM compute while they load
-        return builder.bitcast(builder.gep(pointer(base, scalar), [row]), kind.as_pointer())
-
+    ends = RowEnds(builder, width, V, lanes)
+    floors = broadcast(builder, floor, vector)
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
-    rows_of_a = [load(builder.add(a_rows, INT(8 * p)), INT) for p in range(P)]
-    # Of the last vector a part may be all there is: of every row it goes by way of `edge`.
-    copy = emit_copy(module, scalar, lanes, size)
-    edge = builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(vector, P)), INT)
-    edges = [builder.add(edge, INT(p * lanes * size)) for p in range(P)]
-    part, in_last = builder.icmp_signed("<", width, INT(V * lanes)), builder.sub(width, INT((V - 1) * lanes))
 
-    def in_vectors(address):
-        return [builder.add(address, INT(v * lanes * size)) for v in range(V)]
+    def place(address, number, kind):  # an address that x86 and ARM compute while they load
+        one = kind.element if isinstance(kind, ir.VectorType) else kind
+        first = builder.gep(builder.inttoptr(address, one.as_pointer()), [number])
+        return builder.bitcast(first, kind.as_pointer())
 
-    starts = [in_vectors(builder.add(start, builder.mul(builder.mul(start_step, INT(p)), bytes_))) for p in range(P)]
-    with builder.if_then(part):
-        for p in range(P):
-            builder.call(copy, [starts[p][-1], edges[p], in_last])
-    for p in range(P):
-        starts[p][-1] = builder.select(part, edges[p], starts[p][-1])
-        for v in range(V):
-            builder.store(load(starts[p][v], vector), sums[p][v])
+    def load(address, number, kind):
+        return builder.load(place(address, number, kind), align=size)
 
-    with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
-        in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
-        in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
-        with cgutils.for_range(builder, n2) as loop2:
-            k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), bytes_))
-            k_b = builder.add(b, builder.mul(builder.add(in_b, builder.mul(loop2.index, b2)), bytes_))
-            weights = [load(builder.add(k_b, INT(v * lanes * size)), vector) for v in range(V)]
-            for p in range(P):
-                number = broadcast(builder, builder.load(in_row(k_a, rows_of_a[p], scalar), align=size), vector)
+    def in_row(v):  # where the row's vector v begins
+        return INT(v * lanes)
+
+    with cgutils.for_range(builder, count) as tile:
+        first = builder.mul(tile.index, INT(P))
+        rows_of_a = [load(a_rows, builder.add(first, INT(p)), INT) for p in range(P)]
+
+        def begin(ends):
+            at = builder.mul(first, start_step)
+            for row in sums:
                 for v in range(V):
-                    term = builder.fmul(number, weights[v], flags=("contract",))
-                    total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
-                    builder.store(total, sums[p][v])
+                    where = place(start, builder.add(at, in_row(v)), vector)
+                    value = ends.load(where, size) if ends and v == V - 1 else builder.load(where, align=size)
+                    builder.store(value, row[v])
+                at = builder.add(at, start_step)
 
-    floors = broadcast(builder, floor, vector)
-    if finish:
-        finish(builder, [[builder.load(total) for total in row] for row in sums], floors, width, c, c_rows, *other)
-        builder.ret_void()
-        return function
+        ends.both_ways(begin)
+        with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
+            in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
+            in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
+            with cgutils.for_range(builder, n2) as loop2:
+                k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), INT(size)))
+                k_b = builder.add(in_b, builder.mul(loop2.index, b2))
+                weights = [load(b, builder.add(k_b, in_row(v)), vector) for v in range(V)]
+                for p in range(P):
+                    number = broadcast(builder, load(k_a, rows_of_a[p], scalar), vector)
+                    for v in range(V):
+                        term = builder.fmul(number, weights[v], flags=("contract",))
+                        total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
+                        builder.store(total, sums[p][v])
 
-    last = []
-    for p in range(P):
-        places = in_vectors(builder.ptrtoint(in_row(c, load(builder.add(c_rows, INT(8 * p)), INT), scalar), INT))
-        last.append(places[-1])
-        places[-1] = builder.select(part, edges[p], places[-1])
-        for v in range(V):
-            total = builder.load(sums[p][v])
-            total = builder.select(builder.fcmp_ordered("<", total, floors), floors, total)
-            builder.store(total, pointer(places[v], vector)).align = size
-    with builder.if_then(part):
-        for p in range(P):
-            builder.call(copy, [edges[p], last[p], in_last])
-    builder.ret_void()
-    return function
+        rows = [[builder.load(total) for total in row] for row in sums]
+        rows, which = reduce(builder, rows) if reduce else (rows, None)
+        rows = [[builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row] for row in rows]
+        first = builder.mul(tile.index, INT(len(rows)))
 
+        def write(rows, address, size, ends):
+            for r, row in enumerate(rows):
+                at = load(c_rows, builder.add(first, INT(r)), INT)
+                for v, value in enumerate(row):
+                    where = place(address, builder.add(at, in_row(v)), value.type)
+                    if ends and v == V - 1:
+                        ends.store(value, where, size)
+                    else:
+                        builder.store(value, where, align=size)
 
-def emit_copy(module: ir.Module, scalar: ir.Type, lanes: int, size: int) -> ir.Function:
-    """The function copy(source, target, how many numbers) of this module, for less than a vector: in halves of it."""
-    name = f"minitl_copy_{8 * size}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 3), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    source, target, count = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    done = cgutils.alloca_once_value(builder, INT(0))
-    half = lanes // 2
-    while half:
-        with builder.if_then(builder.icmp_signed("!=", builder.and_(count, INT(half)), INT(0))):
-            some = ir.VectorType(scalar, half).as_pointer()
-            offset = builder.load(done)
-            piece = builder.load(builder.inttoptr(builder.add(source, offset), some), align=size)
-            builder.store(piece, builder.inttoptr(builder.add(target, offset), some), align=size)
-            builder.store(builder.add(offset, INT(half * size)), done)
-        half //= 2
+        def end(ends):
+            write(rows, c, size, ends)
+            if which:
+                with builder.if_then(builder.icmp_signed("!=", notes[0], INT(0))):
+                    write(which(), notes[0], 1, ends)
+
+        ends.both_ways(end)
     builder.ret_void()
     return function
