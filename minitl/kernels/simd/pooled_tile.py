@@ -103,7 +103,7 @@ def _pooled_tiles(
     return types.void(*[types.intp] * 21, floor), codegen
 
 
-def pooled(builder: ir.IRBuilder, sums: list[list[Any]]) -> tuple[list[list[Any]], Callable[[], list[list[Any]]]]:
-    """Inside an intrinsic: the largest of every four rows of a tile, and what computes which it was."""
-    windows = [[pick(builder, list(four)) for four in zip(*sums[k : k + 4], strict=True)] for k in range(0, len(sums), 4)]
-    return [[largest for largest, _ in window] for window in windows], lambda: [[which() for _, which in w] for w in windows]
+def pooled(builder: ir.IRBuilder, window: list[list[Any]]) -> tuple[list[Any], Callable[[], list[Any]]]:
+    """Inside an intrinsic: the largest of four rows of sums, and what computes which it was."""
+    picked = [pick(builder, list(four)) for four in zip(*window, strict=True)]
+    return [largest for largest, _ in picked], lambda: [which() for _, which in picked]

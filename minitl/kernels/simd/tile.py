@@ -177,10 +177,10 @@ def call_tiles(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, 
 def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..., Any] | None = None) -> ir.Function:
     """The function tiles_PxV of this module: P rows, V vectors of numbers of `size` bytes, one tile below another.
 
-    `reduce` makes fewer rows of a tile's sums, which then go to c, and gives what makes rows of bytes, which go to the same
-    places of one more array if its address is not 0.
+    `reduce` makes one row of every four rows of sums, which then goes to c, and gives what makes a row of bytes, which goes to
+    the same place of one more array if its address is not 0.
     """
-    lanes, scalar = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size]
+    lanes, scalar, group = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size], 4 if reduce else 1
     name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
@@ -234,26 +234,24 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                         total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
                         builder.store(total, sums[p][v])
 
-        rows = [[builder.load(total) for total in row] for row in sums]
-        rows, which = reduce(builder, rows) if reduce else (rows, None)
-        rows = [[builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row] for row in rows]
-        first = builder.mul(tile.index, INT(len(rows)))
-
-        def write(rows, address, size, ends):
-            for r, row in enumerate(rows):
-                at = load(c_rows, builder.add(first, INT(r)), INT)
-                for v, value in enumerate(row):
-                    where = place(address, builder.add(at, in_row(v)), value.type)
-                    if ends and v == V - 1:
-                        ends.store(value, where, size)
-                    else:
-                        builder.store(value, where, align=size)
+        def write(row, address, at, size, ends):
+            for v, value in enumerate(row):
+                where = place(address, builder.add(at, in_row(v)), value.type)
+                if ends and v == V - 1:
+                    ends.store(value, where, size)
+                else:
+                    builder.store(value, where, align=size)
 
         def end(ends):
-            write(rows, c, size, ends)
-            if which:
-                with builder.if_then(builder.icmp_signed("!=", notes[0], INT(0))):
-                    write(which(), notes[0], 1, ends)
+            for r in range(P // group):
+                of_group = [[builder.load(total) for total in row] for row in sums[r * group : (r + 1) * group]]
+                row, which = reduce(builder, of_group) if reduce else (of_group[0], None)
+                row = [builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row]
+                at = load(c_rows, builder.add(builder.mul(tile.index, INT(P // group)), INT(r)), INT)
+                write(row, c, at, size, ends)
+                if which:
+                    with builder.if_then(builder.icmp_signed("!=", notes[0], INT(0))):
+                        write(which(), notes[0], at, 1, ends)
 
         ends.both_ways(end)
     builder.ret_void()
