@@ -18,6 +18,7 @@ A dense layer is a convolution of 1x1 images, and `kernels.dense` calls the func
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 from numba import get_num_threads
@@ -35,6 +36,7 @@ from minitl.ops.window import Axis, Pair, check_shape
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
 placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
+MUCH = 4  # times as many numbers in x and dy as in the kernel: two threads had better read half of them each
 MANY_ROWS = 2048  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
@@ -164,6 +166,8 @@ def _kernel_gradient_plan(
     (images, height, width, channels), wide = x_pad, dy[3]
     entries = kernel[0] * kernel[1] * channels
     slices, groups = kernel_slices(images, kernel, dtype), -(-entries // GROUP)
+    if math.prod(x_pad) + math.prod(dy) > MUCH * entries * kernel[3]:
+        slices = max(slices, min(2, images))
     # Every task reads the whole slice, so there should not be more of them than threads can use.
     chunks = min(groups, -(-threads // slices))
     # So many pixels of dy, and of x, at a time stay in the level-1 cache while all entries of the kernel meet them.
@@ -181,7 +185,8 @@ def _kernel_gradient_plan(
 
 def kernel_slices(images: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
     """Into how many slices the batch is cut for dkernel: the fewer tiles the kernel has, the more."""
-    return min(images, -(-TASKS // _tiles(kernel, dtype)))
+    slices = -(-TASKS // _tiles(kernel, dtype))
+    return min(images, slices + (slices > 1 and slices % 2))
 
 
 def _tiles(kernel: tuple[int, ...], dtype: np.dtype) -> int:

@@ -74,7 +74,9 @@ def _plan(
 @Body
 def _multiply(task, a, b, start, c, _small, n, panel):
     rows, depth, columns, width, chunks, in_row = n[0], n[1], n[2], n[3], n[4], n[8]
-    block, chunk = task // chunks, task % chunks
+    # What is longer is read once: neighbouring tasks are likely one thread's.
+    blocks = (columns + width - 1) // width
+    block, chunk = (task % blocks, task // blocks) if rows > columns else (task // chunks, task % chunks)
     first, last = chunk * rows // chunks, (chunk + 1) * rows // chunks
     left = block * width
     here = min(width, columns - left)
