@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minitl.kernels import conv2d as engine
 from minitl.kernels import fused, launch, winograd
 from minitl.kernels.simd import VECTOR_BYTES, pooling, sandwich, transposing
 from minitl.ops import conv2d as book
@@ -53,6 +54,7 @@ def compare(x, kernel, bias, padding, generator):
     agree(ours[0], dkernel)
     agree(ours[1], dbias)
     agree(winograd.input_gradient(dy, None, kernel, x.shape, before), dx)
+    agree(engine.backward(dy, cache, need_dparameters=False)[0], dx)  # perhaps with the kernel turned around, if it suits
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")
@@ -125,6 +127,9 @@ def test_when_it_is_used():
     single = np.dtype(np.float32)
     assert winograd.suits((3, 3, 64, 64), (1, 1), (32, 32), single)
     assert winograd.suits((5, 5, 64, 64), (1, 1), (16, 16), single)
+    assert winograd.suits((5, 5, 16, 32), (1, 1), (16, 16), single)
+    assert winograd.better_turned((5, 5, 64, 64), (16, 16), (16, 16))
+    assert not winograd.better_turned((5, 5, 64, 64), (16, 16), (12, 12))
     for kernel, strides, out in (
         ((3, 3, 3, 64), (1, 1), (32, 32)),  # channels do not fill vectors
         ((3, 3, 64, 50), (1, 1), (32, 32)),

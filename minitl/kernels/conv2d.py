@@ -36,7 +36,7 @@ from minitl.ops.window import Axis, Pair, check_shape
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
 placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
-MUCH = 4  # times as many numbers in x and dy as in the kernel: two threads had better read half of them each
+MUCH = 4  # times as many numbers as a kernel has
 MANY_ROWS = 2048  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
@@ -137,7 +137,7 @@ def kernel_gradient(
     """
     if is_product(shape, strides) and dy.shape[3] == shape[3]:
         x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
-        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and kernel_slices(len(x_rows), shape, dy.dtype) == 1:
+        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS:
             return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_turned=True).reshape(shape)
     if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
@@ -165,9 +165,7 @@ def _kernel_gradient_plan(
     """The number of tasks and of slices of the batch, and what the body has to know."""
     (images, height, width, channels), wide = x_pad, dy[3]
     entries = kernel[0] * kernel[1] * channels
-    slices, groups = kernel_slices(images, kernel, dtype), -(-entries // GROUP)
-    if math.prod(x_pad) + math.prod(dy) > MUCH * entries * kernel[3]:
-        slices = max(slices, min(2, images))
+    slices, groups = kernel_slices(images, math.prod(x_pad) + math.prod(dy), kernel, dtype), -(-entries // GROUP)
     # Every task reads the whole slice, so there should not be more of them than threads can use.
     chunks = min(groups, -(-threads // slices))
     # So many pixels of dy, and of x, at a time stay in the level-1 cache while all entries of the kernel meet them.
@@ -183,9 +181,13 @@ def _kernel_gradient_plan(
     return slices * chunks, slices, np.array(numbers, np.int64)
 
 
-def kernel_slices(images: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
-    """Into how many slices the batch is cut for dkernel: the fewer tiles the kernel has, the more."""
+def kernel_slices(images: int, numbers: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
+    """Into how many slices the batch is cut for dkernel: the fewer tiles the kernel has, the more; and two at least where x
+    and dy have many more numbers than the kernel, so that of two threads each reads half of them.
+    """
     slices = -(-TASKS // _tiles(kernel, dtype))
+    if slices == 1 and numbers > MUCH * math.prod(kernel):
+        slices = 2
     return min(images, slices + (slices > 1 and slices % 2))
 
 
@@ -207,6 +209,10 @@ def input_gradient(
         pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
         return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_turned=True).reshape(shape)
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
+        if winograd.better_turned(kernel.shape, (shape[1], shape[2]), dy.shape[1:3]):
+            before = kernel.shape[0] - 1 - rows.before, kernel.shape[1] - 1 - columns.before
+            none = np.zeros(shape[3], dy.dtype)
+            return winograd.forward(dy, turn(kernel, strides)[0, 0], none, (shape[1], shape[2]), before, relu=False)[0]
         return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
     turned = turn(kernel, strides)
     dx = memory.empty(shape, dy.dtype)

@@ -14,6 +14,7 @@ There is no twin in the book: this is conv2d, relu and max_pool2d one after anot
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -170,12 +171,13 @@ def _parameter_gradients_plan(
     images, height, width, channels = x_pad
     entries, of_row = kernel[0] * kernel[1] * channels, 4 * dy[2] * wide
     band = min(dy[1], max(1, SCRATCH // (of_row * dtype.itemsize)))  # pooled rows whose dz is made at a time
+    slices = kernel_slices(images, math.prod(x_pad) + images * dy[1] * of_row, kernel, dtype)
     numbers = [
-        *(images, kernel_slices(images, kernel, dtype), *dy[1:], wide, entries, band),
+        *(images, slices, *dy[1:], wide, entries, band),
         *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
         *entry_places(kernel, width, channels), *np.arange(entries) * kernel[3],
     ]  # fmt: skip
-    return numbers[1], memory.whole_lines(band * of_row + wide), np.array(numbers, np.int64)
+    return slices, memory.whole_lines(band * of_row + wide), np.array(numbers, np.int64)
 
 
 def backward_dense(

@@ -52,10 +52,20 @@ def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) ->
     if strides != (1, 1) or {k_h, k_w} - {3, 5, 7} or any(whole_vectors(n, dtype) != n for n in (channels, filters)):
         return False
     p, q = pieces(kernel)
-    if min(channels, filters) < 32 * max(p, q):  # too little to multiply for the transformations to pay
+    if min(channels, filters) < 16 or channels * filters < 512:  # too little to multiply for the transformations to pay
         return False
     tiles = -(-out[0] // 2) * -(-out[1] // 2)
     return 16 * p * q * tiles <= 0.75 * k_h * k_w * out[0] * out[1]
+
+
+def better_turned(kernel: tuple[int, ...], image: Pair, out: Pair) -> bool:
+    """Whether dx has fewer tiles as a convolution of dy with the kernel turned around than by the transposed formulas.
+
+    Shapes: kernel (K_h, K_w, C, F), image (H, W) of x, out (H_out, W_out).
+    """
+    p, q = pieces(kernel)
+    turned = -(-image[0] // 2) * -(-image[1] // 2)
+    return turned < (-(-out[0] // 2) + p - 1) * (-(-out[1] // 2) + q - 1)
 
 
 def forward(
