@@ -37,7 +37,7 @@ TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
 placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
 MUCH = 4  # times as many numbers as a kernel has
-MANY_ROWS = 2048  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
+MANY_ROWS = 1024  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
 CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
 

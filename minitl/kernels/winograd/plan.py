@@ -11,7 +11,8 @@ import numpy as np
 from minitl.kernels.memory import whole_lines
 from minitl.ops.window import Pair
 
-TILES = 64  # about so many in a block
+TILES = 64  # about so many in a block, and twice as many of a kernel whose U has to come from far for each
+NEAR = 1 << 19  # numbers of U that stay in a level-2 cache of today
 TASKS = 8  # pieces of work to share among threads, where the images are few
 SLICE_TILES = 512  # so many tiles are worth a slice of the batch with a sum of its own for dU, up to TASKS slices
 LINE = 16  # numbers between planes, or a power of two between them would send all to the same places of the cache
@@ -69,16 +70,17 @@ def plan(
     p, q = pieces(kernel)
     grid = out if pooled else (-(-out[0] // 2), -(-out[1] // 2))
     tiles = grid[0] * grid[1]
+    size = p * q * channels * filters
+    most = TILES if 16 * size <= NEAR else 2 * TILES
     # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
     single = images * tiles <= TILES
     chunks = max(1, filters // (2 * lanes)) if single else 1
     chunks = chunks if filters % (chunks * lanes) == 0 else 1
-    together = images if chunks > 1 else max(1, min(TILES // tiles, images // TASKS))
-    bands = 1 if together > 1 or chunks > 1 else min(grid[0], max(tiles // TILES, -(-TASKS // images)))
+    together = images if chunks > 1 else max(1, min(most // tiles, images // TASKS))
+    bands = 1 if together > 1 or chunks > 1 else min(grid[0], max(tiles // most, -(-TASKS // images)))
     slices = min(images, TASKS, max(2, images * tiles // SLICE_TILES))
     block = together * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
     plane_v, plane_m = block * channels + LINE, block * filters + LINE
-    size = p * q * channels * filters
     in_m = 16 * plane_v
     in_strip = in_m + 16 * plane_m
     in_tile = in_strip + 4 * (2 * (grid[1] + q - 1) + 2) * channels
