@@ -14,6 +14,9 @@ import harness
 PEERS = ("torch NCHW", "torch channels_last")
 CASES: list[tuple[str, tuple, tuple[int, ...], int]] = [
     *((f"3x3, {c} channels, 32x32", ("conv", c, 3, 1, "same", None), (32, 32, c), 32) for c in (8, 16, 24, 32, 48, 64)),
+    *((f"1x1, {c} channels, 16x16", ("conv", c, 1, 1, "same", None), (16, 16, c), 32) for c in (32, 64, 128)),
+    *((f"5x5, {c} channels, 16x16", ("conv", c, 5, 1, "same", None), (16, 16, c), 32) for c in (32, 48, 64, 96, 128)),
+    *((f"3x3, stride 2, {c} channels, 33x33", ("conv", c, 3, 2, "valid", None), (33, 33, c), 32) for c in (32, 64, 128)),
     *((f"{k}x{k}, 64 channels, 20x20", ("conv", 64, k, 1, "same", None), (20, 20, 64), 8) for k in (5, 7, 9)),
     ("7x7, stride 2, 3 to 64, 64x64", ("conv", 64, 7, 2, "valid", None), (64, 64, 3), 16),
     ("3x3, stride 2, 64 channels, 57x57", ("conv", 64, 3, 2, "valid", None), (57, 57, 64), 8),
