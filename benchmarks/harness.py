@@ -7,6 +7,7 @@ call is kept, and the median and the quartiles are reported. OPENBLAS_CORETYPE a
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -143,6 +144,8 @@ def ratio(row: dict[str, Any], *peers: str) -> float:
 
 def print_ratios(rows: list[dict[str, Any]], peers: dict[str, tuple[str, ...]]) -> None:
     """The table: ours over the best of each group of peers; below 1 we are ahead."""
+    # A group of which nobody was asked for has no column.
+    peers = {group: names for group, names in peers.items() if any(math.isfinite(ratio(row, *names)) for row in rows)}
     print(f"\n{'ours / theirs':<48}" + "".join(f"{group:>24}" for group in peers))
     for row in rows:
         title = f"{row['title']}, batch {row['batch']}"
