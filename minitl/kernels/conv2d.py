@@ -182,13 +182,13 @@ def _kernel_gradient_plan(
 
 
 def kernel_slices(images: int, numbers: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
-    """Into how many slices the batch is cut for dkernel: the fewer tiles the kernel has, the more; and two at least where x
-    and dy have many more numbers than the kernel, so that of two threads each reads half of them.
+    """Into how many slices the batch is cut for dkernel: the fewer tiles the kernel has, the more, an even number; and two at
+    least where x and dy have many more numbers than the kernel, so that of two threads each reads half of them.
     """
     slices = -(-TASKS // _tiles(kernel, dtype))
-    if slices == 1 and numbers > MUCH * math.prod(kernel):
-        slices = 2
-    return min(images, slices + (slices > 1 and slices % 2))
+    if slices > 1 or numbers > MUCH * math.prod(kernel):
+        slices = 2 * -(-slices // 2)
+    return min(images, slices)
 
 
 def _tiles(kernel: tuple[int, ...], dtype: np.dtype) -> int:
@@ -209,10 +209,6 @@ def input_gradient(
         pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
         return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_turned=True).reshape(shape)
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
-        if winograd.better_turned(kernel.shape, (shape[1], shape[2]), dy.shape[1:3]):
-            before = kernel.shape[0] - 1 - rows.before, kernel.shape[1] - 1 - columns.before
-            none = np.zeros(shape[3], dy.dtype)
-            return winograd.forward(dy, turn(kernel, strides)[0, 0], none, (shape[1], shape[2]), before, relu=False)[0]
         return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
     turned = turn(kernel, strides)
     dx = memory.empty(shape, dy.dtype)

@@ -18,7 +18,15 @@ from numba.extending import intrinsic
 from minitl.kernels.jit import config
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.pooling import best_of_four_in_numpy, pick
-from minitl.kernels.simd.tile import call_tiles, emit_tiles, itemsize, product_arguments, product_in_numpy, product_types
+from minitl.kernels.simd.tile import (
+    call_tiles,
+    emit_tiles,
+    equal_parts,
+    itemsize,
+    product_arguments,
+    product_in_numpy,
+    product_types,
+)
 from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, VECTORS, pointer
 
 WINDOWS = 3  # in a tile
@@ -75,10 +83,8 @@ def _pooled_product_in_tiles(
     while column < columns:
         vectors = NARROWER if columns - column > (NARROWER - 1) * lanes else 1
         width = min(columns - column, vectors * lanes)
-        tiles = -(-windows // WINDOWS)
-        least = windows // max(tiles, 1)
-        larger, first = windows - least * tiles, 0
-        for here, count in ((least + 1, larger), (least, tiles - larger)):
+        first = 0
+        for here, count in equal_parts(windows, WINDOWS):
             if count > 0:
                 _pooled_tiles(
                     4 * here, vectors, count, width, a, a_rows + 32 * first, b + size * column,

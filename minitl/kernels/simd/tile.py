@@ -45,7 +45,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import config
+from minitl.kernels.jit import config, jit
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds
 from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, broadcast, pointer
@@ -126,10 +126,8 @@ def _product_in_tiles(
         needed = -(-(columns - column) // lanes)  # vectors; the last may be a part of one
         vectors = VECTORS if needed >= VECTORS else (2 if needed >= 2 else 1)
         width = min(columns - column, vectors * lanes)
-        tiles = -(-rows // (ROWS if vectors == VECTORS else 2 * ROWS))
-        least = rows // max(tiles, 1)
-        larger, first = rows - least * tiles, 0
-        for here, count in ((least + 1, larger), (least, tiles - larger)):
+        first = 0
+        for here, count in equal_parts(rows, ROWS if vectors == VECTORS else 2 * ROWS):
             if count > 0:
                 _tiles(
                     here, vectors, count, width, a, a_rows + 8 * first, b + size * column,
@@ -138,6 +136,15 @@ def _product_in_tiles(
                 )  # fmt: skip
                 first += here * count
         column += width
+
+
+@jit()
+def equal_parts(rows, most):
+    """How to cut rows into parts of at most `most`, as equal as they come: of how many rows, and how many of them, twice."""
+    parts = -(-rows // most)
+    least = rows // max(parts, 1)
+    larger = rows - least * parts
+    return (least + 1, larger), (least, parts - larger)
 
 
 @intrinsic
@@ -243,11 +250,12 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                     builder.store(value, where, align=size)
 
         def end(ends):
+            first = builder.mul(tile.index, INT(P // group))
             for r in range(P // group):
                 of_group = [[builder.load(total) for total in row] for row in sums[r * group : (r + 1) * group]]
                 row, which = reduce(builder, of_group) if reduce else (of_group[0], None)
                 row = [builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row]
-                at = load(c_rows, builder.add(builder.mul(tile.index, INT(P // group)), INT(r)), INT)
+                at = load(c_rows, builder.add(first, INT(r)), INT)
                 write(row, c, at, size, ends)
                 if which:
                     with builder.if_then(builder.icmp_signed("!=", notes[0], INT(0))):

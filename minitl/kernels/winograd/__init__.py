@@ -17,6 +17,8 @@ The gradients follow from the three formulas, each a product and a sandwich m d 
     dM = A dy A^T      dU[c, f] = sum over tiles V[tile, c] dM[tile, f]      dkernel = G^T dU G
                        dV[tile, c] = sum_f dM[tile, f] U[c, f]               dx += B dV B^T, patches overlap by two pixels
 
+Where it has fewer tiles, dx is a convolution instead: of dy, with the kernel turned around.
+
 A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two windows of 3, two pixels apart, so that
 the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
 multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
@@ -38,7 +40,7 @@ from minitl.kernels import memory
 from minitl.kernels.launch import NOTHING, launch, table
 from minitl.kernels.simd import VECTOR_BYTES, whole_vectors
 from minitl.kernels.winograd import bodies
-from minitl.kernels.winograd.plan import LINE, Sizes, cut, joined, pieces, plan
+from minitl.kernels.winograd.plan import LINE, cut, joined, pieces, plan
 from minitl.ops.window import Pair
 
 
@@ -89,8 +91,8 @@ def forward(
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:
-        weights, parts = _room_for_u(sizes, x.dtype), weights
-        size = weights.shape[1] - LINE
+        size = sizes.p * sizes.q * sizes.channels * sizes.filters
+        weights, parts = _room_for_u(size, x.dtype), weights
         launch(bodies.transform_kernel, -(-size // bodies.ENTRIES), table(size, size + LINE), parts, weights)
     tasks = -(-sizes.images // sizes.together) * sizes.bands * sizes.chunks
     launch(bodies.forward, tasks, numbers, x, weights, bias, y, small=winner, room=sizes.room)
@@ -121,19 +123,29 @@ def input_gradient(
 
     Shapes: dy (N, H_out, W_out, F), contiguous, winner like it, kernel (K_h, K_w, C, F).
     """
-    sizes, numbers = plan(shape, kernel.shape, dy.shape[1:3], before, VECTOR_BYTES // dy.itemsize, winner is not None)
-    dx = memory.empty(shape, dy.dtype)
-    u = _room_for_u(sizes, dy.dtype)
-    turned = table(sizes.p, sizes.q, sizes.channels, sizes.filters)
-    pieces_of_work = sizes.p * sizes.q * -(-sizes.filters // bodies.TURNED)
-    room = memory.whole_lines(9 * bodies.TURNED * sizes.channels)
-    launch(bodies.transform_turned, pieces_of_work, turned, np.ascontiguousarray(kernel), u, room=room)
-    tasks = -(-sizes.images // sizes.together)
-    zeros, small = np.zeros(sizes.channels, dy.dtype), NOTHING if winner is None else winner
-    launch(bodies.input_gradient, tasks, numbers, dy, u, zeros, dx, small=small, room=sizes.room)
+    dx, u, zeros = memory.empty(shape, dy.dtype), _turned(kernel), np.zeros(shape[3], dy.dtype)
+    lanes, (k_h, k_w, channels, filters), image = VECTOR_BYTES // dy.itemsize, kernel.shape, (shape[1], shape[2])
+    if winner is None and better_turned(kernel.shape, image, dy.shape[1:3]):
+        turned, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
+        sizes, numbers = plan(dy.shape, turned, image, around, lanes, pooled=False, share_filters=False)
+        launch(bodies.forward, -(-sizes.images // sizes.together) * sizes.bands, numbers, dy, u, zeros, dx, room=sizes.room)
+        return dx
+    sizes, numbers = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
+    small = NOTHING if winner is None else winner
+    launch(bodies.input_gradient, -(-sizes.images // sizes.together), numbers, dy, u, zeros, dx, small=small, room=sizes.room)
     return dx
 
 
-def _room_for_u(sizes: Sizes, dtype: np.dtype) -> np.ndarray:
-    """For U, one plane after another: (16, p q C F + LINE)."""
-    return memory.workspace("u", (16, sizes.p * sizes.q * sizes.channels * sizes.filters + LINE), dtype)
+def _turned(kernel: np.ndarray) -> np.ndarray:
+    """U of the kernel turned around: its last offset first, channels and filters exchanged."""
+    p, q = pieces(kernel.shape)
+    channels, filters = kernel.shape[2:]
+    u, room = _room_for_u(p * q * channels * filters, kernel.dtype), memory.whole_lines(9 * bodies.TURNED * channels)
+    tasks = p * q * -(-filters // bodies.TURNED)
+    launch(bodies.transform_turned, tasks, table(p, q, channels, filters), np.ascontiguousarray(kernel), u, room=room)
+    return u
+
+
+def _room_for_u(size: int, dtype: np.dtype) -> np.ndarray:
+    """For U of a kernel of `size` numbers, with those between its pieces, one plane after another: (16, size + LINE)."""
+    return memory.workspace("u", (16, size + LINE), dtype)

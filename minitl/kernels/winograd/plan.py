@@ -61,9 +61,11 @@ def plan(
     pooled: bool,
     keep: bool = True,
     relu: bool = False,
+    share_filters: bool = True,
 ) -> tuple[Sizes, np.ndarray]:
     """How to cut the work; kept, since small batches would notice making it.
 
+    `share_filters` lets the tasks of a single block take some filters each, and make their own part of U.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), out (H_out, W_out) of y.
     """
     (images, height, width, channels), filters = x, kernel[3]
@@ -73,7 +75,7 @@ def plan(
     size = p * q * channels * filters
     most = TILES if 16 * size <= NEAR else 2 * TILES
     # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
-    single = images * tiles <= TILES
+    single = share_filters and images * tiles <= TILES
     chunks = max(1, filters // (2 * lanes)) if single else 1
     chunks = chunks if filters % (chunks * lanes) == 0 else 1
     together = images if chunks > 1 else max(1, min(most // tiles, images // TASKS))
