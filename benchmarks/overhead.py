@@ -1,20 +1,26 @@
-"""Where the time of a small batch goes: into the kernels, or into Python between them.
+"""Where the time of a call goes: into the kernels, into the optimizer's pass, or into Python between them.
 
     python benchmarks/overhead.py [--network classic] [--rounds 300]
 
-Every launch of `minitl.kernels.launch` is timed; what is left of a step or a prediction is Python, with the few kernels that are
-launched otherwise (the loss, the optimizer). Medians of single calls, two threads.
+Every launch of `minitl.kernels.launch` is timed, and Adam's compiled pass; what is left is Python, with the loss. Then the same
+steps again with launches that do nothing, and with launches that fill 2 MB instead, as much as a level-2 cache holds: Python
+alone, with the caches to itself and without. Medians of single calls, two threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import harness
 
-CASES = (("infer", 1), ("infer", 32), ("step", 32), ("step", 128))
+CASES = (("infer", 1), ("infer", 32), ("step", 32), ("step", 128), ("step", 256), ("frozen step", 128))
+LEVEL_2 = 1 << 21  # bytes
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,33 +33,65 @@ if __name__ == "__main__":
     import workloads
     from engines import Minitl
 
-    from minitl.kernels import launch
+    from minitl.kernels import launch, updates
+    from minitl.transfer import freeze
 
-    spent: list[float] = []
-    run = launch._launch
+    spent: dict[str, list[float]] = {"launches": [], "adam": []}
+    something = np.zeros(LEVEL_2, np.uint8)
 
-    def timed(*task: object) -> None:
-        """The launch, and how long it took."""
-        started = time.perf_counter()
-        run(*task)
-        spent.append(time.perf_counter() - started)
+    def timed(name: str, run: Callable[..., None]) -> Callable[..., None]:
+        """The same function, which notes how long it took."""
+
+        def run_timed(*task: object) -> None:
+            started = time.perf_counter()
+            run(*task)
+            spent[name].append(time.perf_counter() - started)
+
+        return run_timed
+
+    def measure(call: Callable[[], Any], run: Callable[..., None]) -> tuple[float, float, float]:
+        """Medians in microseconds: of the call, and of what it spent in launches and in Adam's pass."""
+        rounds = []
+        with (
+            mock.patch.object(launch, "_launch", timed("launches", run)),
+            mock.patch.object(updates, "_adam", timed("adam", updates._adam)),
+        ):
+            for _ in range(arguments.rounds):
+                spent["launches"].clear()
+                spent["adam"].clear()
+                started = time.perf_counter()
+                call()
+                rounds.append((time.perf_counter() - started, sum(spent["launches"]), sum(spent["adam"])))
+        whole, inside, adam = 1e6 * np.median(rounds, axis=0)
+        return float(whole), float(inside), float(adam)
+
+    @contextlib.contextmanager
+    def anything_goes() -> Iterator[None]:
+        """Without kernels the loss is whatever lay in memory."""
+        with mock.patch.object(math, "isfinite", return_value=True), np.errstate(all="ignore"):
+            yield
 
     layers, shape = workloads.NETWORKS[arguments.network]
     rows = []
     print(f"{arguments.network}, microseconds a call")
     for what, batch in CASES:
         engine = Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
-        call = getattr(engine, what)
-        whole, kernels = [], []
-        with mock.patch.object(launch, "_launch", timed):
-            for _ in range(arguments.rounds):
-                spent.clear()
-                started = time.perf_counter()
-                call()
-                whole.append(time.perf_counter() - started)
-                kernels.append(sum(spent))
-        total, inside = (1e6 * float(np.median(times)) for times in (whole, kernels))
-        rows.append({"what": what, "batch": batch, "total": total, "kernels": inside, "launches": len(spent)})
-        rest = total - inside
-        print(f"  {what}, batch {batch:<4}{total:9.0f}: {inside:7.0f} in {len(spent)} launches, {rest:5.0f} Python and the rest")
+        if what == "frozen step":
+            freeze(engine.model, [layer.name for layer in engine.model.layers[:-1]])
+        call = engine.infer if what == "infer" else engine.step
+        total, kernels, adam = measure(call, launch._launch)
+        row = {"what": what, "batch": batch, "total": total, "kernels": kernels, "adam": adam, "launches": len(spent["launches"])}
+        print(
+            f"  {what + ', batch ' + str(batch):<24}{total:8.0f}: {kernels:7.0f} in {row['launches']} launches,"
+            f"{adam:4.0f} Adam,{total - kernels - adam:5.0f} Python and the rest; "
+            f"kernels and Adam {(kernels + adam) / batch:.1f} a picture"
+        )
+        if what != "infer":
+            with anything_goes():
+                row["alone"], row["without caches"] = (
+                    total - kernels - adam
+                    for total, kernels, adam in (measure(call, run) for run in (lambda *_: None, lambda *_: something.fill(0)))
+                )
+            print(f"{'':34}Python alone {row['alone']:.0f}, and {row['without caches']:.0f} where every launch fills 2 MB")
+        rows.append(row)
     harness.save("overhead", rows)
