@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import unknown
 from minitl.serialization import constructor_arguments, lookup
 
 Shape = tuple[int, ...]
@@ -79,10 +80,18 @@ class RandomUniform(Initializer):
 class VarianceScaling(Initializer):
     """A distribution of mean 0 and variance scale / n, n chosen by `mode`: fan_in, fan_out or fan_avg.
 
-    Formula: uniform in +-sqrt(3 scale / n), or normal cut off at two standard deviations, as Keras has it.
+    Formula: "uniform" in +-sqrt(3 scale / n), "untruncated_normal", or "truncated_normal", cut off at two standard deviations.
+    Errors: ValueError for an unknown mode or distribution, or a scale that is not positive.
     """
 
     def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal"):
+        distribution = {"normal": "truncated_normal"}.get(distribution, distribution)  # Keras's older name
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            raise unknown("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        if distribution not in ("uniform", "truncated_normal", "untruncated_normal"):
+            raise unknown("distribution", distribution, ("uniform", "truncated_normal", "untruncated_normal"))
+        if not scale > 0:
+            raise ValueError(f"VarianceScaling: scale must be positive, got {scale!r}")
         self.scale, self.mode, self.distribution = scale, mode, distribution
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -92,6 +101,8 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             return generator.uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance), shape)
         values = generator.standard_normal(shape)
+        if self.distribution == "untruncated_normal":
+            return values * math.sqrt(variance)
         while (far := np.abs(values) > 2).any():
             values[far] = generator.standard_normal(int(far.sum()))
         return values * (math.sqrt(variance) / 0.87962566103423978)  # the cut normal's standard deviation
@@ -156,8 +167,14 @@ NAMED: dict[str, type[Initializer]] = {
 
 
 def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
-    """The initializer of a name ("he_normal"), or the object itself."""
-    return lookup("initializer", identifier, NAMED)
+    """The initializer of a name ("he_normal"), or the object itself.
+
+    Errors: ValueError for an unknown name, TypeError for what cannot be called.
+    """
+    found = lookup("initializer", identifier, NAMED)
+    if not callable(found):
+        raise TypeError(f"an initializer must be a name or a function of a shape and a generator, got {found!r}")
+    return found
 
 
 def fans(shape: Shape) -> tuple[float, float]:

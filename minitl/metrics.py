@@ -96,10 +96,10 @@ class TopKCategoricalAccuracy(Metric):
         self.k = k
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """1 where fewer than k classes beat the right one, else 0."""
+        """1 where fewer than k classes beat the right one, else 0; NaN is never right."""
         labels = class_numbers(y_true, y_pred)
         of_label = np.take_along_axis(y_pred, labels[..., None], axis=-1)
-        return (y_pred > of_label).sum(axis=-1) < self.k
+        return (~(y_pred <= of_label)).sum(axis=-1) < self.k
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):

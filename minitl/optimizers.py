@@ -152,15 +152,20 @@ class Optimizer:
             remembered = memory[name] = np.zeros_like(w)
         return remembered
 
+    def slot_fits(self, name: str, slot: np.ndarray, w: np.ndarray) -> bool:
+        """Whether an array can be what is remembered of w under this name: finite, and of w's shape unless it is a count."""
+        shapes = (w.shape,) if name in self.remembered else ((),) if name == "t" else ((), w.shape)
+        return slot.shape in shapes and bool(np.isfinite(slot).all())
+
     def _memory_of(self, path: str, w: np.ndarray) -> dict[str, np.ndarray]:
         # Another array under the same path is another parameter (a new head, say): it starts with an empty memory.
         if self._owner.get(path) is not w:
             restored = self.memory.get(path, {}) if path not in self._owner else {}
-            if any(slot.shape not in ((), w.shape) for slot in restored.values()):
+            if any(not self.slot_fits(name, slot, w) for name, slot in restored.items()):
                 restored = {}
             # Kernels write into what is remembered, so it must be as the parameter is.
             self.memory[path] = {
-                name: np.array(slot, w.dtype if slot.shape else None, order="C") for name, slot in restored.items()
+                name: np.array(slot, w.dtype if name in self.remembered else None, order="C") for name, slot in restored.items()
             }
             self._owner[path] = w
         return self.memory[path]

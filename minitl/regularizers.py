@@ -61,5 +61,11 @@ NAMED: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2}
 
 
 def get(identifier: Any) -> L1L2 | None:
-    """The regularizer of a name ("l2"), the object itself, or None."""
-    return None if identifier is None else lookup("regularizer", identifier, NAMED)
+    """The regularizer of a name ("l2"), the object itself, or None.
+
+    Errors: ValueError for an unknown name, TypeError for what is no regularizer.
+    """
+    found = None if identifier is None else lookup("regularizer", identifier, NAMED)
+    if found is not None and not (callable(found) and hasattr(found, "gradient")):
+        raise TypeError(f"a regularizer must be a name or an object with __call__(w) and gradient(w), got {found!r}")
+    return found

@@ -11,6 +11,7 @@ agree with their size, so that nothing larger than the file itself is ever alloc
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import math
@@ -26,6 +27,7 @@ import numpy as np
 
 CONFIG = "model.json"
 OPTIMIZER = "@optimizer/"
+LONGEST_NAME = 1 << 15  # bytes; a zip archive's limit is twice that
 
 
 @dataclass
@@ -57,12 +59,14 @@ class WeightFileError(ValueError):
 def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends well; on an error the old one stays.
 
-    Errors: OSError from the file system, FileNotFoundError when the folder is not there.
+    A symbolic link stays one: what it points to is replaced. Temporary files that a killed process left are removed.
+    Errors: OSError from the file system, FileNotFoundError when the folder is not there, ValueError for a path that is a pipe,
+    a device or a folder.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot save {path}: the folder {path.parent} does not exist; create it first")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    path = Path(os.path.realpath(path))
+    check_target(path)
+    _remove_abandoned(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}-", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -77,11 +81,25 @@ def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
         raise
 
 
+def check_target(path: str | os.PathLike) -> None:
+    """Find out before the work that a file cannot be written there.
+
+    Errors: FileNotFoundError when the folder is not there, ValueError when something else than a regular file is.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot save {path}: the folder {path.parent} does not exist; create it first")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"cannot save {path}: it is there and is no regular file; give the path of a file")
+
+
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], config: dict[str, Any] | None = None) -> None:
     """Write arrays, and a model's configuration, to a weight file; all or nothing.
 
-    Errors: OSError from the file system; the previous file is then untouched.
+    Errors: OSError from the file system; ValueError for a key that could not be read again. The previous file is then untouched.
     """
+    for key in arrays:
+        _check_key(str(path), f"{key}.npy")
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         if config is not None:
             archive.writestr(_member(CONFIG), json.dumps(config, indent=1))
@@ -104,16 +122,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
             return _read_archive(path, archive)
     except WeightFileError:
         raise
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        OverflowError,
-    ) as error:
+    except Exception as error:  # a damaged file makes zipfile, json and NumPy's header parser raise almost anything
         reason = "is damaged or not a weight file" if path.stat().st_size else "is empty"
         raise WeightFileError(f"{path} {reason} ({error}); save it again") from error
 
@@ -173,8 +182,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> tuple[dict[str, np.nd
         name = member.filename
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
             raise WeightFileError(f"{path}: member {name!r} is compressed or encrypted; write it with save_weights or np.savez")
-        if name.startswith(("/", "\\")) or ".." in name.split("/") or "\\" in name:
-            raise WeightFileError(f"{path}: member {name!r} is not a weight's name")
+        _check_key(str(path), name)
         data = archive.read(member)
         if name == CONFIG:
             config = json.loads(data)
@@ -202,6 +210,34 @@ def _read_array(path: Path, name: str, data: bytes) -> np.ndarray:
     array = np.frombuffer(rest, dtype)
     array = array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
     return np.array(array, dtype.newbyteorder("="), order="C")
+
+
+def _check_key(path: str, name: str) -> None:
+    """Raise WeightFileError for a member that could lie outside its folder when unpacked, or that a zip archive cannot name."""
+    strange = name.startswith("/") or "\\" in name or "\0" in name or {".", ".."} & set(name.split("/"))
+    if strange or len(name.encode(errors="surrogateescape")) >= LONGEST_NAME:
+        shown = name if len(name) < 80 else f"{name[:77]}..."
+        raise WeightFileError(f"{path}: {shown!r} is not a weight's name; rename the layer")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files for this path whose process has ended."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        owner = part.name[len(path.name) + 2 :].partition("-")[0]
+        if owner.isdecimal() and not _runs(int(owner)):
+            part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":  # there, os.kill ends a process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _umask() -> int:

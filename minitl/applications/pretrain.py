@@ -27,11 +27,13 @@ EPOCHS = {"letters": 10, "cifar100": 30}
 def pretrain(name: str, folder: Path, epochs: int | None = None, seed: int = 0, samples: int | None = None) -> Sequential:
     """Train a classic network on letters or CIFAR-100, and write weights (float16) and model card into a folder.
 
-    Errors: ValueError for another name; OSError when the data or the folder are not there.
+    Errors: ValueError for another name; OSError when the data are not there, or the folder cannot be made.
     """
     if name not in NAMES:
         raise unknown("pretrained network", name, NAMES)
     epochs = EPOCHS[name] if epochs is None else epochs
+    folder.mkdir(parents=True, exist_ok=True)
+    weight_files.check_target(folder / f"{name}.npz")  # before minutes of work
     started = time.perf_counter()
     set_random_seed(seed)
     (x, y), test, preprocessing = _data(name, seed, samples)

@@ -19,7 +19,7 @@ import numpy as np
 from minitl.gradcheck import conduct
 from minitl.gradcheck.diagnosis import diagnose
 from minitl.gradcheck.differences import Slope, check_tensor
-from minitl.gradcheck.problems import Problem, explain, in_dtype, pose, restored
+from minitl.gradcheck.problems import Problem, explain, gradients_of, in_dtype, pose, restored
 from minitl.gradcheck.report import Comparison, Diagnosis, Finding, Report, TensorReport
 from minitl.layers.base import Layer
 
@@ -32,6 +32,7 @@ __all__ = [
     "check_adjoint",
     "check_gradients",
     "complex_step",
+    "gradients_of",
     "step_errors",
 ]
 

@@ -49,8 +49,8 @@ def leaves_alone(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
 
 def is_linear(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     """Gradients are linear in dy: backward(-3 dy) = -3 backward(dy)."""
-    rounding = 1e-5 * float(np.abs(dy).max(initial=0.0))  # a saturated softmax's gradient is all cancellation
     once, thrice = ([None if g is None else np.array(g) for g in problem.gradients(f * dy)] for f in (1.0, -3.0))
+    rounding = max(_rounding(once), 1e-5 * float(np.abs(dy).max(initial=0.0)))  # a saturated softmax's is all cancellation
     for name, a, b in zip(problem.names, once, thrice, strict=False):
         if a is None or b is None or a.shape != b.shape or _close(-3 * a, b, rounding):
             continue
@@ -73,10 +73,11 @@ def repeats(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
             return
         if not _same(np.asarray(y), kept):
             yield Finding("backward changes y, which the next layer still holds, in place")
+    rounding = _rounding(first)
     for name, a, b in zip(problem.names, first, second, strict=True):
-        if a is None or b is None or np.shape(a) != np.shape(b) or _close(a, np.asarray(b)):
+        if a is None or b is None or np.shape(a) != np.shape(b) or _close(a, np.asarray(b), rounding):
             continue
-        if _close(2 * a, np.asarray(b)):
+        if _close(2 * a, np.asarray(b), rounding):
             text = f"the gradient of {name} adds up from call to call; set it (=) in every backward, do not add to it (+=)"
         else:
             text = f"a second backward() gives another gradient of {name}: backward changes what forward kept"
@@ -91,8 +92,9 @@ def skips_dx_only(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
         layer(problem.arrays[0], problem.mode)
         full = back(layer, dy)
         part = back(layer, dy, need_dx=False)
+    rounding = _rounding(full)
     for name, a, b in list(zip(problem.names, full, part, strict=True))[1:]:
-        if a is not None and (b is None or not _close(a, b)):
+        if a is not None and (b is None or not _close(a, b, rounding)):
             yield Finding(f"with need_dx=False the gradient of {name} is another one; only dx may be left out")
 
 
@@ -143,10 +145,11 @@ def uses_the_batch_well(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     if not _close(y[order], moved_y):
         yield Finding("y depends on the order of the samples in the batch")
     elif isinstance(gradients[0], np.ndarray) and gradients[0].shape == x.shape == np.shape(moved[0]):
+        rounding = _rounding(gradients)
         if not _close(gradients[0][order], moved[0]):
             yield Finding("dx depends on the order of the samples in the batch")
         elif not all(
-            _close(np.asarray(a), np.asarray(b)) for a, b in zip(gradients[1:], moved[1:], strict=True) if a is not None
+            _close(np.asarray(a), np.asarray(b), rounding) for a, b in zip(gradients[1:], moved[1:], strict=True) if a is not None
         ):
             yield Finding("a parameter's gradient depends on the order of the samples in the batch")
     statistics = any(leaf.batch_statistics for _, leaf in layer.walk())
@@ -203,6 +206,11 @@ def _draws(layer: Layer, x: np.ndarray, mode: bool) -> bool:
     with replayed(layer):
         first, second = np.array(clone(x, mode)), np.array(clone(x, mode))
     return not _same(first, second)
+
+
+def _rounding(gradients: list[Any]) -> float:
+    """The size below which a gradient may be rounding of the others: a bias in front of a normalisation has none of its own."""
+    return 1e-4 * max((float(np.abs(g).max(initial=0.0)) for g in gradients if g is not None), default=0.0)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -25,7 +25,8 @@ from minitl.gradcheck.report import Comparison, TensorReport
 
 STEPS = (1e-4, 4e-6, 2e-7)  # the first is the best for smooth functions, the others for kinks and strong bends nearby
 COARSE_STEPS = (2e-2, 4e-3)  # for a forward pass that computes in float32
-ROUNDING = 32 * float(np.finfo(np.float64).eps)  # of an output, relative: sums of many terms round more than once
+EPSILON = float(np.finfo(np.float64).eps)
+ROUNDING = 32 * EPSILON  # of an output, relative: sums of many terms round more than once
 SMALLEST = 1e-9  # a derivative that is smaller than this cannot be told from zero
 MOST_SKIPPED = 0.5  # a tensor of which more is skipped has not been checked
 DIRECTIONS = 8  # a large tensor is cut into so many random parts, each checked along one direction
@@ -77,6 +78,8 @@ class Slope:
                 bends.append(float((self.dy * (up - 2 * self.here + down)).sum()))
                 # Each output is rounded; those that the coordinate does not reach cancel exactly.
                 noise = max(noise, self.rounding * float((np.abs(self.dy * self.here) * (up != down)).sum()) / step)
+                # One that should have moved by less than its last digit (a saturated softmax) did not move at all.
+                noise = max(noise, EPSILON * float(np.abs(self.dy * self.here).max(initial=0.0)) / step)
         # Smooth: both doubts are of the order h^2. A kink makes one of them about as large as its jump.
         doubt = max(abs(slopes[0] - slopes[1]), abs(bends[0] - 4 * bends[1]) / h)
         derivative = (4 * slopes[1] - slopes[0]) / 3

@@ -168,6 +168,12 @@ def back(layer: Layer, dy: np.ndarray, need_dx: bool = True) -> list[Any]:
     return [dx, *(leaf.gradients.get(name) for _, leaf in layer.walk() if leaf.trainable for name in leaf.parameters)]
 
 
+def gradients_of(layer: Layer, x: np.ndarray, dy: np.ndarray, training: bool = False) -> list[Any]:
+    """dx and the gradients of a layer's parameters for one forward and backward pass."""
+    layer(x, training)
+    return back(layer, dy)
+
+
 @contextlib.contextmanager
 def restored(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Gives copies of some arrays; after the block, the arrays hold again what they held before it."""

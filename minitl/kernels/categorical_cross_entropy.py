@@ -43,8 +43,11 @@ def _forward(rows, targets, weights, from_logits):
             for c in range(rows.shape[1]):
                 loss += targets[n, c] * (log_sum - rows[n, c])
         else:
+            total_p = rows.dtype.type(0)
             for c in range(rows.shape[1]):
-                q = rows[n, c]
+                total_p += rows[n, c]
+            for c in range(rows.shape[1]):
+                q = rows[n, c] / total_p
                 loss -= targets[n, c] * np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
         total += weights[n] * loss
     return total / len(rows)
@@ -62,5 +65,12 @@ def _backward(dloss, rows, targets, weights, from_logits, d):
             for c in range(rows.shape[1]):
                 d[n, c] = scale * (target_sum * d[n, c] - targets[n, c])
         else:
+            total_p = target_sum = rows.dtype.type(0)
             for c in range(rows.shape[1]):
-                d[n, c] = -scale * targets[n, c] / rows[n, c] if rows[n, c] > EPSILON else 0
+                total_p += rows[n, c]
+            for c in range(rows.shape[1]):
+                target_sum += targets[n, c] if rows[n, c] / total_p > EPSILON else 0
+            for c in range(rows.shape[1]):
+                d[n, c] = scale * target_sum / total_p
+                if rows[n, c] / total_p > EPSILON:
+                    d[n, c] -= scale * targets[n, c] / rows[n, c]

@@ -135,7 +135,7 @@ def kernel_gradient(
     """dkernel (K_h, K_w, C, F) from x and dy, whose channels may be followed by others that do not count; both contiguous and
     of one dtype.
     """
-    if is_product(shape, strides) and dy.shape[3] == shape[3]:
+    if is_product(shape, strides) and dy.shape[3] == shape[3] and dy.shape[1:3] == x.shape[1:3]:
         x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
         if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS:
             return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_turned=True).reshape(shape)
@@ -205,7 +205,7 @@ def input_gradient(
     dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
-    if is_product(kernel.shape, strides):
+    if is_product(kernel.shape, strides) and dy.shape[1:3] == shape[1:3]:
         pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
         return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_turned=True).reshape(shape)
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):

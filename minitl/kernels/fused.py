@@ -40,7 +40,7 @@ from minitl.kernels.multiply import affine
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.row_sums import add_rows
 from minitl.kernels.simd import one_of_four, pooled_product, product, sandwich, whole_vectors
-from minitl.ops.window import Axis, Pair, check_shape
+from minitl.ops.window import Axis, Pair, check_shape, slide
 
 SLICE = 64  # rows whose sum is one partial sum of dbias
 SCRATCH = 1 << 14  # bytes that stay in the level-1 cache beside what they are multiplied by
@@ -88,7 +88,7 @@ def _pooled(
     padding above and on the left, and whether Winograd's way suits.
     """
     rows, columns = placed(x, kernel, bias, strides, padding)
-    half = rows.out // 2, columns.out // 2
+    half = slide(rows.out, 2, 2, "valid").out, slide(columns.out, 2, 2, "valid").out
     rows, columns = rows._replace(out=2 * half[0]), columns._replace(out=2 * half[1])
     suits = winograd.suits(kernel, strides, (rows.out, columns.out), dtype)
     return rows, columns, half, (rows.before, columns.before), suits

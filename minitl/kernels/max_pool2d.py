@@ -7,6 +7,7 @@ from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, jit
+from minitl.ops.max_pool2d import winner_dtype
 from minitl.ops.window import Pair, check_images, check_shape, slide2d
 
 
@@ -15,7 +16,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     check_images("max_pool2d", x.shape)
     rows, columns = slide2d(x.shape, pool_size, strides, padding)
     y = memory.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
-    winner = memory.empty(y.shape, np.uint16)
+    winner = memory.empty(y.shape, winner_dtype(pool_size))
     _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y, winner)
     return y, (winner, x.shape, pool_size, strides, padding)
 

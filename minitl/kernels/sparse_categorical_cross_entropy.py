@@ -42,7 +42,7 @@ def _forward(rows, labels, weights, from_logits):
         if from_logits:
             loss = softmax_row(rows[n], p) - rows[n, labels[n]]
         else:
-            q = rows[n, labels[n]]
+            q = rows[n, labels[n]] / _total(rows[n])
             loss = -np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
         total += weights[n] * loss
     return total / len(rows), True
@@ -59,6 +59,17 @@ def _backward(dloss, rows, labels, weights, from_logits, d):
             for c in range(rows.shape[1]):
                 d[n, c] *= scale
         else:
-            d[n] = 0
-            if rows[n, t] > EPSILON:
-                d[n, t] = -scale / rows[n, t]
+            total = _total(rows[n])
+            counts = rows[n, t] / total > EPSILON
+            for c in range(rows.shape[1]):
+                d[n, c] = scale / total if counts else 0
+            if counts:
+                d[n, t] -= scale / rows[n, t]
+
+
+@jit()
+def _total(row):
+    total = row.dtype.type(0)
+    for c in range(len(row)):
+        total += row[c]
+    return total

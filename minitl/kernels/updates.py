@@ -24,6 +24,7 @@ class Table:
     """Where the weights are, and what is remembered of each, as kernels want it: made once, used at every step.
 
     Shapes: `weights` contiguous and of one dtype; `remembered` has for each of them up to two arrays like it.
+    Errors: ValueError for an array that is not like its weight: kernels know addresses only, and would write beyond its end.
     """
 
     def __init__(self, weights: list[np.ndarray], remembered: list[list[np.ndarray]]):
@@ -33,8 +34,17 @@ class Table:
         self.addresses = np.zeros((len(weights), 4), np.int64)  # of w, its gradient, and the others
         for p, (w, arrays) in enumerate(zip(weights, remembered, strict=True)):
             for column, array in ((0, w), *enumerate(arrays, 2)):
-                _write_address(self.addresses, p, column, array.ravel())
+                self.enter(p, column, array)
         self.pieces = _pieces(tuple([w.size for w in weights]))
+
+    def enter(self, p: int, column: int, array: np.ndarray) -> None:
+        """Note where an array of weight p begins."""
+        w = self.held[0][p]
+        if array.shape != w.shape or array.dtype != self.dtype or not array.flags.c_contiguous:
+            raise ValueError(
+                f"optimizer: expected an array of shape {w.shape} of {self.dtype} for a weight, got {array.shape} of {array.dtype}"
+            )
+        _write_address(self.addresses, p, column, array.ravel())
 
 
 def sgd(table: Table, gradients: list[np.ndarray], rate: float, decay: float, momentum: float, nesterov: bool) -> None:
@@ -61,7 +71,7 @@ def _run(kernel, table, gradients, rates, decay, *settings):
     dtype, addresses = table.dtype, table.addresses
     gradients = [np.ascontiguousarray(g, dtype) for g in gradients]  # held until the kernel returns
     for p, g in enumerate(gradients):
-        _write_address(addresses, p, 1, g.ravel())
+        table.enter(p, 1, g)
     settings = [s if isinstance(s, bool) else dtype.type(s) for s in (decay, *settings)]
     kernel(addresses[:, : table.kinds], *table.pieces, np.array(rates, dtype), table.tiny, *settings)
 

@@ -1,9 +1,10 @@
 """Cross-entropy with target distributions: one-hot rows, or smoothed ones.
 
-From probabilities p, with targets t and a weight w_n per sample (1 where none is given):
+From probabilities p, with targets t and a weight w_n per sample (1 where none is given). What does not sum to 1 is divided by
+its sum s_n = sum_c p[n, c] first; t' is t where p / s > eps, else 0:
 
-    loss = 1/N sum_n w_n sum_c -t[n, c] log max(p[n, c], eps)       eps = 1e-7
-    dp[n, c] = -w_n t[n, c] / (N p[n, c])  where p > eps, else 0
+    loss = 1/N sum_n w_n sum_c -t[n, c] log max(p[n, c] / s_n, eps)  eps = 1e-7
+    dp[n, c] = w_n / N (sum_k t'[n, k] / s_n - t'[n, c] / p[n, c])
 
 From logits z, with softmax inside (p = softmax(z), T_n = sum_c t[n, c], which is 1 for a distribution):
 
@@ -32,7 +33,8 @@ def forward(
         shift = y_pred.real.max(axis=-1, keepdims=True)
         log_p = y_pred - shift - np.log(np.exp(y_pred - shift).sum(axis=-1, keepdims=True))
     else:
-        log_p = np.log(np.where(y_pred.real <= EPSILON, EPSILON, y_pred))
+        p = y_pred / y_pred.sum(axis=-1, keepdims=True)
+        log_p = np.log(np.where(p.real <= EPSILON, EPSILON, p))
     losses = -(y_true * log_p).sum(axis=-1)
     return (weights * losses).mean(), (y_pred, y_true, weights, from_logits)
 
@@ -45,7 +47,10 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
         p = e / e.sum(axis=-1, keepdims=True)
         d = y_true.sum(axis=-1, keepdims=True) * p - y_true
     else:
-        d = np.where(y_pred > EPSILON, -y_true / np.maximum(y_pred, EPSILON), 0)
+        total = y_pred.sum(axis=-1, keepdims=True)
+        counts = y_pred / total > EPSILON
+        t = np.where(counts, y_true, 0)
+        d = t.sum(axis=-1, keepdims=True) / total - t / np.where(counts, y_pred, 1)
     return (d * (dloss * weights / weights.size)[..., None]).astype(y_pred.dtype, copy=False)
 
 

@@ -26,7 +26,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     rows, columns = slide2d(x.shape, pool_size, strides, padding)
     x_pad = pad2d(x, rows, columns, -np.inf)
     y = np.full((len(x), rows.out, columns.out, x.shape[3]), -np.inf, x.dtype)
-    winner = np.zeros(y.shape, np.uint16)
+    winner = np.zeros(y.shape, winner_dtype(pool_size))
     for a in range(pool_size[0]):
         for b in range(pool_size[1]):
             candidate = shifted(x_pad, a, b, rows, columns, strides)
@@ -34,6 +34,11 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
             y = np.where(wins, candidate, y)
             winner[wins] = a * pool_size[1] + b
     return y, (winner, x.shape, pool_size, strides, padding)
+
+
+def winner_dtype(pool_size: Pair) -> type[np.unsignedinteger]:
+    """The integers that can number the elements of a window."""
+    return np.uint16 if pool_size[0] * pool_size[1] <= 1 << 16 else np.uint32
 
 
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Cross-entropy with class numbers: how surprised the network is by the right class.
 
-From probabilities p, with the right class t_n of sample n and a weight w_n (1 where none is given):
+From probabilities p, with the right class t_n of sample n and a weight w_n (1 where none is given). What does not sum to 1 is
+divided by its sum s_n = sum_c p[n, c] first:
 
-    loss = 1/N sum_n w_n -log max(p[n, t_n], eps)                    eps = 1e-7
-    dp[n, c] = -w_n / (N p[n, c])  where c = t_n and p > eps, else 0
+    loss = 1/N sum_n w_n -log max(p[n, t_n] / s_n, eps)              eps = 1e-7
+    dp[n, c] = w_n / N (1 / s_n - 1[c = t_n] / p[n, c])  where p[n, t_n] / s_n > eps, else 0
 
 From logits z, with softmax inside (p = softmax(z)), the two gradients meet and almost everything cancels:
 
@@ -38,7 +39,7 @@ def forward(
         log_sum = np.log(np.exp(rows - shift).sum(axis=-1)) + shift[:, 0]
         losses = log_sum - rows[n, labels]
     else:
-        picked = rows[n, labels]
+        picked = rows[n, labels] / rows.sum(axis=-1)
         losses = -np.log(np.where(picked.real <= EPSILON, EPSILON, picked))
     return (weights * losses).mean(), (y_pred, labels, weights, from_logits)
 
@@ -53,9 +54,10 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
         d = e / e.sum(axis=-1, keepdims=True)
         d[n, labels] -= 1
     else:
-        d = np.zeros_like(rows)
-        picked = rows[n, labels]
-        d[n, labels] = np.where(picked > EPSILON, -1 / np.maximum(picked, EPSILON), 0)
+        total = rows.sum(axis=-1)
+        counts = rows[n, labels] / total > EPSILON
+        d = np.where(counts, 1 / total, 0)[:, None] * np.ones_like(rows)
+        d[n, labels] -= np.where(counts, 1 / np.where(counts, rows[n, labels], 1), 0)
     d *= (dloss * weights / len(rows))[:, None]
     return d.reshape(y_pred.shape)
 

@@ -18,7 +18,9 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".gif", 
 MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "PPM", "TIFF", "GIF", "WEBP")  # no other decoder is tried, whatever the ending
 LARGEST = 50_000_000  # pixels
+PIXELS_OF_ANY_FILE = 16_000_000  # more only for files with at least a byte per four of the others: no photograph has fewer
 
 
 class BadImageError(ValueError):
@@ -44,8 +46,10 @@ def load_img(
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, INTERPOLATIONS)
     try:
-        with Image.open(path) as image:
-            if image.size[0] * image.size[1] > LARGEST:
+        if isinstance(path, (str, os.PathLike)) and os.path.exists(path) and not os.path.isfile(path):
+            raise BadImageError(f"{path}: is no regular file")  # opening a pipe would wait for ever
+        with Image.open(path, formats=FORMATS) as image:
+            if image.size[0] * image.size[1] > _most_pixels(path):
                 raise BadImageError(f"{path}: {image.size[0]} x {image.size[1]} pixels are too many; make it smaller")
             image.load()
             if image.format in ("JPEG", "TIFF", "WEBP", "MPO"):
@@ -125,6 +129,12 @@ def check_data_format(data_format: str | None) -> None:
     """Raise ValueError for anything but channels last."""
     if data_format not in (None, "channels_last"):
         raise ValueError(f"data_format must be 'channels_last', got {data_format!r}; move the channels to the last axis")
+
+
+def _most_pixels(path: Any) -> int:
+    """How many pixels a picture file may have; a small file that unpacks to a huge picture is none."""
+    size = os.path.getsize(path) if isinstance(path, (str, os.PathLike)) and os.path.exists(path) else LARGEST
+    return min(LARGEST, PIXELS_OF_ANY_FILE + 4 * size)
 
 
 def _eight_bits(image: Any) -> Any:
