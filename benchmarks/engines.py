@@ -53,7 +53,11 @@ class Minitl:
         self.model.optimizer.learning_rate = 0.0
         loss = self.model.train_on_batch(self.x, self.y)
         self.model.optimizer.learning_rate = RATE
-        gradients = [layer.gradients[name].copy() for _, layer in self.model.walk() for name in layer.parameters]
+        from minitl import objective
+
+        found = objective.forward_loss(self.model, [], self.x, self.y, None, training=True, keep=True)
+        found.run.backward(found.output_gradients())
+        gradients = [found.run.gradients[layer][name] for _, layer in self.model.named_layers() for name in layer.parameters]
         return loss, gradients
 
     def step(self):

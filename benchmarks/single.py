@@ -38,14 +38,14 @@ class MinitlLayer:
 
     def loss_and_gradients(self):
         """The mean size of y instead of a loss; dx and the gradients of the parameters."""
-        y = self.layer(self.x, training=True)
-        dx = self.layer.pull(self.dy)
+        y = self.layer.forward(self.x, training=True)
+        dx = self.layer.backward(self.dy)
         return float(np.abs(y).mean()), [dx, *self.layer.gradients.values()]
 
     def step(self):
         """Forward and backward."""
-        self.layer(self.x, training=True)
-        self.layer.pull(self.dy)
+        self.layer.forward(self.x, training=True)
+        self.layer.backward(self.dy)
 
 
 class TorchLayer:

@@ -16,6 +16,7 @@ import numpy as np
 
 from minitl import plot
 from minitl.applications import classic
+from minitl.graph.run import Run
 from minitl.models import Sequential
 from minitl.transfer import extract_features, freeze
 from minitl.utils import set_random_seed
@@ -26,7 +27,7 @@ BATCH = 128
 def multiply_adds(model: Sequential) -> float:
     """Of a training step, for one picture."""
     total, learns_below = 0.0, False
-    for _, layer in model.walk():
+    for _, layer in model.named_layers():
         kernel = layer.parameters.get("kernel")
         if kernel is None:
             continue
@@ -37,9 +38,8 @@ def multiply_adds(model: Sequential) -> float:
     return total
 
 
-def kept_bytes(model: Sequential, x: np.ndarray, y: np.ndarray) -> int:
-    """What is held for the backward pass, beside the batch and the weights: the arrays that the steps' caches reach."""
-    model.train_on_batch(x, y)
+def kept_bytes(model: Sequential, x: np.ndarray) -> int:
+    """What is held for the backward pass, beside the batch and the weights: the arrays that the run's caches reach."""
     held: list[np.ndarray] = []
 
     def visit(thing: object) -> None:
@@ -49,10 +49,12 @@ def kept_bytes(model: Sequential, x: np.ndarray, y: np.ndarray) -> int:
         elif isinstance(thing, (tuple, list)):
             for item in thing:
                 visit(item)
+        elif isinstance(thing, Run):
+            visit(thing.caches)
 
-    for step, _, _ in model._steps:
-        visit(step.cache)
-        visit(getattr(step, "_activation_cache", None))
+    run = model.new_run(keep=True, training=True)
+    run.forward(model.prepare(x), training=True)
+    visit(run)
     return sum(array.nbytes for array in held)
 
 
@@ -87,7 +89,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     print(f"{'frozen':<26}{'seconds':>9}{'full / this':>13}{'MFLOP a picture':>17}{'full / this':>13}{'kept, MiB':>11}")
     for name, model in models.items():
         work = multiply_adds(model)
-        memory = kept_bytes(model, (features if model is head else x)[:BATCH], y[:BATCH]) / 2**20
+        memory = kept_bytes(model, (features if model is head else x)[:BATCH]) / 2**20
         print(
             f"{name:<26}{medians[name]:>9.4f}{full / medians[name]:>13.1f}{2e-6 * work:>17.2f}{most / work:>13.1f}{memory:>11.2f}"
         )

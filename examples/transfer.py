@@ -50,7 +50,7 @@ def accuracy(model: Sequential, x: np.ndarray, y: np.ndarray) -> float:
 
 def frozen(model: Sequential) -> dict[str, np.ndarray]:
     """Copies of all weights in layers that are frozen, to compare with later."""
-    leaves = [(path, layer) for path, layer in model.walk() if not layer.trainable]
+    leaves = [(path, layer) for path, layer in model.named_layers() if not layer.trainable]
     return {f"{path} {i}": w.copy() for path, layer in leaves for i, w in enumerate(layer.weights)}
 
 

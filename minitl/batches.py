@@ -18,21 +18,23 @@ Batch = tuple[np.ndarray, Any, Any]
 class ArrayBatches:
     """Arrays, cut into batches; shuffled anew each pass when it has a generator. The last batch may be smaller.
 
-    Shapes: x (N, ...), y and weights (N, ...) or None.
+    Shapes: x (N, ...), y and weights (N, ...) or None; each may be a list or a dictionary of such arrays.
     Errors: ValueError for lengths that differ, an empty data set, or a batch size below 1.
     """
 
     def __init__(
         self, x: Any, y: Any = None, weights: Any = None, batch_size: int = 32, generator: np.random.Generator | None = None
     ):
-        self.x: Any
-        self.x, self.y, self.weights = (None if a is None else np.asarray(a) for a in (x, y, weights))
+        self.x, self.y, self.weights = (as_arrays(part) for part in (x, y, weights))
         self.batch_size, self.generator = checked_batch_size(batch_size), generator
-        if self.x is None or self.x.ndim == 0 or not len(self.x):
+        first = next(iter(_each(self.x)), None)
+        if first is None or first.ndim == 0 or not len(first):
             raise ValueError("the data set is empty: x has no samples")
-        for name, array in (("y", self.y), ("sample_weight", self.weights)):
-            if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
-                raise ValueError(f"x has {len(self.x)} samples, {name} has shape {array.shape}; give one entry a sample")
+        self.samples = len(first)
+        for name, part in (("x", self.x), ("y", self.y), ("sample_weight", self.weights)):
+            for array in _each(part):
+                if array.ndim == 0 or len(array) != self.samples:
+                    raise ValueError(f"x has {self.samples} samples, {name} has shape {array.shape}; give one entry a sample")
 
     def whole(self) -> Batch:
         """Everything as one batch."""
@@ -46,14 +48,14 @@ class ArrayBatches:
         """Nothing is held open."""
 
     def __len__(self) -> int:
-        return -(-len(self.x) // self.batch_size)
+        return -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = None if self.generator is None else self.generator.permutation(len(self.x))
-        for start in range(0, len(self.x), self.batch_size):
+        order = None if self.generator is None else self.generator.permutation(self.samples)
+        for start in range(0, self.samples, self.batch_size):
             part: Any = slice(start, start + self.batch_size)
             part = part if order is None else order[part]
-            yield tuple(None if a is None else a[part] for a in (self.x, self.y, self.weights))  # type: ignore[misc]
+            yield tuple(rows(a, part) for a in (self.x, self.y, self.weights))
 
 
 class Stream:
@@ -123,13 +125,21 @@ class Stream:
 
 
 def epochs_of(
-    x: Any, y: Any, weights: Any, batch_size: int | None, generator: np.random.Generator | None, steps: int | None, what: str
+    x: Any,
+    y: Any,
+    weights: Any,
+    batch_size: int | None,
+    generator: np.random.Generator | None,
+    steps: int | None,
+    what: str,
+    inputs: int = 1,
 ) -> tuple[ArrayBatches | Stream, int | None]:
     """A source of an epoch's batches at each call of `epoch`, to be closed at the end, and their number if it is known.
 
+    `inputs` is how many arrays the model takes.
     Errors: ValueError or TypeError for data that are neither arrays nor batches.
-    """
-    if is_array(x):
+    """  # fmt: skip
+    if is_array(x, inputs):
         source: Any = ArrayBatches(x, y, weights, 32 if batch_size is None else batch_size, generator)
         if steps is None:
             return source, len(source)
@@ -158,9 +168,45 @@ def check_same_classes(first: Any, second: Any, where: str) -> None:
         )
 
 
-def is_array(x: Any) -> bool:
-    """Whether x is one array of samples (or a list of numbers), not a source of batches."""
-    return isinstance(x, np.ndarray) or (isinstance(x, (list, tuple)) and not (x and isinstance(x[0], (tuple, np.ndarray))))
+def is_array(x: Any, inputs: int = 1) -> bool:
+    """Whether x is an array of samples, or as many as the model has inputs, and not a source of batches."""
+    if isinstance(x, (np.ndarray, dict)) or hasattr(x, "__array__"):
+        return True
+    if not isinstance(x, (list, tuple)):
+        return False
+    if x and isinstance(x[0], np.ndarray):
+        return inputs > 1
+    return not (x and isinstance(x[0], tuple))
+
+
+def as_arrays(part: Any) -> Any:
+    """An array, a list of arrays or a dictionary of them, from what a user gave.
+
+    Errors: TypeError for masked arrays, whose mask would be lost.
+    """
+    if part is None:
+        return None
+    if isinstance(part, dict):
+        return {name: as_arrays(array) for name, array in part.items() if array is not None}
+    if isinstance(part, (list, tuple)) and part and any(isinstance(array, np.ndarray) for array in part):
+        return [as_arrays(array) for array in part]
+    if isinstance(part, np.ma.MaskedArray):
+        raise TypeError("got a masked array; fill it (x.filled(0)), masks are not used")
+    return np.asarray(part)
+
+
+def rows(part: Any, which: Any) -> Any:
+    """Some samples of an array, or of each in a list or dictionary."""
+    if isinstance(part, dict):
+        return {name: array[which] for name, array in part.items()}
+    if isinstance(part, list):
+        return [None if array is None else array[which] for array in part]
+    return None if part is None else part[which]
+
+
+def _each(part: Any) -> list[np.ndarray]:
+    found = part.values() if isinstance(part, dict) else part if isinstance(part, list) else [part]
+    return [array for array in found if array is not None]
 
 
 def checked_batch_size(batch_size: int) -> int:
@@ -179,14 +225,14 @@ def unpack(batch: Any) -> Batch:
     Errors: ValueError for anything but x, (x,), (x, y) or (x, y, weights).
     """
     if not isinstance(batch, (tuple, list)):
-        return np.asarray(batch), None, None
+        return as_arrays(batch), None, None
     if not 1 <= len(batch) <= 3:
         raise ValueError(f"a batch must be (x, y) or (x, y, weights), got {len(batch)} parts")
-    x, y, weights = (*batch, None, None)[:3]
-    x = np.asarray(x)
-    if not x.ndim or not len(x):
+    x, y, weights = (as_arrays(part) for part in (*batch, None, None)[:3])
+    first = next(iter(_each(x)), None)
+    if first is None or not first.ndim or not len(first):
         raise ValueError("a batch is empty: x has no samples")
-    return x, None if y is None else np.asarray(y), None if weights is None else np.asarray(weights)
+    return x, y, weights
 
 
 class _Again:

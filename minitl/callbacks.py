@@ -23,6 +23,7 @@ class Callback:
     """
 
     model: Any = None
+    params: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
@@ -45,6 +46,10 @@ class Callback:
     def set_model(self, model: Any) -> None:
         """Called by fit."""
         self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Called by fit, with `epochs`, `steps` and `initial_epoch`."""
+        self.params = params
 
 
 class LambdaCallback(Callback):

@@ -20,6 +20,7 @@ class Loss:
 
     Attributes: `operation` is the op that computes it; `activation` is the last activation with which it has a joint
     gradient. Then the model hands over what comes before that activation, with from_logits=True.
+    The losses here keep nothing: `compute` gives the number and a cache, `backpropagate(cache)` the gradient.
     A loss of your own subclasses this, with `forward(y_true, y_pred, weights, from_logits)` and `backward()`.
     """
 
@@ -33,21 +34,39 @@ class Loss:
         if y_pred.dtype.kind != "f":
             y_pred = y_pred.astype(np.float32)
         weights = None if sample_weight is None else np.asarray(sample_weight, y_pred.dtype)
-        return float(self.forward(np.asarray(y_true), y_pred, weights, self.from_logits))
+        return float(compute(self, np.asarray(y_true), y_pred, weights, self.from_logits)[0])
 
-    def forward(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> float:
-        """The loss; weights (N,) or None."""
+    def compute(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> tuple[float, Any]:
+        """The loss, and what backpropagate needs; weights (N,), or one for every single loss, or None."""
         targets = self.prepare(y_true, y_pred)
         if weights is not None:
-            shape = self.losses_shape(y_pred)
-            weights = np.broadcast_to(weights.reshape(-1, *[1] * (len(shape) - 1)), shape)
+            weights = self.spread(weights, self.losses_shape(y_pred))
         arguments = (from_logits,) if self.activation else ()
-        loss, self.cache = op(self.operation).forward(y_pred, targets, weights, *arguments)
+        return op(self.operation).forward(y_pred, targets, weights, *arguments)
+
+    def backpropagate(self, cache: Any) -> np.ndarray:
+        """The gradient with respect to what compute got as y_pred."""
+        return op(self.operation).backward(1.0, cache)
+
+    def forward(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> float:
+        """The loss, remembered for `backward`."""
+        loss, self._kept = self.compute(y_true, y_pred, weights, from_logits)
         return loss
 
     def backward(self) -> np.ndarray:
         """The gradient with respect to what forward got as y_pred."""
-        return op(self.operation).backward(1.0, self.cache)
+        return self.backpropagate(self._kept)
+
+    def spread(self, weights: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Sample weights for every single loss.
+
+        Errors: ValueError unless there is one for each sample, or for each loss.
+        """
+        if weights.shape == shape:
+            return weights
+        if weights.size != shape[0]:
+            raise wrong_shape(f"loss {self.name}: sample_weight", (shape[0],), weights.shape, "give one weight for each sample")
+        return np.broadcast_to(weights.reshape(-1, *[1] * (len(shape) - 1)), shape)
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Targets as the op needs them.
@@ -172,6 +191,20 @@ NAMED: dict[str, type[Loss]] = {
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
 }
+
+
+def compute(
+    loss: Loss, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool
+) -> tuple[float, Any]:
+    """Any loss's number and cache: one of the user's has a forward of its own, and keeps in self what its backward needs."""
+    if type(loss).forward is not Loss.forward:
+        return loss.forward(y_true, y_pred, weights, from_logits), None
+    return loss.compute(y_true, y_pred, weights, from_logits)
+
+
+def backpropagate(loss: Loss, cache: Any) -> np.ndarray:
+    """Any loss's gradient."""
+    return loss.backward() if type(loss).backward is not Loss.backward else loss.backpropagate(cache)
 
 
 def get(identifier: Any) -> Loss:

@@ -13,6 +13,8 @@ from minitl.serialization import constructor_arguments, decode
 class Metric:
     """A running mean of one number a sample; a metric of your own defines `values(y_true, y_pred)`."""
 
+    weighted = False  # whether sample weights count
+
     def __init__(self, name: str):
         self.name = name
         self.reset_state()
@@ -24,7 +26,10 @@ class Metric:
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into the mean."""
         values = np.asarray(self.values(np.asarray(y_true), np.asarray(y_pred)), np.float64)
-        weights = np.ones(values.shape) if sample_weight is None else np.broadcast_to(sample_weight, values.shape)
+        weights = np.ones(values.shape)
+        if sample_weight is not None:
+            given = np.asarray(sample_weight, np.float64)
+            weights *= given if given.shape == values.shape else given.reshape(-1, *[1] * (values.ndim - 1))
         self.total += float((values * weights).sum())
         self.count += float(weights.sum())
 

@@ -195,7 +195,7 @@ def save(figure: Any, path: str | os.PathLike) -> None:
 
 def model(network: Any, path: str | os.PathLike | None = None) -> Any:
     """A network from bottom to top: layers, shapes, parameters, and which are frozen."""
-    layers = list(network.walk())
+    layers = list(network.named_layers())
     figure, (ax,) = _figure(1, 1, 5.2, 0.42 * len(layers) + 0.6)
     for i, (name, layer) in enumerate(layers):
         frozen = bool(layer.weights) and not layer.trainable
@@ -218,7 +218,7 @@ def features(x: np.ndarray, labels: Any, classes: Sequence[str] | None = None, p
     Shapes: x (N, ...), labels (N,) or (N, 1).
     Errors: ValueError for fewer than two samples or features.
     """
-    from minitl.transfer import pca
+    from minitl.components import pca
 
     points, labels = pca(x), np.asarray(labels).reshape(-1)
     figure, (ax,) = _figure(1, 1, 5.0, 4.2)

@@ -5,8 +5,10 @@ An object's configuration is what its constructor takes, read from the attribute
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,19 @@ def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[
     return arguments
 
 
+_custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039 (never written to)
+
+
+@contextlib.contextmanager
+def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
+    """Inside the block, classes and functions of the user's own are found by their names."""
+    token = _custom.set({**_custom.get(), **objects})
+    try:
+        yield
+    finally:
+        _custom.reset(token)
+
+
 def encode(value: Any) -> Any:
     """Turn a configuration into what JSON can hold."""
     if hasattr(value, "get_config"):
@@ -53,21 +68,29 @@ def encode(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if inspect.isfunction(value) and value.__name__.isidentifier():
+        return {"class_name": "function", "config": value.__name__}
     raise TypeError(f"cannot save {value!r} in a model file; give it a name, or a class with get_config()")
 
 
 def decode(kind: str, data: Any, classes: Mapping[str, type]) -> Any:
-    """Make an object from `{"class_name", "config"}`, of a class in `classes`; anything else comes back as it is.
+    """Make an object from `{"class_name", "config"}`, of a class in `classes` or the user's own; anything else comes back as is.
 
-    Errors: ValueError for a class that is not in the list.
+    Errors: ValueError for a class or function that is not in the list.
     """
     if not (isinstance(data, dict) and "class_name" in data):
         return data
-    name = data["class_name"]
-    if name not in classes:
-        raise unknown(f"{kind} class", name, classes)
-    cls: Any = classes[name]
+    name, custom = data["class_name"], _custom.get()
     config = data.get("config", {})
+    if name == "function":
+        if config not in custom:
+            raise ValueError(
+                f"{unknown(f'{kind} function', config, custom)}; it goes into custom_objects={{{config!r}: {config}}}"
+            )
+        return custom[config]
+    if name not in classes and name not in custom:
+        raise ValueError(f"{unknown(f'{kind} class', name, classes)}; your own go into custom_objects={{{name!r}: {name}}}")
+    cls: Any = custom[name] if name in custom else classes[name]
     return cls.from_config(config) if hasattr(cls, "from_config") else cls(**config)
 
 
@@ -78,6 +101,9 @@ def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
     Errors: ValueError for a name that does not exist.
     """
     if isinstance(identifier, str):
+        if identifier in _custom.get():
+            found = _custom.get()[identifier]
+            return found() if isinstance(found, type) else found
         if identifier.lower() not in named:
             raise unknown(kind, identifier, named)
         return named[identifier.lower()]()

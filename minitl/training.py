@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minitl.batches import ArrayBatches, check_same_classes, epochs_of, in_order, is_array, unpack
+from minitl.batches import ArrayBatches, check_same_classes, epochs_of, in_order, is_array, rows, unpack
 from minitl.callbacks import Callback, HistoryCallback
+from minitl.graph import rules
 from minitl.history import History
 from minitl.layers.base import Layer
+from minitl.objective import Losses, Means, forward_loss, listed, targets_of, trained_layers, updates
 from minitl.progress import Progress
 from minitl.random import new_generator
 
-Trained = list[tuple[str, Layer]]
+Step = tuple[Losses, list[Any], list[Any]]  # the losses, the targets and their weights
+SEEN = 256  # samples that tell whether data were prepared as the model was trained
 
 
 def fit(
@@ -50,25 +54,30 @@ def fit(
         x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
     generator = new_generator() if shuffle else None
     check_same_classes(x, validation_data, "fit")
-    source, steps = epochs_of(x, y, sample_weight, batch_size, generator, steps_per_epoch, "steps_per_epoch")
+    source, steps = epochs_of(x, y, sample_weight, batch_size, generator, steps_per_epoch, "steps_per_epoch", _inputs(model))
+    check_inputs(model, x, "fit")
 
     history = model.history = History()
     watchers: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
     watchers.append(HistoryCallback(history))
     for watcher in watchers:
         watcher.set_model(model)
+        watcher.set_params({"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch})
     model.stop_training = False
     progress = Progress(verbose)
-
-    _tell(watchers, "on_train_begin")
+    begun: list[Callback] = []
     try:
+        for watcher in watchers:
+            begun.append(watcher)
+            watcher.on_train_begin()
         for epoch in range(initial_epoch, epochs):
             _tell(watchers, "on_epoch_begin", epoch)
             means = Means(model)
             for step, (xb, yb, wb) in enumerate(progress.epoch(source.epoch(), steps, epoch, epochs, means)):
                 _tell(watchers, "on_train_batch_begin", step)
-                loss, predictions = train_step(model, xb, yb, _with_class_weight(wb, yb, class_weight), (epoch, step))
-                means.add(loss, yb, predictions)
+                if epoch == initial_epoch and step == 0 and not is_array(x, _inputs(model)):
+                    check_inputs(model, xb, "fit")
+                means.add(*train_step(model, xb, yb, _with_class_weight(wb, yb, class_weight), (epoch, step)))
                 _tell(watchers, "on_train_batch_end", step, means.results())
             logs = means.results()
             if validation_data is not None and (epoch + 1) % validation_freq == 0:
@@ -79,22 +88,24 @@ def fit(
                 break
     finally:
         source.close()
-        _tell(watchers, "on_train_end")
+        for watcher in begun:
+            watcher.on_train_end()
     return history
 
 
-def train_step(model: Any, x: np.ndarray, y: Any, weights: Any, place: tuple[int, int] | None = None) -> tuple[float, np.ndarray]:
-    """Forward, loss, backward, update: one batch. Returns the loss before the update, and the predictions."""
+def train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] | None = None) -> Step:
+    """Forward, loss, backward, update: one batch. Returns the losses before the update, the targets, and their weights."""
+    if not model.built:
+        model.prepare(x)
     trained = trained_layers(model)
-    if model.built and not any(layer.parameters for _, layer in trained):
+    if not any(layer.parameters for _, layer in trained):
         raise ValueError("nothing to train: all layers with parameters are frozen; set layer.trainable = True on some")
-    with model.mode(keep_cache=True, need_dx=False):
-        loss, predictions, joint = compute_loss(model, trained, x, y, weights, training=True)
-    if not math.isfinite(loss):
-        raise ValueError(_explain(model, x, y, loss, place))
-    model.pull(model.loss.backward(), need_dx=False, from_logits=joint)
-    model.optimizer.apply(updates(trained))
-    return loss, predictions
+    found = forward_loss(model, trained, x, y, weights, training=True, keep=True)
+    if not math.isfinite(found.total):
+        raise ValueError(_explain(model, x, y, found.total, place))
+    found.run.backward(found.output_gradients())
+    model.optimizer.apply(updates(trained, found.run))
+    return found, found.targets, found.weights
 
 
 def evaluate(
@@ -113,50 +124,57 @@ def evaluate(
     Errors: ValueError for data that do not fit, or a loss that is not finite.
     """
     _need_ready(model, loss=True)
-    source, total = epochs_of(in_order(x), y, sample_weight, batch_size, None, steps, "steps")
+    source, total = epochs_of(in_order(x), y, sample_weight, batch_size, None, steps, "steps", _inputs(model))
     means = Means(model)
     try:
         for step, (xb, yb, wb) in enumerate(Progress(verbose).batches(source.epoch(), total, "evaluate")):
-            loss, predictions = measure_step(model, xb, yb, wb, (0, step))
-            means.add(loss, yb, predictions)
+            if step == 0:
+                check_inputs(model, xb, "evaluate")
+            means.add(*measure_step(model, xb, yb, wb, (0, step)))
     finally:
         source.close()
     return _as_keras(means.results(), return_dict)
 
 
-def measure_step(
-    model: Any, x: np.ndarray, y: Any, weights: Any, place: tuple[int, int] | None = None
-) -> tuple[float, np.ndarray]:
-    """The loss of one batch, and the predictions."""
-    with model.mode(keep_cache=False, need_dx=False):
-        loss, predictions, _ = compute_loss(model, trained_layers(model), x, y, weights, training=False)
-    if not math.isfinite(loss):
-        raise ValueError(_explain(model, x, y, loss, place))
-    return loss, predictions
+def measure_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] | None = None) -> Step:
+    """The losses of one batch, the targets, and their weights."""
+    found = forward_loss(model, trained_layers(model), x, y, weights, training=False, keep=False)
+    if not math.isfinite(found.total):
+        raise ValueError(_explain(model, x, y, found.total, place))
+    return found, found.targets, found.weights
 
 
-def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> np.ndarray:
-    """The model's outputs, one row a sample, in the order of the data; the array belongs to the caller.
+def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> Any:
+    """The model's outputs, one row per sample, in the order of the data; the arrays belong to the caller.
 
     Errors: ValueError for data that do not fit, or outputs that are not finite.
     """
     _need_ready(model, loss=False)
-    source, total = epochs_of(in_order(x), None, None, batch_size, None, steps, "steps")
+    source, total = epochs_of(in_order(x), None, None, batch_size, None, steps, "steps", _inputs(model))
+    outputs: list[list[np.ndarray]] = []
     try:
-        outputs = [predict_batch(model, xb) for xb, _, _ in Progress(verbose).batches(source.epoch(), total, "predict")]
+        for step, (xb, _, _) in enumerate(Progress(verbose).batches(source.epoch(), total, "predict")):
+            if step == 0:
+                check_inputs(model, xb, "predict")
+            made = predict_batch(model, xb)
+            outputs.append(made if isinstance(made, list) else [made])
     finally:
         source.close()
-    return np.concatenate(outputs)
+    joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+    return joined[0] if len(joined) == 1 else joined
 
 
-def predict_batch(model: Any, x: np.ndarray) -> np.ndarray:
-    """The outputs for one batch."""
+def predict_batch(model: Any, x: Any) -> Any:
+    """The outputs for one batch: arrays of their own."""
     _need_ready(model, loss=False)
-    with model.mode(keep_cache=False, need_dx=False):
-        y = model(x)
-    if not np.isfinite(y).all():
-        raise ValueError(f"predict: the outputs are not finite; {_first_culprit(model, x)}")
-    return y
+    arrays = model.prepare(x)
+    outputs = model.new_run().forward(arrays)
+    for y in outputs:
+        if not np.isfinite(y).all():
+            raise ValueError(f"predict: the outputs are not finite; {_first_culprit(model, x)}")
+    given = list(x.values()) if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else [x]
+    own = [y.copy() if any(np.may_share_memory(y, a) for a in (*arrays, *map(np.asarray, given))) else y for y in outputs]
+    return own[0] if len(own) == 1 else own
 
 
 def on_batch(model: Any, x: Any, y: Any, weights: Any, class_weight: Any, return_dict: bool, train: bool) -> Any:
@@ -164,79 +182,26 @@ def on_batch(model: Any, x: Any, y: Any, weights: Any, class_weight: Any, return
     _need_ready(model, loss=True)
     x, y, weights = ArrayBatches(x, y, weights).whole()
     step = train_step if train else measure_step
-    loss, predictions = step(model, x, y, _with_class_weight(weights, y, class_weight))
     means = Means(model)
-    means.add(loss, y, predictions)
+    means.add(*step(model, x, y, _with_class_weight(weights, y, class_weight)))
     return _as_keras(means.results(), return_dict)
 
 
-class Means:
-    """Running means of the loss and the metrics over the samples of an epoch."""
-
-    def __init__(self, model: Any):
-        self.metrics = model.metrics
-        self.total, self.samples = 0.0, 0
-        for metric in self.metrics:
-            metric.reset_state()
-
-    def add(self, loss: float, y: Any, predictions: np.ndarray) -> None:
-        """Take a batch in."""
-        self.total += loss * len(predictions)
-        self.samples += len(predictions)
-        for metric in self.metrics:
-            metric.update_state(y, predictions)
-
-    def results(self) -> dict[str, float]:
-        """The means by name, the loss first."""
-        loss = self.total / self.samples if self.samples else 0.0
-        return {"loss": loss, **{metric.name: metric.result() for metric in self.metrics}}
-
-
-def trained_layers(model: Any) -> Trained:
-    """Path and layer of all that may be trained now."""
-    return [(path, layer) for path, layer in model.walk() if layer.trainable]
-
-
-def compute_loss(
-    model: Any, trained: Trained, x: np.ndarray, y: Any, weights: Any, training: bool
-) -> tuple[float, np.ndarray, bool]:
-    """The loss with its regularization, the predictions, and whether the loss was joined to the last activation."""
-    if y is None:
-        raise ValueError("the data have no targets; give y, or batches (x, y)")
-    loss = model.loss
-    logits, predictions = model.call_logits(x, training)
-    joint = loss.activation is not None and not loss.from_logits and model.output_activation == loss.activation
-    weights = None if weights is None else np.asarray(weights, predictions.dtype)
-    value = loss.forward(np.asarray(y), logits if joint else predictions, weights, joint or loss.from_logits)
-    for _, layer in trained:
-        for name, price in layer.regularizers.items():
-            value += price(layer.parameters[name])
-    return float(value), predictions, joint
-
-
-def updates(trained: Trained) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Path, parameter and gradient of all parameters of some layers."""
-    found = []
-    for path, layer in trained:
-        gradients, prices = layer.gradients, layer.regularizers
-        for name, w in layer.parameters.items():
-            gradient = gradients[name]
-            if name in prices:
-                gradient = gradient + prices[name].gradient(w)
-            found.append((f"{path}/{name}", w, gradient))
-    return found
+def check_inputs(model: Any, x: Any, where: str) -> None:
+    """Raise ValueError when data cannot have gone through what the model was trained on (`model.preprocessing`)."""
+    if model.preprocessing is not None and isinstance(x, np.ndarray) and x.dtype.kind in "fiu":
+        model.preprocessing.check(x[:SEEN], where)
 
 
 def _need_ready(model: Any, loss: bool) -> None:
-    if not model.layers:
-        raise ValueError("the model has no layers; add() some")
-    if loss and (model.loss is None or model.optimizer is None):
+    model._need_layers()
+    if loss and (model.optimizer is None or not any(item is not None for item in listed(model.loss))):
         raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
 
 
 def _split(x: Any, y: Any, weights: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:
     """Take the last part of the arrays away for validation, as Keras does, before any shuffling."""
-    if not is_array(x) or y is None:
+    if not is_array(x, 2) or y is None:
         raise ValueError("validation_split needs x and y as arrays; give validation_data for batches")
     if validation_data is not None:
         raise ValueError("give validation_split or validation_data, not both")
@@ -244,13 +209,14 @@ def _split(x: Any, y: Any, weights: Any, share: float, validation_data: Any) -> 
     cut = math.floor(len(whole) * (1 - share))
     if not 0 < share < 1 or not 0 < cut < len(whole):
         raise ValueError(f"validation_split={share} of {len(whole)} samples leaves nothing on one side; it must be in (0, 1)")
-    parts = [(None, None) if a is None else (a[:cut], a[cut:]) for a in (whole.x, whole.y, whole.weights)]
+    ends = slice(0, cut), slice(cut, None)
+    parts = [tuple(rows(part, end) for end in ends) for part in (whole.x, whole.y, whole.weights)]
     validation = tuple(part[1] for part in parts if part[1] is not None)
     return parts[0][0], parts[1][0], parts[2][0], validation
 
 
 def _validate(model: Any, data: Any, batch_size: int | None, steps: int | None) -> dict[str, float]:
-    arrays = isinstance(data, (tuple, list)) and len(data) in (2, 3) and is_array(data[0])
+    arrays = isinstance(data, (tuple, list)) and len(data) in (2, 3) and is_array(data[0], _inputs(model))
     x, y, weights = unpack(data) if arrays else (data, None, None)
     results = evaluate(model, x, y, batch_size if arrays else None, 0, weights, steps, return_dict=True)
     return {f"val_{name}": value for name, value in results.items()}
@@ -272,6 +238,10 @@ def _as_keras(results: dict[str, float], return_dict: bool) -> Any:
     return values if len(values) > 1 else values[0]
 
 
+def _inputs(model: Any) -> int:
+    return len(model.graph.inputs) if model.built else 1
+
+
 def _tell(watchers: list[Callback], event: str, *arguments: Any) -> None:
     for watcher in watchers:
         getattr(watcher, event)(*arguments)
@@ -279,25 +249,38 @@ def _tell(watchers: list[Callback], event: str, *arguments: Any) -> None:
 
 def _explain(model: Any, x: np.ndarray, y: Any, loss: float, place: tuple[int, int] | None) -> str:
     where = f" at epoch {place[0] + 1}, batch {place[1]}" if place else ""
-    if np.asarray(y).dtype.kind == "f" and not np.isfinite(np.asarray(y)).all():
+    targets = [np.asarray(part) for part in targets_of(model, y, "y") if part is not None]
+    if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in targets):
         return f"the loss is {loss}{where}: the targets hold NaN or infinity; clean the data"
     return f"the loss is {loss}{where}: {_first_culprit(model, x)}"
 
 
-def _first_culprit(model: Any, x: np.ndarray) -> str:
+def _first_culprit(model: Any, x: Any) -> str:
     """Which comes first: bad input, bad weights, or a layer whose output is not finite; and what to try."""
-    x = np.asarray(x, model.dtype)
-    if not np.isfinite(x).all():
-        return f"the input holds NaN or infinity in {int((~np.isfinite(x)).sum())} places; clean the data"
-    for path, layer in model.walk():
+    arrays = model.prepare(x)
+    for x in arrays:
+        if not np.isfinite(x).all():
+            return f"the input holds NaN or infinity in {int((~np.isfinite(x)).sum())} places; clean the data"
+    for path, layer in model.named_layers():
         for name, w in {**layer.parameters, **layer.state}.items():
             if not np.isfinite(w).all():
                 return f"the weights {path}/{name} are not finite; lower the learning rate, or clip gradients (clipnorm=1.0)"
-    with model.mode(keep_cache=False, need_dx=False), np.errstate(all="ignore"):
-        for layer in model.layers:
-            x = layer(x)
-            if not np.isfinite(x).all():
+    with np.errstate(all="ignore"):
+        for layer, y in layer_outputs(model, arrays):
+            if not np.isfinite(y).all():
                 return (
                     f"the first output that is not finite comes from {layer.label}; lower the learning rate, or scale the input"
                 )
     return "every layer's output is finite, so look at the loss, the targets and the sample weights"
+
+
+def layer_outputs(model: Any, arrays: list[np.ndarray]) -> Iterator[tuple[Layer, np.ndarray]]:
+    """Every layer of a model in the order of a pass, nothing run together, with what it gives at inference."""
+    graph = model.graph
+    values: dict[Any, Any] = dict(zip(graph.inputs, arrays, strict=True))
+    for step in rules.steps(graph, fuse=False, fold=False):
+        x = [values[value] for value in step.takes]
+        y, _ = step.forward(x[0] if len(x) == 1 else x, bool(step.training))
+        for value, part in zip(step.gives, y if len(step.gives) > 1 else [y], strict=True):
+            values[value] = part
+            yield step.layers[0], part

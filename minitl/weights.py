@@ -161,7 +161,9 @@ def load_into(model: Any, arrays: Mapping[str, np.ndarray], where: str, missing_
 
 def named_weights(model: Any) -> dict[str, np.ndarray]:
     """All weights of a model or layer by their keys, `layer/parameter`."""
-    return {f"{path}/{name}": w for path, layer in model.walk() for name, w in {**layer.parameters, **layer.state}.items()}
+    return {
+        f"{path}/{name}": w for path, layer in model.named_layers() for name, w in {**layer.parameters, **layer.state}.items()
+    }
 
 
 def _member(name: str) -> zipfile.ZipInfo:

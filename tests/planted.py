@@ -504,11 +504,10 @@ PLANTED.append(
 
 
 class AddsUp(Dense):
-    def linear_backward(self, dz, need_dx):
-        old = getattr(self, "sum", 0)
-        dx = super().linear_backward(dz, need_dx)
-        self.sum = self.gradients["kernel"] = self.gradients["kernel"] + old
-        return dx
+    def linear_backward(self, dz, cache, need):
+        dx, gradients = super().linear_backward(dz, cache, need)
+        self.sum = gradients["kernel"] = gradients["kernel"] + getattr(self, "sum", 0)
+        return dx, gradients
 
 
 class Overwrites(Layer):
@@ -547,10 +546,10 @@ class OldGradient(Layer):
 
 
 class UpdatesItself(Dense):
-    def linear_backward(self, dz, need_dx):
-        dx = super().linear_backward(dz, need_dx)
-        self.parameters["kernel"] -= 0.01 * self.gradients["kernel"]
-        return dx
+    def linear_backward(self, dz, cache, need):
+        dx, gradients = super().linear_backward(dz, cache, need)
+        self.parameters["kernel"] -= 0.01 * gradients["kernel"]
+        return dx, gradients
 
 
 class MixesSamples(Layer):
@@ -571,25 +570,24 @@ class BatchOrder(Layer):
 
 
 class FrozenNorm(BatchNormalization):
-    def backward(self, dy, need_dx=True):
-        x, gamma, mean, r, _ = self.cache
-        return self.store(*batch_norm.backward(dy, (x, gamma, mean, r, False), need_dx, True))
+    def backpropagate(self, dy, cache, need):
+        return super().backpropagate(dy, (*cache[:4], False), need)
 
 
 class InferenceOnly(Dropout):
-    def backward(self, dy, need_dx=True):
-        return dy * 0.5 if self.cache is None else super().backward(dy)
+    def backpropagate(self, dy, cache, need):
+        return (dy * 0.5, {}) if cache is None else super().backpropagate(dy, cache, need)
 
 
 class ActivationForgotten(Dense):
-    def backward(self, dy, need_dx=True):
-        return self.linear_backward(dy, need_dx)
+    def backpropagate(self, dy, cache, need):
+        return self.linear_backward(dy, cache[0], need)
 
 
 class StrideIgnored(Conv2D):
-    def linear_backward(self, dz, need_dx):
-        dx = super().linear_backward(dz, need_dx)
-        return dx[:, ::-1] if need_dx and self.strides != (1, 1) else dx
+    def linear_backward(self, dz, cache, need):
+        dx, gradients = super().linear_backward(dz, cache, need)
+        return dx[:, ::-1] if need.dx and self.strides != (1, 1) else dx, gradients
 
 
 class Integers(Layer):

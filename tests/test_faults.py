@@ -42,7 +42,7 @@ def test_a_compiled_step_refuses_a_slot_of_another_shape(shape):
 @pytest.mark.parametrize("value", [np.zeros(()), np.zeros(3), np.full((4, 2), np.nan)])
 def test_optimizer_memory_that_does_not_fit_is_not_used(rule, value):
     optimizer, w = optimizers.get(rule), np.ones((4, 2), np.float32)
-    optimizer.memory = {"dense/kernel": {name: value for name in optimizer.remembered}}
+    optimizer.memory = {"dense/kernel": dict.fromkeys(optimizer.remembered, value)}
     optimizer.apply([("dense/kernel", w, np.ones_like(w))])
     fresh, other = optimizers.get(rule if isinstance(rule, str) else optimizers.SGD(momentum=0.9)), np.ones((4, 2), np.float32)
     fresh.apply([("dense/kernel", other, np.ones_like(w))])
@@ -61,7 +61,9 @@ def test_a_1x1_convolution_in_front_of_a_pooling_that_drops_a_row(height, width,
     with use_backend("numpy"):
         model = Sequential([Input(x.shape[1:]), *layers]).astype(np.float64)
         model.set_weights([kernel, bias])
-        dx, dkernel, dbias = gradcheck.gradients_of(model, x, dy)
+        model.forward(x)
+        dx = model.backward(dy)
+        dkernel, dbias = layers[0].gradients["kernel"], layers[0].gradients["bias"]
     for ours, book in zip(fused.backward(dy, cache), (dx, dkernel, dbias), strict=True):
         np.testing.assert_allclose(ours, book, rtol=1e-10, atol=1e-12)
 

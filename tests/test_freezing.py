@@ -6,6 +6,7 @@ import pytest
 from minitl.backend import use_backend
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
 from minitl.models import Sequential
+from minitl.objective import forward_loss, trained_layers
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
 from minitl.transfer import freeze, replace_head, unfreeze
 
@@ -37,7 +38,7 @@ def network(**kwargs):
 
 
 def snapshot(model, frozen=None):
-    leaves = [(path, leaf) for path, leaf in model.walk() if frozen is None or leaf.trainable != frozen]
+    leaves = [(path, leaf) for path, leaf in model.named_layers() if frozen is None or leaf.trainable != frozen]
     return {f"{path} {i}": w.tobytes() for path, leaf in leaves for i, w in enumerate(leaf.weights)}
 
 
@@ -57,6 +58,13 @@ def test_frozen_layers_do_not_move(optimizer, backend):
     after = snapshot(model)
     assert not moved(before, after) & set(frozen)
     assert moved(before, after) == {"conv2d_1 0", "conv2d_1 1", "dense_1 0", "dense_1 1"}  # through a frozen middle
+
+
+def backward_pass(model):
+    """The run of a training step's forward and backward pass."""
+    found = forward_loss(model, trained_layers(model), X, Y, None, training=True, keep=True)
+    found.run.backward(found.output_gradients())
+    return found.run
 
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
@@ -101,33 +109,37 @@ def test_a_frozen_middle_layer_passes_the_same_gradient():
     for trainable in (True, False):
         model.layers[1].trainable = trainable
         weights = model.get_weights()
+        gradients.append(backward_pass(model).gradients[model.layers[0]]["kernel"].copy())
         model.train_on_batch(X, Y)
-        gradients.append(model.layers[0].gradients["kernel"].copy())
         model.set_weights(weights)
     np.testing.assert_array_equal(*gradients)
 
 
 def test_backward_stops_at_the_lowest_trainable_layer_and_nothing_is_kept_below(monkeypatch):
-    from minitl.layers import Layer
-
     called = []
-    pull = Layer.pull
 
-    def watched(self, dy, need_dx=True, from_logits=False):
-        called.append((self.name, need_dx))
-        return pull(self, dy, need_dx, from_logits)
+    def watch(step):
+        backward = step.backward
+
+        def watched(dy, cache, need):
+            called.append((step.layers[0].name, need.dx))
+            return backward(dy, cache, need)
+
+        monkeypatch.setattr(step, "backward", watched)
 
     model = network()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.train_on_batch(X, Y)
     freeze(model)
     unfreeze(model, "dense*")
-    monkeypatch.setattr(Layer, "pull", watched)
-    model.train_on_batch(X, Y)
-    assert called == [(None, False), ("dense_1", True), ("dense", False)]  # the model itself has no name
-    for layer in model.layers[:7]:
-        assert layer.name == "flatten" or layer.cache is None, layer.name
-    assert model.get_layer("dense").cache is not None
+    for step in model.new_run(keep=True, joint=(0,), training=True).plan.steps:
+        watch(step)
+    run = backward_pass(model)
+    assert called == [("dense_1", True), ("dense", False)]
+    kept = [cache is not None for cache in run.caches]
+    assert kept == [step.layers[0].name.startswith("dense") for step in run.plan.steps] and any(kept)
+    assert {layer.name for layer in run.gradients} == {"dense", "dense_1"}
+    assert not any(isinstance(value, np.ndarray) for layer in model.layers for value in vars(layer).values())
 
 
 @pytest.mark.parametrize("fuse", [True, False])
@@ -169,11 +181,11 @@ def test_containers_freeze_as_a_whole_and_in_parts():
     before = snapshot(base)
     model.fit(X, Y, epochs=1, verbose=0)
     assert not moved(before, snapshot(base))
-    assert base.layers[0].cache is None  # nothing was kept in front of the head
+    assert [cache is not None for cache in backward_pass(model).caches] == [False, True]  # nothing is kept in front of the head
     base.get_layer("dense_1").trainable = True
     model.fit(X, Y, epochs=1, verbose=0)
     assert moved(before, snapshot(base)) == {"dense_1 0", "dense_1 1"}
-    assert "sequential/conv2d" in dict(model.walk())
+    assert "sequential/conv2d" in dict(model.named_layers())
     assert freeze(model, "sequential/dense*") == ["sequential/dense", "sequential/dense_1"]
 
 

@@ -21,11 +21,9 @@ from minitl.layers import (
     Dense,
     Flatten,
     Input,
-    Layer,
     MaxPooling2D,
     ReLU,
 )
-from minitl.layers.fusion import plan
 from minitl.models import Sequential
 from minitl.ops import conv2d, max_pool2d, relu
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
@@ -120,20 +118,33 @@ X = np.random.default_rng(0).standard_normal((9, 14, 13, 3)).astype(np.float32)
 Y = np.arange(9) % 4
 
 
+def plan_of(model, keep=True):
+    return model.new_run(keep=keep).plan.steps
+
+
 def test_the_plan():
     model = network()
-    steps = [(type(step).__name__, first, last) for step, first, last in plan(model.layers, True, False)]
-    assert steps[:3] == [("Fused", 0, 1), ("Fused", 2, 2), ("FusedNormalization", 3, 4)]
-    assert steps[-2:] == [("Fused", 8, 8), ("Dense", 9, 9)]
-    assert all(isinstance(step, Layer) for step, _, _ in plan(model.layers, False, True))
+    steps = [(type(step).__name__, [layer.name for layer in step.layers]) for step in plan_of(model)]
+    assert steps[:3] == [
+        ("Fused", ["conv2d", "max_pooling2d"]),
+        ("Fused", ["conv2d_1"]),
+        ("FusedNormalization", ["batch_normalization", "re_lu"]),
+    ]
+    assert steps[-2:] == [("Fused", ["dense"]), ("LayerStep", ["dense_1"])]
+    model.fuse = False
+    assert all(len(step.nodes) == 1 for step in plan_of(model))
+    model.fuse = True
     with minitl.use_backend("numpy"):
-        assert all(isinstance(step, Layer) for step, _, _ in plan(model.layers, True, False))
+        assert all(type(step).__name__ == "LayerStep" for step in plan_of(model))
 
     class Mine(Conv2D):
         def forward(self, x, training=False):
             return super().forward(x, training) * 2
 
-    assert all(isinstance(step, Layer) for step, _, _ in plan([Mine(3, 3, activation="relu")], True, True))
+    mine = Sequential([Input((9, 9, 3)), Mine(3, 3, activation="relu"), MaxPooling2D()])
+    assert [type(step).__name__ for step in plan_of(mine)] == ["UserStep", "LayerStep"]
+    x = np.random.default_rng(0).standard_normal((2, 9, 9, 3))
+    assert check_gradients(mine, x).ok is False  # it says nothing of the factor in its backward
 
 
 @pytest.mark.parametrize("frozen", [[], ["conv2d"], ["conv2d_1", "dense"], ["batch*", "conv2d_2"], ["conv*", "batch*"]])
@@ -169,6 +180,8 @@ def test_a_plan_follows_its_model():
     assert model.predict(X).shape == (9, 8)
     with pytest.raises(ValueError, match="needs a forward pass"):
         network().backward(np.ones((9, 4)))
+    with pytest.raises(ValueError, match="needs a forward pass"):
+        network().new_run(keep=True).backward([np.ones((9, 4))])
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -182,8 +195,8 @@ def test_normalisation_folds_into_the_convolution_at_inference(use_bias):
     model.astype(np.float64)
     for _ in range(3):
         model(X, training=True)
-    folded = [step for step, _, _ in plan(model.layers, True, True)]
-    assert [type(step).__name__ for step in folded] == ["Folded", "Folded", "Folded", "MaxPooling2D", "Folded"]
+    folded = [type(step).__name__ for step in plan_of(model, keep=False)]
+    assert folded == ["Folded", "Folded", "Folded", "LayerStep", "Folded"]
     with_folding = model.predict(X)
     model.fuse = False
     np.testing.assert_allclose(with_folding, model.predict(X), atol=1e-12)

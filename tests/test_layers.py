@@ -100,10 +100,11 @@ def test_shapes_and_dtypes(case, backend):
         y = layer(x, training)
         assert y.shape == out
         assert y.dtype == np.float32
-    dx = layer.pull(np.ones_like(y))
+    layer.forward(x, True)
+    dx = layer.backward(np.ones_like(y))
     assert dx.shape == x.shape
     assert dx.dtype == np.float32
-    for _, leaf in layer.walk():
+    for _, leaf in layer.named_layers():
         for name, w in leaf.parameters.items():
             assert leaf.gradients[name].shape == w.shape
             assert leaf.gradients[name].dtype == np.float32
@@ -119,9 +120,10 @@ def test_gradients(case, backend):
 def test_x_and_dy_are_left_alone_and_backward_repeats(case, backend):
     make, x, _ = case
     layer, kept = make(), x.copy()
-    dy = np.random.default_rng(1).standard_normal(layer(x, True).shape).astype(np.float32)
+    layer.ensure_built((None, *x.shape[1:]))
+    dy = np.random.default_rng(1).standard_normal(layer.forward(x, True).shape).astype(np.float32)
     kept_dy = dy.copy()
-    first, second = layer.pull(dy).copy(), layer.pull(dy)
+    first, second = layer.backward(dy).copy(), layer.backward(dy)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(x, kept)
     np.testing.assert_array_equal(dy, kept_dy)
@@ -164,8 +166,8 @@ def test_frozen_gives_dx_but_no_gradients(case, backend):
     layer = make()
     y = layer(x)
     layer.trainable = False
-    layer(x, True)
-    dx = layer.pull(np.ones_like(y))
+    layer.forward(x, True)
+    dx = layer.backward(np.ones_like(y))
     assert dx.shape == x.shape
     if type(layer).__module__.startswith("minitl") and not layer.is_container:
         assert not layer.gradients
@@ -179,8 +181,9 @@ def test_numpy_and_numba_agree(case):
     results = []
     for name in ("numpy", "numba"):
         with minitl.use_backend(name):
-            y = layer(x)
-            results.append((y, layer.pull(np.cos(y))))
+            layer.ensure_built((None, *x.shape[1:]))
+            y = layer.forward(x, False)
+            results.append((y, layer.backward(np.cos(y))))
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -189,16 +192,17 @@ def test_the_backend_may_change_between_forward_and_backward(case):
     make, x, _ = case
     layer = make()
     with minitl.use_backend("numpy"):
-        y = layer(x)
-        expected = layer.pull(np.ones_like(y))
+        layer.ensure_built((None, *x.shape[1:]))
+        y = layer.forward(x, False)
+        expected = layer.backward(np.ones_like(y))
     with minitl.use_backend("numba"):
-        layer(x)
+        layer.forward(x, False)
     with minitl.use_backend("numpy"):
-        np.testing.assert_allclose(layer.pull(np.ones_like(y)), expected, atol=1e-5)
+        np.testing.assert_allclose(layer.backward(np.ones_like(y)), expected, atol=1e-5)
 
 
 def test_every_public_layer_is_in_the_harness():
-    covered = {type(leaf).__name__ for make, _, _ in LAYERS.values() for _, leaf in make().walk()}
+    covered = {type(leaf).__name__ for make, _, _ in LAYERS.values() for _, leaf in make().named_layers()}
     public = {getattr(minitl.layers, name).__name__ for name in minitl.layers.__all__}
     assert public - covered <= {"Layer", "Input", "InputLayer"}
 

@@ -54,7 +54,7 @@ def fresh(classes=4):
 
 
 def bits(model, names=None):
-    return {p: [w.tobytes() for w in layer.weights] for p, layer in model.walk() if names is None or p in names}
+    return {p: [w.tobytes() for w in layer.weights] for p, layer in model.named_layers() if names is None or p in names}
 
 
 # Choosing layers.
@@ -74,7 +74,7 @@ def bits(model, names=None):
 def test_layers_are_chosen_by_name_glob_position_and_depth(choice, expected):
     model = base()
     assert freeze(model, **choice) == expected
-    assert [p for p, layer in model.walk() if not layer.trainable] == expected
+    assert [p for p, layer in model.named_layers() if not layer.trainable] == expected
     assert unfreeze(model, **choice) == expected
 
 
@@ -90,7 +90,7 @@ def test_the_context_manager_restores_every_flag():
 
     with pytest.raises(RuntimeError):
         fails()
-    assert [p for p, layer in model.walk() if not layer.trainable] == ["dense"]
+    assert [p for p, layer in model.named_layers() if not layer.trainable] == ["dense"]
 
 
 def test_wrong_choices_list_the_names():

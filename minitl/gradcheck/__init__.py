@@ -19,7 +19,7 @@ import numpy as np
 from minitl.gradcheck import conduct
 from minitl.gradcheck.diagnosis import diagnose
 from minitl.gradcheck.differences import Slope, check_tensor
-from minitl.gradcheck.problems import Problem, explain, gradients_of, in_dtype, pose, restored
+from minitl.gradcheck.problems import Problem, explain, in_dtype, pose, restored
 from minitl.gradcheck.report import Comparison, Diagnosis, Finding, Report, TensorReport
 from minitl.layers.base import Layer
 
@@ -32,7 +32,6 @@ __all__ = [
     "check_adjoint",
     "check_gradients",
     "complex_step",
-    "gradients_of",
     "step_errors",
 ]
 
@@ -81,8 +80,8 @@ def _check(
 ) -> Report:
     generator = _generator(seed)
     single = np.dtype(dtype) == np.float32
-    if single:
-        x = np.asarray(x, np.float32)  # both sides see the same numbers
+    if single:  # both sides see the same numbers
+        x = [np.asarray(part, np.float32) for part in x] if isinstance(x, list) else np.asarray(x, np.float32)
     problem = pose(target, x, more, y, mode)
     claims = pose(target, x, more, y, mode, np.float32) if single else problem
     report = Report(problem.title, [])
@@ -180,7 +179,7 @@ def check_adjoint(
     Errors: as in `check_gradients`, and whatever backward raises.
     """
     generator = _generator(seed)
-    x = np.asarray(x, dtype)
+    x = [np.asarray(part, dtype) for part in x] if isinstance(x, list) else np.asarray(x, dtype)
     if isinstance(target, Layer):
         target = in_dtype(target, x, dtype)
     problem = pose(target, x, more, y, training)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.gradcheck.problems import Problem, back, in_dtype, replayed, restored
+from minitl.gradcheck.problems import Pass, Problem, in_dtype, replayed, restored
 from minitl.gradcheck.report import Finding
 from minitl.layers.base import Layer
 
@@ -60,14 +60,14 @@ def is_linear(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
 
 def repeats(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     """A second backward pass after the same forward gives the same: nothing is used up, added up or overwritten."""
-    layer, x = problem.layer, problem.arrays[0]
+    layer, x = problem.layer, problem.x
     assert layer is not None
     with replayed(layer):
-        y = layer(x, problem.mode)
-        kept = np.array(y, copy=True)
-        first = [None if g is None else np.array(g) for g in back(layer, dy)]
+        run = Pass(layer, x, problem.mode)
+        y, kept = run.y, np.array(run.y, copy=True)
+        first = [None if g is None else np.array(g) for g in run.back(dy)]
         try:
-            second = back(layer, dy)
+            second = run.back(dy)
         except Exception as error:
             yield Finding(f"a second backward() after one forward() fails ({type(error).__name__}: {error})", failure=False)
             return
@@ -89,24 +89,26 @@ def skips_dx_only(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     layer = problem.layer
     assert layer is not None
     with replayed(layer):
-        layer(problem.arrays[0], problem.mode)
-        full = back(layer, dy)
-        part = back(layer, dy, need_dx=False)
-    rounding = _rounding(full)
-    for name, a, b in list(zip(problem.names, full, part, strict=True))[1:]:
+        full = Pass(layer, problem.x, problem.mode).back(dy)
+    with replayed(layer):
+        part = Pass(layer, problem.x, problem.mode, need_dx=False).back(dy)
+    rounding, count = _rounding(full), sum(name.startswith("x") and "/" not in name for name in problem.names)
+    parameters = len(problem.names) - count
+    for name, a, b in zip(problem.names[count:], full[len(full) - parameters :], part[len(part) - parameters :], strict=True):
         if a is not None and (b is None or not _close(a, b, rounding)):
             yield Finding(f"with need_dx=False the gradient of {name} is another one; only dx may be left out")
 
 
 def keeps_dtype(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     """float32 in, float32 out; float64 in, float64 out. Narrowing loses digits; widening only costs time, and is a note."""
-    layer, x = problem.layer, problem.arrays[0]
+    layer, inputs = problem.layer, problem.x if isinstance(problem.x, list) else [problem.x]
     assert layer is not None
     for dtype in (np.float64, np.float32):
         other = layer if dtype == np.float64 else copy.deepcopy(layer).astype(dtype)
+        xs = [part.astype(dtype) if part.dtype.kind == "f" else part for part in inputs]
         with replayed(other):
-            y = np.asarray(other(x.astype(dtype), problem.mode))
-            gradients = back(other, dy.astype(dtype))
+            run = Pass(other, xs if isinstance(problem.x, list) else xs[0], problem.mode)
+            y, gradients = np.asarray(run.y), [g for g in run.back(dy.astype(dtype)) if g is not None]
         for name, a in zip(["y", *(f"the gradient of {n}" for n in problem.names)], [y, *gradients], strict=True):
             kind = getattr(a, "dtype", None)
             if kind is None or kind == dtype:
@@ -128,16 +130,18 @@ def uses_the_batch_well(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     Layers that say `batch_statistics = True` may mix samples while training. Others that mix them evenly and channel by
     channel, as batch statistics do, are noted, not blamed.
     """
-    layer, x, mode = problem.layer, problem.arrays[0], problem.mode
+    layer, x, mode = problem.layer, problem.x, problem.mode
     assert layer is not None
+    if isinstance(x, list):
+        return
     n = len(x)
     if n < 2 or _draws(layer, x, mode) or dy.shape[:1] != (n,):
         return
 
     def run(rows: np.ndarray, upstream: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         with replayed(layer):
-            y = np.array(layer(rows, mode))
-            return y, back(layer, upstream)
+            run = Pass(layer, rows, mode)
+            return np.array(run.y), run.back(upstream)
 
     y, gradients = run(x, dy)
     order = np.array([1, 0, *range(2, n)])
@@ -152,7 +156,7 @@ def uses_the_batch_well(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
             _close(np.asarray(a), np.asarray(b), rounding) for a, b in zip(gradients[1:], moved[1:], strict=True) if a is not None
         ):
             yield Finding("a parameter's gradient depends on the order of the samples in the batch")
-    statistics = any(leaf.batch_statistics for _, leaf in layer.walk())
+    statistics = any(leaf.batch_statistics for _, leaf in layer.named_layers())
     if statistics and mode:
         return
     alone, _ = run(x[:1], dy[:1])
@@ -204,7 +208,7 @@ def _draws(layer: Layer, x: np.ndarray, mode: bool) -> bool:
     """Whether forward draws random numbers: it gives something else when nothing is wound back."""
     clone = in_dtype(layer, x, np.float64)
     with replayed(layer):
-        first, second = np.array(clone(x, mode)), np.array(clone(x, mode))
+        first, second = (np.array(Pass(clone, x, mode).y) for _ in range(2))
     return not _same(first, second)
 
 

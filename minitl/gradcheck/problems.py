@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from minitl import training
+from minitl import objective
+from minitl.graph.plan import Need
+from minitl.graph.steps import gradients_inside, hands_on, run_backward
 from minitl.layers.base import Layer
 from minitl.losses import Loss
 
@@ -37,6 +39,49 @@ class Problem:
     layer: Layer | None = None
     scalar: bool = False
     mode: bool = True
+    x: Any = None  # the layer's whole input: an array, or a list of arrays
+
+
+class Pass:
+    """One forward pass of a layer or model, and backward passes that follow it: nothing is checked, missing gradients are None.
+
+    Several outputs are one row of numbers here, one behind another.
+    """
+
+    def __init__(self, layer: Layer, x: Any, mode: bool, need_dx: bool = True):
+        self.layer, self.need_dx = layer, need_dx
+        self.several = isinstance(x, list)
+        if layer.is_container:
+            model: Any = layer
+            self.cache = model.new_run(keep=True, need_dx=need_dx, training=mode)
+            outputs = self.cache.forward(model.prepare(x), mode)
+            self.shapes = [y.shape for y in outputs]
+            self.y = outputs[0] if len(outputs) == 1 else np.concatenate([y.reshape(-1) for y in outputs])
+        elif layer.is_users:
+            with hands_on():
+                self.y = layer._run_forward(layer.prepare(x), mode)
+        else:
+            self.y, self.cache = layer.compute(layer.prepare(x), mode)
+
+    def back(self, dy: np.ndarray) -> list[Any]:
+        """dx of every input, and the gradients of the parameters."""
+        layer = self.layer
+        if layer.is_container:
+            ends = np.cumsum([0, *(int(np.prod(shape)) for shape in self.shapes)])
+            parts = [dy.reshape(-1)[a:b].reshape(s) for a, b, s in zip(ends, ends[1:], self.shapes, strict=False)]
+            dx = self.cache.backward(parts if len(parts) > 1 else [dy])
+            gradients = self.cache.gradients
+        elif layer.is_users:
+            layer.gradients.clear()
+            dx = run_backward(layer, dy, self.need_dx)
+            gradients = {layer: dict(layer.gradients), **gradients_inside(layer)}
+        else:
+            need = Need((self.need_dx,) * 99 if layer.takes_several else self.need_dx, layer.trainable)
+            dx, named = layer.backpropagate(dy, self.cache, need)
+            gradients = {layer: named}
+        inputs = list(dx) if self.several or isinstance(dx, list) else [dx]
+        leaves = [(leaf, name) for _, leaf in layer.named_layers() if leaf.trainable for name in leaf.parameters]
+        return [*inputs, *(gradients.get(leaf, {}).get(name) for leaf, name in leaves)]
 
 
 def pose(target: Any, x: Any, more: tuple[Any, ...], y: Any, mode: bool, dtype: Any = np.float64) -> Problem:
@@ -61,40 +106,52 @@ def pose(target: Any, x: Any, more: tuple[Any, ...], y: Any, mode: bool, dtype: 
 
 
 def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
-    x = np.array(x, dtype)
+    x = [_converted(part, dtype, layer) for part in x] if layer.takes_several else _converted(x, dtype, layer)
+    inputs = x if isinstance(x, list) else [x]
+    names = [f"x[{i}]" for i in range(len(inputs))] if isinstance(x, list) else ["x"]
+    moved = [i for i, part in enumerate(inputs) if part.dtype.kind == "f"]  # whole numbers have no gradient
     parameters = _parameters(layer)
 
     def values() -> Any:
         with replayed(layer):
-            return layer(x, mode)
+            return Pass(layer, x, mode).y
 
     def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
         with replayed(layer):
-            layer(x, mode)
+            run = Pass(layer, x, mode)
             between()
-            return back(layer, dy)
+            found = run.back(dy)
+            return [*(found[i] for i in moved), *found[len(inputs) :]]
 
-    arrays = [x, *(w for _, w in parameters)]
-    return Problem(layer.label, ["x", *(name for name, _ in parameters)], arrays, values, gradients, layer, mode=mode)
+    arrays = [*(inputs[i] for i in moved), *(w for _, w in parameters)]
+    every = [*(names[i] for i in moved), *(name for name, _ in parameters)]
+    return Problem(layer.label, every, arrays, values, gradients, layer, mode=mode, x=x)
 
 
 def _of_model(model: Any, x: Any, y: Any, mode: bool, dtype: Any) -> Problem:
-    x = np.array(x, dtype)
-    parameters, trained = _parameters(model), training.trained_layers(model)
+    x = [_converted(part, dtype, model) for part in x] if model.takes_several else _converted(x, dtype, model)
+    inputs = x if isinstance(x, list) else [x]
+    names = [f"x[{i}]" for i in range(len(inputs))] if isinstance(x, list) else ["x"]
+    moved = [i for i, part in enumerate(inputs) if part.dtype.kind == "f"]
+    parameters, trained = _parameters(model), objective.trained_layers(model)
+
+    def run(keep: bool) -> Any:
+        return objective.forward_loss(model, trained, x, y, None, mode, keep, need_dx=keep)
 
     def values() -> Any:
         with replayed(model):
-            return np.asarray(training.compute_loss(model, trained, x, y, None, mode)[0])
+            return np.asarray(run(False).total)
 
     def gradients(dy: np.ndarray, between: Callable[[], Any] = lambda: None) -> list[Any]:
         with replayed(model):
-            *_, joint = training.compute_loss(model, trained, x, y, None, mode)
+            found = run(True)
             between()
-            dx = model.pull(model.loss.backward(), True, joint)
-        return [dx, *(gradient for _, _, gradient in training.updates(trained))]
+            dx = found.run.backward(found.output_gradients())
+        return [*(dx[i] for i in moved), *(gradient for _, _, gradient in objective.updates(trained, found.run))]
 
-    names = ["x", *(name for name, _ in parameters)]
-    return Problem(model.label, names, [x, *(w for _, w in parameters)], values, gradients, model, scalar=True)
+    every = [*(names[i] for i in moved), *(name for name, _ in parameters)]
+    arrays = [*(inputs[i] for i in moved), *(w for _, w in parameters)]
+    return Problem(model.label, every, arrays, values, gradients, model, scalar=True)
 
 
 def _of_loss(loss: Loss, x: Any, y: Any, dtype: Any) -> Problem:
@@ -149,29 +206,18 @@ def in_dtype(target: Layer, x: Any, dtype: Any) -> Layer:
     """A built copy of a layer, in a dtype, that keeps all that a backward pass needs."""
     layer = copy.deepcopy(target)
     if not layer.built:
-        layer.ensure_built((None, *np.shape(x)[1:]))
-    layer.keep_cache = layer.need_dx = True
+        layer.ensure_built([(None, *np.shape(part)[1:]) for part in x] if layer.takes_several else (None, *np.shape(x)[1:]))
     return layer.astype(dtype)
 
 
 def _parameters(layer: Layer) -> list[tuple[str, np.ndarray]]:
-    return [(f"{path}/{name}", w) for path, leaf in layer.walk() if leaf.trainable for name, w in leaf.parameters.items()]
+    return [(f"{path}/{name}", w) for path, leaf in layer.named_layers() if leaf.trainable for name, w in leaf.parameters.items()]
 
 
-def back(layer: Layer, dy: np.ndarray, need_dx: bool = True) -> list[Any]:
-    """dx and the gradients of a layer's parameters, as its backward left them: nothing checked, missing ones None."""
-    if layer.is_container:
-        dx = layer.pull(dy, need_dx)
-    else:
-        layer.gradients.clear()
-        dx = Layer.backward_logits(layer, dy, need_dx)
-    return [dx, *(leaf.gradients.get(name) for _, leaf in layer.walk() if leaf.trainable for name in leaf.parameters)]
-
-
-def gradients_of(layer: Layer, x: np.ndarray, dy: np.ndarray, training: bool = False) -> list[Any]:
-    """dx and the gradients of a layer's parameters for one forward and backward pass."""
-    layer(x, training)
-    return back(layer, dy)
+def _converted(x: Any, dtype: Any, layer: Layer) -> np.ndarray:
+    """A copy of an input in the dtype of the check; whole numbers that the layer wants stay whole."""
+    x = np.array(x)
+    return x if x.dtype.kind in "iu" and np.dtype(layer.input_dtype).kind in "iu" else x.astype(dtype)
 
 
 @contextlib.contextmanager
@@ -188,7 +234,7 @@ def restored(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
 @contextlib.contextmanager
 def replayed(layer: Layer) -> Iterator[None]:
     """Whatever the layer draws, counts or moves inside the block, it draws, counts and moves again the next time."""
-    leaves = [leaf for _, leaf in layer.walk()]
+    leaves = [leaf for _, leaf in layer.named_layers()]
     kept = [_memory(leaf) for leaf in leaves]
     world = np.random.get_state(), random.getstate()
     try:

@@ -16,7 +16,7 @@ from minitl import layers, losses
 from minitl.backend import FOLDERS, use_backend
 from minitl.gradcheck import Report, check_gradients
 from minitl.layers.base import Layer
-from minitl.models import Sequential
+from minitl.models import Sequential, clone_model
 
 Case = tuple[str, str, Callable[[], Report]]  # operation or layer, configuration, the check
 
@@ -147,7 +147,7 @@ def _layers() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
 
 
 def _networks() -> Iterator[tuple[str, Sequential]]:
-    classic: list[Layer] = [layers.Input((12, 12, 3))]
+    classic: list[Any] = [layers.Input((12, 12, 3))]
     for filters in (8, 16):
         classic += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D()]
     classic += [layers.Flatten(), layers.Dense(16, activation="relu"), layers.Dropout(0.3), layers.Dense(4, activation="softmax")]
@@ -157,11 +157,11 @@ def _networks() -> Iterator[tuple[str, Sequential]]:
         layers.Dense(4, activation="softmax"),
     ]  # fmt: skip
     for name, stack in (("classic", classic), ("batch normalisation", normalised)):
-        for fuse in (True, False):
-            model = Sequential(list(stack) if fuse else [type(l).from_config(l.get_config()) for l in stack])
-            model.fuse = fuse
+        fused = Sequential(stack)
+        for model, how in ((fused, "fused"), (clone_model(fused), "layer by layer")):
+            model.fuse = how == "fused"
             model.compile("sgd", "sparse_categorical_crossentropy")
-            yield f"{name}, {'fused' if fuse else 'layer by layer'}", model
+            yield f"{name}, {how}", model
 
 
 def _numbers(shape: tuple[int, ...]) -> np.ndarray:

@@ -40,7 +40,7 @@ def jit(parallel: bool = False, contract: bool = False) -> Callable[[Callable[..
         loose: Any = {"contract"} if contract else False
         compiled = numba.njit(function, parallel=parallel, error_model="numpy", nogil=True, fastmath=loose)
         if not config.DISABLE_JIT:
-            compiled._cache = _cache_for(function)
+            compiled._cache = _cache_for(function)  # type: ignore[attr-defined]
         return compiled
 
     return decorate
@@ -50,7 +50,7 @@ def compile_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for C callers, now: its `.address` can be called from any other compiled code."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compiled = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={"error_model": "numpy"})
+        compiled: Any = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={"error_model": "numpy"})
         compiled._cache = _cache_for(function)
         compiled.compile()
         return compiled

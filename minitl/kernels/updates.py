@@ -41,9 +41,8 @@ class Table:
         """Note where an array of weight p begins."""
         w = self.held[0][p]
         if array.shape != w.shape or array.dtype != self.dtype or not array.flags.c_contiguous:
-            raise ValueError(
-                f"optimizer: expected an array of shape {w.shape} of {self.dtype} for a weight, got {array.shape} of {array.dtype}"
-            )
+            got = f"{array.shape} of {array.dtype}"
+            raise ValueError(f"optimizer: expected an array of shape {w.shape} of {self.dtype} for a weight, got {got}")
         _write_address(self.addresses, p, column, array.ravel())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minitl.backend import op
 from minitl.errors import unknown
+from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
 
 NAMES = ("linear", "relu", "sigmoid", "tanh", "softmax")
@@ -23,53 +24,53 @@ class Activated(Layer):
 
     activation: str
 
-    def linear(self, x: np.ndarray) -> np.ndarray:
-        """The part before the activation."""
+    def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The part before the activation, and its cache."""
         raise NotImplementedError
 
-    def linear_backward(self, dz: np.ndarray, need_dx: bool) -> np.ndarray | None:
-        """From the gradient of linear's result: fill `gradients`, return dx."""
+    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx and the gradients of the parameters, from the gradient of linear's result."""
         raise NotImplementedError
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """y = activation(linear(x))."""
+        z, cache = self.linear(x)
+        if self.activation == "linear":
+            return z, (cache, None)
+        y, activation_cache = op(self.activation).forward(z)
+        return y, (cache, activation_cache)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """Back through the activation, then through the linear part."""
+        if self.activation != "linear":
+            dy = op(self.activation).backward(dy, cache[1])
+        return self.linear_backward(dy, cache[0], need)
 
     @property
     def output_activation(self) -> str | None:  # type: ignore[override]
         """The activation's name, unless a subclass goes another way."""
-        return self.activation if type(self).forward is Activated.forward else None
+        return self.activation if type(self).compute is Activated.compute and not self.is_users else None
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """y = activation(linear(x))."""
-        return self.forward_logits(x, training)[1]
+    def compute_logits(self, x: np.ndarray, training: bool) -> tuple[tuple[np.ndarray, np.ndarray], Any]:
+        """The pair (what comes before the activation, y), and the cache."""
+        z, cache = self.linear(x)
+        return (z, op(self.activation).forward(z)[0] if self.activation != "linear" else z), cache
 
-    def forward_logits(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, np.ndarray]:
-        """What comes before the activation, and y."""
-        z = self.linear(x)
-        if self.activation == "linear":
-            return z, z
-        y, cache = op(self.activation).forward(z)
-        self._activation_cache = cache if self.keep_cache else None
-        return z, y
-
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """Back through the activation, then through the linear part."""
-        if self.activation != "linear":
-            dy = op(self.activation).backward(dy, self._activation_cache)
-        return self.linear_backward(dy, need_dx)
-
-    def backward_logits(self, dz: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+    def backpropagate_logits(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """Back from the logits, past the activation."""
-        return self.linear_backward(dz, need_dx)
+        return self.linear_backward(dz, cache, need)
 
 
 class ActivationOnly(Activated):
     """An activation with nothing in front of it: its linear part is the identity."""
 
-    def linear(self, x: np.ndarray) -> np.ndarray:
+    def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """x itself."""
-        return x
+        return x, None
 
-    def linear_backward(self, dz: np.ndarray, need_dx: bool) -> np.ndarray | None:
+    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dz itself."""
-        return dz
+        return dz, {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""

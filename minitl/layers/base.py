@@ -1,6 +1,6 @@
 """What a layer is: named parameters, a forward and a backward pass, and a flag that freezes it.
 
-Your own layer needs `forward` and `backward` only:
+Your own layer needs `forward` and `backward` only, and keeps in `self` what backward will need:
 
     class Scale(Layer):
         def build(self, input_shape):
@@ -14,65 +14,66 @@ Your own layer needs `forward` and `backward` only:
             self.gradients["gamma"] = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
             return dy * self.gamma
 
+The layers of minitl keep nothing. They have the same two halves as a pair of functions, `compute(x, training)`, which returns
+y and a cache, and `backpropagate(dy, cache, need)`; whoever runs them holds the cache (`minitl.graph.run`), so that one layer
+can be used several times, and by several threads at once. `forward` and `backward` work on them too, for use by hand and inside
+your own layers.
+
+A layer may hold others as attributes (`self.inner = Sequential([...])`): their weights are found, saved, frozen and trained.
+Run them by `self.inner(x, training)` in forward and `self.inner.backward(dy)` in backward.
+
 Shapes that describe a layer carry the batch as their first entry, None, as in Keras: (None, 32, 32, 3).
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import re
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minitl import initializers, regularizers
 from minitl.errors import wrong_shape
+from minitl.graph.plan import Need, Step
+from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training
+from minitl.graph.value import Node, Shape, Value, fits, values_in
 from minitl.kernels.memory import aligned
-from minitl.random import new_generator
+from minitl.layers.names import check_name, default_name
+from minitl.layers.weighted import Weighted
 from minitl.serialization import constructor_arguments
 
-Shape = tuple[int | None, ...]
 
-
-class Layer:
+class Layer(Weighted):
     """A step of a network, with parameters of its own.
 
-    Attributes: `parameters`, `state` (weights that no gradient moves, such as moving statistics) and `gradients` are
-    dictionaries of arrays by name. `trainable` is read at every step. `keep_cache` and `need_dx` are set by the model
-    before a forward pass: whether a backward pass will follow, and whether it will ask for dx.
+    Attributes: `parameters`, `state` (weights that no gradient moves, such as moving statistics) and `gradients` (of the last
+    `backward`) are dictionaries of arrays by name. `trainable` is read at every step; setting it sets the layers inside, too.
     Errors: ValueError for a name that could not be a key in a weight file.
     """
 
-    parameters: dict[str, np.ndarray]
-    state: dict[str, np.ndarray]
-    gradients: dict[str, np.ndarray]
-    regularizers: dict[str, regularizers.L1L2]
     is_container = False
+    takes_several = False  # whether x is a list of arrays
+    keeps_integers = False  # whether whole numbers go in as they are, and are not converted to the layer's dtype
+    any_shape = True  # whether one layer may be used on values that differ in other axes than the last
     batch_statistics = False  # whether samples of a batch may influence one another while training
     activation: str | None = None
-    output_activation: str | None = None  # the activation that `forward_logits` can leave out
+    output_activation: str | None = None  # the activation that `compute_logits` can leave out
+    name: str | None
+    declared_shape: Shape | None
+    input_shape: Any
+    output_shape: Any
+    built: bool
+    _nodes: list[Any]
+    named_by_model: bool  # whether the name is one that a model gave
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Layer:  # noqa: D102
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         # Not in __init__, so that a user's layer need not call super().__init__().
         layer = super().__new__(cls)
-        layer.name, layer.trainable, layer.dtype = None, True, np.dtype(np.float32)
+        layer.name, layer._trainable, layer.dtype = None, True, np.dtype(np.float32)
         layer.parameters, layer.state, layer.gradients, layer.regularizers = {}, {}, {}, {}
         layer.declared_shape = layer.input_shape = layer.output_shape = None
-        layer.built, layer.keep_cache, layer.need_dx, layer.cache = False, True, True, None
+        layer.built, layer.named_by_model, layer._nodes = False, False, []
         return layer
-
-    name: str | None
-    dtype: np.dtype
-    trainable: bool
-    declared_shape: Shape | None
-    input_shape: Shape | None
-    output_shape: Shape | None
-    built: bool
-    keep_cache: bool
-    need_dx: bool
-    cache: Any
 
     def __init__(
         self,
@@ -82,8 +83,8 @@ class Layer:
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
     ):
-        if name is not None and not re.fullmatch(r"[^/\\@\s][^/\\@]*", name):
-            raise ValueError(f"a layer's name must not be empty nor contain '/', '\\' or '@', got {name!r}")
+        if name is not None:
+            check_name(name)
         self.name = name
         self.trainable = trainable
         self.dtype = np.dtype(dtype)
@@ -92,115 +93,228 @@ class Layer:
         if input_shape is not None:
             self.declared_shape = (None, *input_shape)
 
-    def build(self, input_shape: Shape) -> None:
+    # What a layer defines. A user's layer defines forward and backward, one of minitl's compute and backpropagate.
+
+    def build(self, input_shape: Any) -> None:
         """Create the parameters with `add_weight`; a layer without parameters need not define it."""
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """y, from a batch x; keep in `self` what backward will need."""
+    def compute(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """y, and what backpropagate will need, from a batch x."""
         raise NotImplementedError(f"layer {type(self).__name__} must define forward(self, x, training)")
 
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """Fill `self.gradients`, return dx; a user's layer may leave `need_dx` out and always return dx."""
-        raise NotImplementedError(
-            f"layer {type(self).__name__} must define backward(self, dy): fill self.gradients[name] for every "
-            "parameter and return dx, the gradient with respect to forward's x"
-        )
+    def backpropagate(self, dy: Any, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
+        """dx (None if it is not needed), and the parameters' gradients by name, from dy and what compute kept."""
+        raise NotImplementedError(f"layer {type(self).__name__} must define backward(self, dy)")
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of y for a shape of x; by default found out by running forward on one sample of zeros."""
-        if None in input_shape[1:]:
+        shapes = [input_shape] if not self.takes_several else list(input_shape)
+        if any(None in shape[1:] for shape in shapes):
             raise ValueError(f"{self.label}: define compute_output_shape() to work with an open input shape {input_shape}")
-        y = self._call_forward(np.zeros((1, *input_shape[1:]), self.dtype), False)  # type: ignore[arg-type]
+        zeros = [np.zeros((1, *shape[1:]), self.dtype) for shape in shapes]
+        y = self._run_forward(zeros if self.takes_several else zeros[0], False)
         if not isinstance(y, np.ndarray):
             raise TypeError(f"{self.label}: forward() must return an array, got {type(y).__name__}")
         return (None, *y.shape[1:])
 
-    def add_weight(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        initializer: Any = "glorot_uniform",
-        regularizer: Any = None,
-        trainable: bool = True,
-    ) -> np.ndarray:
-        """Create a named weight, with first values from the initializer, and return it.
+    # Calls.
 
-        `trainable=False` puts it among the state: saved, but moved by no gradient. Optimizers change the array in
-        place, so that an attribute that holds it stays current.
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """On arrays: build if need be, check x, and compute y in the layer's dtype. On a value: connect, and give a value."""
+        values = values_in(x)
+        if values is not None:
+            return self._connect(values, training)
+        x = self.prepare(x)
+        if self.is_users or by_hand.active:  # inside a user's layer, whose backward will ask for ours
+            return self._run_forward(x, bool(training))
+        return self.infer(x, bool(training))
+
+    def infer(self, x: Any, training: bool) -> Any:
+        """y alone."""
+        return self.compute(x, training)[0]
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        """y from a batch x, remembered for `backward`: for use by hand and inside a layer of your own."""
+        y, self._kept = self.compute(self.prepare(x), training)
+        return y
+
+    def backward(self, dy: Any, need_dx: bool = True) -> Any:
+        """dx from dy after `forward`; fills `gradients`. A user's layer may leave `need_dx` out and always return dx."""
+        if self.is_users and not hasattr(self, "_kept"):
+            raise NotImplementedError(
+                f"layer {type(self).__name__} must define backward(self, dy): fill self.gradients[name] for every "
+                "parameter and return dx, the gradient with respect to forward's x"
+            )
+        if not hasattr(self, "_kept"):
+            raise ValueError(f"{self.label}: backward() needs a forward pass before it")
+        several = self.takes_several and need_dx
+        dx, gradients = self.backpropagate(dy, self._kept, Need((True,) * 99 if several else need_dx, self.trainable))
+        self.gradients = gradients
+        return dx
+
+    @property
+    def input_dtype(self) -> Any:
+        """The dtype of the data that it wants when it is a network's first layer."""
+        return self.dtype
+
+    def prepare(self, x: Any) -> Any:
+        """Arrays of the layer's dtype, for which it is built, from what a call was given."""
+        if self.takes_several:
+            arrays = [self.as_array(part) for part in x]
+            if not self.built:
+                self.ensure_built([(None, *a.shape[1:]) for a in arrays])
+            return [self.admit(a, shape) for a, shape in zip(arrays, self.input_shape, strict=True)]
+        array = self.as_array(x)
+        if not self.built:
+            self.ensure_built((None, *array.shape[1:]))
+        return self.admit(array, self.input_shape)
+
+    def as_array(self, x: Any) -> np.ndarray:
+        """x as an array of the layer's dtype; whole numbers stay whole where the layer wants them."""
+        array = np.asarray(x)
+        if array.dtype != self.dtype and not (self.keeps_integers and array.dtype.kind in "iub"):
+            if array.dtype.kind == "c":
+                raise TypeError(f"{self.label}: got complex numbers; give real ones, or their parts as two channels")
+            array = array.astype(self.dtype)
+        return array
+
+    def admit(self, x: np.ndarray, expected: Shape | None) -> np.ndarray:
+        """x in the layer's dtype.
+
+        Errors: ValueError for another shape than expected.
         """
-        draw = initializers.get(initializer)
-        weight = aligned(np.asarray(draw(tuple(shape), new_generator())), self.dtype)
-        (self.parameters if trainable else self.state)[name] = weight
-        if regularizer is not None:
-            self.regularizers[name] = regularizers.get(regularizer)  # type: ignore[assignment]
-        return weight
+        if x.dtype != self.dtype:
+            x = self.as_array(x)
+        if expected is None or fits(expected, x.shape):
+            return x
+        raise wrong_shape(self.label, expected, x.shape, "reshape the data, or build the network for this shape")
 
     # What the framework calls.
 
-    def ensure_built(self, input_shape: Shape) -> None:
-        """Build once, for this input shape; errors name the layer."""
+    @property
+    def is_users(self) -> bool:
+        """Whether the class defines forward itself, and keeps in self what its backward needs."""
+        return type(self).forward is not Layer.forward
+
+    def step(self, node: Node, joint: bool = False) -> Step:
+        """The step that runs this layer at a node of a graph."""
+        if self.is_users:
+            return UserStep(node)
+        return JointStep(node) if joint else LayerStep(node)
+
+    def ensure_built(self, input_shape: Any) -> None:
+        """Build once, for this input shape (for several inputs, a list of them); errors name the layer."""
         if self.built:
             return
+        shape = [tuple(s) for s in input_shape] if self.takes_several else tuple(input_shape)
         try:
-            self.build(tuple(input_shape))
+            self.build(shape)
             self.built = True
-            self.input_shape = tuple(input_shape)
-            self.output_shape = tuple(self.compute_output_shape(self.input_shape))
+            self.input_shape = shape
+            self.output_shape = tuple(self.compute_output_shape(shape))
         except (ValueError, TypeError) as error:
             self.built = False
             self.parameters.clear()
             self.state.clear()
             if self.label in str(error):
                 raise
-            raise type(error)(f"{self.label} on an input of shape {tuple(input_shape)}: {error}") from error
+            raise type(error)(f"{self.label} on an input of shape {shape}: {error}") from error
 
-    def __call__(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """Build if need be, check x, and run forward in the layer's dtype."""
-        return self._call_forward(self._admit(x), training)
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        if len(values) != 1 and not self.takes_several:
+            raise ValueError(f"{self.label}: takes one value, got {len(values)}; merge them first, with Concatenate() or Add()")
+        shapes: Any = [value.shape for value in values]
+        shape = shapes if self.takes_several else shapes[0]
+        self.ensure_built(shape)
+        if not self.takes_several:
+            self._check_fit(shape)
+        out = self.compute_output_shape(shape) if shape != self.input_shape else self.output_shape
+        node = Node(self, values, [out], [self.output_dtype([value.dtype for value in values])], training)
+        self.remember(node)
+        return node.outputs[0]
 
-    def call_logits(self, x: np.ndarray, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """The same, giving also what came before the last activation."""
-        return self.forward_logits(self._admit(x), training)
+    def _check_fit(self, shape: Shape) -> None:
+        """Raise ValueError unless the layer as it is built can take a value of this shape."""
+        built = self.input_shape or shape
+        pairs = list(zip(built[1:], shape[1:], strict=False))
+        if self.any_shape and not self.is_users:
+            pairs = pairs[-1:] if self.weights else []
+        alike = len(built) == len(shape) or (self.any_shape and not self.is_users)
+        if not alike or any(a != b for a, b in pairs if a is not None):
+            raise wrong_shape(self.label, built, shape, "it was built for other inputs; use a new layer here")
 
-    def forward_logits(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, np.ndarray]:
-        """What comes before the last activation, and y; the same array where there is none."""
-        y = self._call_forward(x, training)
-        return y, y
+    def output_dtype(self, dtypes: list[np.dtype]) -> np.dtype:
+        """The dtype of y: the layer's, or the whole numbers that come in where they stay whole."""
+        return dtypes[0] if self.keeps_integers and dtypes[0].kind in "iub" else self.dtype
 
-    def backward_logits(self, dz: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """Back from the logits instead of from y."""
-        return self.backward(dz, need_dx=need_dx) if _takes_need_dx(type(self).backward) else self.backward(dz)
+    def remember(self, node: Node) -> None:
+        """Note a use of the layer, for `input` and `output`; it is forgotten when no model and no value needs it."""
+        self._nodes = [known for known in self._nodes if known() is not None]
+        self._nodes.append(weakref.ref(node))
 
-    def pull(self, dy: np.ndarray, need_dx: bool = True, from_logits: bool = False) -> np.ndarray | None:
-        """Run backward and check what it did: every parameter has its gradient, and dx has x's shape."""
-        self.gradients.clear()
-        dx = self.backward_logits(dy, need_dx) if from_logits else Layer.backward_logits(self, dy, need_dx)
-        if self.trainable:
-            for name, weight in self.parameters.items():
-                gradient = self.gradients.get(name)
-                if gradient is None:
-                    raise ValueError(f"{self.label}: backward() left no gradient; set self.gradients[{name!r}] in it")
-                if np.shape(gradient) != weight.shape:
-                    advice = "sum over the axes along which the parameter was shared"
-                    raise wrong_shape(f"{self.label}: gradient of {name!r}", weight.shape, np.shape(gradient), advice)
-        if need_dx:
-            if not isinstance(dx, np.ndarray):
-                advice = "it must return dx, the gradient with respect to forward's x"
-                raise TypeError(f"{self.label}: backward() returned {type(dx).__name__}; {advice}")
-            if self.input_shape is not None and not _fits(self.input_shape, dx.shape):
-                raise wrong_shape(f"{self.label}: dx", self.input_shape, dx.shape, "return dx in the shape of x")
-        return dx
+    @property
+    def input(self) -> Any:
+        """The value, or values, on which the layer was first called."""
+        inputs = self._first_use().inputs
+        return inputs[0] if len(inputs) == 1 else list(inputs)
+
+    @property
+    def output(self) -> Any:
+        """The value that its first call gave."""
+        return self._first_use().outputs[0]
+
+    def _first_use(self) -> Node:
+        for known in self._nodes:
+            node = known()
+            if node is not None:
+                return node
+        raise ValueError(f"{self.label}: has no input and output yet; call it on a value, or begin its model with Input(shape)")
 
     @property
     def label(self) -> str:
         """How errors call this layer."""
         return f"layer {self.name!r} ({type(self).__name__})" if self.name else f"layer {type(self).__name__}"
 
-    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        """This layer under its path; a container gives the layers in it."""
-        yield prefix + (self.name or default_name(type(self))), self
+    def sublayers(self) -> list[tuple[str, Layer]]:
+        """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""
+        if not self.is_users:
+            return []
+        found: dict[str, Layer] = {}
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Layer):
+                found[name] = value
+            elif type(value) in (list, tuple):
+                found.update({f"{name}_{i}": item for i, item in enumerate(value) if isinstance(item, Layer)})
+            elif type(value) is dict:
+                found.update({f"{name}_{key}": item for key, item in value.items() if isinstance(item, Layer)})
+        return list(found.items())
 
-    def astype(self, dtype: Any) -> Layer:
+    def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Layer]]:
+        """This layer under its path, and the layers in it; a model gives the layers in it alone."""
+        path = prefix + (name or self.name or default_name(type(self)))
+        yield path, self
+        for attribute, layer in self.sublayers():
+            yield from layer.named_layers(f"{path}/", attribute)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change the layer."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for _, layer in self.sublayers():
+            layer.trainable = value
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes something in it now."""
+        if not self._trainable:
+            return False
+        return bool(self.parameters) or any(layer.learns for _, layer in self.sublayers())
+
+    def astype(self, dtype: Any) -> Any:
         """Convert the layer and its weights in place; attributes that hold a weight follow it."""
         self.dtype = np.dtype(dtype)
         for weights in (self.parameters, self.state):
@@ -209,47 +323,13 @@ class Layer:
                 for attribute, value in vars(self).items():
                     if value is old:
                         setattr(self, attribute, weights[name])
+        for _, layer in self.sublayers():
+            layer.astype(dtype)
+        for known in self._nodes:
+            node = known()
+            for value in node.outputs if node else ():
+                value.dtype = self.dtype if value.dtype.kind == "f" else value.dtype
         return self
-
-    # Weights, in Keras's order: what is trained first, then the state.
-
-    @property
-    def weights(self) -> list[np.ndarray]:
-        """All weights, the arrays themselves."""
-        return [*self.parameters.values(), *self.state.values()]
-
-    @property
-    def trainable_weights(self) -> list[np.ndarray]:
-        """The weights that training changes now: none when the layer is frozen."""
-        return list(self.parameters.values()) if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[np.ndarray]:
-        """The weights that training leaves alone now."""
-        return list(self.state.values()) if self.trainable else self.weights
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights."""
-        return [weight.copy() for weight in self.weights]
-
-    def set_weights(self, weights: list[np.ndarray]) -> None:
-        """Overwrite all weights, or none.
-
-        Errors: ValueError for another number of arrays or another shape.
-        """
-        own = self.weights
-        if len(weights) != len(own):
-            raise ValueError(f"{self.label}: expected {len(own)} weight arrays, got {len(weights)}; build the layer first?")
-        arrays = [np.asarray(weight) for weight in weights]
-        for position, (mine, given) in enumerate(zip(own, arrays, strict=True)):
-            if mine.shape != given.shape:
-                raise wrong_shape(f"{self.label}: weight {position}", mine.shape, given.shape, "load weights of the same network")
-        for mine, given in zip(own, arrays, strict=True):
-            mine[...] = given
-
-    def count_params(self) -> int:
-        """How many numbers the weights hold."""
-        return sum(weight.size for weight in self.weights)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: the constructor's arguments, from the attributes of the same names."""
@@ -260,36 +340,11 @@ class Layer:
         """The layer that `get_config` described."""
         return cls(**config)
 
-    def _admit(self, x: np.ndarray) -> np.ndarray:
-        x = np.asarray(x, self.dtype)
-        if not self.built:
-            self.ensure_built((None, *x.shape[1:]))
-        expected = self.input_shape
-        # A container leaves this to its first layer, whose name says more.
-        if self.is_container or expected is None or _fits(expected, x.shape):
-            return x
-        raise wrong_shape(self.label, expected, x.shape, "reshape the data, or build the network for this shape")
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy is a layer of its own: no uses, and nothing of a pass by hand.
+        return {name: value for name, value in vars(self).items() if name not in ("_nodes", "_kept")}
 
-    def _call_forward(self, x: np.ndarray, training: bool) -> np.ndarray:
-        return self.forward(x, training) if _takes_training(type(self).forward) else self.forward(x)
-
-
-def default_name(cls: type) -> str:
-    """The snake-case name of a class, as Keras makes it: Conv2D is conv2d, MaxPooling2D is max_pooling2d."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", cls.__name__)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-@functools.lru_cache(maxsize=1024)
-def _fits(expected: Shape, shape: tuple[int, ...]) -> bool:
-    return len(expected) == len(shape) and all(e is None or e == n for e, n in zip(expected, shape, strict=True))
-
-
-@functools.cache
-def _takes_training(forward: Callable[..., Any]) -> bool:
-    return len(inspect.signature(forward).parameters) > 2
-
-
-@functools.cache
-def _takes_need_dx(backward: Callable[..., Any]) -> bool:
-    return "need_dx" in inspect.signature(backward).parameters
+    def _run_forward(self, x: Any, training: bool) -> Any:
+        if not self.is_users:
+            return self.forward(x, training)
+        return self.forward(x, training=training) if takes_training(type(self).forward) else self.forward(x)

@@ -9,9 +9,10 @@ import numpy as np
 from minitl import initializers, regularizers
 from minitl.backend import op
 from minitl.errors import unknown
+from minitl.graph.plan import Need
 from minitl.layers.activations import Activated, activation_name
 from minitl.layers.base import Shape
-from minitl.layers.core import positive, store_gradients
+from minitl.layers.core import named, positive
 from minitl.ops.window import Pair, slide
 
 
@@ -58,18 +59,15 @@ class Conv2D(Activated):
         if self.use_bias:
             self.add_weight("bias", (self.filters,), self.bias_initializer, self.bias_regularizer)
 
-    def linear(self, x: np.ndarray) -> np.ndarray:
+    def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The convolution and its bias."""
         kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
-        z, cache = op("conv2d").forward(x, kernel, bias, self.strides, self.padding)
-        self.cache = cache if self.keep_cache else None
-        return z
+        return op("conv2d").forward(x, kernel, bias, self.strides, self.padding)
 
-    def linear_backward(self, dz: np.ndarray, need_dx: bool) -> np.ndarray | None:
-        """Gradients of kernel and bias, and dx."""
-        dx, dkernel, dbias = op("conv2d").backward(dz, self.cache, need_dx, self.trainable)
-        store_gradients(self, kernel=dkernel, bias=dbias)
-        return dx
+    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of kernel and bias."""
+        dx, dkernel, dbias = op("conv2d").backward(dz, cache, *need)
+        return dx, named(kernel=dkernel, bias=dbias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, H_out, W_out, filters)."""

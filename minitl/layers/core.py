@@ -9,25 +9,69 @@ import numpy as np
 
 from minitl import initializers, regularizers
 from minitl.backend import op
+from minitl.graph.plan import Need
+from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activated, activation_name
 from minitl.layers.base import Layer, Shape
 from minitl.random import new_generator
 
 
 class InputLayer(Layer):
-    """Where the data come in: it gives a Sequential its input shape, and does nothing else.
+    """Where the data come in: it has a value, and does nothing else.
 
     Shapes: `shape` is one sample's, without the batch.
+    Errors: ValueError for a shape that holds anything but whole numbers of at least 1 and None.
     """
 
-    def __init__(self, shape: tuple[int | None, ...], batch_size: int | None = None, **kwargs: Any):
-        super().__init__(input_shape=tuple(shape), **kwargs)
-        self.shape, self.batch_size = tuple(shape), batch_size
+    keeps_integers = True
+
+    def __init__(self, shape: Any = None, batch_size: int | None = None, dtype: Any = "float32", **kwargs: Any):
+        shape = kwargs.pop("input_shape", None) if shape is None else shape
+        if isinstance(shape, (int, np.integer)) or shape is None:
+            raise ValueError(
+                f"Input: shape must be a tuple, one sample's without the batch, got {shape!r}; (784,) for rows of 784"
+            )
+        shape = tuple(None if n is None else positive("Input: an entry of shape", n) for n in shape)
+        super().__init__(input_shape=shape, dtype=dtype, **kwargs)
+        self.shape, self.batch_size = shape, batch_size
+        self.built, self.input_shape = True, (None, *shape)
+        self.output_shape = self.input_shape
+        self._make_value()
+
+    def _make_value(self) -> None:
+        node = Node(self, (), [self.input_shape], [self.dtype], None)
+        self.value = node.outputs[0]
+        self.remember(node)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "value"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_value()
+
+    @property
+    def input(self) -> Value:
+        """The value itself."""
+        return self.output
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"shape": list(self.shape), "batch_size": self.batch_size, "dtype": self.dtype.name}
 
 
-def Input(shape: tuple[int | None, ...], batch_size: int | None = None, name: str | None = None) -> InputLayer:
-    """Keras's name for it: `Sequential([Input((32, 32, 3)), ...])`."""
-    return InputLayer(shape, batch_size, name=name)
+def Input(
+    shape: Any = None, batch_size: int | None = None, name: str | None = None, dtype: Any = "float32", **kwargs: Any
+) -> Value:
+    """A value to begin a network with: `x = Input((32, 32, 3))`, or the first item of a Sequential.
+
+    Shapes: `shape` is one sample's, without the batch; None is an axis of any length.
+    """
+    return InputLayer(shape, batch_size, dtype, name=name, **kwargs).value
 
 
 class Dense(Activated):
@@ -67,17 +111,14 @@ class Dense(Activated):
         if self.use_bias:
             self.add_weight("bias", (self.units,), self.bias_initializer, self.bias_regularizer)
 
-    def linear(self, x: np.ndarray) -> np.ndarray:
+    def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """x kernel + bias."""
-        z, cache = op("dense").forward(x, self.parameters["kernel"], self.parameters.get("bias"))
-        self.cache = cache if self.keep_cache else None
-        return z
+        return op("dense").forward(x, self.parameters["kernel"], self.parameters.get("bias"))
 
-    def linear_backward(self, dz: np.ndarray, need_dx: bool) -> np.ndarray | None:
-        """Gradients of kernel and bias, and dx."""
-        dx, dkernel, dbias = op("dense").backward(dz, self.cache, need_dx, self.trainable)
-        store_gradients(self, kernel=dkernel, bias=dbias)
-        return dx
+    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of kernel and bias."""
+        dx, dkernel, dbias = op("dense").backward(dz, cache, *need)
+        return dx, named(kernel=dkernel, bias=dbias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, ..., units)."""
@@ -87,14 +128,15 @@ class Dense(Activated):
 class Flatten(Layer):
     """An image becomes a row. Shapes: x (N, ...), y (N, product of the rest). Source: `minitl.ops.flatten`."""
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """y = x, one row a sample."""
-        y, self.cache = op("flatten").forward(x)
-        return y
+    keeps_integers = True
 
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """y = x, one row per sample."""
+        return op("flatten").forward(x)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx = dy in x's shape."""
-        return op("flatten").backward(dy, self.cache)
+        return op("flatten").backward(dy, cache), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, product of the rest)."""
@@ -121,27 +163,24 @@ class Dropout(Layer):
         """Take a generator."""
         self.generator = new_generator()
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """y = x m while training, else x."""
-        self.cache = None
         if not training or self.rate == 0:
-            return x
-        y, mask = op("dropout").forward(x, self.rate, self.generator)
-        self.cache = mask if self.keep_cache else None
-        return y
+            return x, None
+        return op("dropout").forward(x, self.rate, self.generator)
 
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx = dy m."""
-        return dy if self.cache is None else op("dropout").backward(dy, self.cache)
+        return dy if cache is None else op("dropout").backward(dy, cache), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
 
 
-def store_gradients(layer: Layer, **gradients: np.ndarray | None) -> None:
-    """Keep what an operation's backward gave for the layer's parameters; None is what was not asked for."""
-    layer.gradients.update({name: g for name, g in gradients.items() if g is not None})
+def named(**gradients: np.ndarray | None) -> dict[str, np.ndarray]:
+    """An operation's gradients by the names of the parameters; None is what was not asked for."""
+    return {name: g for name, g in gradients.items() if g is not None}
 
 
 def positive(name: str, value: int) -> int:

@@ -8,8 +8,9 @@ import numpy as np
 
 from minitl import initializers, regularizers
 from minitl.backend import op
+from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
-from minitl.layers.core import store_gradients
+from minitl.layers.core import named
 
 
 class BatchNormalization(Layer):
@@ -58,11 +59,9 @@ class BatchNormalization(Layer):
         self.add_weight("moving_mean", (channels,), "zeros", trainable=False)
         self.add_weight("moving_variance", (channels,), "ones", trainable=False)
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """Normalise with the batch's statistics or the moving ones."""
-        y, cache = op("batch_norm").forward(x, *self.constants(x, training))
-        self.cache = cache if self.keep_cache else None
-        return y
+        return op("batch_norm").forward(x, *self.constants(x, training))
 
     def constants(self, x: np.ndarray, training: bool) -> tuple[Any, Any, Any, Any, float, bool]:
         """What the operation gets beside x: gamma, beta, mean, variance, epsilon, and whether they are the batch's own.
@@ -83,19 +82,15 @@ class BatchNormalization(Layer):
         beta = self.parameters.get("beta", np.zeros_like(mean))
         return gamma, beta, mean, variance, self.epsilon, batch_statistics
 
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
-        """Gradients of gamma and beta, and dx."""
-        return self.store(*op("batch_norm").backward(dy, self.cache, need_dx, self.has_gradients))
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of gamma and beta."""
+        return self.named(*op("batch_norm").backward(dy, cache, need.dx, need.parameters and bool(self.parameters)))
 
-    @property
-    def has_gradients(self) -> bool:
-        """Whether there is a gradient to compute: of gamma or beta, when not frozen."""
-        return self.trainable and (self.scale or self.center)
-
-    def store(self, dx: np.ndarray | None, dgamma: np.ndarray | None, dbeta: np.ndarray | None) -> np.ndarray | None:
-        """Keep the gradients of those parameters that exist; return dx."""
-        store_gradients(self, gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
-        return dx
+    def named(
+        self, dx: np.ndarray | None, dgamma: np.ndarray | None, dbeta: np.ndarray | None
+    ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of those parameters that exist."""
+        return dx, named(gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""

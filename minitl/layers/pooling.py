@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import op
+from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
 from minitl.layers.conv import image_channels, padding_name, pair, windows_shape
 from minitl.ops.window import Pair
@@ -27,15 +28,13 @@ class Pooling2D(Layer):
         self.strides = self.pool_size if strides is None else pair("strides", strides)
         self.padding = padding_name(padding)
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """Every window's maximum or mean."""
-        y, cache = op(self.operation).forward(x, self.pool_size, self.strides, self.padding)
-        self.cache = cache if self.keep_cache else None
-        return y
+        return op(self.operation).forward(x, self.pool_size, self.strides, self.padding)
 
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, to the winners or in equal shares."""
-        return op(self.operation).backward(dy, self.cache)
+        return op(self.operation).backward(dy, cache), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, H_out, W_out, C)."""
@@ -57,14 +56,13 @@ class AveragePooling2D(Pooling2D):
 class GlobalAveragePooling2D(Layer):
     """The mean of every channel. Shapes: x (N, H, W, C), y (N, C). Source: `minitl.ops.global_average_pool2d`."""
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """y = the mean over height and width."""
-        y, self.cache = op("global_average_pool2d").forward(x)
-        return y
+        return op("global_average_pool2d").forward(x)
 
-    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx = dy / (H W)."""
-        return op("global_average_pool2d").backward(dy, self.cache)
+        return op("global_average_pool2d").backward(dy, cache), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, C)."""

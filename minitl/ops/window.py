@@ -51,6 +51,11 @@ def slide2d(x: tuple[int, ...], window: Pair, strides: Pair, padding: str) -> tu
     return slide(x[1], window[0], strides[0], padding), slide(x[2], window[1], strides[1], padding)
 
 
+def reach(kernel: tuple[int, ...], dilation: Pair) -> Pair:
+    """How many pixels a kernel spans, (K_h - 1) d_h + 1 by (K_w - 1) d_w + 1, when its entries are d pixels apart."""
+    return (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
+
+
 def pad2d(x: np.ndarray, rows: Axis, columns: Axis, value: float = 0.0) -> np.ndarray:
     """Surround images (N, H, W, C) with `value`, as `rows` and `columns` say."""
     around = ((0, 0), (rows.before, rows.after), (columns.before, columns.after), (0, 0))

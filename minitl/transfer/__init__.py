@@ -4,9 +4,10 @@ The base is what is kept, the head the layers on top that belong to the old task
 `layer.trainable = False`, and takes effect on the next batch.
 """
 
+from minitl.components import pca
 from minitl.transfer.features import extract_features
 from minitl.transfer.freezing import freeze, frozen, unfreeze
-from minitl.transfer.measures import gradient_norms, layer_similarity, linear_cka, pca, weight_distance
+from minitl.transfer.measures import gradient_norms, layer_similarity, linear_cka, weight_distance
 from minitl.transfer.strategies import STRATEGIES, batch_norm, draw_again, fine_tune
 from minitl.transfer.surgery import feature_extractor, replace_head, truncate
 

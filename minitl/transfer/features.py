@@ -70,6 +70,6 @@ def features_key(model: Sequential, x: np.ndarray) -> str:
 
 def check_deterministic(model: Sequential) -> None:
     """Raise ValueError when a layer draws random numbers while training, so that features cannot be computed once."""
-    for path, layer in model.walk():
+    for path, layer in model.named_layers():
         if isinstance(layer, Dropout) and layer.rate:
             raise ValueError(f"{path} drops other elements in every step, so that features cannot be computed once; cut below it")

@@ -38,7 +38,7 @@ def frozen(model: Sequential, names: Names = "*", *, upto: str | None = None, de
 
     Errors: ValueError as `freeze`.
     """
-    before = [(layer, layer.trainable) for _, layer in model.walk()]
+    before = [(layer, layer.trainable) for _, layer in model.named_layers()]
     try:
         yield freeze(model, names, upto=upto, depth=depth)
     finally:
@@ -51,7 +51,7 @@ def select(model: Sequential, names: Names = "*", upto: str | None = None, depth
 
     Errors: ValueError as `freeze`.
     """
-    layers = dict(model.walk())
+    layers = dict(model.named_layers())
     order = list(layers)
     if upto is not None:
         if upto not in layers:
@@ -78,7 +78,7 @@ def select(model: Sequential, names: Names = "*", upto: str | None = None, depth
 
 
 def _set_trainable(model: Sequential, names: list[str], trainable: bool) -> list[str]:
-    layers: dict[str, Any] = dict(model.walk())
+    layers: dict[str, Any] = dict(model.named_layers())
     for name in names:
         layers[name].trainable = trainable
     return names
@@ -86,4 +86,4 @@ def _set_trainable(model: Sequential, names: list[str], trainable: bool) -> list
 
 def weighted(model: Sequential) -> list[tuple[str, Layer]]:
     """The layers that have weights, with their paths, bottom first."""
-    return [(path, layer) for path, layer in model.walk() if layer.weights]
+    return [(path, layer) for path, layer in model.named_layers() if layer.weights]

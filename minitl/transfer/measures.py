@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import training
+from minitl import objective, training
 from minitl.layers.base import Layer
 from minitl.models import Sequential
 
@@ -45,9 +45,9 @@ def weight_distance(before: Sequential, after: Sequential) -> dict[str, float]:
 
     Errors: none; layers that the two do not share are left out.
     """
-    old = dict(before.walk())
+    old = dict(before.named_layers())
     distances = {}
-    for path, layer in after.walk():
+    for path, layer in after.named_layers():
         start = old.get(path)
         if layer.parameters and start is not None and _shapes(start) == _shapes(layer):
             moved = sum(float(((w - start.parameters[n]) ** 2).sum()) for n, w in layer.parameters.items())
@@ -62,32 +62,15 @@ def gradient_norms(model: Sequential, x: np.ndarray, y: np.ndarray) -> dict[str,
     Shapes: one batch x and y of a compiled model, which is not changed.
     Errors: as training raises them.
     """
-    trained = training.trained_layers(model)
-    with model.mode(keep_cache=True, need_dx=False):
-        *_, joint = training.compute_loss(model, trained, x, y, None, False)
-    model.pull(model.loss.backward(), need_dx=False, from_logits=joint)  # type: ignore[union-attr]
+    trained = objective.trained_layers(model)
+    found = objective.forward_loss(model, trained, x, y, None, training=False, keep=True)
+    found.run.backward(found.output_gradients())
     squares: dict[str, list[float]] = {}
-    for path, w, g in training.updates(trained):
+    for path, w, g in objective.updates(trained, found.run):
         sums = squares.setdefault(path.rpartition("/")[0], [0.0, 0.0])
         sums[0] += float((g**2).sum())
         sums[1] += float((w**2).sum())
     return {path: float(np.sqrt(g / w)) if w else float("inf") for path, (g, w) in squares.items()}
-
-
-def pca(features: np.ndarray, components: int = 2) -> np.ndarray:
-    """Samples along the directions in which they differ most.
-
-    Formula: X = U S V^T of the centred features; the result is the first columns of U S. The largest entry of
-    every column of V is positive.
-    Shapes: (N, ...) to (N, components).
-    Errors: ValueError for more components than there are samples or features.
-    """
-    rows = np.asarray(features, np.float64).reshape(len(features), -1)
-    if not 1 <= components <= min(rows.shape):
-        raise ValueError(f"pca: {components} components of data of shape {rows.shape}")
-    u, s, v = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
-    sign = np.sign(v[np.arange(len(v)), np.abs(v).argmax(axis=1)])
-    return (u * s * sign)[:, :components]
 
 
 def _centred_gram(rows: np.ndarray) -> np.ndarray:
@@ -98,11 +81,8 @@ def _centred_gram(rows: np.ndarray) -> np.ndarray:
 def _outputs(model: Sequential, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
     found: dict[str, list[Any]] = {}
     for start in range(0, len(x), batch_size):
-        batch: Any = np.asarray(x[start : start + batch_size], model.dtype)
-        with model.mode(keep_cache=False, need_dx=False):
-            for layer in model.layers:
-                batch = layer(batch, False)
-                found.setdefault(str(layer.name), []).append(np.array(batch))
+        for layer, y in training.layer_outputs(model, model.prepare(x[start : start + batch_size])):
+            found.setdefault(str(layer.name), []).append(np.array(y))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

@@ -41,7 +41,7 @@ class Task:
         names = [path for path, _ in weighted(model)]
         if not 1 <= head < len(names):
             raise ValueError(f"fine_tune: head={head} of {len(names)} layers with weights; there must be a base under the head")
-        order = [path for path, _ in model.walk()]
+        order = [path for path, _ in model.named_layers()]
         cut = order.index(names[-head])
         self.base, self.head = order[:cut], order[cut:]
 
@@ -240,7 +240,7 @@ def draw_again(model: Sequential, names: Any) -> list[str]:
 
     Errors: ValueError for names that match no layer.
     """
-    layers = dict(model.walk())
+    layers = dict(model.named_layers())
     chosen = select(model, names)
     for name in chosen:
         layer = layers[name]
@@ -258,7 +258,7 @@ def batch_norm(model: Sequential, mode: str, x: np.ndarray | None = None, batch_
     Errors: ValueError for another mode, or a model without batch normalisation.
     Source: Y. Li et al., Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
     """
-    found = [(path, layer) for path, layer in model.walk() if isinstance(layer, BatchNormalization)]
+    found = [(path, layer) for path, layer in model.named_layers() if isinstance(layer, BatchNormalization)]
     if not found:
         raise ValueError("batch_norm: the model has no BatchNormalization layer")
     if mode not in ("frozen", "statistics", "trained"):
@@ -272,8 +272,7 @@ def batch_norm(model: Sequential, mode: str, x: np.ndarray | None = None, batch_
         for _ in range(passes):
             order = generator.permutation(len(x))
             for start in range(0, len(x) - batch_size + 1 if len(x) >= batch_size else 1, batch_size):
-                with model.mode(keep_cache=False, need_dx=False):
-                    model(x[order[start : start + batch_size]], training=True)
+                model(x[order[start : start + batch_size]], training=True)
         for _, layer in found:
             layer.trainable = False
     return [path for path, _ in found]
@@ -286,7 +285,7 @@ class _PullBack(Callback):
         if not strength >= 0:
             raise ValueError(f"l2-sp: strength must not be negative, got {strength}")
         self.strength = strength
-        self.start = [(w, w.copy()) for path, layer in model.walk() if path in names for w in layer.parameters.values()]
+        self.start = [(w, w.copy()) for path, layer in model.named_layers() if path in names for w in layer.parameters.values()]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Pull the base towards its start."""

@@ -18,7 +18,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".gif", 
 MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "PPM", "TIFF", "GIF", "WEBP")  # no other decoder is tried, whatever the ending
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "TIFF", "GIF", "WEBP")  # no other decoder is tried, whatever the ending
 LARGEST = 50_000_000  # pixels
 PIXELS_OF_ANY_FILE = 16_000_000  # more only for files with at least a byte per four of the others: no photograph has fewer
 

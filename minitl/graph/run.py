@@ -1,0 +1,105 @@
+"""One pass through a graph, forward and backward. It owns what was computed on the way: caches, logits, gradients.
+
+    run = Run(plan)
+    outputs = run.forward([x], training=True)
+    dx = run.backward([dy])
+    run.gradients[layer]["kernel"]
+
+Any number of runs of one model may be under way at once, in as many threads: they share the weights and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.graph.plan import Gradients, Plan
+
+
+class Run:
+    """One forward pass of a plan, and the backward passes that follow it.
+
+    Attributes: `gradients` of the last backward pass, {layer: {name: array}}; `logits` of the outputs whose last activation is
+    joined to their loss (`rules.joint`), by the outputs' positions.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.caches: list[Any] | None = None
+        self.logits: dict[int, np.ndarray] = {}
+        self.gradients: Gradients = {}
+
+    def forward(self, arrays: list[np.ndarray], training: bool = False) -> list[np.ndarray]:
+        """The outputs for some inputs."""
+        plan, caches = self.plan, []
+        values: list[Any] = [None] * plan.size
+        values[: len(arrays)] = arrays
+        for (step, takes, gives, frees, single, alone), keep in zip(plan.program, plan.keeps, strict=True):
+            x = values[takes[0]] if single else [values[slot] for slot in takes]
+            y, cache = step.forward(x, training if step.training is None else step.training)
+            caches.append(cache if keep else None)
+            if alone:
+                values[gives[0]] = y
+            else:
+                for slot, part in zip(gives, y, strict=True):
+                    values[slot] = part
+            for slot in frees:
+                values[slot] = None
+            del x, y, cache  # or their memory could not be used again for the next step
+        self.caches = caches
+        outputs = []
+        for position, slot in enumerate(plan.outputs):
+            y = values[slot]
+            if type(y) is tuple:  # logits and y
+                self.logits[position], y = y
+            outputs.append(y)
+        return outputs
+
+    def backward(self, gradients: list[np.ndarray | None]) -> list[np.ndarray | None]:
+        """The gradients of the inputs (None where they were not asked for), from those of the outputs; None is no gradient.
+
+        For an output with joint logits it is the gradient of the logits. What several steps need gets the sum of
+        their gradients, the last step's first.
+        Errors: ValueError without a forward pass before it.
+        """
+        plan = self.plan
+        if self.caches is None:
+            raise ValueError("backward() needs a forward pass before it")
+        arrived: list[Any] = [None] * plan.size
+        for slot, gradient in zip(plan.outputs, gradients, strict=True):
+            _add(arrived, slot, gradient)
+        self.gradients = {}
+        for position in range(len(plan.steps) - 1, -1, -1):
+            if not plan.keeps[position]:
+                continue
+            step, takes, gives, _, single, alone = plan.program[position]
+            dy = arrived[gives[0]] if alone else [arrived[slot] for slot in gives]
+            for slot in gives:
+                arrived[slot] = None
+            if dy is None or (not alone and all(part is None for part in dy)):
+                continue
+            need = plan.needs[position]
+            dx, of_layers = step.backward(dy, self.caches[position], need)
+            for layer, named in of_layers.items():
+                self._add_gradients(layer, named)
+            if single:
+                if need.dx:
+                    _add(arrived, takes[0], dx)
+            else:
+                for slot, wanted, part in zip(takes, need.dx, dx, strict=True):
+                    if wanted:
+                        _add(arrived, slot, part)
+        return [arrived[slot] if wanted else None for slot, wanted in zip(plan.inputs, plan.need_dx, strict=True)]
+
+    def _add_gradients(self, layer: Any, named: dict[str, np.ndarray]) -> None:
+        known = self.gradients.get(layer)
+        if known is None:
+            self.gradients[layer] = named
+            return
+        self.gradients[layer] = {name: known[name] + g if name in known else g for name, g in named.items()}
+
+
+def _add(arrived: list[Any], slot: int, gradient: Any) -> None:
+    if gradient is not None:
+        arrived[slot] = gradient if arrived[slot] is None else arrived[slot] + gradient

@@ -1,0 +1,145 @@
+"""How a layer runs at a node: minitl's, with a cache that is handed over, and a user's, which keeps in self what it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import wrong_shape
+from minitl.graph.plan import Gradients, Need, Step
+from minitl.graph.value import Node, fits
+
+
+class LayerStep(Step):
+    """One layer of minitl's."""
+
+    def __init__(self, node: Node):
+        super().__init__([node])
+        self.layer = node.layer
+        self.shapes = [value.shape for value in node.inputs]
+
+    def admitted(self, x: Any) -> Any:
+        """x as the layer takes it."""
+        if self.layer.takes_several:
+            return [self.layer.admit(part, shape) for part, shape in zip(x, self.shapes, strict=True)]
+        return self.layer.admit(x, self.shapes[0])
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The layer's y."""
+        return self.layer.compute(self.admitted(x), training)
+
+    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
+        """The layer's dx and gradients."""
+        if self.layer.takes_several and not isinstance(need.dx, tuple):
+            need = need._replace(dx=(need.dx,))
+        dx, gradients = self.layer.backpropagate(dy, cache, need)
+        if self.layer.takes_several and len(self.shapes) == 1:
+            dx = dx[0]
+        return dx, {self.layer: gradients} if gradients else {}
+
+
+class JointStep(LayerStep):
+    """A last layer whose activation belongs to the loss: it gives logits and y, and its dy is the logits' gradient."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The pair (logits, y)."""
+        return self.layer.compute_logits(self.admitted(x), training)
+
+    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
+        """Back from the logits, past the activation."""
+        dx, gradients = self.layer.backpropagate_logits(dy, cache, need)
+        return dx, {self.layer: gradients} if gradients else {}
+
+
+class UserStep(LayerStep):
+    """A user's layer, which keeps in self what it needs; what its backward did is checked."""
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The layer's y."""
+        with hands_on():
+            y = self.layer._run_forward(self.admitted(x), training)
+        return y, y.shape if isinstance(y, np.ndarray) else None
+
+    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
+        """The layer's dx, and its gradients: every parameter has one, and dx has x's shape."""
+        layer = self.layer
+        layer.gradients.clear()
+        wanted = any(need.dx) if isinstance(need.dx, tuple) else need.dx
+        dx = run_backward(layer, dy, wanted)
+        gradients: Gradients = {layer: dict(layer.gradients)} if layer.trainable else {}
+        if layer.trainable:
+            for name, weight in layer.parameters.items():
+                gradient = layer.gradients.get(name)
+                if gradient is None:
+                    raise ValueError(f"{layer.label}: backward() left no gradient; set self.gradients[{name!r}] in it")
+                if np.shape(gradient) != weight.shape:
+                    advice = "sum over the axes along which the parameter was shared"
+                    raise wrong_shape(f"{layer.label}: gradient of {name!r}", weight.shape, np.shape(gradient), advice)
+        gradients.update(gradients_inside(layer))
+        if wanted:
+            parts = dx if layer.takes_several else [dx]
+            for part, shape in zip(parts, self.shapes, strict=True):
+                if not isinstance(part, np.ndarray):
+                    advice = "it must return dx, the gradient with respect to forward's x"
+                    raise TypeError(f"{layer.label}: backward() returned {type(part).__name__}; {advice}")
+                if not fits(shape, part.shape):
+                    raise wrong_shape(f"{layer.label}: dx", shape, part.shape, "return dx in the shape of x")
+        return dx, gradients
+
+
+def run_backward(layer: Any, dy: Any, need_dx: bool = True) -> Any:
+    """A layer's backward by hand; one that does not know `need_dx` always gives dx."""
+    return layer.backward(dy, need_dx=need_dx) if _takes_need_dx(type(layer).backward) else layer.backward(dy)
+
+
+def gradients_inside(layer: Any) -> Gradients:
+    """What the backward pass of a user's layer left in the layers that it holds.
+
+    Errors: ValueError for one that learns and was not reached.
+    """
+    found: Gradients = {}
+    for _, held in layer.sublayers():
+        for _, leaf in held.named_layers():
+            if leaf.trainable and leaf.parameters:
+                if leaf.parameters.keys() - leaf.gradients.keys():
+                    advice = "call backward(dy) of every layer that forward called, or freeze it"
+                    raise ValueError(f"{layer.label}: its backward() did not reach {leaf.label} inside it; {advice}")
+                found[leaf] = leaf.gradients
+                leaf.gradients = {}
+    return found
+
+
+class _ByHand(threading.local):
+    """Whether calls of layers remember what `backward` needs."""
+
+    active = False
+
+
+by_hand = _ByHand()
+
+
+@contextlib.contextmanager
+def hands_on() -> Iterator[None]:
+    """Inside the block, layers that are called remember what their `backward` needs."""
+    before, by_hand.active = by_hand.active, True
+    try:
+        yield
+    finally:
+        by_hand.active = before
+
+
+@functools.cache
+def takes_training(forward: Callable[..., Any]) -> bool:
+    """Whether a user's forward wants to know if it is training."""
+    return "training" in inspect.signature(forward).parameters
+
+
+@functools.cache
+def _takes_need_dx(backward: Callable[..., Any]) -> bool:
+    return "need_dx" in inspect.signature(backward).parameters

@@ -1,0 +1,76 @@
+"""Values and nodes: what layers are connected by before any number is computed.
+
+`Input((32, 32, 3))` gives a value, and a layer called on a value gives another one. A value knows its shape, its dtype, and
+the node that makes it; a node is one use of a layer on some values.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int | None, ...]
+
+
+class Value:
+    """What a layer will give: a shape, with None for the batch, a dtype, and the node that makes it.
+
+    Values can be added, subtracted and multiplied, with each other and with numbers: that makes a layer.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "index", "node", "shape")
+
+    def __init__(self, shape: Shape, dtype: Any, node: Node, index: int = 0):
+        self.shape, self.dtype, self.node, self.index = tuple(shape), np.dtype(dtype), node, index
+
+    @property
+    def name(self) -> str:
+        """The name of the layer that makes it."""
+        return str(self.node.layer.name)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes, the batch included."""
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<Value {self.shape} {self.dtype} of {self.node.layer.label}>"
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self!r} holds no numbers yet: it describes what a layer will give; build a Model and call it")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError(f"{self!r} holds no numbers yet; NumPy functions take arrays, use a layer (or Lambda) here")
+
+
+class Node:
+    """One use of a layer: the values that go in, the values that come out, and `training` if the call fixed it."""
+
+    __slots__ = ("__weakref__", "inputs", "layer", "outputs", "training")
+
+    def __init__(self, layer: Any, inputs: Iterable[Value], shapes: list[Shape], dtypes: list[Any], training: bool | None):
+        self.layer, self.inputs, self.training = layer, tuple(inputs), training
+        self.outputs = tuple(Value(s, d, self, i) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=True)))
+
+
+def values_in(x: Any) -> list[Value] | None:
+    """The values of a call's argument, one or a list of them; None when it holds no value.
+
+    Errors: TypeError for a mixture of values and arrays.
+    """
+    if isinstance(x, Value):
+        return [x]
+    if not isinstance(x, (list, tuple)) or not any(isinstance(item, Value) for item in x):
+        return None
+    if not all(isinstance(item, Value) for item in x):
+        raise TypeError("a layer takes values or arrays, not a mixture of both; wrap arrays in a model's Input")
+    return list(x)
+
+
+@functools.lru_cache(maxsize=1024)
+def fits(expected: Shape, shape: tuple[int, ...]) -> bool:
+    """Whether an array of a shape is what a value describes."""
+    return len(expected) == len(shape) and all(e is None or e == n for e, n in zip(expected, shape, strict=True))

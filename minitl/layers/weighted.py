@@ -1,0 +1,100 @@
+"""What has weights: parameters that gradients move and state that they do not, by name, in Keras's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minitl import initializers, regularizers
+from minitl.errors import wrong_shape
+from minitl.kernels.memory import aligned
+from minitl.layers.reserve import reserve
+from minitl.random import new_generator
+
+
+class Weighted:
+    """The weights of a layer, and of the layers that it holds."""
+
+    parameters: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    regularizers: dict[str, regularizers.L1L2]
+    dtype: np.dtype
+    _trainable: bool
+
+    @property
+    def label(self) -> str:
+        """How errors call it."""
+        raise NotImplementedError
+
+    def sublayers(self) -> list[tuple[str, Any]]:
+        """The layers that it holds."""
+        raise NotImplementedError
+
+    def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Any]]:
+        """Itself and the layers that it holds, by their paths."""
+        raise NotImplementedError
+
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any = "glorot_uniform",
+        regularizer: Any = None,
+        trainable: bool = True,
+    ) -> np.ndarray:
+        """Create a named weight, with first values from the initializer, and return it.
+
+        `trainable=False` puts it among the state: saved, but moved by no gradient. Optimizers change the array in
+        place, so that an attribute that holds it stays current.
+        """
+        draw, generator, shape = initializers.get(initializer), new_generator(), tuple(shape)
+        values = np.asarray(draw(shape, generator)) if reserve.left is None else reserve.take(self.label, name, shape)
+        weight = aligned(values, self.dtype)
+        (self.parameters if trainable else self.state)[name] = weight
+        if regularizer is not None:
+            self.regularizers[name] = regularizers.get(regularizer)  # type: ignore[assignment]
+        return weight
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """All weights, the arrays themselves."""
+        inner = [w for _, layer in self.sublayers() for w in layer.weights]
+        return [*self.parameters.values(), *self.state.values(), *inner]
+
+    @property
+    def trainable_weights(self) -> list[np.ndarray]:
+        """The weights that training changes now: none when the layer is frozen."""
+        inner = [w for _, layer in self.sublayers() for w in layer.trainable_weights]
+        return [*self.parameters.values(), *inner] if self._trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[np.ndarray]:
+        """The weights that training leaves alone now."""
+        trained = {id(w) for w in self.trainable_weights}
+        return [w for w in self.weights if id(w) not in trained]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights."""
+        return [weight.copy() for weight in self.weights]
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        """Overwrite all weights, or none.
+
+        Errors: ValueError for another number of arrays or another shape.
+        """
+        own = self.weights
+        if len(weights) != len(own):
+            raise ValueError(f"{self.label}: expected {len(own)} weight arrays, got {len(weights)}; build the layer first?")
+        arrays = [np.asarray(weight) for weight in weights]
+        for position, (mine, given) in enumerate(zip(own, arrays, strict=True)):
+            if mine.shape != given.shape:
+                raise wrong_shape(f"{self.label}: weight {position}", mine.shape, given.shape, "load weights of the same network")
+        for mine, given in zip(own, arrays, strict=True):
+            mine[...] = given
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(weight.size for weight in self.weights)

@@ -1,0 +1,13 @@
+"""Models: networks of layers, and what one does with them.
+
+model.py       Model(inputs, outputs): the part of a graph between some values
+sequential.py  Sequential: a model that is built by add()
+trainer.py     compile, fit, evaluate, predict
+saving.py      models in files, and back
+"""
+
+from minitl.models.model import Model
+from minitl.models.saving import clone_model, load_model
+from minitl.models.sequential import Sequential
+
+__all__ = ["Model", "Sequential", "clone_model", "load_model"]

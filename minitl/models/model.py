@@ -1,0 +1,309 @@
+"""Model: the part of a graph between some values, as a layer with layers in it.
+
+What it computes in one pass lies in a `minitl.graph.run.Run`; what one does with data is in `trainer`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from minitl import weights as weight_files
+from minitl.backend import get_backend
+from minitl.errors import wrong_shape
+from minitl.graph import rules
+from minitl.graph.graph import Graph
+from minitl.graph.plan import Gradients, Need, Plan, Step
+from minitl.graph.run import Run
+from minitl.graph.value import Node, Value
+from minitl.layers.base import Layer, LayerStep
+from minitl.layers.core import InputLayer
+from minitl.models.saving import layers_from, save_model
+from minitl.models.structure import Structure
+from minitl.serialization import encode
+
+
+class Model(Structure):
+    """The network between some values: `Model(inputs, outputs)`, each a value or a list of them.
+
+    Layers without a name of their own are named by type and position (`conv2d`, `conv2d_1`, `dense`): the same program gives
+    the same names. Layers may be shared with other models: what is trained in one is trained in all.
+    Attributes: `fuse` and `fold` say whether layers may run as one, and normalisations become part of convolutions at inference.
+    Errors: TypeError for what is no value; ValueError for an output that needs a value which is no input, for an input that no
+    output depends on, for names that clash, or a user's layer that is used twice.
+    """
+
+    is_container = True
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True):
+        super().__init__(name=name)
+        self._set_up()
+        if type(self).__dict__.get("call") or inputs is None or outputs is None:
+            raise TypeError(
+                f"{type(self).__name__}: models are made from values, Model(inputs, outputs); a subclass with a call() of its "
+                "own is not supported: call the same layers on Input(...) and on what they return"
+            )
+        self._adopt(Graph(_listed(inputs), _listed(outputs), type(self).__name__))
+        if not trainable:
+            self.trainable = False
+
+    # Passes. What one computes lies in its Run.
+
+    def new_run(
+        self,
+        keep: bool = False,
+        need_dx: Any = False,
+        joint: tuple[int, ...] = (),
+        training: bool = False,
+        fuse: bool = True,
+    ) -> Run:
+        """A run of the network: whether it keeps what a backward pass needs, which inputs' gradients it will be asked for (a
+        flag for all or one for each), and which outputs give their logits to a loss that knows their activation.
+        """
+        graph = self.graph
+        inputs = (need_dx,) * len(graph.inputs) if isinstance(need_dx, bool) else tuple(need_dx)
+        fuse = fuse and self.fuse
+        fold = self.fold and not (training or keep)
+        kind = (fuse, fold, get_backend(), keep, inputs, joint)
+        # A plan is made anew only when something that it depends on has changed.
+        now = [*[layer.trainable for layer in self._leaves()], *rules.settings(graph), self.fuse]
+        planned_for, plan = self._plans.get(kind, (None, None))
+        if plan is None or planned_for != now:
+            values = [graph.outputs[position] for position in joint]
+            fused = fuse and get_backend() == "numba"
+            plan = Plan(graph, rules.steps(graph, fused, fold, values), keep, inputs)
+            for step in plan.steps:
+                if isinstance(step, ModelStep):
+                    step.fuse = fuse
+            self._plans[kind] = (now, plan)
+        return Run(plan)
+
+    def _leaves(self) -> list[Layer]:
+        return [leaf for layer in self._parts() for leaf in (layer._leaves() if isinstance(layer, Model) else [layer])]
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """On arrays: the outputs. On values: a use of the model as a layer, and its output values."""
+        if isinstance(x, dict) and x and all(isinstance(part, Value) for part in x.values()):
+            x = [x[name] for name in self.input_names]
+        return super().__call__(x, training)
+
+    def compute(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The outputs, and the run that made them."""
+        run = self.new_run(keep=True, need_dx=True, training=training)
+        outputs = run.forward(x if isinstance(x, list) else [x], training)
+        return (outputs[0] if len(outputs) == 1 else outputs), run
+
+    def backpropagate(self, dy: Any, cache: Run, need: Need) -> tuple[Any, Any]:
+        """The inputs' gradients, and those of all layers inside."""
+        dx = cache.backward(list(dy) if isinstance(dy, (list, tuple)) else [dy])
+        return (dx[0] if len(dx) == 1 else dx), cache.gradients
+
+    def backward(self, dy: Any, need_dx: bool = True) -> Any:
+        """dx from dy after `forward`; fills the `gradients` of the layers inside."""
+        if self._graph is None or not hasattr(self, "_kept"):
+            raise ValueError(f"{self.label}: backward() needs a forward pass before it")
+        dx, gradients = self.backpropagate(dy, self._kept, Need())
+        for _, leaf in self.named_layers():
+            leaf.gradients = gradients.get(leaf, {})
+        return dx if need_dx else None
+
+    def prepare(self, x: Any) -> list[np.ndarray]:
+        """The arrays for the inputs, in their order and dtypes, from an array, a list, or a dictionary by the inputs' names."""
+        if self._graph is None:
+            self.build((None, *np.shape(x)[1:]))
+        values = self.graph.inputs
+        if isinstance(x, dict):
+            names = self.input_names
+            if set(x) - set(names) or set(names) - set(x):
+                raise ValueError(f"{self.label}: the inputs are {', '.join(names)}, got {', '.join(map(str, x))}")
+            x = [x[name] for name in names]
+        elif len(values) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) == len(values[0].shape)):
+            x = [x]
+        if len(x) != len(values):
+            raise ValueError(f"{self.label}: expected {len(values)} inputs ({', '.join(self.input_names)}), got {len(x)}")
+        return [as_input(part, value, self.label) for part, value in zip(x, values, strict=True)]
+
+    def _run_forward(self, x: Any, training: bool) -> Any:
+        y, self._kept = self.compute(x, training)
+        return y
+
+    def infer(self, x: Any, training: bool) -> Any:
+        """The outputs alone."""
+        outputs = self.new_run(training=training).forward(x, training)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def step(self, node: Node, joint: bool = False) -> Step:
+        """The step that runs the model at a node of another's graph."""
+        return ModelStep(node, joint)
+
+    @property
+    def output_activation(self) -> str | None:  # type: ignore[override]
+        """The last layer's, where there is one output."""
+        if self._graph is None or len(self._graph.outputs) != 1 or not self._graph.nodes:
+            return None
+        activation = self._graph.outputs[0].node.layer.output_activation
+        return activation if rules.joint(self._graph, 0, activation) else None
+
+    def ensure_built(self, input_shape: Any) -> None:
+        """Build, if that has not been done."""
+        if not self.built:
+            self.build(input_shape)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Nothing: a model of values is built when it is made."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """What comes out for inputs of some shape, or some shapes."""
+        graph = self.graph
+        shapes = {v: tuple(s) for v, s in zip(graph.inputs, input_shape if self.takes_several else [input_shape], strict=True)}
+        for node in graph.nodes:
+            several: Any = [shapes[value] for value in node.inputs]
+            out = node.layer.compute_output_shape(several if node.layer.takes_several else several[0])
+            shapes.update(zip(node.outputs, out if len(node.outputs) > 1 else [out], strict=True))
+        found = [shapes[value] for value in graph.outputs]
+        return found if len(found) > 1 else found[0]
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        if self._graph is None:
+            self.build(values[0].shape)
+        if len(values) != len(self.graph.inputs):
+            raise ValueError(
+                f"{self.label}: has {len(self.graph.inputs)} inputs ({', '.join(self.input_names)}), got {len(values)}"
+            )
+        for value, own in zip(values, self.graph.inputs, strict=True):
+            alike = len(value.shape) == len(own.shape)
+            if not alike or any(a != b for a, b in zip(own.shape[1:], value.shape[1:], strict=True) if a is not None):
+                raise wrong_shape(self.label, own.shape, value.shape, "it was built for other inputs; use a new layer here")
+        shapes = self.compute_output_shape([v.shape for v in values] if self.takes_several else values[0].shape)
+        shapes = shapes if len(self.graph.outputs) > 1 else [shapes]
+        node = Node(self, values, shapes, [value.dtype for value in self.graph.outputs], training)
+        self.remember(node)
+        return node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
+
+    # Files. What a model's file holds is in minitl.saving.
+
+    def save_weights(self, filepath: str | os.PathLike) -> None:
+        """Write all weights to a file, atomically, by layer and parameter name."""
+        self._need_built("save")
+        weight_files.write(filepath, weight_files.named_weights(self))
+
+    def load_weights(
+        self, filepath: str | os.PathLike, strict: bool = True, by_name: bool = False, skip_mismatch: bool = False
+    ) -> weight_files.Report:
+        """Load weights by name, and return a report of what was loaded.
+
+        Strict, the default: every weight of the model must be in the file, in its shape, and nothing else. With
+        strict=False what fits is loaded, and the report printed. Keras's by_name=True allows missing and unexpected
+        entries, its skip_mismatch=True also other shapes.
+        Errors: ValueError listing all that does not fit, or when nothing fits; the model is unchanged then.
+        """
+        self._need_built("load weights")
+        arrays, _ = weight_files.read(filepath)
+        arrays = {key: array for key, array in arrays.items() if not key.startswith(weight_files.OPTIMIZER)}
+        report = weight_files.load_into(self, arrays, str(filepath), not strict or by_name, not strict or skip_mismatch)
+        if report.missing or report.unexpected or report.shape_differs:
+            print(report)
+        return report
+
+    def save(self, filepath: str | os.PathLike) -> None:
+        """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file."""
+        save_model(self, filepath)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the model: its layers, and how they are connected."""
+        described, layers = self.graph.described(), self.layers
+        places = {layer: place for place, layer in enumerate(layers)}
+        return {
+            "name": self.name,
+            "dtype": self.dtype.name,
+            "layers": [self._layer_config(layer) for layer in layers],
+            "inputs": [places[layer] for layer, _, _ in described["entries"]],
+            "nodes": [
+                {"layer": places[layer], "inputs": takes, **({} if fixed is None else {"training": fixed})}
+                for layer, takes, fixed in described["nodes"]
+            ],
+            "outputs": described["outputs"],
+        }
+
+    def _layer_config(self, layer: Layer) -> dict[str, Any]:
+        return {**encode(layer), "name": self._names[layer], "trainable": layer.trainable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """The model that `get_config` described, with new weights."""
+        layers, label = layers_from(config["layers"], custom_objects), f"model {config.get('name')!r}"
+        values: list[Value] = []
+        for place in config["inputs"]:
+            layer = layers[place]
+            if not isinstance(layer, InputLayer):
+                raise ValueError(f"{label}: its input {place} is {layer.label}, no InputLayer")
+            values.append(layer.value)
+        count = len(values)
+        for position, node in enumerate(config["nodes"]):
+            takes = node["inputs"]
+            for number in takes:
+                if not (isinstance(number, int) and 0 <= number < len(values)):
+                    raise ValueError(f"{label}: node {position} refers to value {number!r}, which is not made before it")
+            several = [values[number] for number in takes]
+            layer = layers[node["layer"]]
+            out = layer(several if layer.takes_several else several[0] if len(several) == 1 else several, node.get("training"))
+            values += out if isinstance(out, list) else [out]
+        model = cls(values[:count], [values[number] for number in config["outputs"]], name=config.get("name"))
+        model.dtype = np.dtype(config.get("dtype", "float32"))
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_plans": {}}
+
+
+class ModelStep(LayerStep):
+    """A model inside another: a run of its own."""
+
+    def __init__(self, node: Node, joint: bool):
+        super().__init__(node)
+        self.joint = (0,) if joint else ()
+        self.fuse = True
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The model's outputs, and its run."""
+        model = self.layer
+        arrays = x if len(self.shapes) > 1 else [x]
+        run = model.new_run(self.keep, self.need.dx, self.joint, training, self.fuse)
+        outputs = run.forward(arrays, training)
+        if self.joint:
+            outputs[0] = (run.logits[0], outputs[0])
+        return (outputs[0] if len(outputs) == 1 else outputs), run
+
+    def backward(self, dy: Any, cache: Run, need: Need) -> tuple[Any, Gradients]:
+        """Back through the model's run."""
+        dx = cache.backward(dy if isinstance(dy, list) else [dy])
+        return (dx[0] if len(dx) == 1 else dx), cache.gradients
+
+
+def as_input(x: Any, value: Value, label: str) -> np.ndarray:
+    """Data as an input takes them.
+
+    Errors: TypeError for masked, complex or other arrays that are no real numbers; ValueError for fractions where whole numbers
+    are wanted, or an empty array.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{label}: got a masked array; fill it (x.filled(0)), masks are not used")
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{label}: expected an array of real numbers, got dtype {array.dtype}")
+    if 0 in array.shape:
+        raise ValueError(f"{label}: got an array of shape {array.shape}, which holds no numbers")
+    if array.dtype != value.dtype:
+        converted = array.astype(value.dtype)
+        if value.dtype.kind in "iu" and array.dtype.kind == "f" and not (converted == array).all():
+            raise ValueError(f"{label}: the input {value.name!r} takes whole numbers, got fractions or NaN")
+        return converted
+    return array
+
+
+def _listed(values: Any) -> list[Any]:
+    if isinstance(values, dict):
+        return list(values.values())
+    return list(values) if isinstance(values, (list, tuple)) else [values]

@@ -1,0 +1,178 @@
+"""Models in files: the architecture as JSON, the weights, and how the model was compiled; and back, for files of any origin.
+
+    {"format": 2, "model": {"class_name", "config"}, "preprocessing", "compile": {"optimizer", "iterations", "loss", ...}}
+
+A Sequential's config lists its layers. A Model's lists layers, and nodes that refer to them and to the values that they take by
+number: the inputs are 0, 1, ..., and every node adds its outputs. Format 1 had Sequential alone; it still loads.
+
+An architecture is not trusted: only minitl's own classes are made, and those in `custom_objects`, and no more room is taken for
+weights than the file has numbers. What holds a model is never changed half-way: a file is rebuilt whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minitl import metrics
+from minitl import weights as weight_files
+from minitl.errors import unknown
+from minitl.layers.base import Layer
+from minitl.layers.names import check_name
+from minitl.layers.reserve import limited_weights
+from minitl.preprocessing.record import Preprocessing
+from minitl.serialization import custom_object_scope, decode, encode
+
+FORMAT = 2
+
+
+def save_model(model: Any, filepath: str | os.PathLike, checkpoint: dict[str, Any] | None = None) -> None:
+    """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file.
+
+    `checkpoint` is what a callback wants to find again when training goes on.
+    Errors: ValueError for a model without weights, or a path that is no file's; TypeError for a part that cannot be described.
+    """
+    model._need_built("save")
+    weight_files.check_target(filepath)
+    arrays = weight_files.named_weights(model)
+    config: dict[str, Any] = {"format": FORMAT, "model": encode(model), "preprocessing": encode(model.preprocessing)}
+    if checkpoint is not None:
+        config["checkpoint"] = encode(checkpoint)
+    if model.optimizer is not None:
+        config["compile"] = {
+            "optimizer": encode(model.optimizer),
+            "iterations": model.optimizer.iterations,
+            "loss": encode(model.loss),
+            "loss_weights": encode(model.loss_weights),
+            "metrics": encode(model.metrics),
+        }
+        for path, memory in model.optimizer.memory.items():
+            w = arrays.get(path)
+            if w is not None and all(model.optimizer.slot_fits(name, slot, w) for name, slot in memory.items()):
+                arrays.update({f"{weight_files.OPTIMIZER}{path}/{name}": slot for name, slot in memory.items()})
+    weight_files.write(filepath, arrays, config)
+
+
+def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> Any:
+    """Rebuild a model that `save` wrote: architecture, weights, and how it was compiled (unless `compile` is false).
+
+    Your own classes and functions go into custom_objects, by name; nothing else than they and minitl's own is ever made.
+    Errors: FileNotFoundError, or ValueError for a damaged or foreign file, or a class that is not known.
+    """
+    arrays, config = weight_files.read(filepath)
+    if config is None:
+        raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")
+    if config.get("format") not in (1, FORMAT) or not isinstance(config.get("model"), dict):
+        raise ValueError(f"{filepath}: unknown model format {config.get('format')!r}; was it written by a newer minitl?")
+    own = {key: array for key, array in arrays.items() if not key.startswith(weight_files.OPTIMIZER)}
+    try:
+        with custom_object_scope(custom_objects or {}), limited_weights(sum(array.size for array in own.values())):
+            described = config["model"]
+            if "layers" in described.get("config", {}):
+                described = {"class_name": "Sequential", **described}
+            model = _layer_from({"name": None, **described}, custom_objects)
+            model.preprocessing = decode("preprocessing", config.get("preprocessing"), {"Preprocessing": Preprocessing})
+            if not (model.preprocessing is None or isinstance(model.preprocessing, Preprocessing)):
+                raise TypeError(f"preprocessing is {model.preprocessing!r}")
+            if compile:
+                _restore_compile(model, config.get("compile"))
+    except Exception as error:  # whatever a damaged description makes constructors raise
+        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
+    if own or model.weights:
+        weight_files.load_into(model, own, str(filepath), missing_ok=False, shapes_ok=False)
+    if model.optimizer is not None:
+        _restore_memory(model, arrays, str(filepath))
+    return model
+
+
+def clone_model(model: Any) -> Any:
+    """The same architecture with new weights of its own; not compiled."""
+    with custom_object_scope(_classes_in(model)):
+        return type(model).from_config(encode(model)["config"], {type(l).__name__: type(l) for l in _all_layers(model)})
+
+
+def layers_from(described: list[dict[str, Any]], custom_objects: dict[str, Any] | None) -> list[Layer]:
+    """The layers of an architecture, with their names and flags.
+
+    Errors: ValueError for a class that is not known; whatever a constructor raises for wrong settings.
+    """
+    return [_layer_from(data, custom_objects) for data in described]
+
+
+def layer_classes() -> dict[str, type[Layer]]:
+    """The layers that minitl itself defines, by class name: what an architecture in a file may ask for."""
+    found: dict[str, type[Layer]] = {}
+    rest = list(Layer.__subclasses__())
+    while rest:
+        cls = rest.pop()
+        rest += cls.__subclasses__()
+        if cls.__module__.split(".")[0] == __package__.split(".")[0]:
+            found[cls.__name__] = cls
+    return found
+
+
+def _layer_from(data: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    name, known = data["class_name"], {**layer_classes(), **(custom_objects or {})}
+    if name not in known:
+        raise ValueError(f"{unknown('layer class', name, known)}; your own go into custom_objects={{{name!r}: {name}}}")
+    cls = known[name]
+    if not (isinstance(cls, type) and issubclass(cls, Layer)):
+        raise TypeError(f"{name} is not a layer")
+    make: Any = cls.from_config
+    layer = make(data["config"], custom_objects) if cls.is_container else make(data["config"])
+    if data.get("name") is not None:
+        check_name(data["name"])
+        layer.name = data["name"]
+    if not layer.is_container and not data.get("trainable", True):
+        layer.trainable = False
+    return layer
+
+
+def _restore_compile(model: Any, saved: dict[str, Any] | None) -> None:
+    if saved is None:
+        return
+    several = isinstance(saved["loss"], list)
+    model.compile(saved["optimizer"], saved["loss"], None, saved.get("loss_weights"))
+    described = saved["metrics"] if several else [saved["metrics"]]
+    of_outputs = [[metrics.get(metric) for metric in group] for group in described]
+    model.metrics = of_outputs if several else of_outputs[0]
+    model.optimizer.iterations = int(saved["iterations"])
+
+
+def _restore_memory(model: Any, arrays: dict[str, np.ndarray], where: str) -> None:
+    own, optimizer = weight_files.named_weights(model), model.optimizer
+    for key, array in arrays.items():
+        if key.startswith(weight_files.OPTIMIZER):
+            path, _, slot = key.removeprefix(weight_files.OPTIMIZER).rpartition("/")
+            if path not in own:
+                continue  # of a parameter that is there no more
+            if not optimizer.slot_fits(slot, array, own[path]):
+                raise ValueError(
+                    f"{where}: the optimizer's memory {slot!r} of {path} has shape {array.shape} for a weight of "
+                    f"{own[path].shape}, or numbers that are not finite; load_model(..., compile=False) leaves it out"
+                )
+            optimizer.memory.setdefault(path, {})[slot] = array
+
+
+def _all_layers(model: Any) -> Iterator[Layer]:
+    for layer in model.layers:
+        yield layer
+        if layer.is_container:
+            yield from _all_layers(layer)
+
+
+def _classes_in(model: Any) -> dict[str, Any]:
+    """The classes and functions that a model's layers were made with, by name."""
+    found: dict[str, Any] = {}
+    for layer in _all_layers(model):
+        found[type(layer).__name__] = type(layer)
+        for value in {} if layer.is_container else layer.get_config().values():
+            if hasattr(value, "get_config"):
+                found[type(value).__name__] = type(value)
+            elif callable(value) and hasattr(value, "__name__"):
+                found[value.__name__] = value
+    return found

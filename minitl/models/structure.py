@@ -1,0 +1,225 @@
+"""What a model consists of: its graph, the names of its layers, their weights and flags, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+from minitl.graph.graph import Graph
+from minitl.graph.plan import Plan
+from minitl.graph.value import Value
+from minitl.layers.base import Layer
+from minitl.layers.core import InputLayer
+from minitl.layers.names import default_name
+from minitl.models.trainer import Trainer
+
+
+class Structure(Trainer):
+    """The parts of a model. A model has no parameters of its own."""
+
+    is_container = True
+
+    def _set_up(self) -> None:
+        self.fuse = self.fold = True
+        self._graph: Graph | None = None
+        self._names: dict[Layer, str] = {}
+        self._plans: dict[tuple, tuple[list[Any], Plan]] = {}
+        self._set_up_training()
+
+    def _adopt(self, graph: Graph) -> None:
+        """Make a graph this model's: name its layers, and take its shapes."""
+        self._name_all(graph.layers)
+        for layer in graph.layers:
+            uses = sum(node.layer is layer for node in graph.nodes)
+            if layer.is_users and uses > 1:
+                raise ValueError(
+                    f"{layer.label}: is used {uses} times in this model, but a layer of your own keeps in self what its backward "
+                    "needs, so that the second use would overwrite the first's; make one layer for each use"
+                )
+        self._graph, self.built = graph, True
+        self._plans.clear()
+        self.takes_several = len(graph.inputs) > 1
+        shapes = [value.shape for value in graph.inputs]
+        self.input_shape = shapes if self.takes_several else shapes[0]
+        shapes = [value.shape for value in graph.outputs]
+        self.output_shape = shapes if len(shapes) > 1 else shapes[0]
+
+    def _name_all(self, layers: Iterable[Layer]) -> None:
+        for layer in layers:
+            if layer not in self._names:
+                self._names[layer] = self._free_name(layer)
+
+    def _free_name(self, layer: Layer) -> str:
+        taken = set(self._names.values())
+        if layer.name is not None and layer.name not in taken:
+            return layer.name
+        if layer.name is not None and not layer.named_by_model:
+            raise ValueError(
+                f"{self.label}: there is a layer named {layer.name!r} already; names must be unique in a model, "
+                "give one of the two another (name=..., or layer.name = ... before it is used)"
+            )
+        base = name = default_name(type(layer))
+        number = 0
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        if layer.name is None:
+            layer.name, layer.named_by_model = name, True
+        return name
+
+    # What it consists of.
+
+    @property
+    def graph(self) -> Graph:
+        """The nodes of the network, between its inputs and outputs.
+
+        Errors: ValueError while the input shape is not known.
+        """
+        if self._graph is None:
+            self._need_built("use it")
+        assert self._graph is not None
+        return self._graph
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, from the inputs to the outputs."""
+        return list(self.graph.layers)
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The values that go in."""
+        return list(self.graph.inputs)
+
+    @property
+    def outputs(self) -> list[Value]:
+        """The values that come out."""
+        return list(self.graph.outputs)
+
+    @property
+    def input(self) -> Any:
+        """The value that goes in, or the list of them."""
+        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+
+    @property
+    def output(self) -> Any:
+        """The value that comes out, or the list of them."""
+        return self.outputs[0] if len(self.outputs) == 1 else self.outputs
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs, by which a dictionary of arrays is given."""
+        return [self._names.get(value.node.layer, value.name) for value in self.graph.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs: of the layers that make them, numbered where one makes several."""
+        names: list[str] = []
+        for value in self.graph.outputs:
+            base = name = self._names.get(value.node.layer, value.name)
+            number = 0
+            while name in names:
+                number += 1
+                name = f"{base}_{number}"
+            names.append(name)
+        return names
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its position.
+
+        Errors: ValueError when there is no such layer.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer: give a name or an index")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"get_layer: index {index} is outside the {len(layers)} layers")
+            return layers[index]
+        for layer in layers:
+            if self._names[layer] == name:
+                return layer
+        raise unknown("layer", name, [self._names[layer] for layer in layers])
+
+    def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Layer]]:
+        """Every layer with its path, models opened; one that is used in several places under the first of them."""
+        seen: set[int] = set()
+        for layer in self._parts():
+            inside = self._names[layer]
+            found = layer.named_layers(f"{prefix}{inside}/") if layer.is_container else layer.named_layers(prefix, inside)
+            for path, leaf in found:
+                if id(leaf) not in seen:
+                    seen.add(id(leaf))
+                    yield path, leaf
+
+    def _parts(self) -> list[Layer]:
+        """The layers without the places where data come in."""
+        return [layer for layer in self.layers if not isinstance(layer, InputLayer)] if self._graph else []
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table: layers, output shapes, parameters, what is frozen, and the totals."""
+        self._need_layers()
+        branched = self._graph is not None and any(len(node.inputs) != 1 for node in self._graph.nodes)
+        rows = [("layer (type)", "output shape", "parameters", "connected to" if branched else "")]
+        for path, layer in self.named_layers():
+            notes = ["frozen"] if not layer.trainable and layer.weights else []
+            if branched:
+                sources = [v.name for node in self.graph.nodes if node.layer is layer for v in node.inputs]
+                notes = [", ".join(sources), *notes]
+            rows.append(
+                (f"{path} ({type(layer).__name__})", str(layer.output_shape), f"{layer.count_params():,}", "  ".join(notes))
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
+        lines.insert(1, "-" * max(map(len, lines)))
+        total, trained = self.count_params(), sum(w.size for w in self.trainable_weights)
+        lines += [lines[1], f"total {total:,}: trainable {trained:,}, not trainable {total - trained:,}"]
+        print_fn("\n".join(lines))
+
+    # Parameters. A model has none of its own.
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trainable. Setting it sets every layer, and takes effect on the next batch."""
+        parts = self._parts() if "_graph" in vars(self) else []
+        return any(layer.trainable for layer in parts) if parts else self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self._parts() if "_graph" in vars(self) else []:
+            layer.trainable = value
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes something in it now."""
+        return any(layer.learns for layer in self._parts())
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """All layers' weights."""
+        return [w for _, layer in self.named_layers() for w in (*layer.parameters.values(), *layer.state.values())]
+
+    @property
+    def trainable_weights(self) -> list[np.ndarray]:
+        """The weights that training changes now."""
+        return [w for _, layer in self.named_layers() if layer.trainable for w in layer.parameters.values()]
+
+    def astype(self, dtype: Any) -> Any:
+        """Convert all layers in place."""
+        self.dtype = np.dtype(dtype)
+        for layer in self.layers:
+            if not isinstance(layer, InputLayer) or layer.dtype.kind == "f":
+                layer.astype(dtype)
+        return self
+
+    def _need_layers(self) -> None:
+        if not self._parts():
+            raise ValueError("the model has no layers; add() some")
+
+    def _need_built(self, what: str) -> None:
+        self._need_layers()
+        if not self.built:
+            raise ValueError(f"cannot {what}: the model has no weights before its input shape is known; call build((None, ...))")

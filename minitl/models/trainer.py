@@ -1,0 +1,122 @@
+"""What a model does with data: compile, fit, evaluate, predict, and their siblings for single batches, as in Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import losses, objective, optimizers, training
+from minitl.history import History
+from minitl.layers.base import Layer
+from minitl.preprocessing.record import Preprocessing
+
+
+class Trainer(Layer):
+    """A layer that can be trained: the loops are in `minitl.training`."""
+
+    def _set_up_training(self) -> None:
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: Any = None  # one per output, where there are several
+        self.loss_weights: Any = None
+        self.metrics: list[Any] = []
+        self.stop_training = False
+        self.history: History | None = None
+        self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Choose optimizer, losses and metrics, by name or as objects.
+
+        For several outputs `loss`, `metrics` and `loss_weights` are lists, or dictionaries by the outputs' names; one loss
+        serves all outputs. `weighted_metrics` take the sample weights into account. `run_eagerly`, `jit_compile` and
+        `steps_per_execution` have no meaning here.
+        Errors: ValueError for an output that is not there, or fewer losses than outputs; TypeError for other arguments.
+        """
+        ignored = {"jit_compile", "steps_per_execution", "auto_scale_loss", "sample_weight_mode"}
+        if set(kwargs) - ignored:
+            raise TypeError(f"compile: unknown arguments {', '.join(sorted(set(kwargs) - ignored))}")
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = objective.per_output(self, "loss", loss, losses.get, one_for_all=True)
+        self.loss_weights = objective.per_output(self, "loss_weights", loss_weights, float, one_for_all=False)
+        self.metrics = objective.metrics_of(self, metrics, weighted_metrics)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
+        """Train; see `minitl.training.fit`."""
+        return training.fit(
+            self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,
+            sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
+        )  # fmt: skip
+
+    def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> History:
+        """`fit` under the name that older programs use; their settings for worker processes have no meaning here."""
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, **_without_workers(kwargs))
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
+        """`evaluate` under the name that older programs use."""
+        return self.evaluate(generator, steps=steps, **_without_workers(kwargs))
+
+    def predict_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> np.ndarray:
+        """`predict` under the name that older programs use."""
+        return self.predict(generator, steps=steps, **_without_workers(kwargs))
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and the metrics on some data: [loss, metric...], or a dictionary."""
+        return training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, return_dict)
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> Any:
+        """The outputs for some data, in their order; a list of arrays where there are several."""
+        return training.predict(self, x, batch_size, verbose, steps)
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One update; the loss before it, and the metrics."""
+        return training.on_batch(self, x, y, sample_weight, class_weight, return_dict, train=True)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss and the metrics of one batch."""
+        return training.on_batch(self, x, y, sample_weight, None, return_dict, train=False)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch."""
+        return training.predict_batch(self, x)
+
+
+def _without_workers(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in ("workers", "use_multiprocessing", "max_queue_size")}

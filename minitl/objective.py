@@ -1,0 +1,220 @@
+"""What a batch is judged by: the losses of all outputs, their gradients, and the metrics; and what is then updated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl import losses, metrics
+from minitl.errors import unknown
+from minitl.graph import rules
+from minitl.graph.run import Run
+from minitl.layers.base import Layer
+
+Trained = list[tuple[str, Layer]]
+
+
+class Losses:
+    """The losses of one forward pass, and how to go back from them.
+
+    Attributes: `total` is their weighted sum with the regularization, `of_outputs` each output's own; `predictions`, `targets`
+    and `weights` are lists, one entry per output.
+    """
+
+    def __init__(
+        self, model: Any, run: Run, predictions: list[Any], targets: list[Any], weights: list[Any], joint: tuple[int, ...]
+    ):
+        self.run, self.predictions, self.targets, self.weights = run, predictions, targets, weights
+        self.losses = listed(model.loss)
+        self.shares = listed(model.loss_weights) if model.loss_weights is not None else [None] * len(self.losses)
+        self.caches: list[Any] = [None] * len(self.losses)
+        self.of_outputs: list[float | None] = [None] * len(self.losses)
+        self.total = 0.0
+        for i, loss in enumerate(self.losses):
+            if loss is None:
+                continue
+            if targets[i] is None:
+                raise ValueError("the data have no targets; give y, or batches (x, y)")
+            own = None if weights[i] is None else np.asarray(weights[i], predictions[i].dtype)
+            seen = run.logits[i] if i in joint else predictions[i]
+            value, self.caches[i] = losses.compute(loss, np.asarray(targets[i]), seen, own, i in joint or loss.from_logits)
+            self.of_outputs[i] = float(value)
+            share = self.shares[i]
+            self.total += value if share is None else share * value
+
+    def output_gradients(self) -> list[np.ndarray | None]:
+        """The gradient with respect to every output, or its logits."""
+        gradients: list[np.ndarray | None] = []
+        for loss, cache, share in zip(self.losses, self.caches, self.shares, strict=True):
+            gradient = None if loss is None else losses.backpropagate(loss, cache)
+            gradients.append(gradient if gradient is None or share is None else gradient * gradient.dtype.type(share))
+        return gradients
+
+
+def forward_loss(
+    model: Any, trained: Trained, x: Any, y: Any, weights: Any, training: bool, keep: bool, need_dx: bool = False
+) -> Losses:
+    """Run a model on a batch, and compute its losses with their regularization."""
+    arrays = model.prepare(x)
+    graph = model.graph
+    joint = tuple(
+        i
+        for i, loss in enumerate(listed(model.loss))
+        if loss is not None and not loss.from_logits and rules.joint(graph, i, loss.activation)
+    )
+    run = model.new_run(keep, need_dx, joint, training)
+    predictions = run.forward(arrays, training)
+    found = Losses(model, run, predictions, targets_of(model, y, "y"), targets_of(model, weights, "sample_weight"), joint)
+    for _, layer in trained:
+        for name, price in layer.regularizers.items():
+            found.total += price(layer.parameters[name])
+    found.total = float(found.total)
+    return found
+
+
+class Means:
+    """Running means of the losses and the metrics over the samples of an epoch."""
+
+    def __init__(self, model: Any):
+        several = isinstance(model.loss, list)
+        self.metrics = model.metrics if several else [model.metrics]
+        self.names = model.output_names if several else [""]
+        self.total, self.samples = 0.0, 0
+        self.of_outputs = [0.0] * len(self.names)
+        for group in self.metrics:
+            for metric in group:
+                metric.reset_state()
+
+    def add(self, found: Losses, targets: list[Any], weights: list[Any]) -> None:
+        """Take a batch in."""
+        samples = len(found.predictions[0])
+        self.total += found.total * samples
+        self.samples += samples
+        for i, group in enumerate(self.metrics):
+            self.of_outputs[i] += (found.of_outputs[i] or 0.0) * samples
+            for metric in group:
+                metric.update_state(targets[i], found.predictions[i], weights[i] if metric.weighted else None)
+
+    def results(self) -> dict[str, float]:
+        """The means by name, the loss first."""
+        count = self.samples or 1
+        logs = {"loss": self.total / count}
+        if len(self.names) > 1:
+            logs.update({f"{name}_loss": total / count for name, total in zip(self.names, self.of_outputs, strict=True)})
+        for name, group in zip(self.names, self.metrics, strict=True):
+            logs.update({f"{name}_{metric.name}" if name else metric.name: metric.result() for metric in group})
+        return logs
+
+
+def trained_layers(model: Any) -> Trained:
+    """Path and layer of all that may be trained now."""
+    return [(path, layer) for path, layer in model.named_layers() if layer.trainable]
+
+
+def listed(given: Any) -> list[Any]:
+    """One entry per output."""
+    return given if isinstance(given, list) else [given]
+
+
+def per_output(model: Any, what: str, given: Any, get: Callable[[Any], Any], one_for_all: bool) -> Any:
+    """What was given to compile for the outputs: for a single output one object, for several a list.
+
+    Errors: ValueError for an output that is not there, or another number of entries than outputs.
+    """
+    names = model.output_names if model.built else ["output"]
+    make = lambda item: None if item is None else get(item)  # noqa: E731
+    if isinstance(given, dict) and "class_name" not in given:
+        for name in given:
+            if name not in names and model.built:
+                raise unknown(f"output in {what}", name, names)
+        found = [make(given.get(name)) for name in names] if model.built else [make(item) for item in given.values()]
+    elif isinstance(given, (list, tuple)):
+        if len(given) != len(names):
+            outputs = f"{len(names)} outputs ({', '.join(names)})"
+            raise ValueError(f"compile: {len(given)} entries in {what} for {outputs}; give one for each")
+        found = [make(item) for item in given]
+    elif given is None or one_for_all or len(names) == 1:
+        if given is None and what == "loss_weights":
+            return None
+        found = [make(given) for _ in names]
+    else:
+        raise ValueError(f"compile: {what} must have one entry for each of the outputs {', '.join(names)}, got {given!r}")
+    return found[0] if len(names) == 1 and what == "loss" else found
+
+
+def metrics_of(model: Any, plain: Any, weighted: Any) -> Any:
+    """The metrics of compile: a list for a single output, a list of lists for several.
+
+    Errors: ValueError for an output that is not there, or an unknown metric.
+    """
+    names = model.output_names if model.built else ["output"]
+    groups: list[list[Any]] = [[] for _ in names]
+    for given, counts in ((plain, False), (weighted, True)):
+        for group, wanted in zip(groups, _by_output(given, names), strict=True):
+            for item in wanted:
+                metric = metrics.get(item)
+                metric.weighted = counts
+                group.append(metric)
+    return groups if len(names) > 1 else groups[0]
+
+
+def _by_output(given: Any, names: list[str]) -> list[list[Any]]:
+    def several(item: Any) -> list[Any]:
+        return [] if item is None else list(item) if isinstance(item, (list, tuple)) else [item]
+
+    if isinstance(given, dict) and "class_name" not in given:
+        for name in given:
+            if name not in names:
+                raise unknown("output in metrics", name, names)
+        return [several(given.get(name)) for name in names]
+    items = several(given)
+    if len(names) > 1 and any(isinstance(item, (list, tuple)) or item is None for item in items):
+        if len(items) != len(names):
+            raise ValueError(f"compile: {len(items)} lists of metrics for {len(names)} outputs ({', '.join(names)})")
+        return [several(item) for item in items]
+    if len(names) == 1 and len(items) == 1 and isinstance(items[0], (list, tuple)):
+        items = several(items[0])
+    return [items for _ in names]
+
+
+def targets_of(model: Any, y: Any, what: str) -> list[Any]:
+    """Targets or sample weights, one entry per output.
+
+    Errors: ValueError for an output that is not there, or another number of entries than outputs.
+    """
+    count = len(model.graph.outputs)
+    if isinstance(y, dict):
+        names = model.output_names
+        for name in y:
+            if name not in names:
+                raise unknown(f"output in {what}", name, names)
+        return [y.get(name) for name in names]
+    if count == 1:
+        return [y[0]] if isinstance(y, (list, tuple)) and len(y) == 1 and np.ndim(y[0]) > 0 else [y]
+    if y is None or (what == "sample_weight" and isinstance(y, np.ndarray)):
+        return [y] * count
+    if not isinstance(y, (list, tuple)) or len(y) != count:
+        got = f"{len(y)} arrays" if isinstance(y, (list, tuple)) else "one array"
+        raise ValueError(
+            f"{what}: expected one array for each of the {count} outputs ({', '.join(model.output_names)}), got {got}"
+        )
+    return list(y)
+
+
+def updates(trained: Trained, run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Path, parameter and gradient of all parameters of some layers that a backward pass reached."""
+    found = []
+    for path, layer in trained:
+        gradients, prices = run.gradients.get(layer), layer.regularizers
+        if gradients is None:
+            continue
+        for name, w in layer.parameters.items():
+            gradient = gradients.get(name)
+            if gradient is None:
+                continue
+            if name in prices:
+                gradient = gradient + prices[name].gradient(w)
+            found.append((f"{path}/{name}", w, gradient))
+    return found
