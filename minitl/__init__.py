@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 
 from minitl import (
+    activations,
     backend,
     callbacks,
     gradcheck,
@@ -22,14 +23,16 @@ from minitl import (
 )
 from minitl.backend import get_backend, set_backend, use_backend
 from minitl.layers import Input
-from minitl.models import Sequential
+from minitl.models import Model, Sequential
 from minitl.random import set_random_seed
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
+    "activations",
     "backend",
     "callbacks",
     "get_backend",

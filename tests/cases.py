@@ -28,7 +28,7 @@ def window(draw, x):
 
 
 @st.composite
-def conv2d(draw, dtype, ties=False):
+def plain_conv2d(draw, dtype, ties=False):
     x = images(draw, dtype)
     size, strides, padding = window(draw, x)
     filters = draw(st.sampled_from([1, 3, 16, 35, 67]))
@@ -126,12 +126,131 @@ def mean_squared_error(draw, dtype, ties=False):
     return y_pred, numbers(draw, y_pred.shape, dtype), weights
 
 
+@st.composite
+def merged(draw, dtype, ties=False):
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
+    shapes = [shape, *[tuple(n if draw(st.booleans()) else 1 for n in shape) for _ in range(draw(st.integers(1, 3)))]]
+    return tuple(numbers(draw, s, dtype, ties) for s in draw(st.permutations(shapes)))
+
+
+@st.composite
+def concatenated(draw, dtype, ties=False):
+    rest = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+    return tuple(numbers(draw, (*rest, draw(st.integers(1, 5))), dtype) for _ in range(draw(st.integers(2, 4))))
+
+
+@st.composite
+def dot(draw, dtype, ties=False):
+    n, i, j, k = (draw(st.integers(1, 6)) for _ in range(4))
+    return numbers(draw, (n, i, k), dtype), numbers(draw, (n, j, k), dtype)
+
+
+@st.composite
+def conv2d_with_groups(draw, dtype, ties=False):
+    """Every third case plain, the others with dilation, groups, or both."""
+    if draw(st.integers(0, 2)) == 0:
+        return draw(plain_conv2d(dtype))
+    groups, dilation = draw(st.sampled_from([1, 2, 3])), (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    x = numbers(
+        draw, (draw(st.integers(1, 3)), *(draw(st.integers(5, 9)) for _ in range(2)), groups * draw(st.integers(1, 3))), dtype
+    )
+    size = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    strides = (1, 1) if dilation != (1, 1) else (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    filters = groups * draw(st.sampled_from([1, 2, 16]))
+    kernel = numbers(draw, (*size, x.shape[3] // groups, filters), dtype)
+    bias = numbers(draw, (filters,), dtype) if draw(st.booleans()) else None
+    return x, kernel, bias, strides, draw(st.sampled_from(["valid", "same"])), dilation, groups
+
+
+@st.composite
+def depthwise_conv2d(draw, dtype, ties=False):
+    x = numbers(
+        draw,
+        (draw(st.integers(1, 4)), *(draw(st.integers(3, 9)) for _ in range(2)), draw(st.sampled_from([1, 3, 16, 35]))),
+        dtype,
+    )
+    size, multiplier = (draw(st.integers(1, 3)), draw(st.integers(1, 3))), draw(st.sampled_from([1, 1, 2]))
+    dilation = (draw(st.integers(1, 2)), 1) if min(x.shape[1:3]) >= 5 else (1, 1)
+    strides = (1, 1) if dilation != (1, 1) else (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    kernel = numbers(draw, (*size, x.shape[3], multiplier), dtype)
+    bias = numbers(draw, (x.shape[3] * multiplier,), dtype) if draw(st.booleans()) else None
+    return x, kernel, bias, strides, draw(st.sampled_from(["valid", "same"])), dilation
+
+
+@st.composite
+def conv2d_transpose(draw, dtype, ties=False):
+    x = numbers(draw, (draw(st.integers(1, 3)), draw(sizes), draw(sizes), draw(st.sampled_from([1, 3, 17]))), dtype)
+    size, strides = ((draw(st.integers(1, 4)), draw(st.integers(1, 4))) for _ in range(2))
+    filters = draw(st.sampled_from([1, 4, 16]))
+    bias = numbers(draw, (filters,), dtype) if draw(st.booleans()) else None
+    return x, numbers(draw, (*size, filters, x.shape[3]), dtype), bias, strides, draw(st.sampled_from(["valid", "same"]))
+
+
+@st.composite
+def embedding(draw, dtype, ties=False):
+    words, units = draw(st.integers(1, 7)), draw(st.integers(1, 5))
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=2)))
+    return numbers(draw, (words, units), dtype), np.random.default_rng(draw(seeds)).integers(0, words, shape)
+
+
+@st.composite
+def group_norm(draw, dtype, ties=False):
+    groups, axes = draw(st.sampled_from([(1, "last"), (1, "all"), (2, "all"), (3, "all")]))
+    channels = groups * draw(st.integers(2, 5))
+    x = numbers(draw, (draw(st.integers(1, 4)), *draw(st.sampled_from([(), (3, 4), (2,)])), channels), dtype)
+    return x, numbers(draw, (channels,), dtype), numbers(draw, (channels,), dtype), groups, 1e-3, axes
+
+
+@st.composite
+def upsample2d(draw, dtype, ties=False):
+    return images(draw, dtype), (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+
+
+@st.composite
+def leaky_relu(draw, dtype, ties=False):
+    (x,) = draw(elementwise(dtype, ties))
+    return x, draw(st.sampled_from([0.0, 0.2])), draw(st.sampled_from([0.0, 0.5])), draw(st.sampled_from([np.inf, 1.0]))
+
+
+@st.composite
+def elu(draw, dtype, ties=False):
+    return (*draw(elementwise(dtype)), draw(st.sampled_from([1.0, 1.7])), draw(st.sampled_from([1.0, 1.05])))
+
+
+@st.composite
+def gated(draw, dtype, ties=False):
+    return (*draw(elementwise(dtype)), draw(st.sampled_from(["sigmoid", "hard_sigmoid", "normal", "normal_tanh"])))
+
+
+@st.composite
+def prelu(draw, dtype, ties=False):
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=4)))
+    return numbers(draw, shape, dtype), numbers(draw, tuple(n if draw(st.booleans()) else 1 for n in shape[1:]), dtype)
+
+
 CASES = {
     "average_pool2d": pool,
     "batch_norm": batch_norm,
     "binary_cross_entropy": binary_cross_entropy,
     "categorical_cross_entropy": categorical_cross_entropy,
-    "conv2d": conv2d,
+    "conv2d": conv2d_with_groups,
+    "add": merged,
+    "concatenate": concatenated,
+    "conv2d_transpose": conv2d_transpose,
+    "depthwise_conv2d": depthwise_conv2d,
+    "dot": dot,
+    "elu": elu,
+    "embedding": embedding,
+    "exponential": elementwise,
+    "gated": gated,
+    "group_norm": group_norm,
+    "hard_sigmoid": elementwise,
+    "leaky_relu": leaky_relu,
+    "maximum": merged,
+    "multiply": merged,
+    "prelu": prelu,
+    "softplus": elementwise,
+    "upsample2d": upsample2d,
     "dense": dense,
     "dropout": dropout,
     "flatten": elementwise,

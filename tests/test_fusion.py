@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import CASES
+from cases import plain_conv2d
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +47,7 @@ def one_after_another(x, kernel, bias, strides, padding, pool):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(data=st.data())
 def test_fused_is_one_after_another(dtype, data):
-    arguments = data.draw(CASES["conv2d"](dtype))
+    arguments = data.draw(plain_conv2d(dtype))
     out = conv2d.forward(*arguments)[0].shape
     pool = data.draw(st.booleans()) and min(out[1:3]) >= 2
     y, backward = one_after_another(*arguments, pool)

@@ -10,14 +10,21 @@ from hypothesis import strategies as st
 
 from minitl.gradcheck import check_gradients
 
-# How many leading arguments of forward a gradient exists for.
-DIFFERENTIABLE = {"conv2d": 3, "dense": 3, "batch_norm": 3}
+# How many leading arguments of forward a gradient exists for; all of them for operations that merge.
+DIFFERENTIABLE = {
+    "add": None, "average_pool2d": 1, "batch_norm": 3, "binary_cross_entropy": 1, "categorical_cross_entropy": 1,
+    "concatenate": None, "conv2d": 3, "conv2d_transpose": 3, "dense": 3, "depthwise_conv2d": 3, "dot": 2, "dropout": 1, "elu": 1,
+    "embedding": 1, "exponential": 1, "flatten": 1, "gated": 1, "global_average_pool2d": 1, "group_norm": 3, "hard_sigmoid": 1,
+    "leaky_relu": 1, "max_pool2d": 1, "maximum": None, "mean_squared_error": 1, "multiply": None, "prelu": 2, "relu": 1,
+    "sigmoid": 1, "softmax": 1, "softplus": 1, "sparse_categorical_cross_entropy": 1, "tanh": 1, "upsample2d": 1,
+}  # fmt: skip
+KINKED = ("relu", "max_pool2d", "maximum", "leaky_relu", "prelu", "elu", "hard_sigmoid", "gated")
 
 
 def problem(name, folder, arguments):
     """A pair of functions of the arguments that have a gradient, and those arguments."""
     module = importlib.import_module(f"minitl.{folder}.{name}")
-    count = DIFFERENTIABLE.get(name, 1)
+    count = len(arguments) if DIFFERENTIABLE[name] is None else DIFFERENTIABLE[name]
     present = [i for i in range(count) if arguments[i] is not None]
 
     def forward(*inputs):
@@ -44,7 +51,7 @@ def test_gradients_are_right(name, folder, data):
     arguments = data.draw(CASES[name](np.float64))
     pair, inputs = problem(name, folder, arguments)
     report = check_gradients(pair, *inputs, samples=30)
-    kinked = name in ("relu", "max_pool2d")
+    kinked = name in KINKED
     for tensor in report.tensors:
         assert tensor.worst <= 1e-6, report
         assert tensor.ok or kinked, report

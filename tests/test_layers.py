@@ -6,26 +6,67 @@ import pytest
 import minitl
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
+    ELU,
     Activation,
+    Add,
+    AveragePooling1D,
     AveragePooling2D,
     AvgPool2D,
     BatchNormalization,
+    CenterCrop,
+    Concatenate,
+    Conv1D,
     Conv2D,
+    Conv2DTranspose,
+    Cropping1D,
+    Cropping2D,
     Dense,
+    DepthwiseConv2D,
+    Dot,
     Dropout,
+    Embedding,
     Flatten,
+    GaussianNoise,
+    GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GroupNormalization,
     Input,
+    Lambda,
     Layer,
+    LayerNormalization,
+    LeakyReLU,
     MaxPool2D,
+    MaxPooling1D,
     MaxPooling2D,
+    Multiply,
+    Normalization,
+    Permute,
+    PReLU,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
     ReLU,
+    RepeatVector,
+    Rescaling,
+    Reshape,
+    Resizing,
+    SeparableConv2D,
     Softmax,
-)
-from minitl.models import Sequential, clone_model, load_model
+    SpatialDropout1D,
+    SpatialDropout2D,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)  # fmt: skip
+from minitl.models import Model, Sequential, clone_model, load_model
 from minitl.serialization import encode
 
-IMAGES, ROWS = (3, 6, 5, 2), (4, 7)
+IMAGES, ROWS, SEQUENCES = (3, 6, 5, 2), (4, 7), (3, 8, 4)
 
 
 class Scale(Layer):
@@ -56,6 +97,29 @@ class Repeat(Layer):
         return sum(np.split(dy, self.times, axis=-1))
 
 
+class Residual(Layer):
+    """A user's layer that holds layers."""
+
+    def __init__(self, units):
+        self.units = units
+        self.inner = Sequential([Dense(units, activation="tanh"), BatchNormalization()])
+        self.out = [Dense(7)]
+
+    def forward(self, x, training):
+        return x + self.out[0](self.inner(x, training), training)
+
+    def backward(self, dy):
+        return dy + self.inner.backward(self.out[0].backward(dy))
+
+
+def square(x):
+    return x * x
+
+
+def square_gradient(x, dy):
+    return 2 * x * dy
+
+
 LAYERS = {
     "dense": (lambda: Dense(3), ROWS, (4, 3)),
     "dense of images": (lambda: Dense(3, activation="tanh", use_bias=False), IMAGES, (3, 6, 5, 3)),
@@ -76,11 +140,50 @@ LAYERS = {
     "activation": (lambda: Activation("tanh"), ROWS, ROWS),
     "relu": (lambda: ReLU(), IMAGES, IMAGES),
     "softmax": (lambda: Softmax(), ROWS, ROWS),
+    "conv dilated": (lambda: Conv2D(4, 2, dilation_rate=2, padding="same", activation="gelu"), IMAGES, (3, 6, 5, 4)),
+    "conv in groups": (lambda: Conv2D(4, 3, groups=2), IMAGES, (3, 4, 3, 4)),
+    "depthwise": (lambda: DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="relu6"), IMAGES, (3, 6, 5, 4)),
+    "separable": (lambda: SeparableConv2D(5, 3, strides=2, activation="silu"), IMAGES, (3, 2, 2, 5)),
+    "transposed": (lambda: Conv2DTranspose(3, 3, strides=2, padding="same"), IMAGES, (3, 12, 10, 3)),
+    "transposed valid": (lambda: Conv2DTranspose(3, 2, strides=(1, 3), activation="tanh"), IMAGES, (3, 7, 15, 3)),
+    "conv 1d": (lambda: Conv1D(5, 3, activation="relu"), SEQUENCES, (3, 6, 5)),
+    "conv 1d causal": (lambda: Conv1D(5, 3, padding="causal", dilation_rate=2), SEQUENCES, (3, 8, 5)),
+    "max pool 1d": (lambda: MaxPooling1D(), SEQUENCES, (3, 4, 4)),
+    "average pool 1d": (lambda: AveragePooling1D(3, 2, "same"), SEQUENCES, (3, 4, 4)),
+    "global max pool 1d": (lambda: GlobalMaxPooling1D(), SEQUENCES, (3, 4)),
+    "global average pool 1d": (lambda: GlobalAveragePooling1D(), SEQUENCES, (3, 4)),
+    "global max pool": (lambda: GlobalMaxPooling2D(), IMAGES, (3, 2)),
+    "global average pool, axes kept": (lambda: GlobalAveragePooling2D(keepdims=True), IMAGES, (3, 1, 1, 2)),
+    "upsampling": (lambda: UpSampling2D((2, 3)), IMAGES, (3, 12, 15, 2)),
+    "upsampling 1d": (lambda: UpSampling1D(3), SEQUENCES, (3, 24, 4)),
+    "zero padding": (lambda: ZeroPadding2D(((1, 2), (0, 3))), IMAGES, (3, 9, 8, 2)),
+    "zero padding 1d": (lambda: ZeroPadding1D((1, 2)), SEQUENCES, (3, 11, 4)),
+    "cropping": (lambda: Cropping2D((1, 2)), IMAGES, (3, 4, 1, 2)),
+    "cropping 1d": (lambda: Cropping1D(2), SEQUENCES, (3, 4, 4)),
+    "reshape": (lambda: Reshape((-1, 6)), IMAGES, (3, 10, 6)),
+    "permute": (lambda: Permute((3, 1, 2)), IMAGES, (3, 2, 6, 5)),
+    "repeat": (lambda: RepeatVector(3), ROWS, (4, 3, 7)),
+    "layer norm": (lambda: LayerNormalization(), IMAGES, IMAGES),
+    "group norm": (lambda: GroupNormalization(2), IMAGES, IMAGES),
+    "leaky relu": (lambda: LeakyReLU(0.1), ROWS, ROWS),
+    "elu": (lambda: ELU(0.7), ROWS, ROWS),
+    "prelu": (lambda: PReLU("ones", shared_axes=[1, 2]), IMAGES, IMAGES),
+    "relu with settings": (lambda: ReLU(1.0, 0.1, 0.5), ROWS, ROWS),
+    "spatial dropout": (lambda: SpatialDropout2D(0.4), IMAGES, IMAGES),
+    "spatial dropout 1d": (lambda: SpatialDropout1D(0.4), SEQUENCES, SEQUENCES),
+    "noise": (lambda: GaussianNoise(0.3), ROWS, ROWS),
+    "rescaling": (lambda: Rescaling(1 / 3, -1.0), IMAGES, IMAGES),
+    "normalization": (lambda: Normalization(mean=[1, 2], variance=[3, 4]), IMAGES, IMAGES),
+    "resizing": (lambda: Resizing(5, 9), IMAGES, (3, 5, 9, 2)),
+    "center crop": (lambda: CenterCrop(3, 4), IMAGES, (3, 3, 4, 2)),
+    "lambda": (lambda: Lambda(square, gradient=square_gradient), ROWS, ROWS),
+    **{f"activation {name}": (lambda name=name: Activation(name), ROWS, ROWS) for name in sorted(minitl.activations.NAMED)},
     "user's": (lambda: Scale(), IMAGES, IMAGES),
+    "user's with layers inside": (lambda: Residual(5), ROWS, ROWS),
     "user's with arguments": (lambda: Repeat(times=3), ROWS, (4, 21)),
     "container": (lambda: Sequential([Dense(5, activation="relu"), Scale(), Dense(3)]), ROWS, (4, 3)),
 }
-CUSTOM = {"Scale": Scale, "Repeat": Repeat}
+CUSTOM = {"Scale": Scale, "Repeat": Repeat, "Residual": Residual, "square": square, "square_gradient": square_gradient}
 
 
 @pytest.fixture(params=sorted(LAYERS))
@@ -201,10 +304,115 @@ def test_the_backend_may_change_between_forward_and_backward(case):
         np.testing.assert_allclose(layer.backward(np.ones_like(y)), expected, atol=1e-5)
 
 
+MERGING = {
+    "add": (lambda: Add(), [IMAGES, IMAGES, IMAGES], IMAGES),
+    "add, broadcast": (lambda: Add(), [IMAGES, (3, 1, 1, 2)], IMAGES),
+    "subtract": (lambda: minitl.layers.Subtract(), [ROWS, ROWS], ROWS),
+    "average": (lambda: minitl.layers.Average(), [ROWS, ROWS, ROWS], ROWS),
+    "multiply, broadcast": (lambda: Multiply(), [IMAGES, (3, 1, 1, 2)], IMAGES),
+    "maximum": (lambda: minitl.layers.Maximum(), [ROWS, ROWS], ROWS),
+    "minimum": (lambda: minitl.layers.Minimum(), [ROWS, ROWS], ROWS),
+    "concatenate": (lambda: Concatenate(), [IMAGES, (3, 6, 5, 3)], (3, 6, 5, 5)),
+    "concatenate rows": (lambda: Concatenate(axis=1), [IMAGES, (3, 2, 5, 2)], (3, 8, 5, 2)),
+    "dot": (lambda: Dot(1), [ROWS, ROWS], (4, 1)),
+    "dot of sequences": (lambda: Dot((2, 1)), [(3, 4, 5), (3, 5, 2)], (3, 4, 2)),
+    "cosine": (lambda: Dot(-1, normalize=True), [ROWS, ROWS], (4, 1)),
+}
+RANDOM = {
+    "flip": lambda: RandomFlip(),
+    "rotation": lambda: RandomRotation(0.2),
+    "zoom": lambda: RandomZoom(0.3),
+    "translation": lambda: RandomTranslation(0.2, (-0.1, 0.3), fill_mode="constant"),
+    "contrast": lambda: RandomContrast(0.5),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MERGING))
+def test_merging_layers(name, backend, tmp_path):
+    make, shapes, out = MERGING[name]
+    generator = np.random.default_rng(0)
+    x = [generator.standard_normal(shape) for shape in shapes]
+    layer = make()
+    assert layer(x).shape == out and layer.output_shape == (None, *out[1:])
+    check_gradients(make(), x).raise_if_wrong()
+    inputs = [Input(shape[1:]) for shape in shapes]
+    model = Model(inputs, make()(inputs))
+    model.save(tmp_path / "m.npz")
+    np.testing.assert_array_equal(load_model(tmp_path / "m.npz").predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("name", sorted(RANDOM))
+def test_random_layers_change_images_in_training_only(name, backend, tmp_path):
+    x = np.random.default_rng(0).random((6, 9, 8, 3)).astype(np.float32)
+    layer = RANDOM[name]()
+    assert layer(x) is x or np.array_equal(layer(x), x)
+    changed = layer(x, training=True)
+    assert changed.shape == x.shape and changed.dtype == np.float32 and (changed != x).any()
+    assert (changed != layer(x, training=True)).any()
+    minitl.set_random_seed(4)
+    first = RANDOM[name]()(x, training=True)
+    minitl.set_random_seed(4)
+    np.testing.assert_array_equal(first, RANDOM[name]()(x, training=True))
+    model = Sequential([Input((9, 8, 3)), RANDOM[name](), Flatten(), Dense(2)])
+    model.save(tmp_path / "m.npz")
+    np.testing.assert_array_equal(load_model(tmp_path / "m.npz").predict(x), model.predict(x))
+    model.compile("sgd", "mse")
+    model.fit(x, np.zeros((6, 2)), verbose=0)  # nothing below it learns
+    above = Sequential([Input((9, 8, 3)), Conv2D(3, 1), RANDOM[name](), Flatten(), Dense(2)])
+    above.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="something below it learns, but it has no gradient"):
+        above.fit(x, np.zeros((6, 2)), verbose=0)
+
+
+def test_embedding(backend, tmp_path):
+    words = np.array([[1, 2, 0], [4, 4, 1]])
+    table = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    model = Sequential([Embedding(5, 3, weights=table), Flatten(), Dense(2)])
+    np.testing.assert_array_equal(model.layers[0](words), table[words])
+    model.compile("sgd", "mse")
+    model.predict(words)
+    before = model.layers[0].get_weights()[0]
+    model.fit(words, np.ones((2, 2)), verbose=0)
+    moved = (model.layers[0].get_weights()[0] != before).any(axis=1)
+    assert moved.tolist() == [True, True, True, False, True]
+    model.save(tmp_path / "m.npz")
+    copy = load_model(tmp_path / "m.npz")
+    np.testing.assert_array_equal(copy.predict(words), model.predict(words))
+    assert copy.inputs[0].dtype == np.int32  # whole numbers stay whole, however large
+    large = Sequential([Input((1,), dtype="int64"), Embedding(1 << 25, 1, embeddings_initializer="zeros")])
+    large.layers[0].parameters["embeddings"][(1 << 24) + 1] = 7
+    assert large.predict(np.array([[(1 << 24) + 1]]))[0, 0, 0] == 7
+    with pytest.raises(ValueError, match="number 5 is outside the table's 5 rows"):
+        model.predict(np.array([[5, 0, 0]]))
+    with pytest.raises(ValueError, match="takes whole numbers"):
+        model.predict(np.array([[0.5, 0, 0]]))
+    masked = Embedding(5, 3, mask_zero=True)
+    assert not masked(np.zeros((1, 2), int)).any()
+    check_gradients(model, words).raise_if_wrong()
+    frozen = Sequential([Embedding(5, 3, weights=table, trainable=False), Flatten(), Dense(2)])
+    frozen.compile("sgd", "mse")
+    frozen.fit(words, np.ones((2, 2)), verbose=0)
+    np.testing.assert_array_equal(frozen.layers[0].get_weights()[0], table)
+
+
+def test_a_lambda_without_a_gradient():
+    x = np.ones((2, 3), np.float32)
+    at_the_input = Sequential([Input((3,)), Lambda(square), Dense(2)])
+    at_the_input.compile("sgd", "mse")
+    at_the_input.fit(x, np.ones((2, 2)), verbose=0)
+    above = Sequential([Input((3,)), Dense(3), Lambda(square)])
+    above.compile("sgd", "mse")
+    np.testing.assert_allclose(above.predict(x), above.layers[0](x) ** 2, rtol=1e-6)
+    with pytest.raises(ValueError, match="something below it learns, but the Lambda has no gradient"):
+        above.fit(x, np.ones((2, 3)), verbose=0)
+
+
 def test_every_public_layer_is_in_the_harness():
     covered = {type(leaf).__name__ for make, _, _ in LAYERS.values() for _, leaf in make().named_layers()}
-    public = {getattr(minitl.layers, name).__name__ for name in minitl.layers.__all__}
-    assert public - covered <= {"Layer", "Input", "InputLayer"}
+    covered |= {type(make()).__name__ for make, *_ in MERGING.values()} | {type(make()).__name__ for make in RANDOM.values()}
+    named = [getattr(minitl.layers, name) for name in minitl.layers.__all__]
+    public = {cls.__name__ for cls in named if isinstance(cls, type)}
+    assert public - covered <= {"Layer", "InputLayer", "Embedding"}
 
 
 def test_batch_norm_follows_the_batches(backend):

@@ -15,7 +15,8 @@ PACKAGE = ROOT / "minitl"
 ENGINE_ONLY = {
     "jit": "how kernels are compiled",
     "launch": "how a kernel's body runs on all threads",
-    "multiply": "the product of matrices, which dense and conv2d share",
+    "matrix_product": "the product of matrices, which dense and conv2d share",
+    "convolution": "convolution without dilation and groups, which conv2d, conv2d_transpose and fused share",
     "memory": "where arrays come from",
     "padding": "zeros around images and behind rows",
     "row_sums": "sums over rows, in a fixed order",
@@ -27,7 +28,8 @@ BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import"}
 
 # The order of the house: a part may import those before it and itself.
 FLOORS = (
-    "ops", "errors", "random", "serialization", "kernels", "backend", "initializers regularizers schedules", "graph layers",
+    "ops", "errors", "random", "serialization", "kernels", "backend activations", "initializers regularizers schedules",
+    "batches weights prefetch preprocessing", "graph layers",
 )  # fmt: skip
 
 

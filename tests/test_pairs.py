@@ -53,7 +53,7 @@ def test_book_and_engine_agree(name, dtype, data):
         np.testing.assert_array_equal(before, after)  # nobody writes to an argument
 
 
-@pytest.mark.parametrize("name", ["conv2d", "dense", "batch_norm"])
+@pytest.mark.parametrize("name", ["conv2d", "dense", "batch_norm", "depthwise_conv2d", "conv2d_transpose", "group_norm"])
 @given(data=st.data())
 def test_what_is_not_needed_is_not_given(name, data):
     arguments = data.draw(CASES[name](np.float64))

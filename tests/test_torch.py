@@ -6,9 +6,21 @@ from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minitl.kernels import average_pool2d, batch_norm, conv2d, dense, max_pool2d, sigmoid, softmax, tanh
+from minitl.kernels import (
+    average_pool2d,
+    batch_norm,
+    conv2d,
+    conv2d_transpose,
+    dense,
+    depthwise_conv2d,
+    group_norm,
+    max_pool2d,
+    sigmoid,
+    softmax,
+    tanh,
+)
 from minitl.kernels import sparse_categorical_cross_entropy as cross_entropy
-from minitl.ops.window import slide2d
+from minitl.ops.window import reach, slide2d
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
@@ -48,11 +60,62 @@ def agree(ours, backward, theirs, leaves):
 
 @given(data=st.data())
 def test_conv2d(data):
-    x, kernel, bias, strides, padding = data.draw(CASES["conv2d"](np.float32))
+    x, kernel, bias, strides, padding, dilation, groups = (*data.draw(CASES["conv2d"](np.float32)), (1, 1), 1)[:7]
     leaves = tensors(x, kernel, bias)
-    images = padded(x, kernel.shape[:2], strides, padding)(leaves[0])
-    theirs = F.conv2d(images, leaves[1].permute(3, 2, 0, 1), leaves[2], strides).permute(0, 2, 3, 1)
-    agree(conv2d.forward(x, kernel, bias, strides, padding), conv2d.backward, theirs, leaves)
+    images = padded(x, reach(kernel.shape, dilation), strides, padding)(leaves[0])
+    theirs = F.conv2d(images, leaves[1].permute(3, 2, 0, 1), leaves[2], strides, 0, dilation, groups).permute(0, 2, 3, 1)
+    agree(conv2d.forward(x, kernel, bias, strides, padding, dilation, groups), conv2d.backward, theirs, leaves)
+
+
+@given(data=st.data())
+def test_depthwise_conv2d(data):
+    x, kernel, bias, strides, padding, dilation = data.draw(CASES["depthwise_conv2d"](np.float32))
+    leaves = tensors(x, kernel, bias)
+    images = padded(x, reach(kernel.shape, dilation), strides, padding)(leaves[0])
+    channels = x.shape[3]
+    weights = leaves[1].permute(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2])
+    theirs = F.conv2d(images, weights, leaves[2], strides, 0, dilation, channels).permute(0, 2, 3, 1)
+    agree(depthwise_conv2d.forward(x, kernel, bias, strides, padding, dilation), depthwise_conv2d.backward, theirs, leaves)
+
+
+@given(data=st.data())
+def test_conv2d_transpose_without_padding(data):
+    x, kernel, bias, strides, _ = data.draw(CASES["conv2d_transpose"](np.float32))
+    kernel = (
+        kernel if all(k >= s for k, s in zip(kernel.shape, strides, strict=False)) else np.ones((4, 4, *kernel.shape[2:]), "f")
+    )
+    leaves = tensors(x, kernel, bias)
+    theirs = F.conv_transpose2d(nchw(leaves[0]), leaves[1].permute(3, 2, 0, 1), leaves[2], strides).permute(0, 2, 3, 1)
+    agree(conv2d_transpose.forward(x, kernel, bias, strides, "valid"), conv2d_transpose.backward, theirs, leaves)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("relu6", F.relu6), ("elu", F.elu), ("selu", F.selu), ("gelu", F.gelu), ("silu", F.silu), ("hard_sigmoid", F.hardsigmoid),
+        ("hard_silu", F.hardswish), ("softplus", F.softplus), ("leaky_relu", lambda t: F.leaky_relu(t, 0.2)),
+    ],
+)  # fmt: skip
+def test_activations(name, theirs):
+    from minitl.layers import Activation
+
+    x = np.random.default_rng(0).standard_normal((7, 90)).astype(np.float32) * 4
+    leaves = tensors(x)
+    layer = Activation(name)
+    y, cache = layer.compute(x, False)
+    agree((y, cache), lambda dy, kept: layer.backpropagate(dy, kept, None)[0], theirs(leaves[0]), leaves)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_group_norm(groups):
+    generator = np.random.default_rng(0)
+    x, gamma, beta = (generator.standard_normal(s).astype(np.float32) for s in ((3, 5, 4, 6), (6,), (6,)))
+    leaves = tensors(x, gamma, beta)
+    theirs = F.group_norm(nchw(leaves[0]), groups, leaves[1], leaves[2], 1e-3).permute(0, 2, 3, 1)
+    agree(group_norm.forward(x, gamma, beta, groups, 1e-3), group_norm.backward, theirs, leaves)
+    leaves = tensors(x, gamma, beta)
+    theirs = F.layer_norm(leaves[0], (6,), leaves[1], leaves[2], 1e-3)
+    agree(group_norm.forward(x, gamma, beta, 1, 1e-3, "last"), group_norm.backward, theirs, leaves)
 
 
 @given(data=st.data())

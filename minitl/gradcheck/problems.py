@@ -15,7 +15,7 @@ import numpy as np
 
 from minitl import objective
 from minitl.graph.plan import Need
-from minitl.graph.steps import gradients_inside, hands_on, run_backward
+from minitl.graph.steps import gradients_inside, run_backward
 from minitl.layers.base import Layer
 from minitl.losses import Loss
 
@@ -58,8 +58,7 @@ class Pass:
             self.shapes = [y.shape for y in outputs]
             self.y = outputs[0] if len(outputs) == 1 else np.concatenate([y.reshape(-1) for y in outputs])
         elif layer.is_users:
-            with hands_on():
-                self.y = layer._run_forward(layer.prepare(x), mode)
+            self.y = layer._run_forward(layer.prepare(x), mode)
         else:
             self.y, self.cache = layer.compute(layer.prepare(x), mode)
 

@@ -29,9 +29,10 @@ from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import MaxPooling2D
 
 SETTINGS = {  # what the rules read of a layer, beside its type
-    Conv2D: attrgetter("activation"),
+    Conv2D: attrgetter("activation", "dilation_rate", "groups"),
     Dense: attrgetter("activation"),
     Activation: attrgetter("activation"),
+    ReLU: attrgetter("activation"),
     MaxPooling2D: attrgetter("pool_size", "strides", "padding"),
 }
 
@@ -139,6 +140,8 @@ class Folded(Step):
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> Step | None:
     """The step that begins with a node, if a rule fits."""
     layer = node.layer
+    if type(layer) is Conv2D and not layer.is_plain:
+        return None
     if type(layer) in (Conv2D, Dense) and layer.activation == "relu":
         pool = _next(graph, node) if type(layer) is Conv2D else None
         return Fused([node, pool] if _is_plain_pool(pool) else [node])  # type: ignore[list-item]

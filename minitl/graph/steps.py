@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,8 +61,7 @@ class UserStep(LayerStep):
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The layer's y."""
-        with hands_on():
-            y = self.layer._run_forward(self.admitted(x), training)
+        y = self.layer._run_forward(self.admitted(x), training)
         return y, y.shape if isinstance(y, np.ndarray) else None
 
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
@@ -115,23 +113,27 @@ def gradients_inside(layer: Any) -> Gradients:
     return found
 
 
-class _ByHand(threading.local):
-    """Whether calls of layers remember what `backward` needs."""
+class _UnderWay(threading.local):
+    """Whether a user's forward is running, so that the layers it calls remember what their `backward` needs."""
 
-    active = False
-
-
-by_hand = _ByHand()
+    by_hand = False
 
 
-@contextlib.contextmanager
-def hands_on() -> Iterator[None]:
-    """Inside the block, layers that are called remember what their `backward` needs."""
-    before, by_hand.active = by_hand.active, True
-    try:
-        yield
-    finally:
-        by_hand.active = before
+under_way = _UnderWay()
+
+
+def by_hand(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's forward, inside which layers remember."""
+
+    @functools.wraps(forward)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        before, under_way.by_hand = under_way.by_hand, True
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            under_way.by_hand = before
+
+    return watched
 
 
 @functools.cache

@@ -7,14 +7,15 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.simd import exp
-from minitl.ops.binary_cross_entropy import EPSILON, check
+from minitl.ops.binary_cross_entropy import EPSILON
+from minitl.ops.window import check_losses
 
 
 def forward(
     y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None, from_logits: bool = False
 ) -> tuple[float, tuple]:
     """The mean loss, and what backward needs."""
-    weights = check(y_pred, y_true, weights)
+    weights = check_losses("binary_cross_entropy", y_pred, y_true, y_pred.shape, weights, y_pred.ndim)
     dtype = common_dtype(y_pred)
     loss = _forward(flat(y_pred, dtype), flat(y_true, dtype), flat(weights, dtype), from_logits)
     return loss, (y_pred, y_true, weights, from_logits)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels import conv2d
-from minitl.kernels.multiply import affine
+from minitl.kernels import convolution
+from minitl.kernels.matrix_product import affine
 from minitl.ops.dense import check
 from minitl.ops.window import check_shape
 
@@ -23,7 +23,7 @@ def backward(
     x, kernel, bias = cache
     check_shape("dense", "dy", dy.shape, (*x.shape[:-1], kernel.shape[1]))
     as_convolution = (as_images(x), kernel[None, None], bias, (1, 1), "valid")
-    dx, dkernel, dbias = conv2d.backward(as_images(dy), as_convolution, need_dx, need_dparameters)
+    dx, dkernel, dbias = convolution.backward(as_images(dy), as_convolution, need_dx, need_dparameters)
     dx = None if dx is None else dx.reshape(x.shape)
     return dx, None if dkernel is None else dkernel[0, 0], dbias
 

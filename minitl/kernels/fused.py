@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from minitl.kernels import memory, winograd
-from minitl.kernels.conv2d import (
+from minitl.kernels.convolution import (
     TASKS,
     add_slices,
     contiguous,
@@ -36,7 +36,7 @@ from minitl.kernels.conv2d import (
 from minitl.kernels.dense import as_images
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import NOTHING, Body, launch, table
-from minitl.kernels.multiply import affine
+from minitl.kernels.matrix_product import affine
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.row_sums import add_rows
 from minitl.kernels.simd import one_of_four, pooled_product, product, sandwich, whole_vectors

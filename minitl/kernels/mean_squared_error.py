@@ -6,12 +6,12 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.ops.mean_squared_error import check
+from minitl.ops.window import check_losses
 
 
 def forward(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, tuple]:
     """The mean loss, and what backward needs."""
-    weights = check(y_pred, y_true, weights)
+    weights = check_losses("mean_squared_error", y_pred, y_true, y_pred.shape, weights, y_pred.ndim)
     dtype = common_dtype(y_pred)
     return _forward(flat(y_pred, dtype), flat(y_true, dtype), flat(weights, dtype)), (y_pred, y_true, weights)
 

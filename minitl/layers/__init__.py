@@ -1,35 +1,92 @@
-"""Layers: objects that own parameters and call operations."""
+"""Layers: objects that own parameters and call operations. One file for each kind:
 
-from minitl.layers.activations import Activation, ReLU, Softmax
+base  core  activations  conv  depthwise  conv_transpose  pooling  normalization  regularization
+merging  reshaping  sequences  embedding  function  preprocessing
+"""
+
+from minitl.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
+from minitl.layers.conv_transpose import Conv2DTranspose
 from minitl.layers.core import Dense, Dropout, Flatten, Input, InputLayer
-from minitl.layers.normalization import BatchNormalization
+from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
+from minitl.layers.embedding import Embedding
+from minitl.layers.function import Lambda
+from minitl.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from minitl.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from minitl.layers.pooling import (
     AveragePooling2D,
     AvgPool2D,
     GlobalAveragePooling2D,
     GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    GlobalMaxPooling2D,
     MaxPool2D,
     MaxPooling2D,
 )
+from minitl.layers.preprocessing import (
+    CenterCrop,
+    Normalization,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+    Rescaling,
+    Resizing,
+)
+from minitl.layers.regularization import GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from minitl.layers.reshaping import (
+    Cropping1D,
+    Cropping2D,
+    Permute,
+    RepeatVector,
+    Reshape,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
+from minitl.layers.sequences import (
+    AveragePooling1D,
+    AvgPool1D,
+    Conv1D,
+    GlobalAveragePooling1D,
+    GlobalAvgPool1D,
+    GlobalMaxPool1D,
+    GlobalMaxPooling1D,
+    MaxPool1D,
+    MaxPooling1D,
+    UpSampling1D,
+)
+
+Convolution1D, Convolution2D, Convolution2DTranspose = Conv1D, Conv2D, Conv2DTranspose
 
 __all__ = [
-    "Activation",
-    "AveragePooling2D",
-    "AvgPool2D",
-    "BatchNormalization",
-    "Conv2D",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePooling2D",
-    "GlobalAvgPool2D",
-    "Input",
-    "InputLayer",
-    "Layer",
-    "MaxPool2D",
-    "MaxPooling2D",
-    "ReLU",
-    "Softmax",
-]
+    "ELU", "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D", "AvgPool2D",
+    "BatchNormalization", "CenterCrop", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Convolution1D", "Convolution2D",
+    "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dot", "Dropout", "Embedding", "Flatten",
+    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
+    "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",
+    "LayerNormalization", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply",
+    "Normalization", "PReLU", "Permute", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom",
+    "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout1D",
+    "SpatialDropout2D", "Subtract", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "add", "average",
+    "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
+]  # fmt: skip

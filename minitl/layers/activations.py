@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from minitl import activations, initializers, regularizers
 from minitl.backend import op
-from minitl.errors import unknown
 from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
-
-NAMES = ("linear", "relu", "sigmoid", "tanh", "softmax")
 
 
 class Activated(Layer):
@@ -37,13 +35,23 @@ class Activated(Layer):
         z, cache = self.linear(x)
         if self.activation == "linear":
             return z, (cache, None)
-        y, activation_cache = op(self.activation).forward(z)
+        y, activation_cache = self.activate(z)
         return y, (cache, activation_cache)
+
+    def activate(self, z: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The activation of z, and its cache."""
+        operation, settings = self.activation_operation
+        return op(operation).forward(z, **settings)
+
+    @property
+    def activation_operation(self) -> tuple[str, dict[str, Any]]:
+        """The operation of the activation, and its settings."""
+        return activations.operation(self.activation)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """Back through the activation, then through the linear part."""
         if self.activation != "linear":
-            dy = op(self.activation).backward(dy, cache[1])
+            dy = op(self.activation_operation[0]).backward(dy, cache[1])
         return self.linear_backward(dy, cache[0], need)
 
     @property
@@ -54,7 +62,7 @@ class Activated(Layer):
     def compute_logits(self, x: np.ndarray, training: bool) -> tuple[tuple[np.ndarray, np.ndarray], Any]:
         """The pair (what comes before the activation, y), and the cache."""
         z, cache = self.linear(x)
-        return (z, op(self.activation).forward(z)[0] if self.activation != "linear" else z), cache
+        return (z, self.activate(z)[0] if self.activation != "linear" else z), cache
 
     def backpropagate_logits(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """Back from the logits, past the activation."""
@@ -78,39 +86,120 @@ class ActivationOnly(Activated):
 
 
 class Activation(ActivationOnly):
-    """An activation by name: linear, relu, sigmoid, tanh or softmax.
+    """An activation by name or function, see `minitl.activations`.
 
     Formula: y = activation(x).
     Shapes: any; x and y alike. Softmax runs over the last axis.
     Errors: ValueError for another name.
     """
 
-    def __init__(self, activation: str, **kwargs: Any):
+    def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activation = activation_name(activation)
+        self.activation = activations.name_of(activation)
 
 
 class ReLU(ActivationOnly):
-    """y = max(x, 0). Shapes: any."""
+    """y = max(x, 0); or with a slope below the threshold, and a ceiling.
 
-    activation = "relu"
+    Formula: y = max_value above it, x above the threshold, negative_slope (x - threshold) below.
+    Shapes: any.
+    Errors: ValueError for a ceiling or a slope that is negative.
+    Source: `minitl.ops.relu`, `minitl.ops.leaky_relu`.
+    """
+
+    def __init__(self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"ReLU: {name} must not be negative, got {value!r}")
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
+        plain = max_value is None and negative_slope == 0 and threshold == 0
+        self.activation = "relu" if plain else "leaky_relu"
+
+    @property
+    def activation_operation(self) -> tuple[str, dict[str, Any]]:
+        """Plain ReLU, or the one with a slope and a ceiling."""
+        if self.activation == "relu":
+            return "relu", {}
+        ceiling = np.inf if self.max_value is None else self.max_value
+        return "leaky_relu", {"slope": self.negative_slope, "threshold": self.threshold, "ceiling": ceiling}
+
+
+class LeakyReLU(ActivationOnly):
+    """y = x, or negative_slope x where x is negative. Shapes: any. Source: `minitl.ops.leaky_relu`."""
+
+    activation = "leaky_relu"
+
+    def __init__(self, negative_slope: float = 0.3, alpha: float | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.negative_slope = negative_slope if alpha is None else alpha
+        self.alpha = None  # Keras's older name
+
+    @property
+    def activation_operation(self) -> tuple[str, dict[str, Any]]:
+        """With the slope."""
+        return "leaky_relu", {"slope": self.negative_slope}
+
+
+class ELU(ActivationOnly):
+    """y = x, or alpha (exp(x) - 1) where x is negative. Shapes: any. Source: `minitl.ops.elu`."""
+
+    activation = "elu"
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    @property
+    def activation_operation(self) -> tuple[str, dict[str, Any]]:
+        """With alpha."""
+        return "elu", {"alpha": self.alpha}
 
 
 class Softmax(ActivationOnly):
-    """y = exp(x) / sum exp(x) over the last axis. Shapes: any."""
+    """y = exp(x) / sum exp(x) over the last axis. Shapes: any. Errors: ValueError for another axis."""
 
     activation = "softmax"
 
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        if axis != -1:
+            raise ValueError(f"Softmax: runs over the last axis (-1), got {axis!r}; put a Permute in front of it")
+        self.axis = axis
 
-def activation_name(activation: str | None) -> str:
-    """Check an activation's name; None is linear.
 
-    Errors: ValueError for a name that does not exist, TypeError for something else than a name.
+class PReLU(Layer):
+    """A leaky ReLU that learns its slopes.
+
+    Formula: y = x where x > 0, else alpha x.
+    Shapes: x (N, ...), alpha the same without the batch, 1 along `shared_axes` (counted from 1).
+    Source: `minitl.ops.prelu`.
     """
-    if activation is None:
-        return "linear"
-    if not isinstance(activation, str):
-        raise TypeError(f"activation must be a name or None, got {activation!r}; write a Layer for your own activation")
-    if activation.lower() not in NAMES:
-        raise unknown("activation", activation, NAMES)
-    return activation.lower()
+
+    any_shape = False
+
+    def __init__(self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, shared_axes: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.shared_axes = None if shared_axes is None else list(np.atleast_1d(shared_axes))
+
+    def build(self, input_shape: Shape) -> None:
+        """Create alpha."""
+        shape = [1 if axis in (self.shared_axes or []) else n for axis, n in enumerate(input_shape)][1:]
+        if None in shape:
+            raise ValueError(f"{self.label}: needs the lengths of the axes that are not shared, got {input_shape}")
+        self.add_weight("alpha", tuple(shape), self.alpha_initializer, self.alpha_regularizer)  # type: ignore[arg-type]
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x, or alpha x."""
+        return op("prelu").forward(x, self.parameters["alpha"])
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradient of alpha."""
+        dx, dalpha = op("prelu").backward(dy, cache, *need)
+        return dx, {} if dalpha is None else {"alpha": dalpha}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape

@@ -14,10 +14,9 @@ Your own layer needs `forward` and `backward` only, and keeps in `self` what bac
             self.gradients["gamma"] = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
             return dy * self.gamma
 
-The layers of minitl keep nothing. They have the same two halves as a pair of functions, `compute(x, training)`, which returns
-y and a cache, and `backpropagate(dy, cache, need)`; whoever runs them holds the cache (`minitl.graph.run`), so that one layer
-can be used several times, and by several threads at once. `forward` and `backward` work on them too, for use by hand and inside
-your own layers.
+The layers of minitl keep nothing. They have the same two halves as a pair of functions: `compute(x, training)` returns y and a
+cache, and `backpropagate(dy, cache, need)` takes it. Whoever runs them holds the cache (`minitl.graph.run`), so that one layer
+can be used several times, and by several threads at once. `forward` and `backward` work on them too, for use by hand.
 
 A layer may hold others as attributes (`self.inner = Sequential([...])`): their weights are found, saved, frozen and trained.
 Run them by `self.inner(x, training)` in forward and `self.inner.backward(dy)` in backward.
@@ -35,7 +34,7 @@ import numpy as np
 
 from minitl.errors import wrong_shape
 from minitl.graph.plan import Need, Step
-from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training
+from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
 from minitl.graph.value import Node, Shape, Value, fits, values_in
 from minitl.kernels.memory import aligned
 from minitl.layers.names import check_name, default_name
@@ -65,6 +64,12 @@ class Layer(Weighted):
     built: bool
     _nodes: list[Any]
     named_by_model: bool  # whether the name is one that a model gave
+
+    def __init_subclass__(cls, **kwargs: Any):
+        # Layers that a user's forward calls remember what its backward will ask of them.
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            cls.forward = by_hand(cls.forward)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         # Not in __init__, so that a user's layer need not call super().__init__().
@@ -125,7 +130,7 @@ class Layer(Weighted):
         if values is not None:
             return self._connect(values, training)
         x = self.prepare(x)
-        if self.is_users or by_hand.active:  # inside a user's layer, whose backward will ask for ours
+        if self.is_users or under_way.by_hand:  # inside a user's layer, whose backward will ask for ours
             return self._run_forward(x, bool(training))
         return self.infer(x, bool(training))
 
@@ -134,7 +139,7 @@ class Layer(Weighted):
         return self.compute(x, training)[0]
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        """y from a batch x, remembered for `backward`: for use by hand and inside a layer of your own."""
+        """y from a batch x, remembered for `backward`."""
         y, self._kept = self.compute(self.prepare(x), training)
         return y
 
@@ -198,9 +203,7 @@ class Layer(Weighted):
 
     def step(self, node: Node, joint: bool = False) -> Step:
         """The step that runs this layer at a node of a graph."""
-        if self.is_users:
-            return UserStep(node)
-        return JointStep(node) if joint else LayerStep(node)
+        return UserStep(node) if self.is_users else JointStep(node) if joint else LayerStep(node)
 
     def ensure_built(self, input_shape: Any) -> None:
         """Build once, for this input shape (for several inputs, a list of them); errors name the layer."""
@@ -255,8 +258,8 @@ class Layer(Weighted):
     @property
     def input(self) -> Any:
         """The value, or values, on which the layer was first called."""
-        inputs = self._first_use().inputs
-        return inputs[0] if len(inputs) == 1 else list(inputs)
+        values = self._first_use().inputs
+        return values[0] if len(values) == 1 else list(values)
 
     @property
     def output(self) -> Any:
@@ -264,10 +267,8 @@ class Layer(Weighted):
         return self._first_use().outputs[0]
 
     def _first_use(self) -> Node:
-        for known in self._nodes:
-            node = known()
-            if node is not None:
-                return node
+        for node in filter(None, (known() for known in self._nodes)):
+            return node
         raise ValueError(f"{self.label}: has no input and output yet; call it on a value, or begin its model with Input(shape)")
 
     @property
@@ -310,9 +311,7 @@ class Layer(Weighted):
     @property
     def learns(self) -> bool:
         """Whether training changes something in it now."""
-        if not self._trainable:
-            return False
-        return bool(self.parameters) or any(layer.learns for _, layer in self.sublayers())
+        return self._trainable and (bool(self.parameters) or any(layer.learns for _, layer in self.sublayers()))
 
     def astype(self, dtype: Any) -> Any:
         """Convert the layer and its weights in place; attributes that hold a weight follow it."""

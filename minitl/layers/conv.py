@@ -7,20 +7,23 @@ from typing import Any
 import numpy as np
 
 from minitl import initializers, regularizers
+from minitl.activations import name_of
 from minitl.backend import op
 from minitl.errors import unknown
 from minitl.graph.plan import Need
-from minitl.layers.activations import Activated, activation_name
+from minitl.layers.activations import Activated
 from minitl.layers.base import Shape
 from minitl.layers.core import named, positive
-from minitl.ops.window import Pair, slide
+from minitl.ops.window import Pair, reach, slide
 
 
 class Conv2D(Activated):
     """The same small dense layer at every place of the image.
 
     Formula: y[n, i, j, f] = activation(sum_{a, b, c} x[n, s_h i + a, s_w j + b, c] kernel[a, b, c, f] + bias[f]).
-    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, filters), bias (filters,), y (N, H_out, W_out, filters).
+    With a dilation rate d its entries see pixels that are d apart; with `groups` each part of the filters sees its part of the
+    channels.
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C / groups, filters), bias (filters,), y (N, H_out, W_out, filters).
     Errors: ValueError for sizes below 1, an unknown padding, or a kernel larger than a `valid` image.
     Source: `minitl.ops.conv2d`.
     """
@@ -31,30 +34,43 @@ class Conv2D(Activated):
         kernel_size: int | Pair,
         strides: int | Pair = (1, 1),
         padding: str = "valid",
-        activation: str | None = None,
+        activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        dilation_rate: int | Pair = (1, 1),
+        groups: int = 1,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.dilation_rate, self.groups = pair("dilation_rate", dilation_rate), positive("groups", groups)
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
         self.strides = pair("strides", strides)
         self.padding = padding_name(padding)
-        self.activation = activation_name(activation)
+        self.activation = name_of(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        if self.filters % self.groups:
+            raise ValueError(f"Conv2D: filters={filters} do not fall into {groups} groups")
+        check_dilation(self)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has neither dilation nor groups."""
+        return self.dilation_rate == (1, 1) and self.groups == 1
 
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias."""
         channels = image_channels(input_shape)
-        shape = (*self.kernel_size, channels, self.filters)
+        if channels % self.groups:
+            raise ValueError(f"{channels} channels do not fall into {self.groups} groups")
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
         if self.use_bias:
             self.add_weight("bias", (self.filters,), self.bias_initializer, self.bias_regularizer)
@@ -62,7 +78,7 @@ class Conv2D(Activated):
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The convolution and its bias."""
         kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
-        return op("conv2d").forward(x, kernel, bias, self.strides, self.padding)
+        return op("conv2d").forward(x, kernel, bias, self.strides, self.padding, self.dilation_rate, self.groups)
 
     def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, and the gradients of kernel and bias."""
@@ -71,7 +87,16 @@ class Conv2D(Activated):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, H_out, W_out, filters)."""
-        return windows_shape(input_shape, self.kernel_size, self.strides, self.padding, self.filters)
+        window = reach(self.kernel_size, self.dilation_rate)
+        return windows_shape(input_shape, window, self.strides, self.padding, self.filters)
+
+
+def check_dilation(layer: Any) -> None:
+    """Raise ValueError for a layer with both strides and dilation, as Keras does."""
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        raise ValueError(
+            f"{type(layer).__name__}: strides {layer.strides} and dilation_rate {layer.dilation_rate} exclude each other"
+        )
 
 
 def pair(name: str, value: int | Pair) -> Pair:

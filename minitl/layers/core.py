@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from minitl import initializers, regularizers
+from minitl.activations import name_of
 from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.graph.value import Node, Value
-from minitl.layers.activations import Activated, activation_name
+from minitl.layers.activations import Activated
 from minitl.layers.base import Layer, Shape
 from minitl.random import new_generator
 
@@ -86,7 +87,7 @@ class Dense(Activated):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -96,7 +97,7 @@ class Dense(Activated):
     ):
         super().__init__(**kwargs)
         self.units = positive("units", units)
-        self.activation = activation_name(activation)
+        self.activation = name_of(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)

@@ -95,3 +95,86 @@ class BatchNormalization(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
+
+
+class GroupNormalization(Layer):
+    """Normalises groups of channels of one sample; no sample sees another.
+
+    Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance over height, width and a group's channels.
+    `groups=-1` makes every channel a group of its own (instance normalisation).
+    Shapes: x (N, ..., C), y alike; gamma and beta (C,).
+    Errors: ValueError for groups that do not divide the channels.
+    Source: `minitl.ops.group_norm`.
+    """
+
+    axes = "all"
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        self.groups, self.epsilon, self.center, self.scale = groups, epsilon, center, scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create gamma and beta."""
+        channels = input_shape[-1]
+        if len(input_shape) < 2 or channels is None:
+            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        if self.axis not in (-1, len(input_shape) - 1):
+            raise ValueError(f"normalises along the last axis (-1), got axis={self.axis!r}")
+        if self.groups != -1 and (self.groups < 1 or channels % self.groups):
+            raise ValueError(f"{channels} channels do not fall into {self.groups} groups")
+        if self.scale:
+            self.add_weight("gamma", (channels,), self.gamma_initializer, self.gamma_regularizer)
+        if self.center:
+            self.add_weight("beta", (channels,), self.beta_initializer, self.beta_regularizer)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """Normalise every group."""
+        channels = x.shape[-1]
+        gamma = self.parameters.get("gamma", np.ones(channels, x.dtype))
+        beta = self.parameters.get("beta", np.zeros(channels, x.dtype))
+        groups = channels if self.groups == -1 else self.groups
+        return op("group_norm").forward(x, gamma, beta, groups, self.epsilon, self.axes)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of gamma and beta."""
+        dx, dgamma, dbeta = op("group_norm").backward(dy, cache, need.dx, need.parameters and bool(self.parameters))
+        return dx, named(gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class LayerNormalization(GroupNormalization):
+    """Normalises the last axis of every place by itself.
+
+    Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance over the last axis.
+    Shapes: x (N, ..., C), y alike; gamma and beta (C,).
+    Source: `minitl.ops.group_norm`.
+    """
+
+    axes = "last"
+
+    def __init__(self, axis: int = -1, epsilon: float = 1e-3, center: bool = True, scale: bool = True, **kwargs: Any):
+        super().__init__(1, axis, epsilon, center, scale, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds it: one group is what it is."""
+        return {name: value for name, value in super().get_config().items() if name != "groups"}

@@ -54,21 +54,54 @@ class AveragePooling2D(Pooling2D):
 
 
 class GlobalAveragePooling2D(Layer):
-    """The mean of every channel. Shapes: x (N, H, W, C), y (N, C). Source: `minitl.ops.global_average_pool2d`."""
+    """The mean of every channel. Shapes: x (N, H, W, C), y (N, C), or (N, 1, 1, C) with `keepdims`.
+
+    Source: `minitl.ops.global_average_pool2d`.
+    """
+
+    def __init__(self, keepdims: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.keepdims = keepdims
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """y = the mean over height and width."""
-        return op("global_average_pool2d").forward(x)
+        y, cache = op("global_average_pool2d").forward(x)
+        return y[:, None, None] if self.keepdims else y, cache
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx = dy / (H W)."""
-        return op("global_average_pool2d").backward(dy, cache), {}
+        return op("global_average_pool2d").backward(dy.reshape(len(dy), dy.shape[-1]), cache), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(N, C)."""
-        return (input_shape[0], image_channels(input_shape))
+        """(N, C), or (N, 1, 1, C)."""
+        channels = image_channels(input_shape)
+        return (input_shape[0], 1, 1, channels) if self.keepdims else (input_shape[0], channels)
+
+
+class GlobalMaxPooling2D(Layer):
+    """The largest entry of every channel. Shapes: x (N, H, W, C), y (N, C). Source: `minitl.ops.max_pool2d`."""
+
+    def __init__(self, keepdims: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.keepdims = keepdims
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The maximum over height and width: one window, as large as the image."""
+        window = x.shape[1], x.shape[2]
+        y, cache = op("max_pool2d").forward(x, window, window, "valid")
+        return y if self.keepdims else y[:, 0, 0], cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, to the winners."""
+        return op("max_pool2d").backward(dy.reshape(len(dy), 1, 1, dy.shape[-1]), cache), {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, C), or (N, 1, 1, C)."""
+        channels = image_channels(input_shape)
+        return (input_shape[0], 1, 1, channels) if self.keepdims else (input_shape[0], channels)
 
 
 MaxPool2D = MaxPooling2D
 AvgPool2D = AveragePooling2D
 GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D

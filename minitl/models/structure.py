@@ -168,9 +168,8 @@ class Structure(Trainer):
             if branched:
                 sources = [v.name for node in self.graph.nodes if node.layer is layer for v in node.inputs]
                 notes = [", ".join(sources), *notes]
-            rows.append(
-                (f"{path} ({type(layer).__name__})", str(layer.output_shape), f"{layer.count_params():,}", "  ".join(notes))
-            )
+            size = sum(w.size for w in (*layer.parameters.values(), *layer.state.values()))  # layers inside have their own rows
+            rows.append((f"{path} ({type(layer).__name__})", str(layer.output_shape), f"{size:,}", "  ".join(notes)))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         lines.insert(1, "-" * max(map(len, lines)))

@@ -9,8 +9,6 @@ Shapes: x (N, H, W, C), pool_size (P_h, P_w), y (N, H_out, W_out, C), see `windo
 Source: Y. LeCun et al., Gradient-based learning applied to document recognition, 1998 ("subsampling").
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import Axis, Pair, check_images, check_shape, pad2d, shifted, slide2d

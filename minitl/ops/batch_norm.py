@@ -18,8 +18,6 @@ Shapes: x (..., C), gamma, beta, mean and variance (C,).
 Source: S. Ioffe and C. Szegedy, Batch normalization, arXiv 1502.03167, section 3.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

@@ -14,11 +14,9 @@ Shapes: y_pred, y_true and weights (or None) alike.
 Source: Goodfellow, Bengio and Courville, Deep Learning, section 6.2.2.2.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from minitl.ops.window import check_shape
+from minitl.ops.window import check_losses
 
 EPSILON = 1e-7
 
@@ -27,7 +25,7 @@ def forward(
     y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None, from_logits: bool = False
 ) -> tuple[float, tuple]:
     """The mean loss, and what backward needs."""
-    weights = check(y_pred, y_true, weights)
+    weights = check_losses("binary_cross_entropy", y_pred, y_true, y_pred.shape, weights, y_pred.ndim)
     if from_logits:
         size = np.where(y_pred.real > 0, y_pred, -y_pred)  # |z|, analytic on either side for complex steps
         losses = np.where(y_pred.real > 0, y_pred, 0) - y_true * y_pred + np.log1p(np.exp(-size))
@@ -48,12 +46,3 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
         d = np.where(p > EPSILON, -y_true / np.maximum(p, EPSILON), 0)
         d = d + np.where(q > EPSILON, (1 - y_true) / np.maximum(q, EPSILON), 0)
     return (d * (dloss * weights / weights.size)).astype(y_pred.dtype, copy=False)
-
-
-def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Raise ValueError for shapes that do not fit; return the weights, ones where there are none."""
-    check_shape("binary_cross_entropy", "y_true", y_true.shape, y_pred.shape)
-    if weights is None:
-        return np.ones(y_pred.shape, y_pred.real.dtype)
-    check_shape("binary_cross_entropy", "weights", weights.shape, y_pred.shape)
-    return weights

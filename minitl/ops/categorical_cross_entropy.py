@@ -15,11 +15,9 @@ Shapes: y_pred and y_true (..., classes), weights (...) or None; N counts all le
 Source: Goodfellow, Bengio and Courville, Deep Learning, section 6.2.2.3.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from minitl.ops.window import check_shape
+from minitl.ops.window import check_losses
 
 EPSILON = 1e-7
 
@@ -28,7 +26,7 @@ def forward(
     y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None, from_logits: bool = False
 ) -> tuple[float, tuple]:
     """The mean loss, and what backward needs."""
-    weights = check(y_pred, y_true, weights)
+    weights = check_losses("categorical_cross_entropy", y_pred, y_true, y_pred.shape, weights, y_pred.ndim - 1)
     if from_logits:
         shift = y_pred.real.max(axis=-1, keepdims=True)
         log_p = y_pred - shift - np.log(np.exp(y_pred - shift).sum(axis=-1, keepdims=True))
@@ -52,12 +50,3 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
         t = np.where(counts, y_true, 0)
         d = t.sum(axis=-1, keepdims=True) / total - t / np.where(counts, y_pred, 1)
     return (d * (dloss * weights / weights.size)[..., None]).astype(y_pred.dtype, copy=False)
-
-
-def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Raise ValueError for shapes that do not fit; return the weights, ones where there are none."""
-    check_shape("categorical_cross_entropy", "y_true", y_true.shape, y_pred.shape)
-    if weights is None:
-        return np.ones(y_pred.shape[:-1], y_pred.real.dtype)
-    check_shape("categorical_cross_entropy", "weights", weights.shape, y_pred.shape[:-1])
-    return weights

@@ -12,8 +12,6 @@ Shapes: x (..., in), kernel (in, out), bias (out,) or None, y (..., out): leadin
 Source: Goodfellow, Bengio and Courville, Deep Learning, section 6.5.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

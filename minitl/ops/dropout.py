@@ -9,8 +9,6 @@ Shapes: any; x, y, dy and dx alike. The cache is m. `generator` is a numpy.rando
 Source: N. Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 2014.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

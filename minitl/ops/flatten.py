@@ -5,8 +5,6 @@
 Shapes: x (N, ...), y (N, product of the rest). The cache is x's shape.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

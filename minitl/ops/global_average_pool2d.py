@@ -7,8 +7,6 @@ Shapes: x (N, H, W, C), y (N, C). The cache is x's shape.
 Source: M. Lin, Q. Chen and S. Yan, Network in network, arXiv 1312.4400.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_images, check_shape

@@ -13,8 +13,6 @@ Shapes: x (N, H, W, C), pool_size (P_h, P_w), y (N, H_out, W_out, C), see `windo
 Source: D. Scherer, A. Mueller and S. Behnke, Evaluation of pooling operations in convolutional architectures, 2010.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import Pair, check_images, check_shape, pad2d, shifted, slide2d

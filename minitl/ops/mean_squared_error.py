@@ -7,16 +7,14 @@ Shapes: y_pred, y_true and weights (or None) alike.
 Source: Goodfellow, Bengio and Courville, Deep Learning, section 5.1.4.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from minitl.ops.window import check_shape
+from minitl.ops.window import check_losses
 
 
 def forward(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, tuple]:
     """The mean loss, and what backward needs."""
-    weights = check(y_pred, y_true, weights)
+    weights = check_losses("mean_squared_error", y_pred, y_true, y_pred.shape, weights, y_pred.ndim)
     difference = y_pred - y_true
     return (weights * difference * difference).mean(), (y_pred, y_true, weights)
 
@@ -25,12 +23,3 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
     """dy_pred = dloss 2 w (y_pred - y_true) / M."""
     y_pred, y_true, weights = cache
     return (2 * dloss * weights * (y_pred - y_true) / weights.size).astype(y_pred.dtype, copy=False)
-
-
-def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Raise ValueError for shapes that do not fit; return the weights, ones where there are none."""
-    check_shape("mean_squared_error", "y_true", y_true.shape, y_pred.shape)
-    if weights is None:
-        return np.ones(y_pred.shape, y_pred.real.dtype)
-    check_shape("mean_squared_error", "weights", weights.shape, y_pred.shape)
-    return weights

@@ -9,8 +9,6 @@ Shapes: any; x, y, dy and dx alike. The cache is y, since y > 0 exactly where x 
 Source: V. Nair and G. Hinton, Rectified linear units improve restricted Boltzmann machines, 2010.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

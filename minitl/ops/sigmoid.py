@@ -10,8 +10,6 @@ Shapes: any; x, y, dy and dx alike. The cache is y.
 Source: Goodfellow, Bengio and Courville, Deep Learning, section 3.10.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

@@ -15,8 +15,6 @@ Shapes: z (..., classes) and p alike; the cache is p.
 Source: J. Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

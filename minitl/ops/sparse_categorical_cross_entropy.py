@@ -18,11 +18,9 @@ Errors: ValueError for a label outside 0 .. classes - 1.
 Source: Goodfellow, Bengio and Courville, Deep Learning, section 6.2.2.3.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from minitl.ops.window import check_shape
+from minitl.ops.window import check_losses
 
 EPSILON = 1e-7
 
@@ -65,12 +63,9 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
 def check(y_pred: np.ndarray, y_true: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Raise ValueError for shapes that do not fit; return flat rows, labels and weights."""
     rows = y_pred.reshape(-1, y_pred.shape[-1])
-    check_shape("sparse_categorical_cross_entropy", "y_true", y_true.shape, y_pred.shape[:-1])
-    if weights is None:
-        weights = np.ones(len(rows), y_pred.real.dtype)
-    else:
-        check_shape("sparse_categorical_cross_entropy", "weights", weights.shape, y_pred.shape[:-1])
-    return rows, y_true.reshape(-1).astype(np.int64), weights.reshape(-1)
+    labels = y_true.astype(np.int64)
+    weights = check_losses("sparse_categorical_cross_entropy", y_pred, labels, y_pred.shape[:-1], weights, y_pred.ndim - 1)
+    return rows, labels.reshape(-1), weights.reshape(-1)
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:

@@ -7,8 +7,6 @@ Shapes: any; x, y, dy and dx alike. The cache is y.
 Source: Y. LeCun et al., Efficient backprop, 1998, section 4.4.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from minitl.ops.window import check_shape

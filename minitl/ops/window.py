@@ -10,8 +10,6 @@ The padding rule is TensorFlow's; it depends on the image and not only on the wi
 Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning, arXiv 1603.07285.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 
@@ -76,6 +74,20 @@ def check_images(operation: str, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless it is the shape of a batch of images, (N, H, W, C)."""
     if len(shape) != 4:
         raise ValueError(f"{operation}: expected images of shape (N, H, W, C), got shape {shape}")
+
+
+def check_losses(
+    name: str, y_pred: np.ndarray, targets: np.ndarray, like: tuple, weights: np.ndarray | None, axes: int
+) -> np.ndarray:
+    """The weights of the losses, one for each entry of y_pred's first axes, ones where none are given.
+
+    Errors: ValueError unless the targets have the shape `like`, and the weights that of the losses.
+    """
+    check_shape(name, "y_true", targets.shape, like)
+    if weights is None:
+        return np.ones(y_pred.shape[:axes], y_pred.real.dtype)
+    check_shape(name, "weights", weights.shape, y_pred.shape[:axes])
+    return weights
 
 
 def check_shape(operation: str, name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

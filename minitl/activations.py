@@ -1,0 +1,154 @@
+"""Activations as names and as functions: `activation="relu"`, `activation=minitl.activations.relu`, `relu(x)` of an array.
+
+Each name stands for an operation of `minitl.ops` and its settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import op
+from minitl.errors import unknown
+
+Settings = dict[str, Any]
+SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
+NAMED: dict[str, tuple[str, Settings]] = {
+    "relu": ("relu", {}),
+    "relu6": ("leaky_relu", {"ceiling": 6.0}),
+    "leaky_relu": ("leaky_relu", {"slope": 0.2}),
+    "sigmoid": ("sigmoid", {}),
+    "tanh": ("tanh", {}),
+    "softmax": ("softmax", {}),
+    "elu": ("elu", {}),
+    "selu": ("elu", SELU),
+    "gelu": ("gated", {"gate": "normal"}),
+    "silu": ("gated", {"gate": "sigmoid"}),
+    "hard_sigmoid": ("hard_sigmoid", {}),
+    "hard_silu": ("gated", {"gate": "hard_sigmoid"}),
+    "softplus": ("softplus", {}),
+    "exponential": ("exponential", {}),
+}
+ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "none": "linear"}
+
+
+def operation(name: str) -> tuple[str, Settings]:
+    """The operation behind a name, and its settings."""
+    return NAMED[name]
+
+
+def name_of(activation: Any) -> str:
+    """An activation's name, from a name or a function of this module; None is linear.
+
+    Errors: ValueError for a name that does not exist, TypeError for something else.
+    """
+    if activation is None:
+        return "linear"
+    if callable(activation) and globals().get(getattr(activation, "__name__", "")) is activation:
+        activation = getattr(activation, "__name__")  # noqa: B009 (mypy)
+    if not isinstance(activation, str):
+        raise TypeError(
+            f"activation must be a name, a function of minitl.activations or None, got {activation!r}; write a Layer for your "
+            "own activation, or put a layer behind"
+        )
+    name = ALIASES.get(activation.lower(), activation.lower())
+    if name != "linear" and name not in NAMED:
+        raise unknown("activation", activation, [*NAMED, *ALIASES, "linear"])
+    return name
+
+
+def get(identifier: Any) -> Any:
+    """The function of a name, or the function itself."""
+    return globals()[name_of(identifier)] if isinstance(identifier, str) or identifier is None else identifier
+
+
+def linear(x: Any) -> np.ndarray:
+    """x itself."""
+    return np.asarray(x)
+
+
+def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> np.ndarray:
+    """max(x, 0), or with a slope below the threshold and a ceiling. Source: `minitl.ops.relu`, `leaky_relu`."""
+    if negative_slope == 0 and max_value is None and threshold == 0:
+        return _apply("relu", x)
+    return op("leaky_relu").forward(_real(x), negative_slope, threshold, np.inf if max_value is None else max_value)[0]
+
+
+def relu6(x: Any) -> np.ndarray:
+    """min(max(x, 0), 6)."""
+    return _apply("relu6", x)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> np.ndarray:
+    """x, or negative_slope x where x is negative."""
+    return op("leaky_relu").forward(_real(x), negative_slope)[0]
+
+
+def sigmoid(x: Any) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
+    return _apply("sigmoid", x)
+
+
+def tanh(x: Any) -> np.ndarray:
+    """The hyperbolic tangent."""
+    return _apply("tanh", x)
+
+
+def softmax(x: Any, axis: int = -1) -> np.ndarray:
+    """exp(x) / sum exp(x), along an axis."""
+    x = np.moveaxis(_real(x), axis, -1)
+    return np.moveaxis(_apply("softmax", np.ascontiguousarray(x)), -1, axis)
+
+
+def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
+    """x, or alpha (exp(x) - 1) where x is negative."""
+    return op("elu").forward(_real(x), alpha)[0]
+
+
+def selu(x: Any) -> np.ndarray:
+    """ELU with the constants that keep mean 0 and variance 1."""
+    return _apply("selu", x)
+
+
+def gelu(x: Any, approximate: bool = False) -> np.ndarray:
+    """x times the probability that a normal number is below it."""
+    return op("gated").forward(_real(x), "normal_tanh" if approximate else "normal")[0]
+
+
+def silu(x: Any) -> np.ndarray:
+    """x sigmoid(x), also called swish."""
+    return _apply("silu", x)
+
+
+def hard_sigmoid(x: Any) -> np.ndarray:
+    """x / 6 + 1/2, cut off at 0 and 1."""
+    return _apply("hard_sigmoid", x)
+
+
+def hard_silu(x: Any) -> np.ndarray:
+    """x hard_sigmoid(x), also called hard swish."""
+    return _apply("hard_silu", x)
+
+
+def softplus(x: Any) -> np.ndarray:
+    """log(1 + exp(x))."""
+    return _apply("softplus", x)
+
+
+def exponential(x: Any) -> np.ndarray:
+    """exp(x)."""
+    return _apply("exponential", x)
+
+
+swish, hard_swish = silu, hard_silu
+
+
+def _apply(name: str, x: Any) -> np.ndarray:
+    operation, settings = NAMED[name]
+    return op(operation).forward(_real(x), **settings)[0]
+
+
+def _real(x: Any) -> np.ndarray:
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(np.float32)

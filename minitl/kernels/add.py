@@ -1,0 +1,5 @@
+"""add: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.add import backward, forward
+
+__all__ = ["backward", "forward"]

@@ -1,0 +1,5 @@
+"""concatenate: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.concatenate import backward, forward
+
+__all__ = ["backward", "forward"]

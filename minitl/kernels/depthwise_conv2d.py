@@ -1,0 +1,5 @@
+"""depthwise_conv2d: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.depthwise_conv2d import backward, forward
+
+__all__ = ["backward", "forward"]

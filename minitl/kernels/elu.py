@@ -1,0 +1,5 @@
+"""elu: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.elu import backward, forward
+
+__all__ = ["backward", "forward"]

@@ -1,0 +1,5 @@
+"""embedding: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.embedding import backward, forward
+
+__all__ = ["backward", "forward"]

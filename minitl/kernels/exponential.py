@@ -1,0 +1,5 @@
+"""exponential: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.exponential import backward, forward
+
+__all__ = ["backward", "forward"]

@@ -1,0 +1,5 @@
+"""gated: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.gated import backward, forward
+
+__all__ = ["backward", "forward"]

@@ -1,0 +1,5 @@
+"""maximum: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.maximum import backward, forward
+
+__all__ = ["backward", "forward"]

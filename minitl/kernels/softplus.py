@@ -1,0 +1,5 @@
+"""softplus: bounded by memory, or rare; the engine uses the book's."""
+
+from minitl.ops.softplus import backward, forward
+
+__all__ = ["backward", "forward"]

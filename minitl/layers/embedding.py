@@ -1,0 +1,91 @@
+"""Embedding: word numbers become vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import initializers, regularizers
+from minitl.backend import op
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape
+from minitl.layers.base import Layer
+from minitl.layers.core import positive
+
+
+class Embedding(Layer):
+    """Every word number has a row of a table.
+
+    Formula: y[n, t] = table[x[n, t]]; with `mask_zero` the row of number 0 is zero and stays zero.
+    `weights` is a table to begin with, such as published word vectors.
+    Shapes: x (N, ...) whole numbers, embeddings (input_dim, output_dim), y (N, ..., output_dim).
+    Errors: ValueError for a number outside the table, or a table of another shape.
+    Source: `minitl.ops.embedding`.
+    """
+
+    keeps_integers = True
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        input_length: int | None = None,
+        **kwargs: Any,
+    ):
+        if input_length is not None:
+            kwargs.setdefault("input_shape", (input_length,))
+        super().__init__(**kwargs)
+        self.input_dim, self.output_dim = positive("input_dim", input_dim), positive("output_dim", output_dim)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.mask_zero = mask_zero
+        self._start = None if weights is None else np.asarray(weights[0] if isinstance(weights, list) else weights)
+        if self._start is not None and self._start.shape != (input_dim, output_dim):
+            raise ValueError(f"Embedding: weights must have shape {(input_dim, output_dim)}, got {self._start.shape}")
+
+    @property
+    def input_dtype(self) -> Any:
+        """Whole numbers."""
+        return np.dtype(np.int32)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the table."""
+        shape = self.input_dim, self.output_dim
+        table = self.add_weight("embeddings", shape, self.embeddings_initializer, self.embeddings_regularizer)
+        if self._start is not None:
+            table[...] = self._start
+            self._start = None
+        if self.mask_zero:
+            table[0] = 0
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The rows of the table."""
+        return op("embedding").forward(self.parameters["embeddings"], x.astype(np.int64))
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """The gradient of the table; numbers have none."""
+        if not need.parameters:
+            return None, {}
+        gradient = op("embedding").backward(dy, cache)
+        if self.mask_zero:
+            gradient[0] = 0
+        return None, {"embeddings": gradient}
+
+    def output_dtype(self, dtypes: list[np.dtype]) -> np.dtype:
+        """The table's."""
+        return self.dtype
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, ..., output_dim)."""
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer; the table is a weight."""
+        skipped = ("weights", "input_length")
+        names = ("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer", "mask_zero", "name", "trainable")
+        return {**{n: getattr(self, n) for n in names if n not in skipped}, "dtype": self.dtype}

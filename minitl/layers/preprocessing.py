@@ -1,0 +1,329 @@
+"""Preparing images inside the network: scaling and resizing always, random changes while training only.
+
+So a saved model takes images as they come from files. The random layers call `minitl.preprocessing.image`; they stand at the
+input, below everything that learns, and have no gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape
+from minitl.layers.base import Layer
+from minitl.layers.conv import image_channels
+from minitl.layers.core import positive
+from minitl.random import new_generator
+
+Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
+
+
+class Rescaling(Layer):
+    """y = x scale + offset. Shapes: any; scale and offset one number, or one per channel."""
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale, self.offset = _listed(scale), _listed(offset)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x scale + offset."""
+        return x * np.asarray(self.scale, x.dtype) + np.asarray(self.offset, x.dtype), None
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """dx = dy scale."""
+        return dy * np.asarray(self.scale, dy.dtype), {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class Normalization(Layer):
+    """Every channel with mean 0 and variance 1, by numbers that are given or taken from data with `adapt`.
+
+    Formula: y = (x - mean) / sqrt(variance).
+    Shapes: any; mean and variance one number, or one per entry of the last axis.
+    Errors: ValueError for one of the two alone, or another axis than the last.
+    """
+
+    def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        if (mean is None) != (variance is None):
+            raise ValueError("Normalization: give mean and variance, or neither, and call adapt(data)")
+        if axis not in (-1, None):
+            raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
+        self.axis, self.invert = axis, invert
+        self.mean, self.variance = (None if n is None else _listed(n) for n in (mean, variance))
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the two state arrays."""
+        shape = () if self.axis is None else (input_shape[-1],)
+        if None in shape:
+            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        for name, given, default in (("mean", self.mean, "zeros"), ("variance", self.variance, "ones")):
+            weight = self.add_weight(name, shape, default, trainable=False)  # type: ignore[arg-type]
+            if given is not None:
+                weight[...] = given
+
+    def adapt(self, data: Any) -> None:
+        """Take mean and variance from data (N, ...)."""
+        data = np.asarray(data)
+        self.ensure_built((None, *data.shape[1:]))
+        axes = tuple(range(data.ndim)) if self.axis is None else tuple(range(data.ndim - 1))
+        self.state["mean"][...] = data.mean(axis=axes, dtype=np.float64)
+        self.state["variance"][...] = data.var(axis=axes, dtype=np.float64)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """(x - mean) / sqrt(variance), or back again with `invert`."""
+        mean, deviation = self.state["mean"], np.maximum(np.sqrt(self.state["variance"]), 1e-7)
+        if self.invert:
+            return x * deviation + mean, deviation
+        return (x - mean) / deviation, 1 / deviation
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """dx = dy / sqrt(variance)."""
+        return dy * cache, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class Resizing(Layer):
+    """Images of another size: every target pixel is a weighted mean of the source pixels around its place.
+
+    Formula: y = A x B^T, with a row of A and of B for every row and column of the target, centres on centres.
+    Shapes: x (N, H, W, C), y (N, height, width, C).
+    Errors: ValueError for another interpolation than bilinear and nearest.
+    """
+
+    def __init__(self, height: int, width: int, interpolation: str = "bilinear", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.height, self.width = positive("Resizing: height", height), positive("Resizing: width", width)
+        if interpolation not in ("bilinear", "nearest"):
+            raise unknown("interpolation", interpolation, ("bilinear", "nearest"))
+        self.interpolation = interpolation
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """A x B^T."""
+        rows = resizing_matrix(x.shape[1], self.height, self.interpolation).astype(x.dtype)
+        columns = resizing_matrix(x.shape[2], self.width, self.interpolation).astype(x.dtype)
+        return _both_sides(rows, x, columns), (rows, columns)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """A^T dy B."""
+        return _both_sides(cache[0].T, dy, cache[1].T), {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, height, width, C)."""
+        return (input_shape[0], self.height, self.width, image_channels(input_shape))
+
+
+class CenterCrop(Layer):
+    """The middle of images. Shapes: x (N, H, W, C), y (N, height, width, C). Errors: ValueError for images that are smaller."""
+
+    def __init__(self, height: int, width: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.height, self.width = positive("CenterCrop: height", height), positive("CenterCrop: width", width)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The middle of x."""
+        top, left = (x.shape[1] - self.height) // 2, (x.shape[2] - self.width) // 2
+        if min(top, left) < 0:
+            raise ValueError(f"{self.label}: images of {x.shape[1:3]} are smaller than {(self.height, self.width)}")
+        return np.ascontiguousarray(x[:, top : top + self.height, left : left + self.width]), (x.shape, top, left)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """dy in the middle of zeros."""
+        shape, top, left = cache
+        dx = np.zeros(shape, dy.dtype)
+        dx[:, top : top + self.height, left : left + self.width] = dy
+        return dx, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, height, width, C)."""
+        return (input_shape[0], self.height, self.width, image_channels(input_shape))
+
+
+class RandomImage(Layer):
+    """What random layers share: a generator, nothing at inference, no gradient.
+
+    Shapes: x and y (N, H, W, C).
+    Errors: ValueError in a backward pass when something below learns.
+    """
+
+    def __init__(self, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape: Shape) -> None:
+        """Take a generator."""
+        image_channels(input_shape)
+        self.generator = new_generator() if self.seed is None else np.random.default_rng(self.seed)
+
+    def change(self, x: np.ndarray) -> np.ndarray:
+        """The images, changed at random."""
+        raise NotImplementedError
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x, changed at random while training."""
+        return (self.change(x) if training else x), training
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """dy at inference; while training there is none."""
+        if need.dx and cache:
+            raise ValueError(f"{self.label}: something below it learns, but it has no gradient; put it at the input")
+        return dy if need.dx else None, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class RandomWarp(RandomImage):
+    """What random layers share that move pixels: one affine matrix per image. Source: `minitl.preprocessing.image.transforms`."""
+
+    fill_mode: str
+    fill_value: float
+    interpolation: str
+
+    def __init__(
+        self, fill_mode: str = "reflect", interpolation: str = "bilinear", seed: int | None = None, fill_value: float = 0.0,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(seed, **kwargs)
+        if interpolation not in ("bilinear", "nearest"):
+            raise unknown("interpolation", interpolation, ("bilinear", "nearest"))
+        if fill_mode not in ("constant", "nearest", "reflect", "wrap"):
+            raise unknown("fill_mode", fill_mode, ("constant", "nearest", "reflect", "wrap"))
+        self.fill_mode, self.interpolation, self.fill_value = fill_mode, interpolation, fill_value
+
+    def parameters_of(self, count: int, height: int, width: int) -> dict[str, np.ndarray]:
+        """What `transforms.matrices` takes, one number per image."""
+        raise NotImplementedError
+
+    def change(self, x: np.ndarray) -> np.ndarray:
+        """Every image through its own matrix."""
+        from minitl.preprocessing.image import transforms
+
+        count, height, width = x.shape[:3]
+        m = transforms.matrices(height, width, count, **self.parameters_of(count, height, width))
+        order = 1 if self.interpolation == "bilinear" else 0
+        return transforms.warp(x, np.arange(count), m, self.fill_mode, self.fill_value, order, 1.0, x.dtype)
+
+
+class RandomFlip(RandomImage):
+    """Mirror images, half of the time: "horizontal", "vertical" or both.
+
+    Errors: ValueError for another mode.
+    """
+
+    def __init__(self, mode: str = "horizontal_and_vertical", seed: int | None = None, **kwargs: Any):
+        super().__init__(seed, **kwargs)
+        if mode not in ("horizontal", "vertical", "horizontal_and_vertical"):
+            raise unknown("mode", mode, ("horizontal", "vertical", "horizontal_and_vertical"))
+        self.mode = mode
+
+    def change(self, x: np.ndarray) -> np.ndarray:
+        """Every image, or its mirror image."""
+        for name, axis in (("horizontal", 2), ("vertical", 1)):
+            if name in self.mode:
+                turned = self.generator.random(len(x)) < 0.5
+                x = np.where(turned[:, None, None, None], np.flip(x, axis), x)
+        return x
+
+
+class RandomRotation(RandomWarp):
+    """Turned by a share of a full turn, drawn from [-factor, factor] or [low, high]."""
+
+    def __init__(self, factor: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.factor = factor
+        self._range = limits("RandomRotation: factor", factor)
+
+    def parameters_of(self, count: int, height: int, width: int) -> dict[str, np.ndarray]:
+        """Angles in degrees."""
+        return {"theta": 360 * self.generator.uniform(*self._range, count)}
+
+
+class RandomZoom(RandomWarp):
+    """Larger or smaller: a factor of 0.2 shows up to 20 % more (smaller), -0.2 that much less; width as height by default."""
+
+    def __init__(self, height_factor: Any, width_factor: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        self._rows = limits("RandomZoom: height_factor", height_factor)
+        self._columns = None if width_factor is None else limits("RandomZoom: width_factor", width_factor)
+
+    def parameters_of(self, count: int, height: int, width: int) -> dict[str, np.ndarray]:
+        """Zoom along both axes."""
+        rows = 1 + self.generator.uniform(*self._rows, count)
+        return {"zx": rows, "zy": rows if self._columns is None else 1 + self.generator.uniform(*self._columns, count)}
+
+
+class RandomTranslation(RandomWarp):
+    """Moved by shares of the height and width, drawn from [-factor, factor] or [low, high]."""
+
+    def __init__(self, height_factor: Any, width_factor: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        self._rows = limits("RandomTranslation: height_factor", height_factor)
+        self._columns = limits("RandomTranslation: width_factor", width_factor)
+
+    def parameters_of(self, count: int, height: int, width: int) -> dict[str, np.ndarray]:
+        """Shifts in pixels."""
+        down, right = self.generator.uniform(*self._rows, count), self.generator.uniform(*self._columns, count)
+        return {"tx": -width * right, "ty": -height * down}
+
+
+class RandomContrast(RandomImage):
+    """More or less contrast: the distance to each channel's mean, times a factor from [1 - factor, 1 + factor]."""
+
+    def __init__(self, factor: Any, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed, **kwargs)
+        self.factor = factor
+        self._range = limits("RandomContrast: factor", factor)
+
+    def change(self, x: np.ndarray) -> np.ndarray:
+        """Every image around its own means."""
+        mean = x.mean(axis=(1, 2), keepdims=True)
+        factor = 1 + self.generator.uniform(*self._range, len(x))[:, None, None, None]
+        return ((x - mean) * factor + mean).astype(x.dtype)
+
+
+def limits(name: str, factor: Any) -> tuple[float, float]:
+    """The range of a factor: [-factor, factor] for one number, or the two that are given.
+
+    Errors: ValueError for a negative number alone, or limits in the wrong order.
+    """
+    low, high = (-factor, factor) if np.ndim(factor) == 0 else factor
+    if not low <= high or not low >= -1:
+        raise ValueError(f"{name} must be a number of 0 .. 1, or two, the smaller first, of at least -1; got {factor!r}")
+    return float(low), float(high)
+
+
+def resizing_matrix(size: int, target: int, interpolation: str) -> np.ndarray:
+    """The weights (target, size) of source pixels in each target pixel, centres on centres."""
+    place = (np.arange(target) + 0.5) * size / target - 0.5
+    weights = np.zeros((target, size))
+    if interpolation == "nearest":
+        weights[np.arange(target), np.clip(np.floor(place + 0.5), 0, size - 1).astype(int)] = 1
+        return weights
+    low = np.floor(place)
+    for offset, share in ((0, 1 - (place - low)), (1, place - low)):
+        np.add.at(weights, (np.arange(target), np.clip(low + offset, 0, size - 1).astype(int)), share)
+    return weights
+
+
+def _both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """rows x columns^T of every channel of images (N, H, W, C)."""
+    tall = np.tensordot(x, rows, axes=(1, 1))  # (N, W, C, H')
+    return np.ascontiguousarray(np.tensordot(tall, columns, axes=(1, 1)).transpose(0, 2, 3, 1))
+
+
+def _listed(value: Any) -> Any:
+    array = np.asarray(value, float)
+    return float(array) if array.ndim == 0 else array.tolist()

@@ -1,0 +1,89 @@
+"""Noise while training, so that no unit can rely on another one: whole channels dropped, and Gaussian noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import op
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape
+from minitl.layers.base import Layer
+from minitl.layers.core import Dropout
+from minitl.random import new_generator
+
+
+class SpatialDropout(Dropout):
+    """Drops whole channels: neighbours of a pixel say nearly the same, so that dropping single pixels drops nothing.
+
+    Formula: y = x m, with one m per sample and channel.
+    Source: J. Tompson et al., arXiv 1411.4280; `minitl.ops.dropout`.
+    """
+
+    dimensions: int
+
+    def build(self, input_shape: Shape) -> None:
+        """Take a generator."""
+        if len(input_shape) != self.dimensions + 2:
+            raise ValueError(f"needs inputs of {self.dimensions + 2} axes (N, ..., C), got {input_shape}")
+        super().build(input_shape)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """y = x m while training, else x."""
+        if not training or self.rate == 0:
+            return x, None
+        ones = np.ones((len(x), *[1] * self.dimensions, x.shape[-1]), x.dtype)
+        mask, _ = op("dropout").forward(ones, self.rate, self.generator)
+        return op("multiply").forward(x, mask)[0], mask
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx = dy m."""
+        return dy if cache is None else op("multiply").forward(dy, cache)[0], {}
+
+
+class SpatialDropout1D(SpatialDropout):
+    """Drops whole channels of sequences. Shapes: x and y (N, L, C)."""
+
+    dimensions = 1
+
+
+class SpatialDropout2D(SpatialDropout):
+    """Drops whole channels of images. Shapes: x and y (N, H, W, C)."""
+
+    dimensions = 2
+
+
+class GaussianNoise(Layer):
+    """While training, adds noise to every entry.
+
+    Formula: y = x + stddev n, n standard normal; dx = dy.
+    Shapes: any; x and y alike.
+    Errors: ValueError for a negative standard deviation.
+    Source: C. Bishop, Training with noise is equivalent to Tikhonov regularization, 1995.
+    """
+
+    def __init__(self, stddev: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not stddev >= 0:
+            raise ValueError(f"GaussianNoise: stddev must not be negative, got {stddev!r}")
+        self.stddev = stddev
+
+    def build(self, input_shape: Shape) -> None:
+        """Take a generator."""
+        self.generator = new_generator()
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x, with noise while training."""
+        if not training or self.stddev == 0:
+            return x, None
+        noise = self.generator.standard_normal(x.shape, np.float32) * np.float32(self.stddev)
+        return x + noise.astype(x.dtype, copy=False), None
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx = dy."""
+        return dy, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape

@@ -1,0 +1,199 @@
+"""Layers for sequences (N, L, C): images of one row, for which the layers of images already do the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import op
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape
+from minitl.layers.base import Layer
+from minitl.layers.conv import Conv2D
+from minitl.layers.core import named
+from minitl.layers.pooling import GlobalAveragePooling2D, GlobalMaxPooling2D, Pooling2D
+from minitl.layers.reshaping import UpSampling2D
+
+
+class OneRow(Layer):
+    """What a layer of images becomes for sequences: the sequence is an image of one row.
+
+    Shapes: x (N, L, C).
+    Errors: ValueError for another number of axes.
+    """
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """That of the image, without its one row."""
+        out = super().compute_output_shape(as_image(self, input_shape))
+        return (out[0], *out[2:]) if len(out) == 4 else out
+
+
+class Conv1D(OneRow, Conv2D):
+    """The same small dense layer at every place of a sequence.
+
+    Formula: y[n, i, f] = activation(sum_{a, c} x[n, s i + d a, c] kernel[a, c, f] + bias[f]).
+    `causal` padding stands before the sequence alone, so that y[n, i] sees nothing behind i.
+    Shapes: x (N, L, C), kernel (K, C / groups, filters), bias (filters,), y (N, L_out, filters).
+    Errors: ValueError as `Conv2D`.
+    Source: `minitl.ops.conv2d`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        self.causal = isinstance(padding, str) and padding.lower() == "causal"
+        super().__init__(
+            filters, (1, _single(kernel_size)), (1, _single(strides)), "valid" if self.causal else padding, activation, use_bias,
+            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, (1, _single(dilation_rate)), groups,
+            **kwargs,
+        )  # fmt: skip
+
+    def build(self, input_shape: Shape) -> None:
+        """Create kernel and bias."""
+        super().build(as_image(self, input_shape))
+        self.parameters["kernel"] = self.parameters["kernel"][0]
+
+    def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The convolution of the one row, and its bias."""
+        before = (self.kernel_size[1] - 1) * self.dilation_rate[1] if self.causal else 0
+        row = np.pad(x, ((0, 0), (before, 0), (0, 0)))[:, None]
+        kernel, bias = self.parameters["kernel"][None], self.parameters.get("bias")
+        z, cache = op("conv2d").forward(row, kernel, bias, self.strides, self.padding, self.dilation_rate, self.groups)
+        return z[:, 0], (cache, before)
+
+    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of kernel and bias."""
+        dx, dkernel, dbias = op("conv2d").backward(np.ascontiguousarray(dz)[:, None], cache[0], *need)
+        return None if dx is None else dx[:, 0, cache[1] :], named(kernel=None if dkernel is None else dkernel[0], bias=dbias)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, L_out, filters)."""
+        if self.causal and input_shape[1] is not None:
+            input_shape = (input_shape[0], input_shape[1] + (self.kernel_size[1] - 1) * self.dilation_rate[1], input_shape[2])
+        return super().compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer: one number per setting."""
+        config = super().get_config()
+        config.update(kernel_size=self.kernel_size[1], strides=self.strides[1], dilation_rate=self.dilation_rate[1])
+        return {**config, "padding": "causal" if self.causal else self.padding}
+
+
+class Pooling1D(OneRow, Pooling2D):
+    """What max- and average-pooling of sequences share.
+
+    Shapes: x (N, L, C), y (N, L_out, C).
+    Errors: ValueError as for images.
+    """
+
+    def __init__(self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", **kwargs: Any):
+        steps = None if strides is None else (1, _single(strides))
+        super().__init__((1, _single(pool_size)), steps, padding, **kwargs)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """Every window's maximum or mean."""
+        y, cache = super().compute(x[:, None], training)
+        return y[:, 0], cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, to the winners or in equal shares."""
+        dx, gradients = super().backpropagate(np.ascontiguousarray(dy)[:, None], cache, need)
+        return None if dx is None else dx[:, 0], gradients
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer: one number per setting."""
+        return {**super().get_config(), "pool_size": self.pool_size[1], "strides": self.strides[1]}
+
+
+class MaxPooling1D(Pooling1D):
+    """Every window hands on its largest element. Source: `minitl.ops.max_pool2d`."""
+
+    operation = "max_pool2d"
+
+
+class AveragePooling1D(Pooling1D):
+    """Every window hands on its mean. Source: `minitl.ops.average_pool2d`."""
+
+    operation = "average_pool2d"
+
+
+class GlobalAveragePooling1D(OneRow, GlobalAveragePooling2D):
+    """The mean of every channel. Shapes: x (N, L, C), y (N, C). Source: `minitl.ops.global_average_pool2d`."""
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The mean over the sequence."""
+        y, cache = super().compute(x[:, None], training)
+        return y[:, 0] if self.keepdims else y, cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, in equal shares."""
+        dx, gradients = super().backpropagate(dy, cache, need)
+        return None if dx is None else dx[:, 0], gradients
+
+
+class GlobalMaxPooling1D(OneRow, GlobalMaxPooling2D):
+    """The largest entry of every channel. Shapes: x (N, L, C), y (N, C). Source: `minitl.ops.max_pool2d`."""
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The maximum over the sequence."""
+        y, cache = super().compute(x[:, None], training)
+        return y[:, 0] if self.keepdims else y, cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, to the winners."""
+        dx, gradients = super().backpropagate(dy, cache, need)
+        return None if dx is None else dx[:, 0], gradients
+
+
+class UpSampling1D(OneRow, UpSampling2D):
+    """Every element several times. Shapes: x (N, L, C), y (N, size L, C). Source: `minitl.ops.upsample2d`."""
+
+    def __init__(self, size: int = 2, **kwargs: Any):
+        super().__init__((1, _single(size)), **kwargs)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x, every element repeated."""
+        y, cache = super().compute(x[:, None], training)
+        return y[:, 0], cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """The sums over the repetitions."""
+        dx, gradients = super().backpropagate(np.ascontiguousarray(dy)[:, None], cache, need)
+        return None if dx is None else dx[:, 0], gradients
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer."""
+        config = {name: value for name, value in super().get_config().items() if name != "interpolation"}
+        return {**config, "size": self.size[1]}
+
+
+def as_image(layer: Layer, shape: Shape) -> Shape:
+    """The shape of a sequence as an image of one row.
+
+    Errors: ValueError for another number of axes.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"{layer.label}: needs sequences (N, L, C), got shape {shape}")
+    return (shape[0], 1, *shape[1:])
+
+
+def _single(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+
+
+MaxPool1D, AvgPool1D = MaxPooling1D, AveragePooling1D
+GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D
