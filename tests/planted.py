@@ -12,22 +12,39 @@ import numpy as np
 from minitl import losses
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Layer
 from minitl.ops import (
+    add,
     average_pool2d,
     batch_norm,
     binary_cross_entropy,
     categorical_cross_entropy,
+    concatenate,
     conv2d,
+    conv2d_transpose,
     dense,
+    depthwise_conv2d,
+    dot,
     dropout,
+    elu,
+    embedding,
+    exponential,
     flatten,
+    gated,
     global_average_pool2d,
+    group_norm,
+    hard_sigmoid,
+    leaky_relu,
     max_pool2d,
+    maximum,
     mean_squared_error,
+    multiply,
+    prelu,
     relu,
     sigmoid,
     softmax,
+    softplus,
     sparse_categorical_cross_entropy,
     tanh,
+    upsample2d,
 )
 
 
@@ -116,7 +133,7 @@ def plant_conv(name, story, kind, change, strides=(1, 1), padding="valid", kerne
 
 
 def conv_dx(dy, x, kernel, **how):
-    return conv2d.backward(dy, (x, kernel, None, how.get("strides", (1, 1)), how.get("padding", "valid")))[0]
+    return conv2d.backward(dy, (x, kernel, None, how.get("strides", (1, 1)), how.get("padding", "valid"), (1, 1), 1))[0]
 
 
 plant_conv(
@@ -499,6 +516,70 @@ class HalfSquare(losses.MeanSquaredError):
 PLANTED.append(
     Planted("loss object: half", "a factor for convenience", "factor", HalfSquare(), (SCORES,), {"y": ONE_HOT})
 )  # fmt: skip
+
+# What larger networks are made of: one mistake for each.
+
+
+def plant_op(module, name, story, kind, change, *arguments, **settings):
+    def forward(*inputs):
+        return module.forward(*inputs, **settings)
+
+    def backward(dy, cache):
+        return change(dy, cache, module.backward(dy, cache))
+
+    plant(f"{module.__name__.rpartition('.')[2]}: {name}", story, kind, forward, backward, *arguments)
+
+
+WIDE, TALL = numbers(31, 5, 4), numbers(32, 5, 4)
+plant_op(
+    add, "shares the gradient", "dy / 2 for each of two paths", "factor", lambda dy, c, d: tuple(g / 2 for g in d), WIDE, TALL
+)
+plant_op(
+    multiply, "times itself", "dx = dy x instead of dy times the other", None, lambda dy, c, d: (dy * c[0], dy * c[1]), WIDE, TALL
+)
+plant_op(maximum, "to everybody", "dy for the loser too", None, lambda dy, c, d: (dy, dy), WIDE, TALL)
+plant_op(concatenate, "parts exchanged", "cut in the wrong order", None, lambda dy, c, d: d[::-1], WIDE, TALL)
+plant_op(
+    dot, "transpose forgotten", "db = dy a", None, lambda dy, c, d: (d[0], dy @ c[0]), numbers(33, 2, 3, 4), numbers(34, 2, 3, 4)
+)
+plant_op(
+    depthwise_conv2d, "dx through a flipped kernel", "a full convolution's habit", "flipped",
+    lambda dy, c, d: (depthwise_conv2d.backward(dy, (c[0], c[1][::-1, ::-1], *c[2:]))[0], *d[1:]),
+    IMAGES, numbers(35, 3, 3, 2, 1), numbers(36, 2),
+)  # fmt: skip
+plant_op(
+    conv2d_transpose, "bias averaged", "mean over the pixels", "factor", lambda dy, c, d: (*d[:2], dy.mean(axis=(0, 1, 2))),
+    IMAGES, numbers(37, 2, 2, 3, 2), numbers(38, 3),
+)  # fmt: skip
+plant_op(
+    embedding, "a word that occurs twice", "table[x] += dy keeps the last one", None,
+    lambda dy, c, d: _last_one(dy, c), numbers(39, 4, 3), np.array([[0, 1, 1], [3, 1, 0]]),
+)  # fmt: skip
+plant_op(
+    group_norm, "statistics taken for constants", "the direct way alone", None,
+    lambda dy, c, d: ((c[2] * group_norm.grouped(dy * c[1], c[3], c[4])).reshape(dy.shape), *d[1:]),
+    numbers(40, 3, 2, 2, 4), numbers(41, 4), numbers(42, 4), groups=2, epsilon=1e-3,
+)  # fmt: skip
+plant_op(upsample2d, "mean instead of sum", "dy averaged over the block", "factor", lambda dy, c, d: d / 4, IMAGES, size=(2, 2))
+plant_op(
+    leaky_relu, "slope forgotten", "dy where x > 0, else 0", None, lambda dy, c, d: np.where(c[0] > 0, dy, 0), WIDE, slope=0.2
+)
+plant_op(
+    elu, "of x instead of y", "x + alpha on the negative side", None, lambda dy, c, d: dy * np.where(c[0] > 0, 1, 2 + c[0]), WIDE
+)
+plant_op(gated, "the gate alone", "x g' forgotten", None, lambda dy, c, d: dy * gated.passes(*c)[0], WIDE)
+plant_op(hard_sigmoid, "slope of one", "dy inside", "factor", lambda dy, c, d: 6 * d, WIDE)
+plant_op(softplus, "tanh for the sigmoid", "a scale forgotten", None, lambda dy, c, d: dy * np.tanh(c), WIDE)
+plant_op(exponential, "of the gradient", "dy exp(y)", None, lambda dy, c, d: dy * np.exp(c), WIDE)
+plant_op(prelu, "dalpha from both sides", "dy x everywhere", None, lambda dy, c, d: (d[0], (dy * c[0]).sum(axis=0)), WIDE, BIAS)
+
+
+def _last_one(dy, cache):
+    x, shape = cache
+    table = np.zeros(shape)
+    table[x.reshape(-1)] += dy.reshape(-1, shape[1])
+    return table
+
 
 # Layers: state between calls, things changed in place.
 

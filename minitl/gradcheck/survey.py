@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import layers, losses
+from minitl import activations, layers, losses
 from minitl.backend import FOLDERS, use_backend
 from minitl.gradcheck import Report, check_gradients
 from minitl.layers.base import Layer
@@ -44,8 +44,15 @@ def cases(backend: str, dtype: Any) -> Iterator[Case]:
     """Every operation with its configurations, then layers, losses, and networks through every fused path."""
     yield from _operations(backend, dtype)
     for configuration, layer, shape in _layers():
-        x = _numbers(shape)
-        yield type(layer).__name__, configuration, partial(check_gradients, layer, x, dtype=dtype)
+        x: Any = (
+            [(1 + i) * np.roll(_numbers(part), i) for i, part in enumerate(shape)] if isinstance(shape, list) else _numbers(shape)
+        )
+        if isinstance(layer, layers.Embedding):
+            x = np.abs(10 * x).astype(int) % layer.input_dim
+        of_random = isinstance(layer, Sequential)  # random layers have no gradient with respect to images
+        name = type(layer.layers[0] if isinstance(layer, Sequential) else layer).__name__
+        settings = {"training": False} if of_random else {}
+        yield name, configuration, partial(check_gradients, layer, x, dtype=dtype, **settings)
     for loss, y in ((losses.CategoricalCrossentropy(label_smoothing=0.1), np.eye(4)[[0, 1, 3]]),
                     (losses.SparseCategoricalCrossentropy(), np.array([0, 1, 3])),
                     (losses.BinaryCrossentropy(), np.eye(4)[[0, 1, 3]]),
@@ -108,12 +115,39 @@ def _operations(backend: str, dtype: Any) -> Iterator[Case]:
             dtype=dtype,
         ),
     )
+    yield from (case(*row) for row in _further_operations())
     for own in (True, False):
         yield (
             "batch_norm",
             "batch's statistics" if own else "given statistics",
             partial(_check_norm, op("batch_norm"), own, dtype),
         )
+
+
+def _further_operations() -> Iterator[tuple[Any, ...]]:
+    """Rows (name, configuration, arrays, settings...) of what larger networks are made of."""
+    image, row, sequences = _numbers((2, 6, 5, 4)), _numbers((4, 5)), [_numbers((2, 3, 4)), _numbers((2, 5, 4))]
+    for name in ("add", "multiply", "maximum"):
+        yield name, "three, one repeated", [_numbers((3, 4, 5)), _numbers((3, 1, 5)), _numbers((1, 4, 5))]
+    yield "concatenate", "last axis", [_numbers((3, 4)), _numbers((3, 2))]
+    yield "dot", "2 x 3 x 4, 2 x 5 x 4", sequences
+    yield "conv2d", "dilation 2", [image, _numbers((2, 3, 4, 3)), _numbers((3,))], (1, 1), "same", (2, 2), 1
+    yield "conv2d", "2 groups", [image, _numbers((3, 3, 2, 6)), _numbers((6,))], (1, 1), "valid", (1, 1), 2
+    yield "depthwise_conv2d", "3x3 same", [image, _numbers((3, 3, 4, 1)), _numbers((4,))], (1, 1), "same"
+    yield "depthwise_conv2d", "3x2 stride 2, multiplier 2", [image, _numbers((3, 2, 4, 2)), _numbers((8,))], (2, 2), "valid"
+    yield "conv2d_transpose", "3x3 stride 2 same", [image, _numbers((3, 3, 3, 4)), _numbers((3,))], (2, 2), "same"
+    yield "conv2d_transpose", "2x2 stride 3 valid", [image, _numbers((2, 2, 3, 4)), _numbers((3,))], (3, 3), "valid"
+    yield "embedding", "5 words", [_numbers((5, 3))], np.array([[0, 4, 4], [1, 0, 2]])
+    yield "group_norm", "2 groups", [image, _numbers((4,)), _numbers((4,))], 2, 1e-3
+    yield "group_norm", "layer", [image, _numbers((4,)), _numbers((4,))], 1, 1e-3, "last"
+    yield "upsample2d", "2x3", [image], (2, 3)
+    yield "leaky_relu", "slope 0.2, ceiling 1", [row], 0.2, 0.0, 1.0
+    yield "prelu", "one slope per unit", [row, _numbers((5,))]
+    yield "elu", "alpha 1.5", [row], 1.5
+    for gate in ("sigmoid", "hard_sigmoid", "normal", "normal_tanh"):
+        yield "gated", gate, [row], gate
+    for name in ("hard_sigmoid", "softplus", "exponential"):
+        yield name, "4 x 5", [row]
 
 
 def _check_norm(module: Any, own: bool, dtype: Any) -> Report:
@@ -124,8 +158,8 @@ def _check_norm(module: Any, own: bool, dtype: Any) -> Report:
     return check_gradients((forward, module.backward), _numbers((4, 5, 5, 3)), _numbers((3,)), _numbers((3,)), dtype=dtype)
 
 
-def _layers() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
-    image, row = (3, 7, 6, 2), (5, 6)
+def _layers() -> Iterator[tuple[str, Layer, Any]]:
+    image, row, sequence = (3, 7, 6, 2), (5, 6), (3, 8, 4)
     for activation in ("linear", "relu", "sigmoid", "tanh", "softmax"):
         yield activation, layers.Dense(4, activation=activation), row
         yield activation, layers.Conv2D(3, 3, activation=activation), image
@@ -143,7 +177,45 @@ def _layers() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "rows, no scale", layers.BatchNormalization(scale=False), row
     yield "frozen", layers.BatchNormalization(trainable=False), image
     yield "", layers.ReLU(), row
+    yield "ceiling, slope, threshold", layers.ReLU(1.0, 0.1, 0.5), row
     yield "", layers.Softmax(), row
+    for name in activations.NAMED:
+        yield name, layers.Activation(name), row
+    yield "", layers.LeakyReLU(), row
+    yield "", layers.ELU(), row
+    yield "one slope per channel", layers.PReLU("ones", shared_axes=[1, 2]), image
+    yield "dilation 2, GELU", layers.Conv2D(3, 2, dilation_rate=2, padding="same", activation="gelu"), image
+    yield "2 groups", layers.Conv2D(4, 3, groups=2), image
+    yield "ReLU6", layers.DepthwiseConv2D(3, padding="same", activation="relu6"), image
+    yield "stride 2, SiLU", layers.SeparableConv2D(4, 3, strides=2, activation="silu"), image
+    yield "stride 2", layers.Conv2DTranspose(3, 3, strides=2, padding="same"), image
+    yield "ReLU", layers.Conv1D(5, 3, activation="relu"), sequence
+    yield "causal, dilation 2", layers.Conv1D(5, 3, padding="causal", dilation_rate=2), sequence
+    of_sequences: list[Layer] = [
+        layers.MaxPooling1D(), layers.AveragePooling1D(3, 2, "same"), layers.GlobalMaxPooling1D(), layers.UpSampling1D(2),
+        layers.GlobalAveragePooling1D(), layers.ZeroPadding1D((1, 2)), layers.Cropping1D(1), layers.SpatialDropout1D(0.4),
+    ]  # fmt: skip
+    yield from (("sequences", one, sequence) for one in of_sequences)
+    of_images: list[Layer] = [
+        layers.GlobalMaxPooling2D(), layers.UpSampling2D(), layers.ZeroPadding2D(((1, 2), (0, 3))), layers.Cropping2D(1),
+        layers.Reshape((-1, 6)), layers.Permute((3, 1, 2)), layers.LayerNormalization(), layers.GroupNormalization(2),
+        layers.SpatialDropout2D(0.4), layers.Rescaling(0.5, 1.0), layers.Normalization(mean=[1, 2], variance=[3, 4]),
+        layers.Resizing(5, 9), layers.CenterCrop(3, 4),
+    ]  # fmt: skip
+    yield from (("images", one, image) for one in of_images)
+    at_random: list[Layer] = [
+        layers.RandomFlip(), layers.RandomRotation(0.1), layers.RandomZoom(0.2), layers.RandomTranslation(0.1, 0.2),
+        layers.RandomContrast(0.3),
+    ]  # fmt: skip
+    yield from (("in front of a layer", Sequential([one, layers.Conv2D(2, 3)]), image) for one in at_random)
+    yield "3 times", layers.RepeatVector(3), row
+    yield "", layers.GaussianNoise(0.3), row
+    yield "square", layers.Lambda(np.square, gradient=lambda x, dy: 2 * x * dy), row
+    yield "7 words", layers.Embedding(7, 3), (4, 5)
+    for merge in (layers.Add(), layers.Average(), layers.Multiply(), layers.Maximum(), layers.Minimum(), layers.Concatenate()):
+        yield "three inputs", merge, [image, image, image]
+    yield "two inputs", layers.Subtract(), [row, row]
+    yield "cosine", layers.Dot(-1, normalize=True), [row, row]
 
 
 def _networks() -> Iterator[tuple[str, Sequential]]:
