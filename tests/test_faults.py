@@ -163,6 +163,69 @@ def test_an_edited_book_gives_another_cache(tmp_path):
     assert hashes[0] != hashes[1]
 
 
+# Threads and processes.
+
+FORKED = """
+import multiprocessing
+import numpy as np
+import minitl
+from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
+from minitl.models import Sequential
+
+def train(seed):
+    minitl.set_random_seed(seed)
+    x, y = np.random.default_rng(0).standard_normal((64, 12, 12, 3)), np.arange(64) % 4
+    model = Sequential([Input((12, 12, 3)), Conv2D(16, 3, activation="relu"), MaxPooling2D(), Flatten(), Dense(4, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model.fit(x, y, epochs=2, verbose=0).history["loss"]
+
+if __name__ == "__main__":
+    here = [train(seed) for seed in range(4)]
+    for method in ("fork", "spawn"):
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            assert pool.map(train, range(4), chunksize=1) == here, method
+    assert [train(seed) for seed in range(4)] == here
+    print("same")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_processes_forked_after_kernels_ran(tmp_path):
+    program = tmp_path / "forked.py"
+    program.write_text(FORKED)
+    result = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert result.stdout == "same\n", result.stderr
+
+
+def test_a_pool_of_more_threads_than_cores_and_launches_from_many_threads():
+    program = """
+import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from minitl.kernels import matrix_product, relu
+a = np.random.default_rng(0).standard_normal((70, 90)).astype(np.float32)
+b = np.random.default_rng(1).standard_normal((90, 50)).astype(np.float32)
+expected = matrix_product.multiply(a, b, np.zeros(50, np.float32))
+def work(_):
+    return all((matrix_product.multiply(a, b, np.zeros(50, np.float32)) == expected).all() for _ in range(400))
+with ThreadPoolExecutor(6) as pool:
+    print(all(pool.map(work, range(12))))
+"""
+    for threads in ("1", "2", "7"):
+        assert run(program, NUMBA_NUM_THREADS=threads).stdout == "True\n"
+
+
+def test_shapes_that_change_with_every_call_do_not_fill_the_memory():
+    resource = pytest.importorskip("resource")
+    model = Sequential([Input((None, None, 8)), Conv2D(8, 1, activation="relu"), Conv2D(8, 1)])
+    peaks = []
+    for height in range(200, 320):
+        model.predict(np.zeros((1, height, 256, 8), np.float32), verbose=0)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    assert peaks[-1] - peaks[60] < 60  # MiB; it was ten times that
+
+
 # The checker, on right targets.
 
 

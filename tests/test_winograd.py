@@ -1,10 +1,13 @@
 """Winograd's convolution gives what the definition gives, and so does each of the vector functions that it is built from."""
 
+from __future__ import annotations
+
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,14 +16,16 @@ from hypothesis import strategies as st
 
 from minitl.kernels import conv2d as engine
 from minitl.kernels import fused, launch, winograd
-from minitl.kernels.simd import VECTOR_BYTES, pooling, sandwich, transposing
+from minitl.kernels.launch import Numbers, Task
+from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.simd import pooling, sandwich, transposing
 from minitl.ops import conv2d as book
 from minitl.ops import max_pool2d, relu
 from minitl.ops.window import slide2d
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 NAMES = ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT", "OUTPUT_GRADIENT")
-MATRICES = [*(getattr(winograd.bodies, name) for name in NAMES), "1", "1 1"]
+MATRICES = [*(getattr(winograd.tasks, name) for name in NAMES), "1", "1 1"]
 
 
 @st.composite
@@ -128,8 +133,8 @@ def test_when_it_is_used():
     assert winograd.suits((3, 3, 64, 64), (1, 1), (32, 32), single)
     assert winograd.suits((5, 5, 64, 64), (1, 1), (16, 16), single)
     assert winograd.suits((5, 5, 16, 32), (1, 1), (16, 16), single)
-    assert winograd.better_turned((5, 5, 64, 64), (16, 16), (16, 16))
-    assert not winograd.better_turned((5, 5, 64, 64), (16, 16), (12, 12))
+    assert winograd.better_rotated((5, 5, 64, 64), (16, 16), (16, 16))
+    assert not winograd.better_rotated((5, 5, 64, 64), (16, 16), (12, 12))
     for kernel, strides, out in (
         ((3, 3, 3, 64), (1, 1), (32, 32)),  # channels do not fill vectors
         ((3, 3, 64, 50), (1, 1), (32, 32)),
@@ -223,12 +228,25 @@ if JIT:
         pooling.one_of_four(dy, at, winner, in_winner, target, to, row, column, count)
 
 
+class Plan(NamedTuple):
+    factor: int
+    offset: int
+
+
+@launch.task_kernel
+def _count(task: Task, plan: Plan, x: Numbers, counts: Numbers):
+    counts[task] += x[task] * plan.factor + plan.offset
+
+
 def test_a_launch_runs_every_task_once():
     x, counts = np.arange(100.0), np.zeros(100)
-    launch.launch(_count, 100, np.array([7]), x, counts)
+    launch.launch(_count, 100, Plan(7, 1), x, counts)
     np.testing.assert_array_equal(counts, 7 * x + 1)
 
 
-@launch.Body
-def _count(task, x, counts, _c, _d, _small, numbers, _room):
-    counts[task] += x[task] * numbers[0] + 1
+def test_a_task_kernel_says_what_its_parameters_are():
+    def wrong(task: Task, plan: Plan, x: np.ndarray):
+        pass
+
+    with pytest.raises(TypeError, match="parameter x"):
+        launch.task_kernel(wrong)

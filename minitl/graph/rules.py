@@ -1,8 +1,9 @@
 """Which nodes run together: the rules by which a model saves passes over memory.
 
     convolution or dense + ReLU                        one kernel, which takes a 2x2 max-pooling behind it along
-    batch normalisation + ReLU                         one pass
-    convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights
+    batch normalisation [+ sum with a skip] + ReLU     one pass; the ReLU may have a ceiling
+    convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
+    convolution [+ batch normalisation] + sum with a skip + ReLU    at inference: the end of a residual block
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
 
 A rule takes nodes whose inner values have one consumer and are no outputs. The layers stay what they are, with the same weights,
@@ -25,6 +26,8 @@ from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, named
+from minitl.layers.depthwise import DepthwiseConv2D
+from minitl.layers.merging import Add
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import MaxPooling2D
 
@@ -32,7 +35,8 @@ SETTINGS = {  # what the rules read of a layer, beside its type
     Conv2D: attrgetter("activation", "dilation_rate", "groups"),
     Dense: attrgetter("activation"),
     Activation: attrgetter("activation"),
-    ReLU: attrgetter("activation"),
+    ReLU: attrgetter("activation", "max_value", "negative_slope", "threshold"),
+    DepthwiseConv2D: attrgetter("activation"),
     MaxPooling2D: attrgetter("pool_size", "strides", "padding"),
 }
 
@@ -48,6 +52,8 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = ()) -
         if node in taken:
             continue
         found = _fused(graph, node, fold, joint) if fuse else None
+        if found is not None and taken.intersection(found.nodes):  # the other branch of a sum has it already
+            found = None
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
@@ -92,49 +98,77 @@ class Fused(Step):
 
 
 class FusedNormalization(Step):
-    """A batch normalisation and the ReLU behind it."""
+    """A batch normalisation and the ReLU behind it, with the sum of a residual block between them or not."""
 
     def __init__(self, nodes: list[Node]):
         super().__init__(nodes)
-        self.layer, self.shape = nodes[0].layer, nodes[0].inputs[0].shape
+        self.layer, self.shape, self.ceiling = nodes[0].layer, nodes[0].inputs[0].shape, ceiling_of(nodes[-1]) or 0
+        if len(nodes) > 2:
+            self.takes = (nodes[0].inputs[0], other_input(nodes[1], nodes[0].outputs[0]))
 
-    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+    def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """The ReLU's y."""
+        x, skip = x if isinstance(x, list) else (x, None)
         x = self.layer.admit(x, self.shape)
-        y, cache = engine("batch_norm").normalise(x, *self.layer.constants(x, training), 0.0)
+        constants = self.layer.constants(x, training)
+        y, cache = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
         return y, (cache, y)
 
-    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, Gradients]:
-        """The normalisation's dx, and its gradients."""
-        kept, y = cache
-        parameters = need.parameters and bool(self.layer.parameters)
-        dx, gradients = self.layer.named(*engine("batch_norm").gradients(dy, kept, y, need.dx, parameters))
-        return dx, {self.layer: gradients}
+    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, Gradients]:
+        """The normalisation's dx and gradients, and the skip's gradient if there is one."""
+        batch_norm, (kept, y) = engine("batch_norm"), cache
+        parameters, single = need.parameters and bool(self.layer.parameters), not isinstance(need.dx, tuple)
+        if single:
+            dx, named_gradients = self.layer.named(*batch_norm.gradients(dy, kept, y, need.dx, parameters, self.ceiling))
+            return dx, {self.layer: named_gradients}
+        dz = batch_norm.behind_relu(dy, y, self.ceiling)
+        dx, named_gradients = self.layer.named(*batch_norm.gradients(dz, kept, None, need.dx[0], parameters))
+        return (dx, dz), {self.layer: named_gradients}
 
 
 class Folded(Step):
     """A convolution and the batch normalisation behind it, with fixed statistics, as one convolution; only forward.
 
     Formula: with s = gamma / sqrt(variance + epsilon), kernel' = kernel s and bias' = (bias - mean) s + beta.
-    A ReLU behind them, and a 2x2 pooling behind that, come along.
+    What stands behind them comes along: a ReLU, and a 2x2 pooling behind that; or the sum and the ReLU of a residual block, in
+    which the normalisation may be missing.
     """
 
-    def __init__(self, nodes: list[Node]):
+    def __init__(self, nodes: list[Node], norm: Node | None, skip: Value | None = None):
         super().__init__(nodes)
-        self.layer, self.norm = nodes[0].layer, nodes[1].layer
-        self.relu, self.pooled, self.shape = len(nodes) > 2, len(nodes) > 3, nodes[0].inputs[0].shape
+        self.layer, self.norm, self.shape = nodes[0].layer, norm.layer if norm else None, nodes[0].inputs[0].shape
+        self.ceiling = next((c for c in map(ceiling_of, nodes) if c is not None), None)
+        self.pooled = type(nodes[-1].layer) is MaxPooling2D
+        self.skips, self.depthwise = skip is not None, isinstance(self.layer, DepthwiseConv2D)
+        if skip is not None:
+            self.takes = (nodes[0].inputs[0], skip)
 
-    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """The last of the layers' y."""
-        layer = self.layer
-        x = layer.admit(x, self.shape)
-        gamma, beta, mean, variance, epsilon, _ = self.norm.constants(x, False)
+    def weights(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Kernel and bias, with the normalisation in them."""
+        parameters = self.layer.parameters
+        kernel, bias = parameters["depthwise_kernel" if self.depthwise else "kernel"], parameters.get("bias")
+        if self.norm is None:
+            return kernel, bias
+        gamma, beta, mean, variance, epsilon, _ = self.norm.constants(None, False)
         scale = gamma / np.sqrt(variance + epsilon)
-        kernel = layer.parameters["kernel"] * scale
-        bias = (layer.parameters.get("bias", 0) - mean) * scale + beta
-        if self.relu:
-            return engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False)[0], None
-        return engine("conv2d").forward(x, kernel, bias, layer.strides, layer.padding)[0], None
+        folded = ((0 if bias is None else bias) - mean) * scale + beta
+        return kernel * (scale.reshape(kernel.shape[2:]) if self.depthwise else scale), folded
+
+    def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
+        """The last of the layers' y."""
+        x, skip = x if self.skips else (x, None)
+        layer, relu = self.layer, self.ceiling is not None and not self.skips
+        x = layer.admit(x, self.shape)
+        kernel, bias = self.weights()
+        if self.depthwise:
+            limits = (0.0 if relu else -np.inf, self.ceiling or np.inf)
+            convolve = engine("depthwise_conv2d").convolve
+            return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None
+        if relu:
+            y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False)[0]
+            return engine("batch_norm").cut_off(y, self.ceiling) if self.ceiling else y, None
+        y = engine("convolution").convolve(x, kernel, bias, layer.strides, layer.padding, relu=False)
+        return engine("add").add_relu(y, skip) if self.skips else y, None
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> Step | None:
@@ -145,18 +179,50 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> St
     if type(layer) in (Conv2D, Dense) and layer.activation == "relu":
         pool = _next(graph, node) if type(layer) is Conv2D else None
         return Fused([node, pool] if _is_plain_pool(pool) else [node])  # type: ignore[list-item]
-    if fold and type(layer) is Conv2D and layer.activation == "linear":
-        norm = _next(graph, node)
-        if norm is not None and type(norm.layer) is BatchNormalization and not norm.training:
-            relu = _next(graph, norm)
-            pool = _next(graph, relu) if _is_relu(relu) else None
-            behind = [n for n, fits in ((relu, _is_relu(relu)), (pool, _is_plain_pool(pool))) if fits]
-            return Folded([node, norm, *behind])  # type: ignore[list-item]
+    if fold and type(layer) in (Conv2D, DepthwiseConv2D) and layer.activation == "linear":
+        return _folded(graph, node)
     if type(layer) is BatchNormalization:
-        relu = _next(graph, node)
-        if _is_relu(relu):
-            return FusedNormalization([node, relu])  # type: ignore[list-item]
+        behind = _next(graph, node)
+        if behind is not None and ceiling_of(behind) is not None:
+            return FusedNormalization([node, behind])
+        total, relu = _end_of_block(graph, node)
+        if total is not None and relu is not None:
+            return FusedNormalization([node, total, relu])
     return None
+
+
+def _folded(graph: Graph, node: Node) -> Step | None:
+    norm = _next(graph, node)
+    if norm is None or type(norm.layer) is not BatchNormalization or norm.training:
+        norm = None
+    nodes = [node, norm] if norm is not None else [node]
+    total, relu = _end_of_block(graph, nodes[-1])
+    if total is not None and relu is not None and type(node.layer) is Conv2D and ceiling_of(relu) == 0:
+        return Folded([*nodes, total, relu], norm, other_input(total, nodes[-1].outputs[0]))
+    if norm is None:
+        return None
+    relu = _next(graph, norm)
+    if relu is None or ceiling_of(relu) is None:
+        return Folded(nodes, norm)
+    pool = _next(graph, relu)
+    poolable = type(node.layer) is Conv2D and ceiling_of(relu) == 0 and _is_plain_pool(pool)
+    return Folded([*nodes, relu, pool] if poolable else [*nodes, relu], norm)  # type: ignore[list-item]
+
+
+def _end_of_block(graph: Graph, node: Node) -> tuple[Node | None, Node | None]:
+    """The sum of two values of one shape behind a node, and the ReLU behind that, if they are there."""
+    total = _next(graph, node)
+    if total is None or type(total.layer) is not Add or len(total.inputs) != 2 or total.inputs[0] is total.inputs[1]:
+        return None, None
+    if total.inputs[0].shape != total.inputs[1].shape:
+        return None, None
+    relu = _next(graph, total)
+    return (total, relu) if relu is not None and ceiling_of(relu) is not None else (None, None)
+
+
+def other_input(total: Node, value: Value) -> Value:
+    """The input of a sum of two that is not this value."""
+    return total.inputs[1] if total.inputs[0] is value else total.inputs[0]
 
 
 def _next(graph: Graph, node: Node | None) -> Node | None:
@@ -167,8 +233,16 @@ def _next(graph: Graph, node: Node | None) -> Node | None:
     return consumers[0] if len(consumers) == 1 else None
 
 
-def _is_relu(node: Node | None) -> bool:
-    return node is not None and type(node.layer) in (ReLU, Activation) and node.layer.activation == "relu"
+def ceiling_of(node: Node) -> int | None:
+    """The ceiling of a ReLU, 0 if it has none; None for anything else than a ReLU with a whole ceiling."""
+    layer = node.layer
+    if type(layer) in (ReLU, Activation) and layer.activation == "relu":
+        return 0
+    if type(layer) is Activation and layer.activation == "relu6":
+        return 6
+    if type(layer) is ReLU and layer.max_value and layer.negative_slope == layer.threshold == 0:
+        return int(layer.max_value) if float(layer.max_value).is_integer() else None
+    return None
 
 
 def _is_plain_pool(node: Node | None) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.launch import Numbers, Task, launch, task_kernel
+from minitl.kernels.max_pool2d import Plan, plan_of
+from minitl.kernels.simd import constant
 from minitl.ops.window import Pair, check_images, check_shape, slide2d
 
 
@@ -15,7 +17,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     check_images("average_pool2d", x.shape)
     rows, columns = slide2d(x.shape, pool_size, strides, padding)
     y = memory.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
-    _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y)
+    launch(_forward, len(x), plan_of(x.shape, pool_size, strides, rows, columns), np.ascontiguousarray(x, y.dtype), y)
     return y, (x.shape, pool_size, strides, padding)
 
 
@@ -25,45 +27,47 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     dx = memory.empty(shape, common_dtype(dy))
     rows, columns = slide2d(dx.shape, pool_size, strides, padding)
     check_shape("average_pool2d", "dy", dy.shape, (shape[0], rows.out, columns.out, shape[3]))
-    _backward(np.ascontiguousarray(dy, dx.dtype), pool_size, strides, rows.before, columns.before, dx)
+    launch(_backward, len(dx), plan_of(shape, pool_size, strides, rows, columns), np.ascontiguousarray(dy, dx.dtype), dx)
     return dx
 
 
-@jit(parallel=True)
-def _forward(x, pool_size, strides, before_h, before_w, y):
-    images, height, width, channels = x.shape
-    for n in prange(images):
-        y[n] = 0
-        for i in range(y.shape[1]):
-            top, bottom = _inside(i * strides[0] - before_h, pool_size[0], height)
-            for j in range(y.shape[2]):
-                left, right = _inside(j * strides[1] - before_w, pool_size[1], width)
-                for row in range(top, bottom):
-                    for column in range(left, right):
-                        for c in range(channels):
-                            y[n, i, j, c] += x[n, row, column, c]
-                members = x.dtype.type((bottom - top) * (right - left))
-                for c in range(channels):
-                    y[n, i, j, c] /= members
+@task_kernel
+def _forward(task: Task, plan: Plan, x: Numbers, y: Numbers):
+    channels = plan.channels
+    for i in range(plan.out_h):
+        top, bottom = _inside(i * plan.stride_h - plan.before_h, plan.window_h, plan.height)
+        for j in range(plan.out_w):
+            left, right = _inside(j * plan.stride_w - plan.before_w, plan.window_w, plan.width)
+            to = ((task * plan.out_h + i) * plan.out_w + j) * channels
+            for c in range(channels):
+                y[to + c] = 0
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    at = ((task * plan.height + row) * plan.width + column) * channels
+                    for c in range(channels):
+                        y[to + c] += x[at + c]
+            members = constant(x, (bottom - top) * (right - left))
+            for c in range(channels):
+                y[to + c] /= members
 
 
-@jit(parallel=True)
-def _backward(dy, pool_size, strides, before_h, before_w, dx):
-    images, height, width, channels = dx.shape
-    for n in prange(images):
-        dx[n] = 0
-        share = np.empty(channels, dx.dtype)
-        for i in range(dy.shape[1]):
-            top, bottom = _inside(i * strides[0] - before_h, pool_size[0], height)
-            for j in range(dy.shape[2]):
-                left, right = _inside(j * strides[1] - before_w, pool_size[1], width)
-                members = dy.dtype.type((bottom - top) * (right - left))
-                for c in range(channels):
-                    share[c] = dy[n, i, j, c] / members
-                for row in range(top, bottom):
-                    for column in range(left, right):
-                        for c in range(channels):
-                            dx[n, row, column, c] += share[c]
+@task_kernel
+def _backward(task: Task, plan: Plan, dy: Numbers, dx: Numbers):
+    channels = plan.channels
+    first = task * plan.height * plan.width * channels
+    for k in range(first, first + plan.height * plan.width * channels):
+        dx[k] = 0
+    for i in range(plan.out_h):
+        top, bottom = _inside(i * plan.stride_h - plan.before_h, plan.window_h, plan.height)
+        for j in range(plan.out_w):
+            left, right = _inside(j * plan.stride_w - plan.before_w, plan.window_w, plan.width)
+            members = constant(dy, (bottom - top) * (right - left))
+            at = ((task * plan.out_h + i) * plan.out_w + j) * channels
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    to = first + (row * plan.width + column) * channels
+                    for c in range(channels):
+                        dx[to + c] += dy[at + c] / members
 
 
 @jit()

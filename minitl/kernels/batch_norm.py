@@ -5,11 +5,15 @@ Sums run over slices of a fixed number of rows and are added in order, in double
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
+from minitl.kernels.processor import ELEMENTS_PER_TASK
+from minitl.kernels.simd import constant
 from minitl.ops.batch_norm import check
 from minitl.ops.window import check_shape
 
@@ -25,7 +29,7 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = flat(x, dtype).reshape(-1, x.shape[-1])
     slices = -(-len(rows) // SLICE)
     sums, squares = np.zeros((2, slices, x.shape[-1]), dtype)
-    _moments(rows, sums, squares)
+    launch(_moments, slices, Plan(len(rows), rows.shape[1], SLICE, False, 0, False), rows, sums, squares)
     counts = np.minimum(SLICE, len(rows) - SLICE * np.arange(slices))[:, None]
     mean = sums.sum(axis=0, dtype=np.float64) / len(rows)
     between = counts * (sums / counts - mean) ** 2
@@ -43,7 +47,7 @@ def forward(
     batch_statistics: bool,
 ) -> tuple[np.ndarray, tuple]:
     """y = gamma (x - mean) r + beta; `batch_statistics` says whether mean and variance are x's own."""
-    return normalise(x, gamma, beta, mean, variance, epsilon, batch_statistics, -np.inf)
+    return normalise(x, gamma, beta, mean, variance, epsilon, batch_statistics)
 
 
 def normalise(
@@ -54,16 +58,19 @@ def normalise(
     variance: np.ndarray,
     epsilon: float,
     batch_statistics: bool,
-    floor: float,
+    relu: bool = False,
+    ceiling: int = 0,
+    skip: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
-    """The same, and max(floor, y) of it: 0 is a ReLU behind the normalisation."""
+    """The same; with a `skip` like x added, as at the end of a residual block, and a ReLU behind, which may have a ceiling."""
     check(x, gamma, beta, mean, variance)
     dtype = common_dtype(x, gamma)
     y = memory.empty(x.shape, dtype)
     r = (1 / np.sqrt(variance + epsilon)).astype(dtype)
-    as_rows = (-1, x.shape[-1])
-    x_rows, scale = flat(x, dtype).reshape(as_rows), flat(gamma, dtype) * r
-    _normalise(x_rows, flat(mean, dtype), scale, flat(beta, dtype), dtype.type(floor), y.reshape(as_rows))
+    constants = np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
+    x_flat = flat(x, dtype)
+    added = x_flat if skip is None else flat(skip, dtype)
+    _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, constants, added, y)
     return y, (x, gamma, mean, r, batch_statistics)
 
 
@@ -74,71 +81,132 @@ def backward(
     return gradients(dy, cache, None, need_dx, need_dparameters)
 
 
+def behind_relu(dy: np.ndarray, y: np.ndarray, ceiling: int) -> np.ndarray:
+    """dy where the y of a ReLU is above zero, and below its ceiling if there is one."""
+    dtype = common_dtype(dy, y)
+    dz = memory.empty(y.shape, dtype)
+    _launch_rows(_mask, y.shape[-1], (True, ceiling, False), flat(dy, dtype), flat(y, dtype), dz)
+    return dz
+
+
+def cut_off(y: np.ndarray, ceiling: int) -> np.ndarray:
+    """y, in its own memory, no larger than the ceiling."""
+    _launch_rows(_cut_off, y.shape[-1], (False, ceiling, False), y)
+    return y
+
+
 def gradients(
-    dy: np.ndarray, cache: tuple, y: np.ndarray | None, need_dx: bool, need_dparameters: bool
+    dy: np.ndarray, cache: tuple, y: np.ndarray | None, need_dx: bool, need_dparameters: bool, ceiling: int = 0
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """The same; with the y of a ReLU behind the normalisation, dy counts only where y > 0."""
+    """The same; with the y of a ReLU behind the normalisation, dy counts only where y lies above zero and below the ceiling."""
     x, gamma, mean, r, batch_statistics = cache
     check_shape("batch_norm", "dy", dy.shape, x.shape)
     dtype = common_dtype(x, gamma)
-    as_rows = (-1, x.shape[-1])
-    x_rows, dy_rows = flat(x, dtype).reshape(as_rows), flat(dy, dtype).reshape(as_rows)
-    y_rows = x_rows if y is None else y.reshape(as_rows)
+    x_flat, dy_flat, channels = flat(x, dtype), flat(dy, dtype), x.shape[-1]
+    y_flat, rows = x_flat if y is None else y.reshape(-1), x_flat.size // channels
     gamma, mean = flat(gamma, dtype), flat(mean, dtype)
     dx = dgamma = dbeta = None
-    sum_dy = sum_dy_x_hat = np.zeros(x.shape[-1], dtype)
+    sum_dy = sum_dy_x_hat = np.zeros(channels, dtype)
     if need_dparameters or batch_statistics:
-        sums = np.zeros((2, -(-len(x_rows) // SLICE), x.shape[-1]), dtype)
-        _sum_products(dy_rows, x_rows, y_rows, y is not None, mean, r, sums[0], sums[1])
+        sums, constants = np.zeros((2, -(-rows // SLICE), channels), dtype), np.stack([mean, r])
+        plan = Plan(rows, channels, SLICE, y is not None, ceiling, False)
+        launch(_sum_products, sums.shape[1], plan, dy_flat, x_flat, y_flat, constants, sums)
         sum_dy, sum_dy_x_hat = sums.sum(axis=1, dtype=np.float64).astype(dtype)
     if need_dparameters:
         dgamma, dbeta = sum_dy_x_hat, sum_dy
     if need_dx:
         dx = memory.empty(x.shape, dtype)
-        share = dtype.type(1 / len(x_rows) if batch_statistics else 0)
-        means = sum_dy * share, sum_dy_x_hat * share
-        _backward(dy_rows, x_rows, y_rows, y is not None, mean, r, gamma, *means, dx.reshape(as_rows))
+        share = dtype.type(1 / rows if batch_statistics else 0)
+        constants = np.stack([mean, r, gamma, sum_dy * share, sum_dy_x_hat * share])
+        _launch_rows(_backward, channels, (y is not None, ceiling, False), dy_flat, x_flat, y_flat, constants, dx)
     return dx, dgamma, dbeta
 
 
-@jit(parallel=True)
-def _moments(rows, sums, squares):
-    for s in prange(len(sums)):
-        first, last = s * SLICE, min((s + 1) * SLICE, len(rows))
-        for n in range(first, last):
-            for c in range(rows.shape[1]):
-                sums[s, c] += rows[n, c]
-        here = rows.dtype.type(last - first)
-        for n in range(first, last):
-            for c in range(rows.shape[1]):
-                difference = rows[n, c] - sums[s, c] / here
-                squares[s, c] += difference * difference
+class Plan(NamedTuple):
+    """Rows of channels, and how many of them one task takes; whether a ReLU stands behind, and what is added before it."""
+
+    rows: int
+    channels: int
+    per_task: int
+    relu: int
+    ceiling: int  # of the ReLU; 0 for none
+    skip: int
 
 
-@jit(parallel=True)
-def _normalise(x, mean, scale, beta, floor, y):
-    for n in prange(len(x)):
-        for c in range(x.shape[1]):
-            value = (x[n, c] - mean[c]) * scale[c] + beta[c]
-            y[n, c] = floor if value < floor else value
+def _launch_rows(kernel: TaskKernel, channels: int, behind: tuple[bool, int, bool], *arrays: np.ndarray) -> None:
+    rows = arrays[0].size // channels
+    per_task = max(1, ELEMENTS_PER_TASK // channels)
+    launch(kernel, -(-rows // per_task), Plan(rows, channels, per_task, *behind), *arrays)
 
 
-@jit(parallel=True)
-def _sum_products(dy, x, y, masked, mean, r, sums_dy, sums_dy_x_hat):
-    zero = dy.dtype.type(0)
-    for s in prange(len(sums_dy)):
-        for n in range(s * SLICE, min((s + 1) * SLICE, len(dy))):
-            for c in range(dy.shape[1]):
-                g = zero if masked and not y[n, c] > 0 else dy[n, c]
-                sums_dy[s, c] += g
-                sums_dy_x_hat[s, c] += g * (x[n, c] - mean[c]) * r[c]
+@jit()
+def _passes(plan, y):
+    """Whether a gradient goes through the ReLU behind, if there is one."""
+    return not plan.relu or (y > 0 and not (plan.ceiling > 0 and y >= plan.ceiling))
 
 
-@jit(parallel=True)
-def _backward(dy, x, y, masked, mean, r, gamma, mean_dy, mean_dy_x_hat, dx):
-    zero = dy.dtype.type(0)
-    for n in prange(len(dy)):
-        for c in range(dy.shape[1]):
-            g = zero if masked and not y[n, c] > 0 else dy[n, c]
-            x_hat = (x[n, c] - mean[c]) * r[c]
-            dx[n, c] = gamma[c] * r[c] * (g - mean_dy[c] - x_hat * mean_dy_x_hat[c])
+@task_kernel
+def _moments(task: Task, plan: Plan, rows: Numbers, sums: Numbers, squares: Numbers):
+    first, last, at = task * SLICE, min((task + 1) * SLICE, plan.rows), task * plan.channels
+    for n in range(first, last):
+        for c in range(plan.channels):
+            sums[at + c] += rows[n * plan.channels + c]
+    here = constant(rows, last - first)
+    for n in range(first, last):
+        for c in range(plan.channels):
+            difference = rows[n * plan.channels + c] - sums[at + c] / here
+            squares[at + c] += difference * difference
+
+
+@task_kernel
+def _normalise(task: Task, plan: Plan, x: Numbers, constants: Numbers, skip: Numbers, y: Numbers):
+    channels, floor, ceiling = plan.channels, constant(x, 0.0 if plan.relu else -np.inf), constant(x, plan.ceiling)
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        at = n * channels
+        for c in range(channels):
+            value = (x[at + c] - constants[c]) * constants[channels + c] + constants[2 * channels + c]
+            if plan.skip:
+                value += skip[at + c]
+            y[at + c] = floor if value < floor else value
+        if plan.ceiling > 0:
+            for c in range(channels):
+                y[at + c] = ceiling if y[at + c] > ceiling else y[at + c]
+
+
+@task_kernel
+def _cut_off(task: Task, plan: Plan, y: Numbers):
+    ceiling = constant(y, plan.ceiling)
+    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task, plan.rows) * plan.channels):
+        y[k] = ceiling if y[k] > ceiling else y[k]
+
+
+@task_kernel
+def _mask(task: Task, plan: Plan, dy: Numbers, y: Numbers, dz: Numbers):
+    zero = constant(dy, 0)
+    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task, plan.rows) * plan.channels):
+        dz[k] = dy[k] if _passes(plan, y[k]) else zero
+
+
+@task_kernel
+def _sum_products(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, mean_and_r: Numbers, sums: Numbers):
+    zero, channels = constant(dy, 0), plan.channels
+    of_dy, of_products = task * channels, (-(-plan.rows // SLICE) + task) * channels
+    for n in range(task * SLICE, min((task + 1) * SLICE, plan.rows)):
+        for c in range(channels):
+            at = n * channels + c
+            g = dy[at] if _passes(plan, y[at]) else zero
+            sums[of_dy + c] += g
+            sums[of_products + c] += g * (x[at] - mean_and_r[c]) * mean_and_r[channels + c]
+
+
+@task_kernel
+def _backward(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, constants: Numbers, dx: Numbers):
+    zero, channels = constant(dy, 0), plan.channels
+    r, gamma, mean_dy, mean_dy_x_hat = channels, 2 * channels, 3 * channels, 4 * channels  # behind the means of x
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        for c in range(channels):
+            at = n * channels + c
+            g = dy[at] if _passes(plan, y[at]) else zero
+            x_hat = (x[at] - constants[c]) * constants[r + c]
+            scale = constants[gamma + c] * constants[r + c]
+            dx[at] = scale * (g - constants[mean_dy + c] - x_hat * constants[mean_dy_x_hat + c])

@@ -9,7 +9,7 @@ dkernel         rows: the K_h K_w C entries of the kernel. k runs over images, r
                 added in a fixed order.
 dx              rows: the same pixel of several images, since all of them see the same part of the kernel: at the
                 image's border the window is cut exactly, and nothing is multiplied by padding. k runs over the
-                outputs that saw this pixel. The kernel is turned around first (`turn`).
+                outputs that saw this pixel. The kernel is rotated first (`rotated`).
 dbias           a sum over all pixels, in slices.
 
 A dense layer is a convolution of 1x1 images, and `kernels.dense` calls the functions here.
@@ -19,31 +19,31 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
 
 from minitl.kernels import memory, winograd
 from minitl.kernels.jit import common_dtype, jit
-from minitl.kernels.launch import Body, launch, table
+from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import FEW_ROWS, affine, multiply
 from minitl.kernels.padding import pad2d, pad_columns
+from minitl.kernels.places import entry_places, steps, window_places
+from minitl.kernels.processor import LEVEL_1, LEVEL_2, TASKS, THREADS
 from minitl.kernels.row_sums import add_rows, sum_rows
-from minitl.kernels.simd import LEVEL_1, product, tile_columns, tile_rows, transpose, whole_vectors
+from minitl.kernels.simd import product, tile_columns, tile_rows, transpose, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
-TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
-placed = functools.lru_cache(maxsize=1024)(check)  # small batches would notice checking
-MUCH = 4  # times as many numbers as a kernel has
+geometry = functools.lru_cache(maxsize=1024)(check)  # how the kernel slides; small batches would notice checking
+LARGE_BATCH = 4  # times as many numbers as a kernel has: the batch is worth cutting in two
 MANY_ROWS = 1024  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
-CACHED = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, relu: bool) -> np.ndarray:
     """Convolution + bias, and ReLU of it while the tile is in the registers."""
-    rows, columns = placed(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
+    rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
     if is_product(kernel.shape, strides):
         return affine(x, kernel[0, 0], bias, relu)
     x, kernel, start = contiguous(x, kernel, bias)
@@ -52,8 +52,8 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides
         return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu)[0]
     x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
     y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
-    tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu, x.dtype)
-    launch(_forward, tasks, numbers, x_pad, weights, start, y)
+    tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu, x.dtype)
+    launch(_forward, tasks, plan, x_pad, weights, start, y)
     return y
 
 
@@ -62,7 +62,7 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding = cache
-    rows, columns = placed(x.shape, kernel.shape, None, strides, padding)
+    rows, columns = geometry(x.shape, kernel.shape, None, strides, padding)
     check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
     dy = np.ascontiguousarray(dy, dtype)
@@ -82,44 +82,58 @@ def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tu
     return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
 
 
+class ForwardPlan(NamedTuple):
+    """Groups of output pixels, each cut into chunks; how a window is walked through, and how much of it at a time."""
+
+    outputs: int  # pixels of all images
+    group: int  # of them, whose windows share the places
+    chunks: int
+    x_group: int  # numbers of x from one group to the next
+    filters: int
+    relu: int
+    window_rows: int
+    row_in_x: int  # numbers from one row of the window to the next
+    row_in_weights: int
+    window_run: int  # neighbours in a row of the window: K_w C
+    run_in_x: int
+    run_in_weights: int
+    rows_at_once: int
+    run_at_once: int
+
+
 @functools.lru_cache(maxsize=256)
 def _forward_plan(
-    x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, out: Pair, strides: Pair, relu: bool, dtype: np.dtype
-) -> tuple[int, np.ndarray]:
-    """The number of tasks, and what the body has to know. Plans are kept, since small batches would notice making them."""
+    x_pad: tuple[int, ...], kernel: tuple[int, ...], padded_filters: int, out: Pair, strides: Pair, relu: bool, dtype: np.dtype
+) -> tuple[int, Packed]:
+    """The number of tasks, and the plan, with where windows and outputs begin; kept, since making it takes its time."""
     images, height, width, channels = x_pad
     filters, pixels = kernel[3], out[0] * out[1]
-    together = max(1, 64 // pixels)  # small images share tiles
-    chunks = -(-TASKS * together // images) if images < TASKS * together else 1
-    places = (np.arange(together)[:, None] * height * width * channels + window_places(out, strides, width, channels)).reshape(-1)
-    group = len(places)
-    numbers = [
-        *(images * pixels, group, chunks, height * width * channels * together, filters, relu),
-        *window_counters(kernel, width, channels, wide), *_pieces(kernel, wide, dtype), *places, *np.arange(group) * filters,
-    ]  # fmt: skip
-    return -(-images * pixels // group) * chunks, np.array(numbers, np.int64)
+    per_group = max(1, 64 // pixels)  # small images share tiles
+    chunks = -(-TASKS * per_group // images) if images < TASKS * per_group else 1
+    places = window_places(out, strides, width, channels)
+    if per_group > 1:
+        places = (np.arange(per_group)[:, None] * height * width * channels + places).reshape(-1)
+    plan = ForwardPlan._make([
+        images * pixels, len(places), chunks, height * width * channels * per_group, filters, relu,
+        *window_steps(kernel, width, channels, padded_filters), *_at_once(kernel, padded_filters, dtype),
+    ])  # fmt: skip
+    return -(-images * pixels // len(places)) * chunks, packed(plan, places, steps(len(places), filters))
 
 
-def window_counters(kernel: tuple[int, ...], width: int, channels: int, wide: int) -> tuple[int, ...]:
+def window_steps(kernel: tuple[int, ...], width: int, channels: int, padded_filters: int) -> tuple[int, ...]:
     """How k runs over a window: its rows, and within a row K_w C neighbours in memory; each with steps in x and kernel."""
     run = kernel[1] * channels
-    return kernel[0], width * channels, run * wide, run, 1, wide
+    return kernel[0], width * channels, run * padded_filters, run, 1, padded_filters
 
 
-def _pieces(kernel: tuple[int, ...], wide: int, dtype: np.dtype) -> Pair:
+def _at_once(kernel: tuple[int, ...], padded_filters: int, dtype: np.dtype) -> Pair:
     """How many rows of the window, and how many numbers of a row, a product takes at a time: as much of the kernel as stays
     in the level-1 cache while all pixels meet it.
     """
-    numbers, run = LEVEL_1 // (dtype.itemsize * min(wide, tile_columns(dtype))), kernel[1] * kernel[2]
+    numbers, run = LEVEL_1 // (dtype.itemsize * min(padded_filters, tile_columns(dtype))), kernel[1] * kernel[2]
     if run > numbers:
         return 1, -(-run // -(-run // numbers))
     return -(-kernel[0] // -(-kernel[0] * run // numbers)), run
-
-
-def window_places(out: Pair, strides: Pair, width: int, channels: int) -> np.ndarray:
-    """Where the windows of all output pixels of an image begin, as offsets in it."""
-    rows = np.arange(out[0])[:, None] * strides[0] * width
-    return ((rows + np.arange(out[1]) * strides[1]) * channels).reshape(-1)
 
 
 def kernel_gradient(
@@ -131,13 +145,13 @@ def kernel_gradient(
     if is_product(shape, strides) and dy.shape[3] == shape[3] and dy.shape[1:3] == x.shape[1:3]:
         x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
         if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS:
-            return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_turned=True).reshape(shape)
+            return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_transposed=True).reshape(shape)
     if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad, dy = pad2d(x, rows, columns), pad_columns(dy)
-    tasks, slices, numbers = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype, get_num_threads())
+    tasks, slices, plan = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype, THREADS)
     sums = slice_sums(slices, shape, dy.dtype)
-    launch(_kernel_gradient, tasks, numbers, x_pad, dy, np.zeros(shape[3], dy.dtype), sums)
+    launch(_kernel_gradient, tasks, plan, x_pad, dy, np.zeros(shape[3], dy.dtype), sums)
     return add_slices(sums)
 
 
@@ -151,27 +165,47 @@ def add_slices(sums: np.ndarray) -> np.ndarray:
     return add_rows(sums) if len(sums) > 1 else sums[0]
 
 
+class KernelGradientPlan(NamedTuple):
+    """Slices of the batch, each cut into chunks of the kernel's entries; a block of images or a band of rows at a time."""
+
+    images: int
+    slices: int
+    chunks: int
+    block: int
+    band: int
+    entries: int
+    groups: int
+    filters: int
+    out_h: int
+    out_w: int
+    image_in_x: int  # numbers from one image, row or column of dy's pixels to the next, in x and in dy
+    row_in_x: int
+    column_in_x: int
+    image_in_dy: int
+    row_in_dy: int
+    column_in_dy: int
+
+
 @functools.lru_cache(maxsize=256)
 def _kernel_gradient_plan(
     x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dtype: np.dtype, threads: int
-) -> tuple[int, int, np.ndarray]:
-    """The number of tasks and of slices of the batch, and what the body has to know."""
-    (images, height, width, channels), wide = x_pad, dy[3]
+) -> tuple[int, int, Packed]:
+    """The number of tasks and of slices of the batch, and the plan, with where entries begin in x and in the sums."""
+    (images, height, width, channels), padded_filters = x_pad, dy[3]
     entries = kernel[0] * kernel[1] * channels
     slices, groups = kernel_slices(images, math.prod(x_pad) + math.prod(dy), kernel, dtype), -(-entries // GROUP)
     # Every task reads the whole slice, so there should not be more of them than threads can use.
     chunks = min(groups, -(-threads // slices))
     # So many pixels of dy, and of x, at a time stay in the level-1 cache while all entries of the kernel meet them.
-    pixels = LEVEL_1 // 2 // (dtype.itemsize * min(wide, tile_columns(dtype)))
+    pixels = LEVEL_1 // 2 // (dtype.itemsize * min(padded_filters, tile_columns(dtype)))
     band = min(dy[1], max(1, pixels // dy[2]))
     block = max(1, pixels // (dy[1] * dy[2]))
-    numbers = [
-        *(images, slices, chunks, block, entries, kernel[3], dy[1], dy[2], groups, band),
-        *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
-        *(dy[1] * dy[2] * wide, dy[2] * wide, wide),
-        *entry_places(kernel, width, channels), *np.arange(entries) * kernel[3],
-    ]  # fmt: skip
-    return slices * chunks, slices, np.array(numbers, np.int64)
+    plan = KernelGradientPlan(
+        images, slices, chunks, block, band, entries, groups, kernel[3], dy[1], dy[2],
+        height * width * channels, strides[0] * width * channels, strides[1] * channels,
+        dy[1] * dy[2] * padded_filters, dy[2] * padded_filters, padded_filters,
+    )  # fmt: skip
+    return slices * chunks, slices, packed(plan, entry_places(kernel, width, channels), steps(entries, kernel[3]))
 
 
 def kernel_slices(images: int, numbers: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
@@ -179,7 +213,7 @@ def kernel_slices(images: int, numbers: int, kernel: tuple[int, ...], dtype: np.
     least where x and dy have many more numbers than the kernel, so that of two threads each reads half of them.
     """
     slices = -(-TASKS // _tiles(kernel, dtype))
-    if slices > 1 or numbers > MUCH * math.prod(kernel):
+    if slices > 1 or numbers > LARGE_BATCH * math.prod(kernel):
         slices = 2 * -(-slices // 2)
     return min(images, slices)
 
@@ -188,44 +222,63 @@ def _tiles(kernel: tuple[int, ...], dtype: np.dtype) -> int:
     return -(-kernel[0] * kernel[1] * kernel[2] // tile_rows(kernel[3], dtype))
 
 
-def entry_places(kernel: tuple[int, ...], width: int, channels: int) -> np.ndarray:
-    """Where the pixel lies that an entry (a, b, c) of the kernel sees, as an offset in the window."""
-    rows = np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])
-    return (rows[:, :, None] * channels + np.arange(channels)).reshape(-1)
-
-
 def input_gradient(
     dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     if is_product(kernel.shape, strides) and dy.shape[1:3] == shape[1:3]:
         pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
-        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_turned=True).reshape(shape)
+        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_transposed=True).reshape(
+            shape
+        )
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
-    turned = turn(kernel, strides)
+    weights = rotated(kernel, strides)
     dx = memory.empty(shape, dy.dtype)
-    tasks, numbers = _input_gradient_plan(
-        dy.shape, turned.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype
+    tasks, plan = _input_gradient_plan(
+        dy.shape, weights.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype
     )
-    launch(_input_gradient, tasks, numbers, dy, turned, np.zeros(shape[3], dy.dtype), dx)
+    launch(_input_gradient, tasks, plan, dy, weights, np.zeros(shape[3], dy.dtype), dx)
     return dx
+
+
+class InputGradientPlan(NamedTuple):
+    """Groups of images, whose same pixels are rows of a tile; the kernel's phases and turns (`rotated`)."""
+
+    images: int
+    groups: int
+    height: int
+    width: int
+    channels: int
+    out_h: int
+    out_w: int
+    dy_channels: int  # those of dy, which may be more than the filters
+    phases_w: int
+    turns_h: int
+    turns_w: int
+    filters: int
+    padded_channels: int
+    window_h: int
+    window_w: int
+    stride_h: int
+    stride_w: int
+    before_h: int
+    before_w: int
 
 
 @functools.lru_cache(maxsize=256)
 def _input_gradient_plan(
-    dy: tuple[int, ...], turned: tuple[int, ...], window: Pair, strides: Pair, before: Pair, x: tuple[int, ...], dtype: np.dtype
-) -> tuple[int, np.ndarray]:
-    """The number of tasks, and what the body has to know."""
+    dy: tuple[int, ...], weights: tuple[int, ...], window: Pair, strides: Pair, before: Pair, x: tuple[int, ...], dtype: np.dtype
+) -> tuple[int, Packed]:
+    """The number of tasks, and the plan, with where images begin in dy and dx."""
     images, height, width, channels = x
     of_image, rows = dy[1] * dy[2] * dy[3], tile_rows(channels, dtype)
-    together = min(images, max(rows, CACHED // (dtype.itemsize * of_image) // rows * rows))
-    groups = -(-images // together)
-    numbers = [
-        *(images, height, width, channels, *dy[1:], *turned[1:], *window, *strides, *before, groups),
-        *np.arange(images) * of_image, *np.arange(images) * height * width * channels,
-    ]  # fmt: skip
-    return groups * height, np.array(numbers, np.int64)
+    per_group = min(images, max(rows, LEVEL_2 // (dtype.itemsize * of_image) // rows * rows))
+    groups = -(-images // per_group)
+    plan = InputGradientPlan._make([
+        images, groups, height, width, channels, *dy[1:], *weights[1:], *window, *strides, *before,
+    ])  # fmt: skip
+    return groups * height, packed(plan, steps(images, of_image), steps(images, height * width * channels))
 
 
 def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
@@ -233,7 +286,7 @@ def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
     return kernel[:2] == (1, 1) and strides == (1, 1)
 
 
-def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
+def rotated(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     """The kernel as a pixel of x sees it, from the outputs that saw the pixel: last offset first, channels exchanged.
 
     With stride s a pixel i meets only the offsets a = i mod s, i mod s + s, ...: one phase of the kernel.
@@ -241,76 +294,109 @@ def turn(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     """
     k_h, k_w, channels, filters = kernel.shape
     turns = -(-k_h // strides[0]), -(-k_w // strides[1])
-    wide = whole_vectors(channels, kernel.dtype)
-    full = channels == wide and k_h % strides[0] == 0 and k_w % strides[1] == 0
-    turned = memory.workspace("turned", (*strides, *turns, filters, wide), kernel.dtype)
+    padded_channels = whole_vectors(channels, kernel.dtype)
+    full = channels == padded_channels and k_h % strides[0] == 0 and k_w % strides[1] == 0
+    weights = memory.workspace("rotated", (*strides, *turns, filters, padded_channels), kernel.dtype)
     if not full:
-        turned.fill(0)
-    numbers = table(*kernel.shape, *turned.shape[:4], wide)
-    launch(_turn_around, k_h * k_w * -(-filters // 16), numbers, np.ascontiguousarray(kernel), turned)
-    return turned
+        weights.fill(0)
+    plan = RotationPlan(k_w, channels, filters, *strides, *turns, padded_channels)
+    launch(_rotate, k_h * k_w * -(-filters // 16), plan, np.ascontiguousarray(kernel), weights)
+    return weights
 
 
-@Body
-def _forward(task, x, weights, start, y, _small, n, _room):
-    outputs, group, chunks, x_group, filters = n[0], n[1], n[2], n[3], n[4]
-    g, chunk = task // chunks, task % chunks
-    here = min(group, outputs - g * group)
-    first, last = chunk * here // chunks, (chunk + 1) * here // chunks
-    places, targets, to = 14 + first, 14 + group + first, (g * group + first) * filters
-    for row in range(0, n[6], n[12]):
-        for k in range(0, n[9], n[13]):
-            fresh, whole = row + k == 0, row + n[12] >= n[6] and k + n[13] >= n[9]
+class RotationPlan(NamedTuple):
+    """The kernel, its phases and turns."""
+
+    window_w: int
+    channels: int
+    filters: int
+    stride_h: int
+    stride_w: int
+    turns_h: int
+    turns_w: int
+    padded_channels: int
+
+
+@task_kernel
+def _forward(
+    task: Task, plan: ForwardPlan, x: Numbers, weights: Numbers, bias: Numbers, y: Numbers, in_x: Indices, in_y: Indices
+):
+    filters = plan.filters
+    g, chunk = task // plan.chunks, task % plan.chunks
+    here = min(plan.group, plan.outputs - g * plan.group)
+    first, last = chunk * here // plan.chunks, (chunk + 1) * here // plan.chunks
+    to = (g * plan.group + first) * filters
+    for row in range(0, plan.window_rows, plan.rows_at_once):
+        for k in range(0, plan.window_run, plan.run_at_once):
+            fresh = row + k == 0
+            whole = row + plan.rows_at_once >= plan.window_rows and k + plan.run_at_once >= plan.window_run
+            over_rows = min(plan.rows_at_once, plan.window_rows - row), plan.row_in_x, plan.row_in_weights
+            over_run = min(plan.run_at_once, plan.window_run - k), plan.run_in_x, plan.run_in_weights
             product(
-                x, g * x_group + row * n[7] + k, n, places, weights, row * n[8] + k * n[11],
-                ((1, 0, 0), (min(n[12], n[6] - row), n[7], n[8]), (min(n[13], n[9] - k), n[10], n[11])),
-                start if fresh else y, 0 if fresh else to, 0 if fresh else filters,
-                y, g * group * filters, n, targets, last - first, filters, 0.0 if whole and n[5] else -np.inf,
+                x, g * plan.x_group + row * plan.row_in_x + k, in_x, first,
+                weights, row * plan.row_in_weights + k * plan.run_in_weights, ((1, 0, 0), over_rows, over_run),
+                bias if fresh else y, 0 if fresh else to, 0 if fresh else filters,
+                y, g * plan.group * filters, in_y, first, last - first, filters, 0.0 if whole and plan.relu else -np.inf,
             )  # fmt: skip
 
 
-@Body
-def _kernel_gradient(task, x, dy, zeros, sums, _small, n, _room):
-    images, slices, chunks, block, entries, filters, out_h, out_w = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]
-    groups, band = n[8], n[9]
-    s, chunk = task // chunks, task % chunks
-    first, last = chunk * groups // chunks * GROUP, min((chunk + 1) * groups // chunks * GROUP, entries)
-    begin, end, in_sums = s * images // slices, (s + 1) * images // slices, s * entries * filters
-    for image in range(begin, end, block):
-        for top in range(0, out_h, band):
+@task_kernel
+def _kernel_gradient(
+    task: Task, plan: KernelGradientPlan, x: Numbers, dy: Numbers, zeros: Numbers, sums: Numbers, in_x: Indices, in_sums: Indices
+):
+    images, entries, filters = plan.images, plan.entries, plan.filters
+    s, chunk = task // plan.chunks, task % plan.chunks
+    first = chunk * plan.groups // plan.chunks * GROUP
+    last = min((chunk + 1) * plan.groups // plan.chunks * GROUP, entries)
+    begin, end, of_slice = s * images // plan.slices, (s + 1) * images // plan.slices, s * entries * filters
+    for image in range(begin, end, plan.block):
+        for top in range(0, plan.out_h, plan.band):
             fresh = image == begin and top == 0
-            counters = ((min(block, end - image), n[10], n[13]), (min(band, out_h - top), n[11], n[14]), (out_w, n[12], n[15]))
+            over_images = min(plan.block, end - image), plan.image_in_x, plan.image_in_dy
+            over_rows = min(plan.band, plan.out_h - top), plan.row_in_x, plan.row_in_dy
             product(
-                x, image * n[10] + top * n[11], n, 16 + first, dy, image * n[13] + top * n[14], counters,
-                zeros if fresh else sums, 0 if fresh else in_sums + first * filters, 0 if fresh else filters,
-                sums, in_sums, n, 16 + entries + first, last - first, filters, -np.inf,
+                x, image * plan.image_in_x + top * plan.row_in_x, in_x, first,
+                dy, image * plan.image_in_dy + top * plan.row_in_dy,
+                (over_images, over_rows, (plan.out_w, plan.column_in_x, plan.column_in_dy)),
+                zeros if fresh else sums, 0 if fresh else of_slice + first * filters, 0 if fresh else filters,
+                sums, of_slice, in_sums, first, last - first, filters, -np.inf,
             )  # fmt: skip
 
 
-@Body
-def _input_gradient(task, dy, turned, zeros, dx, _small, n, _room):
-    images, height, width, channels, out_h, out_w, dy_wide = n[0], n[1], n[2], n[3], n[4], n[5], n[6]
-    phases_w, turns_h, turns_w, filters, wide, groups = n[7], n[8], n[9], n[10], n[11], n[18]
-    g, i = task // height, task % height
-    first, last = g * images // groups, (g + 1) * images // groups
-    phase_h, from_h, to_h, turn_h = _who_saw(i + n[16], n[12], n[14], turns_h, out_h)
-    for j in range(width):
-        phase_w, from_w, to_w, turn_w = _who_saw(j + n[17], n[13], n[15], turns_w, out_w)
-        at = (i * width + j) * channels
+@task_kernel
+def _input_gradient(
+    task: Task,
+    plan: InputGradientPlan,
+    dy: Numbers,
+    weights: Numbers,
+    zeros: Numbers,
+    dx: Numbers,
+    in_dy: Indices,
+    in_dx: Indices,
+):
+    channels, out_w, filters = plan.channels, plan.out_w, plan.filters
+    g, i = task // plan.height, task % plan.height
+    first, last = g * plan.images // plan.groups, (g + 1) * plan.images // plan.groups
+    phase_h, from_h, to_h, turn_h = _who_saw(i + plan.before_h, plan.window_h, plan.stride_h, plan.turns_h, plan.out_h)
+    for j in range(plan.width):
+        phase_w, from_w, to_w, turn_w = _who_saw(j + plan.before_w, plan.window_w, plan.stride_w, plan.turns_w, out_w)
+        at = (i * plan.width + j) * channels
         if to_h <= from_h or to_w <= from_w:
             for image in range(first, last):
                 for c in range(channels):
-                    dx[n[19 + images + image] + at + c] = 0
+                    dx[in_dx[image] + at + c] = 0
             continue
-        in_turned = (((phase_h * phases_w + phase_w) * turns_h + turn_h) * turns_w + turn_w) * filters * wide
-        over_rows = (to_h - from_h, out_w * dy_wide, turns_w * filters * wide)
-        if dy_wide == filters:  # the outputs of a row are neighbours in memory
-            counters = ((1, 0, 0), over_rows, ((to_w - from_w) * filters, 1, wide))
+        phase = phase_h * plan.phases_w + phase_w
+        in_weights = ((phase * plan.turns_h + turn_h) * plan.turns_w + turn_w) * filters * plan.padded_channels
+        over_rows = (to_h - from_h, out_w * plan.dy_channels, plan.turns_w * filters * plan.padded_channels)
+        if plan.dy_channels == filters:  # the outputs of a row are neighbours in memory
+            counters = ((1, 0, 0), over_rows, ((to_w - from_w) * filters, 1, plan.padded_channels))
         else:
-            counters = (over_rows, (to_w - from_w, dy_wide, filters * wide), (filters, 1, wide))
+            over_columns = (to_w - from_w, plan.dy_channels, filters * plan.padded_channels)
+            counters = (over_rows, over_columns, (filters, 1, plan.padded_channels))
         product(
-            dy, (from_h * out_w + from_w) * dy_wide, n, 19 + first, turned, in_turned, counters, zeros, 0, 0,
-            dx, at, n, 19 + images + first, last - first, channels, -np.inf,
+            dy, (from_h * out_w + from_w) * plan.dy_channels, in_dy, first, weights, in_weights, counters, zeros, 0, 0,
+            dx, at, in_dx, first, last - first, channels, -np.inf,
         )  # fmt: skip
 
 
@@ -323,13 +409,13 @@ def _who_saw(i, window, stride, turns, out):
     return phase, first, last, turns - 1 - (i // stride - first)
 
 
-@Body
-def _turn_around(task, kernel, turned, _c, _d, _small, n, _room):
-    k_w, channels, filters, strides_h, strides_w, turns_h, turns_w, wide = n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
+@task_kernel
+def _rotate(task: Task, plan: RotationPlan, kernel: Numbers, weights: Numbers):
+    channels, filters = plan.channels, plan.filters
     blocks = -(-filters // 16)
-    a, b, first = task // blocks // k_w, task // blocks % k_w, task % blocks * 16
-    phase = a % strides_h * strides_w + b % strides_w
-    turn = (turns_h - 1 - a // strides_h) * turns_w + turns_w - 1 - b // strides_w
-    to = ((phase * turns_h * turns_w + turn) * filters + first) * wide
-    at = (a * k_w + b) * channels * filters + first
-    transpose(kernel, at, filters, channels, min(16, filters - first), turned, to, wide)
+    a, b, first = task // blocks // plan.window_w, task // blocks % plan.window_w, task % blocks * 16
+    phase = a % plan.stride_h * plan.stride_w + b % plan.stride_w
+    turn = (plan.turns_h - 1 - a // plan.stride_h) * plan.turns_w + plan.turns_w - 1 - b // plan.stride_w
+    to = ((phase * plan.turns_h * plan.turns_w + turn) * filters + first) * plan.padded_channels
+    at = (a * plan.window_w + b) * channels * filters + first
+    transpose(kernel, at, filters, channels, min(16, filters - first), weights, to, plan.padded_channels)

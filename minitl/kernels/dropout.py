@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.elementwise import Elements, launch_elements
+from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.ops.dropout import draw
 from minitl.ops.window import check_shape
 
@@ -25,11 +26,11 @@ def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
 
 def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     product = memory.empty(a.shape, common_dtype(a, b))
-    _multiply_flat(flat(a, product.dtype), flat(b, product.dtype), product.reshape(-1))
+    launch_elements(_multiply_elements, flat(a, product.dtype), flat(b, product.dtype), product)
     return product
 
 
-@jit(parallel=True)
-def _multiply_flat(a, b, product):
-    for i in prange(a.size):
+@task_kernel
+def _multiply_elements(task: Task, plan: Elements, a: Numbers, b: Numbers, product: Numbers):
+    for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
         product[i] = a[i] * b[i]

@@ -15,35 +15,34 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from minitl.kernels import memory, winograd
 from minitl.kernels.convolution import (
-    TASKS,
     add_slices,
     contiguous,
     convolve,
-    entry_places,
+    geometry,
     input_gradient,
     kernel_gradient,
     kernel_slices,
-    placed,
     slice_sums,
-    window_counters,
-    window_places,
+    window_steps,
 )
 from minitl.kernels.dense import as_images
 from minitl.kernels.jit import common_dtype, jit
-from minitl.kernels.launch import NOTHING, Body, launch, table
+from minitl.kernels.launch import NOTHING, Bytes, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import affine
 from minitl.kernels.padding import pad2d, pad_columns
+from minitl.kernels.places import entry_places, steps, window_places
+from minitl.kernels.processor import HALF_OF_LEVEL_1, TASKS
 from minitl.kernels.row_sums import add_rows
 from minitl.kernels.simd import one_of_four, pooled_product, product, sandwich, whole_vectors
 from minitl.ops.window import Axis, Pair, check_shape, slide
 
 SLICE = 64  # rows whose sum is one partial sum of dbias
-SCRATCH = 1 << 14  # bytes that stay in the level-1 cache beside what they are multiplied by
 
 
 def forward(
@@ -66,8 +65,8 @@ def forward(
     weights = pad_columns(weights)
     y = memory.empty((len(x), *half, kernel.shape[3]), x_pad.dtype)
     winner = memory.empty(y.shape, np.uint8) if keep else NOTHING
-    tasks, numbers = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], half, strides, keep)
-    launch(_forward, tasks, numbers, x_pad, weights, start, y, small=winner)
+    tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], half, strides, keep)
+    launch(_forward, tasks, plan, x_pad, weights, start, y, winner)
     return y, (x, kernel, bias, strides, padding, True, winner)
 
 
@@ -87,28 +86,47 @@ def _pooled(
     """The convolution as if it had stopped where the pooling does: how its kernel slides, the size of the pooled image, the
     padding above and on the left, and whether Winograd's way suits.
     """
-    rows, columns = placed(x, kernel, bias, strides, padding)
+    rows, columns = geometry(x, kernel, bias, strides, padding)
     half = slide(rows.out, 2, 2, "valid").out, slide(columns.out, 2, 2, "valid").out
     rows, columns = rows._replace(out=2 * half[0]), columns._replace(out=2 * half[1])
     suits = winograd.suits(kernel, strides, (rows.out, columns.out), dtype)
     return rows, columns, half, (rows.before, columns.before), suits
 
 
+class ForwardPlan(NamedTuple):
+    """Pooled rows, made a band at a time; how a window of the convolution is walked through."""
+
+    half_h: int
+    half_w: int
+    filters: int
+    chunks: int  # of an image's pooled rows
+    band: int
+    keep: int  # the winners
+    image_in_x: int
+    pooled_row_in_x: int
+    window_rows: int
+    row_in_x: int
+    row_in_weights: int
+    window_run: int
+    run_in_x: int
+    run_in_weights: int
+
+
 @functools.lru_cache(maxsize=256)
 def _forward_plan(
-    x_pad: tuple[int, ...], kernel: tuple[int, ...], wide: int, half: Pair, strides: Pair, keep: bool
-) -> tuple[int, np.ndarray]:
-    """The number of tasks, and what the body has to know."""
+    x_pad: tuple[int, ...], kernel: tuple[int, ...], padded_filters: int, half: Pair, strides: Pair, keep: bool
+) -> tuple[int, Packed]:
+    """The number of tasks, and the plan, with where windows and pooled pixels begin."""
     images, height, width, channels = x_pad
     band = min(half[0], max(1, 64 // (4 * half[1])))  # pooled rows that are made together, to fill the tiles
     places = window_places((2 * band, 2 * half[1]), strides, width, channels)
     of_windows = places.reshape(band, 2, half[1], 2).swapaxes(1, 2).reshape(-1)  # the four pixels of one after another
     chunks = -(-TASKS // images) if images < TASKS else 1
-    numbers = [
-        *(*half, kernel[3], chunks, band, keep, height * width * channels, 2 * strides[0] * width * channels, len(places)),
-        *window_counters(kernel, width, channels, wide), *of_windows, *np.arange(len(places) // 4) * kernel[3],
-    ]  # fmt: skip
-    return images * chunks, np.array(numbers, np.int64)
+    plan = ForwardPlan._make([
+        *half, kernel[3], chunks, band, keep, height * width * channels, 2 * strides[0] * width * channels,
+        *window_steps(kernel, width, channels, padded_filters),
+    ])  # fmt: skip
+    return images * chunks, packed(plan, of_windows, steps(len(places) // 4, kernel[3]))
 
 
 def backward(
@@ -122,7 +140,7 @@ def backward(
     images, half_h, half_w, filters = dy.shape
     dx = dkernel = dbias = None
     if not pooled:
-        rows, columns = placed(x.shape, kernel.shape, None, strides, padding)
+        rows, columns = geometry(x.shape, kernel.shape, None, strides, padding)
     else:
         rows, columns, _, before, suits = _pooled(x.shape, kernel.shape, None, strides, padding, dtype)
         if suits:
@@ -134,16 +152,16 @@ def backward(
             return dx, dkernel, None if bias is None else dbias
         if not need_dx:
             return None, *_parameter_gradients(dy, cache, rows, columns)
-    wide = whole_vectors(filters, dtype)
+    padded_filters = whole_vectors(filters, dtype)
     if pooled:
-        dz = memory.workspace("dz", (images, rows.out, columns.out, wide), dtype)
-        sums = memory.zeros((images, wide), dtype)
-        launch(_unpool, images, table(images, half_h, half_w, filters, wide), dy, dz, sums, small=kept)
+        dz = memory.workspace("dz", (images, rows.out, columns.out, padded_filters), dtype)
+        sums = memory.zeros((images, padded_filters), dtype)
+        launch(_unpool, images, UnpoolPlan(images, half_h, half_w, filters, padded_filters), dy, dz, sums, kept)
     else:
-        dz = memory.workspace("dz", (*dy.shape[:3], wide), dtype)
+        dz = memory.workspace("dz", (*dy.shape[:3], padded_filters), dtype)
         pixels = images * half_h * half_w
-        sums = memory.zeros((-(-pixels // SLICE), wide), dtype)
-        launch(_mask, len(sums), table(pixels, filters, wide), dy, np.ascontiguousarray(kept), dz, sums)
+        sums = memory.zeros((-(-pixels // SLICE), padded_filters), dtype)
+        launch(_mask, len(sums), MaskPlan(pixels, filters, padded_filters), dy, np.ascontiguousarray(kept), dz, sums)
     if need_dparameters:
         dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dz, kernel.shape, strides, rows, columns)
         dbias = None if bias is None else add_rows(sums)[:filters]
@@ -155,29 +173,45 @@ def backward(
 def _parameter_gradients(dy: np.ndarray, cache: tuple, rows: Axis, columns: Axis) -> tuple[np.ndarray, np.ndarray | None]:
     """dkernel and dbias of a pooled layer that need not send a gradient on: the first one. Its dz never exists as a whole."""
     x, kernel, bias, strides, _, _, winner = cache
-    dtype, wide = dy.dtype, whole_vectors(dy.shape[3], dy.dtype)
+    dtype, padded_filters = dy.dtype, whole_vectors(dy.shape[3], dy.dtype)
     x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
-    slices, room, numbers = _parameter_gradients_plan(x_pad.shape, dy.shape, kernel.shape, wide, strides, dtype)
-    dkernel, dbias = slice_sums(slices, kernel.shape, dtype), memory.zeros((len(x), wide), dtype)
-    launch(_gradients_of_slice, slices, numbers, x_pad, dy, dkernel, dbias, small=winner, room=room)
+    slices, scratch, plan = _slice_plan(x_pad.shape, dy.shape, kernel.shape, padded_filters, strides, dtype)
+    dkernel, dbias = slice_sums(slices, kernel.shape, dtype), memory.zeros((len(x), padded_filters), dtype)
+    launch(_gradients_of_slice, slices, plan, x_pad, dy, dkernel, dbias, winner, scratch=scratch)
     return add_slices(dkernel), None if bias is None else add_rows(dbias)[: dy.shape[3]]
 
 
+class SlicePlan(NamedTuple):
+    """Slices of the batch; dz is made for a band of pooled rows at a time."""
+
+    images: int
+    slices: int
+    half_h: int
+    half_w: int
+    filters: int
+    padded_filters: int
+    entries: int  # of the kernel
+    band: int
+    image_in_x: int
+    row_in_x: int
+    column_in_x: int
+
+
 @functools.lru_cache(maxsize=256)
-def _parameter_gradients_plan(
-    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], wide: int, strides: Pair, dtype: np.dtype
-) -> tuple[int, int, np.ndarray]:
-    """The number of slices of the batch, the size of a scratch, and what the body has to know."""
+def _slice_plan(
+    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], padded_filters: int, strides: Pair, dtype: np.dtype
+) -> tuple[int, int, Packed]:
+    """The number of slices of the batch, the size of the scratch, and the plan, with where entries begin in x and dkernel."""
     images, height, width, channels = x_pad
-    entries, of_row = kernel[0] * kernel[1] * channels, 4 * dy[2] * wide
-    band = min(dy[1], max(1, SCRATCH // (of_row * dtype.itemsize)))  # pooled rows whose dz is made at a time
+    entries, of_row = kernel[0] * kernel[1] * channels, 4 * dy[2] * padded_filters
+    band = min(dy[1], max(1, HALF_OF_LEVEL_1 // (of_row * dtype.itemsize)))
     slices = kernel_slices(images, math.prod(x_pad) + images * dy[1] * of_row, kernel, dtype)
-    numbers = [
-        *(images, slices, *dy[1:], wide, entries, band),
-        *(height * width * channels, strides[0] * width * channels, strides[1] * channels),
-        *entry_places(kernel, width, channels), *np.arange(entries) * kernel[3],
-    ]  # fmt: skip
-    return slices, memory.whole_lines(band * of_row + wide), np.array(numbers, np.int64)
+    plan = SlicePlan._make([
+        images, slices, *dy[1:], padded_filters, entries, band,
+        height * width * channels, strides[0] * width * channels, strides[1] * channels,
+    ])  # fmt: skip
+    scratch = memory.whole_lines(band * of_row + padded_filters)
+    return slices, scratch, packed(plan, entry_places(kernel, width, channels), steps(entries, kernel[3]))
 
 
 def backward_dense(
@@ -190,84 +224,110 @@ def backward_dense(
     return None if dx is None else dx.reshape(x.shape), None if dkernel is None else dkernel[0, 0], dbias
 
 
-@Body
-def _forward(task, x, weights, start, y, winner, n, _room):
-    half_h, half_w, filters, chunks, band, keep, x_image, x_row, pixels = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]
-    image, chunk = task // chunks, task % chunks
-    first, last = chunk * half_h // chunks, (chunk + 1) * half_h // chunks
-    counters = ((1, 0, 0), (n[9], n[10], n[11]), (n[12], n[13], n[14]))
-    for top in range(first, last, band):
-        count, at = 4 * min(band, last - top) * half_w, image * x_image + top * x_row
-        to = (image * half_h + top) * half_w * filters
-        if keep:
+class UnpoolPlan(NamedTuple):
+    """Pooled images, and the padded filters of dz."""
+
+    images: int
+    half_h: int
+    half_w: int
+    filters: int
+    padded_filters: int
+
+
+class MaskPlan(NamedTuple):
+    """Pixels, and the padded filters of dz."""
+
+    pixels: int
+    filters: int
+    padded_filters: int
+
+
+@task_kernel
+def _forward(
+    task: Task, plan: ForwardPlan, x: Numbers, weights: Numbers, bias: Numbers, y: Numbers, winner: Bytes, in_x: Indices,
+    in_y: Indices,
+):  # fmt: skip
+    image, chunk = task // plan.chunks, task % plan.chunks
+    first, last = chunk * plan.half_h // plan.chunks, (chunk + 1) * plan.half_h // plan.chunks
+    over_rows = plan.window_rows, plan.row_in_x, plan.row_in_weights
+    counters = ((1, 0, 0), over_rows, (plan.window_run, plan.run_in_x, plan.run_in_weights))
+    for top in range(first, last, plan.band):
+        count = 4 * min(plan.band, last - top) * plan.half_w
+        at, to = image * plan.image_in_x + top * plan.pooled_row_in_x, (image * plan.half_h + top) * plan.half_w * plan.filters
+        if plan.keep:
             pooled_product(
-                x, at, n, 15, weights, 0, counters, start, 0, 0, y, to, n, 15 + pixels, count, filters, 0.0, winner
+                x, at, in_x, 0, weights, 0, counters, bias, 0, 0, y, to, in_y, 0, count, plan.filters, 0.0, winner
             )  # fmt: skip
         else:
             pooled_product(
-                x, at, n, 15, weights, 0, counters, start, 0, 0, y, to, n, 15 + pixels, count, filters, 0.0, None
+                x, at, in_x, 0, weights, 0, counters, bias, 0, 0, y, to, in_y, 0, count, plan.filters, 0.0, None
             )  # fmt: skip
 
 
-@Body
-def _unpool(task, dy, dz, sums, _d, winner, n, _room):
-    images, half_h, half_w, filters, wide = n[0], n[1], n[2], n[3], n[4]
-    pixels = half_h * half_w
-    first, to = task * pixels, task * 4 * pixels * wide
-    _spread(dy, winner, first, pixels, half_w, filters, wide, images * pixels, dz, to, sums, task * wide)
+@task_kernel
+def _unpool(task: Task, plan: UnpoolPlan, dy: Numbers, dz: Numbers, sums: Numbers, winner: Bytes):
+    pixels, padded_filters = plan.half_h * plan.half_w, plan.padded_filters
+    first, to = task * pixels, task * 4 * pixels * padded_filters
+    _spread(dy, winner, first, pixels, plan, plan.images * pixels, dz, to, sums, task * padded_filters)
 
 
-@Body
-def _gradients_of_slice(task, x, dy, dkernel, sums, winner, n, scratch):
-    images, slices, half_h, half_w, filters, wide, entries, band = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]
-    begin, end = task * images // slices, (task + 1) * images // slices
-    all_pixels, in_dkernel, zeros = images * half_h * half_w, task * entries * filters, band * 4 * half_w * wide
-    for f in range(wide):
+@task_kernel
+def _gradients_of_slice(
+    task: Task, plan: SlicePlan, x: Numbers, dy: Numbers, dkernel: Numbers, sums: Numbers, winner: Bytes, in_x: Indices,
+    in_dkernel: Indices, scratch: Scratch,
+):  # fmt: skip
+    half_w, filters, padded_filters, entries = plan.half_w, plan.filters, plan.padded_filters, plan.entries
+    begin, end = task * plan.images // plan.slices, (task + 1) * plan.images // plan.slices
+    all_pixels, of_slice = plan.images * plan.half_h * half_w, task * entries * filters
+    zeros = plan.band * 4 * half_w * padded_filters
+    for f in range(padded_filters):
         scratch[zeros + f] = 0
     for image in range(begin, end):
-        for top in range(0, half_h, band):
-            count, first = min(band, half_h - top), (image * half_h + top) * half_w
-            _spread(dy, winner, first, count * half_w, half_w, filters, wide, all_pixels, scratch, 0, sums, image * wide)
+        for top in range(0, plan.half_h, plan.band):
+            count, first = min(plan.band, plan.half_h - top), (image * plan.half_h + top) * half_w
+            _spread(dy, winner, first, count * half_w, plan, all_pixels, scratch, 0, sums, image * padded_filters)
             fresh = image == begin and top == 0
+            over_rows = 2 * count, plan.row_in_x, 2 * half_w * padded_filters
             product(
-                x, image * n[8] + 2 * top * n[9], n, 11, scratch, 0,
-                ((1, 0, 0), (2 * count, n[9], 2 * half_w * wide), (2 * half_w, n[10], wide)),
-                scratch if fresh else dkernel, zeros if fresh else in_dkernel, 0 if fresh else filters,
-                dkernel, in_dkernel, n, 11 + entries, entries, filters, -np.inf,
+                x, image * plan.image_in_x + 2 * top * plan.row_in_x, in_x, 0, scratch, 0,
+                ((1, 0, 0), over_rows, (2 * half_w, plan.column_in_x, padded_filters)),
+                scratch if fresh else dkernel, zeros if fresh else of_slice, 0 if fresh else filters,
+                dkernel, of_slice, in_dkernel, 0, entries, filters, -np.inf,
             )  # fmt: skip
 
 
 @jit()
-def _spread(dy, winner, first, count, half_w, filters, wide, all_pixels, dz, begin, sums, in_sums):
+def _spread(dy, winner, first, count, plan, all_pixels, dz, begin, sums, in_sums):
     """dz of some pooled pixels, rows of `half_w`, from `begin` on; and its sum, added to the one there is."""
-    row = 2 * half_w * wide
+    half_w, filters, padded_filters = plan.half_w, plan.filters, plan.padded_filters
+    row = 2 * half_w * padded_filters
     for pixel in range(first, first + count):
         at, here = pixel * filters, pixel - first
-        to = begin + here // half_w * 2 * row + here % half_w * 2 * wide
+        to = begin + here // half_w * 2 * row + here % half_w * 2 * padded_filters
         # What a vector reads behind the last filter is the next pixel's; it ends up where nobody looks.
-        if wide == filters or pixel + wide // filters + 1 < all_pixels:
-            one_of_four(dy, at, winner, at, dz, to, row, wide, wide)
+        if padded_filters == filters or pixel + padded_filters // filters + 1 < all_pixels:
+            one_of_four(dy, at, winner, at, dz, to, row, padded_filters, padded_filters)
         else:
             for k in range(4):
-                pixel_of_dz = to + k // 2 * row + k % 2 * wide
+                pixel_of_dz = to + k // 2 * row + k % 2 * padded_filters
                 for f in range(filters):
                     dz[pixel_of_dz + f] = dy[at + f] if winner[at + f] == k else 0
-                for f in range(filters, wide):
+                for f in range(filters, padded_filters):
                     dz[pixel_of_dz + f] = 0
-        sandwich("1 1", dz, to, row, wide, sums, in_sums, 0, 0, wide, None, True)
+        sandwich("1 1", dz, to, row, padded_filters, sums, in_sums, 0, 0, padded_filters, None, True)
 
 
-@Body
-def _mask(task, dy, y, dz, sums, _small, n, _room):
-    pixels, filters, wide = n[0], n[1], n[2]
-    first, last = task * SLICE, min((task + 1) * SLICE, pixels)
-    if wide == filters:
+@task_kernel
+def _mask(task: Task, plan: MaskPlan, dy: Numbers, y: Numbers, dz: Numbers, sums: Numbers):
+    filters, padded_filters = plan.filters, plan.padded_filters
+    first, last = task * SLICE, min((task + 1) * SLICE, plan.pixels)
+    if padded_filters == filters:
         for k in range(first * filters, last * filters):
             dz[k] = dy[k] if y[k] > 0 else 0
     else:
         for pixel in range(first, last):
-            for f in range(wide):
+            for f in range(padded_filters):
                 above = f < filters and y[pixel * filters + f] > 0
-                dz[pixel * wide + f] = dy[pixel * filters + f] if above else 0
+                dz[pixel * padded_filters + f] = dy[pixel * filters + f] if above else 0
     for pixel in range(first, last):
-        sandwich("1", dz, pixel * wide, 0, 0, sums, task * wide, 0, 0, wide, None, True)
+        sandwich("1", dz, pixel * padded_filters, 0, 0, sums, task * padded_filters, 0, 0, padded_filters, None, True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import prange
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.jit import common_dtype
+from minitl.kernels.launch import Numbers, Task, launch, task_kernel
+from minitl.kernels.simd import constant
 from minitl.ops.window import check_images, check_shape
 
 
@@ -14,7 +17,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """y = the mean over height and width."""
     check_images("global_average_pool2d", x.shape)
     y = memory.zeros((x.shape[0], x.shape[3]), common_dtype(x))
-    _forward(np.ascontiguousarray(x, y.dtype).reshape(len(x), -1, x.shape[3]), y)
+    launch(_forward, len(x), Plan(x.shape[1] * x.shape[2], x.shape[3]), np.ascontiguousarray(x, y.dtype), y)
     return y, x.shape
 
 
@@ -22,25 +25,32 @@ def backward(dy: np.ndarray, cache: tuple[int, ...]) -> np.ndarray:
     """dx = dy / (H W), the same for every pixel."""
     check_shape("global_average_pool2d", "dy", dy.shape, (cache[0], cache[3]))
     dx = memory.empty(cache, common_dtype(dy))
-    _backward(np.ascontiguousarray(dy, dx.dtype), dx.reshape(cache[0], -1, cache[3]))
+    launch(_backward, cache[0], Plan(cache[1] * cache[2], cache[3]), np.ascontiguousarray(dy, dx.dtype), dx)
     return dx
 
 
-@jit(parallel=True)
-def _forward(x, y):
-    pixels = x.dtype.type(x.shape[1])
-    for n in prange(len(x)):
-        for pixel in range(x.shape[1]):
-            for c in range(x.shape[2]):
-                y[n, c] += x[n, pixel, c]
-        for c in range(x.shape[2]):
-            y[n, c] /= pixels
+class Plan(NamedTuple):
+    """The shape of the images."""
+
+    pixels: int
+    channels: int
 
 
-@jit(parallel=True)
-def _backward(dy, dx):
-    pixels = dy.dtype.type(dx.shape[1])
-    for n in prange(len(dx)):
-        for pixel in range(dx.shape[1]):
-            for c in range(dx.shape[2]):
-                dx[n, pixel, c] = dy[n, c] / pixels
+@task_kernel
+def _forward(task: Task, plan: Plan, x: Numbers, y: Numbers):
+    pixels, to = constant(x, plan.pixels), task * plan.channels
+    for pixel in range(plan.pixels):
+        at = (task * plan.pixels + pixel) * plan.channels
+        for c in range(plan.channels):
+            y[to + c] += x[at + c]
+    for c in range(plan.channels):
+        y[to + c] /= pixels
+
+
+@task_kernel
+def _backward(task: Task, plan: Plan, dy: Numbers, dx: Numbers):
+    pixels, at = constant(dy, plan.pixels), task * plan.channels
+    for pixel in range(plan.pixels):
+        to = (task * plan.pixels + pixel) * plan.channels
+        for c in range(plan.channels):
+            dx[to + c] = dy[at + c] / pixels

@@ -1,93 +1,197 @@
-"""Running one function for many tasks on all threads.
+"""Running a kernel for many tasks on all threads.
 
-A kernel's body is compiled as a C function, for one task, and a single parallel loop calls it by its address: Numba's
-compilation for parallel code is slow, and this way it happens once and not for every kernel. What a body gets is always
-the same,
+A task kernel is a function of one task's number, a plan, arrays and scratch memory:
 
-    body(task, a, b, c, d, small, numbers, room)
+    class Plan(NamedTuple):
+        rows: int
+        columns: int
 
-four arrays of one dtype, one of small integers (np.uint8), one of np.int64 for sizes and places, and a row of scratch
-memory that no other thread uses meanwhile; all as pointers, which index like arrays of one axis and know no length. Which
-task a thread gets must not matter: a body writes what belongs to its task, and `room`.
+    @task_kernel
+    def double(task: Task, plan: Plan, x: Numbers, y: Numbers, scratch: Scratch): ...
+
+    launch(double, tasks, Plan(rows, columns), x, y)
+
+The annotations say what each parameter is: `Numbers` are float32 or float64, all of one dtype, `Bytes` np.uint8, `Indices`
+np.int64. Arrays come in as pointers, which index like arrays of one axis and know no length; `scratch` is memory that no other
+thread uses meanwhile. Which thread runs a task must not matter: a kernel writes what belongs to its task, and its scratch. No
+kernel can raise: what could make it is checked before the launch.
+
+Each is compiled as a C function, which the threads of `pool` call by its address. Numba's own parallel code would be compiled
+anew for every kernel, and slowly.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
-from numba import get_thread_id, prange
 from numba.core import types
 
 from minitl.kernels import memory
+from minitl.kernels import pool as pools
 from minitl.kernels.jit import compile_c, config, jit
-from minitl.kernels.simd import ready
-from minitl.kernels.simd.calls import call_task
+from minitl.kernels.processor import THREADS
+from minitl.kernels.simd.atomics import address_of
+from minitl.kernels.simd.entries import BYTES, INDICES, NUMBERS, read_plan
+from minitl.kernels.simd.names import ready
 
 INTERPRETED: bool = config.DISABLE_JIT
 NOTHING = np.empty(0, np.uint8)
-THREADS = config.NUMBA_NUM_THREADS  # of the pool; fewer may be in use
-NO_ROOM = {np.dtype(kind): np.empty((THREADS, 0), kind) for kind in (np.float32, np.float64)}
+NO_SCRATCH = np.empty((THREADS, 0), np.float32)
+SLOT_NAMES = (*NUMBERS, *BYTES, *INDICES)
+# What parameters of a task kernel are annotated with: in which slots they come, and as what.
+KINDS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "Numbers": (NUMBERS, None), "Bytes": (BYTES, np.uint8), "ShortCounts": (BYTES, np.uint16), "Counts": (BYTES, np.uint32),
+    "Indices": (INDICES, np.int64),
+}  # fmt: skip
+Task: TypeAlias = int
+Numbers: TypeAlias = Any  # a pointer, in compiled code, as the others are
+Bytes: TypeAlias = Any
+ShortCounts: TypeAlias = Any
+Counts: TypeAlias = Any
+Indices: TypeAlias = Any
+Scratch: TypeAlias = Any
 
 
-class Body:
-    """A function body(task, a, b, c, d, small, numbers, room), compiled at its first launch for a dtype."""
+class TaskKernel:
+    """A task kernel, compiled at its first launch for a dtype.
+
+    Errors: TypeError for a parameter without a known annotation, or more arrays than there is room for.
+    """
 
     def __init__(self, function: Callable[..., None]):
         self.function = function
-        self.addresses: dict[np.dtype, int] = {}  # where the machine code begins
+        self.ready: dict[np.dtype, tuple[int, list[np.ndarray]]] = {}  # where the machine code begins, and empty slots
         self._compiled: list[Any] = []  # keeps it alive
+        parameters = list(inspect.signature(function).parameters.values())
+        self.plan_class: Any = function.__globals__.get(parameters[1].annotation)
+        self.scratch = parameters[-1].annotation == "Scratch"
+        self.slots: dict[str, Any] = {}  # and what they hold, None for numbers
+        for parameter in parameters[2 : -1 if self.scratch else None]:
+            slots, kind = KINDS.get(parameter.annotation, ((), None))
+            free = [slot for slot in slots if slot not in self.slots]
+            if not free:
+                raise TypeError(f"task kernel {function.__name__}: parameter {parameter}: no such kind, or too many of it")
+            self.slots[free[0]] = kind
+        self.places = [SLOT_NAMES.index(slot) for slot in self.slots if slot not in INDICES]
+        counts = [SLOT_NAMES.index(slot) for slot, kind in self.slots.items() if kind in (np.uint16, np.uint32)]
+        self.counts = counts[0] if counts else None  # they go through as bytes
 
-    def compile(self, dtype: np.dtype) -> int:
-        """The address of the machine code for a dtype."""
+    def compile(self, dtype: np.dtype) -> tuple[int, list[np.ndarray]]:
+        """The address of the machine code for a dtype, and slots with nothing in them."""
         ready(dtype)
-        of_dtype, small, numbers = (types.CPointer(numba.from_dtype(np.dtype(d))) for d in (dtype, np.uint8, np.int64))
-        signature = types.void(types.intp, *[of_dtype] * 4, small, numbers, of_dtype)
-        self._compiled.append(compile_c(signature)(self.function))
-        self.addresses[dtype] = self._compiled[-1].address
-        return self.addresses[dtype]
+        pointers = [self.slots.get(slot) or (dtype if slot in NUMBERS else np.uint8) for slot in SLOT_NAMES] + [np.int64, dtype]
+        signature = types.void(types.intp, *(types.CPointer(numba.from_dtype(np.dtype(kind))) for kind in pointers))
+        self._compiled.append(compile_c(signature)(self._entry()))
+        empty: list[np.ndarray] = [*[np.empty(0, dtype)] * len(NUMBERS), *[NOTHING] * len(BYTES)]
+        self.ready[dtype] = self._compiled[-1].address, empty
+        return self.ready[dtype]
+
+    def _entry(self) -> Callable[..., None]:
+        """The function that all kernels have in common, calling this one with its own arrays and its plan."""
+        arguments = ["task", "read_plan(plan, Plan)", *self.slots, *(["scratch"] if self.scratch else [])]
+        source = f"def entry(task, {', '.join(SLOT_NAMES)}, plan, scratch):\n    kernel({', '.join(arguments)})\n"
+        space = {"kernel": jit()(self.function), "read_plan": read_plan, "Plan": self.plan_class}
+        # Numba's cache wants to know the file, and tells functions apart by name and line.
+        exec(compile(source, self.function.__code__.co_filename, "exec"), space)
+        entry: Any = space["entry"]
+        entry.__module__, entry.__qualname__ = self.function.__module__, f"{self.function.__name__}_entry"
+        entry.__name__ = entry.__qualname__
+        return entry
 
 
-def launch(
-    body: Body,
-    tasks: int,
-    numbers: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray = NOTHING,
-    d: np.ndarray = NOTHING,
-    small: np.ndarray = NOTHING,
-    room: int = 0,
-) -> None:
-    """Run body(task, ...) for every task.
+def task_kernel(function: Callable[..., None]) -> TaskKernel:
+    """Decorate a task kernel."""
+    return TaskKernel(function)
 
-    Shapes: a to d contiguous and of one dtype; `small` np.uint8, `numbers` np.int64; `room` counts numbers, in whole cache
-    lines (`memory.whole_lines`).
+
+class Packed:
+    """A plan as it lies in memory, behind the addresses of the index arrays that belong to it, which it holds."""
+
+    __slots__ = ("held", "plan", "words")
+
+    def __init__(self, plan: Any, indices: tuple[np.ndarray, ...]):
+        self.plan, self.held = plan, indices
+        self.words = np.zeros(len(INDICES) + len(plan), np.int64)
+        for k, array in enumerate(indices):
+            self.words[k] = array.ctypes.data
+        self.words[len(INDICES) :] = plan
+
+
+def packed(plan: NamedTuple, *indices: np.ndarray) -> Packed:
+    """A plan ready to be launched, to be kept: with the index arrays of the kernel, contiguous np.int64, in their order."""
+    return Packed(plan, indices)
+
+
+_packed_alone = functools.lru_cache(maxsize=1024)(packed)  # small plans without index arrays, by their contents
+
+
+def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scratch: int = 0) -> None:
+    """Run kernel(task, plan, ...) for every task.
+
+    Shapes: `arrays` contiguous, in the order of the kernel's parameters, those of indices left out; the first says the dtype.
+    `plan` is a NamedTuple of whole numbers, or `packed` with the kernel's index arrays. `scratch` counts numbers per thread, in
+    whole cache lines (`memory.whole_lines`).
     """
-    dtype = a.dtype
-    scratch = memory.workspace("room", (THREADS, room), dtype) if room else NO_ROOM[dtype]
-    a, b, small = a.ravel(), b.ravel(), small.ravel()
-    c, d = a if c is NOTHING else c.ravel(), a if d is NOTHING else d.ravel()
+    dtype = arrays[0].dtype
+    if not isinstance(plan, Packed):
+        plan = _packed_alone(plan)
     if INTERPRETED:
-        for task in range(tasks):
-            body.function(task, a, b, c, d, small, numbers, scratch[0])
+        _interpret(kernel, tasks, plan, arrays, scratch)
         return
-    _launch(body.addresses.get(dtype) or body.compile(dtype), tasks, a, b, c, d, small, numbers, scratch)
+    entry, slots = kernel.ready.get(dtype) or kernel.compile(dtype)
+    slots = slots.copy()
+    for place, array in zip(kernel.places, arrays, strict=True):
+        slots[place] = array if array.ndim == 1 else array.reshape(-1)
+    if kernel.counts is not None:
+        slots[kernel.counts] = slots[kernel.counts].view(np.uint8)
+    room = memory.workspace("scratch", (THREADS, scratch), dtype) if scratch else NO_SCRATCH
+    pool = pools.pool
+    if tasks > 1 and THREADS > 1 and pool.lock.acquire(False):  # type: ignore[union-attr]
+        try:
+            if not pool.started:  # type: ignore[union-attr]
+                pool.start()  # type: ignore[union-attr]
+            _launch(pool.state, entry, tasks, THREADS, *slots, plan.words, room)  # type: ignore[union-attr]
+        finally:
+            pool.lock.release()  # type: ignore[union-attr]
+    else:
+        _launch(_alone(), entry, tasks, 1, *slots, plan.words, room)
 
 
-@functools.lru_cache(maxsize=1024)
-def table(*numbers: int) -> np.ndarray:
-    """What a body has to know, as it takes it; kept, since small batches would notice making it."""
-    return np.array(numbers, np.int64)
+def _interpret(kernel: TaskKernel, tasks: int, plan: Packed, arrays: tuple[np.ndarray, ...], scratch: int) -> None:
+    """The same without compiled code."""
+    given = [array.reshape(-1) for array in arrays]
+    order = [given.pop(0) if not slot.startswith("indices") else plan.held[INDICES.index(slot)] for slot in kernel.slots]
+    own = [np.empty(scratch, arrays[0].dtype)] if kernel.scratch else []
+    for task in range(tasks):
+        kernel.function(task, plan.plan, *order, *own)
 
 
-@jit(parallel=True)
-def _launch(address, tasks, a, b, c, d, small, numbers, scratch):
-    if tasks == 1:  # waking the other threads takes longer than many a task
-        call_task(address, 0, a, b, c, d, small, numbers, scratch[0])
-        return
-    for task in prange(tasks):
-        call_task(address, task, a, b, c, d, small, numbers, scratch[get_thread_id()])
+def threads() -> int:
+    """How many threads share a launch."""
+    return THREADS
+
+
+@jit()
+def _launch(state, entry, tasks, threads, f0, f1, f2, f3, f4, b0, words, scratch):
+    first = pools.ADDRESSES
+    state[pools.ENTRY] = entry
+    state[first], state[first + 1], state[first + 2] = address_of(f0), address_of(f1), address_of(f2)
+    state[first + 3], state[first + 4], state[first + 5] = address_of(f3), address_of(f4), address_of(b0)
+    state[first + 6], state[first + 7], state[first + 8] = words[0], words[1], words[2]
+    state[first + 9] = address_of(words) + 8 * len(INDICES)
+    state[pools.SCRATCH], state[pools.STRIDE] = address_of(scratch), scratch.shape[1] * scratch.itemsize
+    pools.share_out(state, tasks, threads)
+
+
+def _alone() -> np.ndarray:
+    """A state for a launch without the pool, each Python thread's own."""
+    try:
+        return memory.local.state
+    except AttributeError:
+        memory.local.state = pools.new_state(1)
+        return memory.local.state

@@ -1,5 +1,48 @@
-"""leaky_relu: bounded by memory, or rare; the engine uses the book's."""
+"""Leaky ReLU, and ReLU with a ceiling, element by element in one pass; the mathematics is in `minitl.ops.leaky_relu`."""
 
-from minitl.ops.leaky_relu import backward, forward
+from __future__ import annotations
 
-__all__ = ["backward", "forward"]
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.elementwise import Elements, launch_elements
+from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.launch import Numbers, Task, task_kernel
+from minitl.ops.window import check_shape
+
+
+def forward(x: np.ndarray, slope: float = 0.0, threshold: float = 0.0, ceiling: float = np.inf) -> tuple[np.ndarray, tuple]:
+    """y = x, damped below and cut off above."""
+    y = memory.empty(x.shape, common_dtype(x))
+    launch_elements(_forward, flat(x, y.dtype), y, np.array([slope, threshold, ceiling], y.dtype))
+    return y, (x, slope, threshold, ceiling)
+
+
+def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
+    """dx = dy, slope dy, or 0."""
+    x, *settings = cache
+    check_shape("leaky_relu", "dy", dy.shape, x.shape)
+    dx = memory.empty(dy.shape, common_dtype(dy, x))
+    launch_elements(_backward, flat(dy, dx.dtype), flat(x, dx.dtype), dx, np.array(settings, dx.dtype))
+    return dx
+
+
+@jit()
+def _is_low(x, threshold):
+    return x <= threshold if threshold == 0 else x < threshold
+
+
+@task_kernel
+def _forward(task: Task, plan: Elements, x: Numbers, y: Numbers, settings: Numbers):
+    slope, threshold, ceiling = settings[0], settings[1], settings[2]
+    for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
+        low = slope * (x[i] - threshold) if _is_low(x[i], threshold) else x[i]
+        y[i] = ceiling if x[i] >= ceiling else low
+
+
+@task_kernel
+def _backward(task: Task, plan: Elements, dy: Numbers, x: Numbers, dx: Numbers, settings: Numbers):
+    slope, threshold, ceiling = settings[0], settings[1], settings[2]
+    for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
+        low = slope * dy[i] if _is_low(x[i], threshold) else dy[i]
+        dx[i] = 0 if x[i] >= ceiling else low

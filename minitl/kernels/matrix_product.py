@@ -11,17 +11,20 @@ Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multipli
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
-from minitl.kernels.launch import Body, launch
+from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
+from minitl.kernels.places import steps
+from minitl.kernels.processor import PAGE, TASKS
 from minitl.kernels.simd import product, tile_columns, transpose, whole_vectors
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
-PAGE = 4096  # bytes; the processor fetches ahead within one, and rows nearer to each other need no panel
-ROWS_A_PANEL = 48  # at least so many rows use a panel, or copying it would show
+ROWS_PER_PANEL = 48  # at least, or copying it would show
+ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
 
 
 def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, relu: bool) -> np.ndarray:
@@ -36,62 +39,78 @@ def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, relu: boo
 
 
 def multiply(
-    a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool = False, a_turned: bool = False, b_turned: bool = False
+    a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool = False, a_transposed: bool = False, b_transposed: bool = False
 ) -> np.ndarray:
-    """a b + start, or of that what is above zero; or the same with a or b transposed, if they are given `turned`.
+    """a b + start, or of that what is above zero; or the same with a or b transposed.
 
-    Shapes: a (M, K), or (K, M) if turned, b (K, N), or (N, K) if turned, start (N,), all contiguous and of one dtype; the
+    Shapes: a (M, K), or (K, M) if transposed, b (K, N), or (N, K) if transposed, start (N,), all contiguous and of one dtype; the
     result (M, N).
     """
-    depth, rows = a.shape if a_turned else a.shape[::-1]
-    columns = b.shape[0] if b_turned else b.shape[1]
+    depth, rows = a.shape if a_transposed else a.shape[::-1]
+    columns = b.shape[0] if b_transposed else b.shape[1]
     c = memory.empty((rows, columns), a.dtype)
-    tasks, room, numbers = _plan(rows, depth, columns, a.dtype, relu, a_turned, b_turned)
-    launch(_multiply, tasks, numbers, a, b, start, c, room=room)
+    tasks, scratch, plan = _plan(rows, depth, columns, a.dtype, relu, a_transposed, b_transposed)
+    launch(_multiply, tasks, plan, a, b, start, c, scratch=scratch)
     return c
+
+
+class Plan(NamedTuple):
+    """How the product is cut: into blocks of columns, and chunks of rows."""
+
+    rows: int
+    depth: int  # of the sums
+    columns: int
+    block_columns: int
+    chunks: int
+    relu: int
+    copies_panel: int
+    b_transposed: int
+    row_in_a: int  # numbers from one row to the next
+    step_in_a: int  # and from one term of its sum to the next
 
 
 @functools.lru_cache(maxsize=256)
 def _plan(
-    rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, a_turned: bool, b_turned: bool
-) -> tuple[int, int, np.ndarray]:
-    """The number of tasks, the size of a panel, and what the body has to know."""
+    rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, a_transposed: bool, b_transposed: bool
+) -> tuple[int, int, Packed]:
+    """The number of tasks, the size of a panel, and the plan, with where the rows of a and c begin."""
     width = min(tile_columns(dtype), whole_vectors(columns, dtype))
     blocks = -(-columns // width)
-    chunks = max(1, min(-(-16 // blocks), rows // ROWS_A_PANEL))
+    chunks = max(1, min(-(-TASKS // blocks), rows // ROWS_PER_PANEL))
     if blocks * chunks == 1 and rows > 1:
         chunks = 2
     far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
-    panel = depth * width if far or b_turned or whole_vectors(columns, dtype) != columns else 0
-    in_row, along_row = (rows, 1) if a_turned else (1, depth)
-    numbers = [
-        *(rows, depth, columns, width, chunks, relu, panel, b_turned, in_row),
-        *np.arange(rows) * along_row, *np.arange(rows) * columns,
-    ]  # fmt: skip
-    return blocks * chunks, memory.whole_lines(panel), np.array(numbers, np.int64)
+    panel = depth * width if far or b_transposed or whole_vectors(columns, dtype) != columns else 0
+    step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
+    plan = Plan(rows, depth, columns, width, chunks, relu, panel > 0, b_transposed, row_of_a, step_in_a)
+    return blocks * chunks, memory.whole_lines(panel), packed(plan, steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, columns))
 
 
-@Body
-def _multiply(task, a, b, start, c, _small, n, panel):
-    rows, depth, columns, width, chunks, in_row = n[0], n[1], n[2], n[3], n[4], n[8]
-    # What is longer is read once: neighbouring tasks are likely one thread's.
+@task_kernel
+def _multiply(
+    task: Task, plan: Plan, a: Numbers, b: Numbers, start: Numbers, c: Numbers, in_a: Indices, in_c: Indices, panel: Scratch
+):
+    rows, depth, columns, width = plan.rows, plan.depth, plan.columns, plan.block_columns
+    # The longer of the two matrices is read once: neighbouring tasks are likely one thread's.
     blocks = (columns + width - 1) // width
-    block, chunk = (task % blocks, task // blocks) if rows > columns else (task // chunks, task % chunks)
-    first, last = chunk * rows // chunks, (chunk + 1) * rows // chunks
+    block, chunk = (task % blocks, task // blocks) if rows > columns else (task // plan.chunks, task % plan.chunks)
+    first, last = chunk * rows // plan.chunks, (chunk + 1) * rows // plan.chunks
     left = block * width
     here = min(width, columns - left)
     source, in_source, step = b, left, columns
-    if n[6] > 0:
+    if plan.copies_panel:
         source, in_source, step = panel, 0, width
-        if n[7]:
+        if plan.b_transposed:
             transpose(b, left * depth, depth, here, depth, panel, 0, width)
         for k in range(depth):
-            if not n[7]:
+            if not plan.b_transposed:
                 for column in range(here):
                     panel[k * width + column] = b[k * columns + left + column]
             for column in range(here, width):
                 panel[k * width + column] = 0
-    product(
-        a, 0, n, 9 + first, source, in_source, ((1, 0, 0), (1, 0, 0), (depth, in_row, step)), start, left, 0,
-        c, left, n, 9 + rows + first, last - first, here, 0.0 if n[5] else -np.inf,
-    )  # fmt: skip
+    for row in range(first, last, ROWS_AT_ONCE):
+        product(
+            a, row * plan.row_in_a, in_a, 0, source, in_source, ((1, 0, 0), (1, 0, 0), (depth, plan.step_in_a, step)),
+            start, left, 0, c, row * columns + left, in_c, 0, min(ROWS_AT_ONCE, last - row), here,
+            0.0 if plan.relu else -np.inf,
+        )  # fmt: skip

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.launch import Counts, Numbers, Packed, ShortCounts, Task, launch, packed, task_kernel
+from minitl.kernels.simd import constant
 from minitl.ops.max_pool2d import winner_dtype
-from minitl.ops.window import Pair, check_images, check_shape, slide2d
+from minitl.ops.window import Axis, Pair, check_images, check_shape, slide2d
 
 
 def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
@@ -17,7 +21,9 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     rows, columns = slide2d(x.shape, pool_size, strides, padding)
     y = memory.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
     winner = memory.empty(y.shape, winner_dtype(pool_size))
-    _forward(np.ascontiguousarray(x, y.dtype), pool_size, strides, rows.before, columns.before, y, winner)
+    plan = plan_of(x.shape, pool_size, strides, rows, columns)
+    kernel = _forward if winner.itemsize == 2 else _forward_of_large_windows
+    launch(kernel, len(x) * rows.out, plan, np.ascontiguousarray(x, y.dtype), y, winner)
     return y, (winner, x.shape, pool_size, strides, padding)
 
 
@@ -27,41 +33,91 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     check_shape("max_pool2d", "dy", dy.shape, winner.shape)
     dx = memory.empty(shape, common_dtype(dy))
     rows, columns = slide2d(dx.shape, pool_size, strides, padding)
-    _backward(np.ascontiguousarray(dy, dx.dtype), winner, pool_size, strides, rows.before, columns.before, dx)
+    kernel = _backward if winner.itemsize == 2 else _backward_of_large_windows
+    launch(kernel, len(dx), plan_of(dx.shape, pool_size, strides, rows, columns), np.ascontiguousarray(dy, dx.dtype), dx, winner)
     return dx
 
 
-@jit(parallel=True)
-def _forward(x, pool_size, strides, before_h, before_w, y, winner):
-    images, height, width, channels = x.shape
-    out_h, out_w = y.shape[1], y.shape[2]
-    for task in prange(images * out_h):
-        n, i = task // out_h, task % out_h
-        for j in range(out_w):
-            y[n, i, j] = -np.inf
-            winner[n, i, j] = 0
-            for a in range(pool_size[0]):
-                for b in range(pool_size[1]):
-                    row, column = i * strides[0] + a - before_h, j * strides[1] + b - before_w
-                    if 0 <= row < height and 0 <= column < width:
-                        for c in range(channels):
-                            value = x[n, row, column, c]
-                            if value > y[n, i, j, c] or value != value:
-                                y[n, i, j, c] = value
-                                winner[n, i, j, c] = a * pool_size[1] + b
+class Plan(NamedTuple):
+    """The shapes, and how the window slides."""
+
+    images: int
+    height: int
+    width: int
+    channels: int
+    out_h: int
+    out_w: int
+    window_h: int
+    window_w: int
+    stride_h: int
+    stride_w: int
+    before_h: int
+    before_w: int
 
 
-@jit(parallel=True)
-def _backward(dy, winner, pool_size, strides, before_h, before_w, dx):
-    images, out_h, out_w, channels = dy.shape
-    zero = dy.dtype.type(0)
-    for n in prange(images):
-        dx[n] = 0
-        for i in range(out_h):
-            for j in range(out_w):
-                for k in range(pool_size[0] * pool_size[1]):  # every member of the window, and for some channels it has won
-                    row = i * strides[0] + k // pool_size[1] - before_h
-                    column = j * strides[1] + k % pool_size[1] - before_w
-                    if 0 <= row < dx.shape[1] and 0 <= column < dx.shape[2]:
-                        for c in range(channels):
-                            dx[n, row, column, c] += dy[n, i, j, c] if winner[n, i, j, c] == k else zero
+@functools.lru_cache(maxsize=256)
+def plan_of(shape: Any, window: Pair, strides: Pair, rows: Axis, columns: Axis) -> Packed:
+    """The plan of windows that slide over images."""
+    return packed(Plan._make((*shape, rows.out, columns.out, *window, *strides, rows.before, columns.before)))
+
+
+@jit()
+def largest_of_windows(task, plan, x, y, winner):
+    """One row of outputs."""
+    n, i, channels = task // plan.out_h, task % plan.out_h, plan.channels
+    for j in range(plan.out_w):
+        to = (task * plan.out_w + j) * channels
+        for c in range(channels):
+            y[to + c] = -np.inf
+            winner[to + c] = 0
+        for a in range(plan.window_h):
+            for b in range(plan.window_w):
+                row, column = i * plan.stride_h + a - plan.before_h, j * plan.stride_w + b - plan.before_w
+                if 0 <= row < plan.height and 0 <= column < plan.width:
+                    at = ((n * plan.height + row) * plan.width + column) * channels
+                    for c in range(channels):
+                        value = x[at + c]
+                        if value > y[to + c] or value != value:
+                            y[to + c] = value
+                            winner[to + c] = a * plan.window_w + b
+
+
+@jit()
+def gradients_to_winners(task, plan, dy, dx, winner):
+    """One image: every window hands its gradient to the member that has won it, each channel on its own."""
+    channels, zero = plan.channels, constant(dy, 0)
+    first = task * plan.height * plan.width * channels
+    for k in range(first, first + plan.height * plan.width * channels):
+        dx[k] = 0
+    for i in range(plan.out_h):
+        for j in range(plan.out_w):
+            at = ((task * plan.out_h + i) * plan.out_w + j) * channels
+            for k in range(plan.window_h * plan.window_w):
+                row, column = (
+                    i * plan.stride_h + k // plan.window_w - plan.before_h,
+                    j * plan.stride_w + k % plan.window_w - plan.before_w,
+                )
+                if 0 <= row < plan.height and 0 <= column < plan.width:
+                    to = first + (row * plan.width + column) * channels
+                    for c in range(channels):
+                        dx[to + c] += dy[at + c] if winner[at + c] == k else zero
+
+
+@task_kernel
+def _forward(task: Task, plan: Plan, x: Numbers, y: Numbers, winner: ShortCounts):
+    largest_of_windows(task, plan, x, y, winner)
+
+
+@task_kernel
+def _forward_of_large_windows(task: Task, plan: Plan, x: Numbers, y: Numbers, winner: Counts):
+    largest_of_windows(task, plan, x, y, winner)
+
+
+@task_kernel
+def _backward(task: Task, plan: Plan, dy: Numbers, dx: Numbers, winner: ShortCounts):
+    gradients_to_winners(task, plan, dy, dx, winner)
+
+
+@task_kernel
+def _backward_of_large_windows(task: Task, plan: Plan, dy: Numbers, dx: Numbers, winner: Counts):
+    gradients_to_winners(task, plan, dy, dx, winner)

@@ -63,7 +63,7 @@ def workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
 
     Each Python thread has its own.
     """
-    array = _local.arrays.get((purpose, shape, dtype))
+    array = local.arrays.get((purpose, shape, dtype))
     return _workspace(purpose, shape, dtype) if array is None else array
 
 
@@ -80,18 +80,18 @@ class _Local(threading.local):
         self.arrays: dict[tuple, np.ndarray] = {}
 
 
-_local = _Local()
+local = _Local()
 
 
 def _workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     capacity = _capacity(shape, dtype.itemsize)
-    block = _local.blocks.get(purpose)
+    block = local.blocks.get(purpose)
     if block is None or len(block[0]) < capacity + ALIGNMENT:
-        block = _local.blocks[purpose] = _new(capacity)
-        _local.arrays.clear()  # or they would keep the smaller block
-    if len(_local.arrays) > MANY:
-        _local.arrays.clear()
-    array = _local.arrays[purpose, shape, dtype] = np.ndarray(shape, dtype, *block)
+        block = local.blocks[purpose] = _new(capacity)
+        local.arrays.clear()  # or they would keep the smaller block
+    if len(local.arrays) > MANY:
+        local.arrays.clear()
+    array = local.arrays[purpose, shape, dtype] = np.ndarray(shape, dtype, *block)
     return array
 
 

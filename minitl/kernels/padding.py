@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.launch import Body, launch, table
+from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.simd import whole_vectors
 from minitl.ops.window import Axis
 
-ROWS = 256  # that one task widens
+ROWS_PER_TASK = 256
 
 
 def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
@@ -19,8 +21,7 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     images, height, width, channels = x.shape
     shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
     padded = memory.workspace("padded", shape, x.dtype)
-    numbers = table(height, width, channels, rows.before, columns.before, *shape[1:3])
-    launch(_pad2d, images * shape[1], numbers, x, padded)
+    launch(_pad2d, images * shape[1], Frame(height, width, channels, rows.before, columns.before, *shape[1:3]), x, padded)
     return padded
 
 
@@ -30,33 +31,51 @@ def pad_columns(matrix: np.ndarray) -> np.ndarray:
     Shapes: (..., columns) to (..., columns rounded up), contiguous.
     """
     columns = matrix.shape[-1]
-    wide = whole_vectors(columns, matrix.dtype)
-    if wide == columns:
+    padded_columns = whole_vectors(columns, matrix.dtype)
+    if padded_columns == columns:
         return matrix
-    padded = memory.workspace("widened", (*matrix.shape[:-1], wide), matrix.dtype)
-    rows = padded.size // wide
-    launch(_pad_columns, -(-rows // ROWS), table(rows, columns, wide), matrix, padded)
+    padded = memory.workspace("widened", (*matrix.shape[:-1], padded_columns), matrix.dtype)
+    rows = padded.size // padded_columns
+    launch(_pad_columns, -(-rows // ROWS_PER_TASK), Widening(rows, columns, padded_columns), matrix, padded)
     return padded
 
 
-@Body
-def _pad2d(task, x, padded, _c, _d, _small, n, _room):
-    height, width, channels, before_h, before_w, all_rows, all_columns = n[0], n[1], n[2], n[3], n[4], n[5], n[6]
-    image, row = task // all_rows, task % all_rows - before_h
-    to = task * all_columns * channels
-    for k in range(all_columns * channels):
+class Frame(NamedTuple):
+    """Images, and the images with zeros around them."""
+
+    height: int
+    width: int
+    channels: int
+    before_h: int
+    before_w: int
+    padded_height: int
+    padded_width: int
+
+
+class Widening(NamedTuple):
+    """A matrix, and how wide it becomes."""
+
+    rows: int
+    columns: int
+    padded_columns: int
+
+
+@task_kernel
+def _pad2d(task: Task, plan: Frame, x: Numbers, padded: Numbers):
+    image, row = task // plan.padded_height, task % plan.padded_height - plan.before_h
+    to = task * plan.padded_width * plan.channels
+    for k in range(plan.padded_width * plan.channels):
         padded[to + k] = 0
-    if 0 <= row < height:
-        at = (image * height + row) * width * channels
-        for k in range(width * channels):
-            padded[to + before_w * channels + k] = x[at + k]
+    if 0 <= row < plan.height:
+        at = (image * plan.height + row) * plan.width * plan.channels
+        for k in range(plan.width * plan.channels):
+            padded[to + plan.before_w * plan.channels + k] = x[at + k]
 
 
-@Body
-def _pad_columns(task, matrix, padded, _c, _d, _small, n, _room):
-    rows, columns, wide = n[0], n[1], n[2]
-    for row in range(task * ROWS, min((task + 1) * ROWS, rows)):
-        for column in range(columns):
-            padded[row * wide + column] = matrix[row * columns + column]
-        for column in range(columns, wide):
-            padded[row * wide + column] = 0
+@task_kernel
+def _pad_columns(task: Task, plan: Widening, matrix: Numbers, padded: Numbers):
+    for row in range(task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, plan.rows)):
+        for column in range(plan.columns):
+            padded[row * plan.padded_columns + column] = matrix[row * plan.columns + column]
+        for column in range(plan.columns, plan.padded_columns):
+            padded[row * plan.padded_columns + column] = 0

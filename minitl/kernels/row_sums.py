@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import jit
-from minitl.kernels.launch import Body, launch, table
+from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 
 SLICE = 256  # rows whose sum is one partial sum
-MANY = 1 << 15  # numbers that are worth sharing among threads
+SHARED_FROM = 1 << 15  # numbers that are worth sharing among threads
 
 
 def sum_rows(dy: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last, in slices of fixed size; `dy` contiguous."""
     rows = dy.reshape(-1, dy.shape[-1])
-    if rows.size < MANY:
+    if rows.size < SHARED_FROM:
         return add_rows(rows)
     sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
-    launch(_sum_rows, len(sums), table(*rows.shape), rows, sums)
+    launch(_sum_rows, len(sums), Plan(*rows.shape), rows, sums)
     return add_rows(sums)
 
 
@@ -29,12 +31,18 @@ def add_rows(rows: np.ndarray) -> np.ndarray:
     return total
 
 
-@Body
-def _sum_rows(task, rows, sums, _c, _d, _small, n, _room):
-    count, columns = n[0], n[1]
-    for row in range(task * SLICE, min((task + 1) * SLICE, count)):
-        for column in range(columns):
-            sums[task * columns + column] += rows[row * columns + column]
+class Plan(NamedTuple):
+    """A matrix."""
+
+    rows: int
+    columns: int
+
+
+@task_kernel
+def _sum_rows(task: Task, plan: Plan, matrix: Numbers, sums: Numbers):
+    for row in range(task * SLICE, min((task + 1) * SLICE, plan.rows)):
+        for column in range(plan.columns):
+            sums[task * plan.columns + column] += matrix[row * plan.columns + column]
 
 
 @jit()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import prange
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.simd import exp
+from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
+from minitl.kernels.processor import ELEMENTS_PER_TASK
+from minitl.kernels.simd import constant, exp, view
 from minitl.ops.window import check_shape
 
 WIDE = 128  # numbers in a row, from which on it is taken in vectors
@@ -17,7 +20,7 @@ LANES = 16  # running maxima and sums, side by side
 def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p = exp(z - max z) / sum exp(z - max z), row by row."""
     p = memory.empty(z.shape, common_dtype(z))
-    _forward(flat(z, p.dtype).reshape(-1, z.shape[-1]), p.reshape(-1, z.shape[-1]))
+    launch_rows(_forward, z.shape[-1], flat(z, p.dtype), p)
     return p, p
 
 
@@ -25,25 +28,41 @@ def backward(dp: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dz = p (dp - <dp, p>), row by row."""
     check_shape("softmax", "dy", dp.shape, cache.shape)
     dz = memory.empty(dp.shape, common_dtype(dp, cache))
-    as_rows = (-1, dp.shape[-1])
-    _backward(flat(dp, dz.dtype).reshape(as_rows), flat(cache, dz.dtype).reshape(as_rows), dz.reshape(as_rows))
+    launch_rows(_backward, dp.shape[-1], flat(dp, dz.dtype), flat(cache, dz.dtype), dz)
     return dz
 
 
-@jit(parallel=True)
-def _forward(z, p):
-    for n in prange(len(z)):
-        softmax_row(z[n], p[n])
+class Rows(NamedTuple):
+    """A number of rows, their length, and how many of them one task takes."""
+
+    rows: int
+    columns: int
+    per_task: int
 
 
-@jit(parallel=True)
-def _backward(dp, p, dz):
-    for n in prange(len(dp)):
-        inner = dp.dtype.type(0)
-        for c in range(dp.shape[1]):
-            inner += dp[n, c] * p[n, c]
-        for c in range(dp.shape[1]):
-            dz[n, c] = p[n, c] * (dp[n, c] - inner)
+def launch_rows(kernel: TaskKernel, columns: int, *arrays: np.ndarray) -> None:
+    """Run a kernel over rows of some length."""
+    rows = arrays[0].size // columns
+    per_task = max(1, ELEMENTS_PER_TASK // 4 // columns)
+    launch(kernel, -(-rows // per_task), Rows(rows, columns, per_task), *arrays)
+
+
+@task_kernel
+def _forward(task: Task, plan: Rows, z: Numbers, p: Numbers):
+    shape = (plan.rows, plan.columns)
+    z_rows, p_rows = view(z, shape), view(p, shape)
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        softmax_row(z_rows[n], p_rows[n])
+
+
+@task_kernel
+def _backward(task: Task, plan: Rows, dp: Numbers, p: Numbers, dz: Numbers):
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        first, inner = n * plan.columns, constant(dp, 0)
+        for k in range(first, first + plan.columns):
+            inner += dp[k] * p[k]
+        for k in range(first, first + plan.columns):
+            dz[k] = p[k] * (dp[k] - inner)
 
 
 @jit()

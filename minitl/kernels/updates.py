@@ -10,12 +10,14 @@ where arithmetic takes many times longer. There it becomes zero here; it was too
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from minitl.kernels.jit import jit
+from minitl.kernels.launch import Indices, Numbers, Task, launch, packed, task_kernel
 from minitl.kernels.simd import as_array
+from minitl.kernels.simd.atomics import address_of
 
 PIECE = 8192  # numbers
 
@@ -31,11 +33,11 @@ class Table:
         self.held = weights, remembered  # the table has their addresses only
         self.dtype, self.kinds = weights[0].dtype, 2 + len(remembered[0])
         self.tiny = np.finfo(self.dtype).tiny
-        self.addresses = np.zeros((len(weights), 4), np.int64)  # of w, its gradient, and the others
+        self.addresses = np.zeros(len(weights) * self.kinds, np.int64)  # of w, its gradient, and the others, row by row
         for p, (w, arrays) in enumerate(zip(weights, remembered, strict=True)):
             for column, array in ((0, w), *enumerate(arrays, 2)):
                 self.enter(p, column, array)
-        self.pieces = _pieces(tuple([w.size for w in weights]))
+        self.pieces = _pieces(tuple([w.size for w in weights]), self.dtype.itemsize)
 
     def enter(self, p: int, column: int, array: np.ndarray) -> None:
         """Note where an array of weight p begins."""
@@ -43,12 +45,12 @@ class Table:
         if array.shape != w.shape or array.dtype != self.dtype or not array.flags.c_contiguous:
             got = f"{array.shape} of {array.dtype}"
             raise ValueError(f"optimizer: expected an array of shape {w.shape} of {self.dtype} for a weight, got {got}")
-        _write_address(self.addresses, p, column, array.ravel())
+        _write_address(self.addresses, p * self.kinds + column, array.ravel())
 
 
 def sgd(table: Table, gradients: list[np.ndarray], rate: float, decay: float, momentum: float, nesterov: bool) -> None:
     """v = momentum v - rate g;  w += v, or momentum v - rate g. Without momentum there is no v."""
-    _run(_sgd, table, gradients, [rate] * len(gradients), decay, momentum, nesterov)
+    _run(_sgd, table, gradients, [rate] * len(gradients), decay, momentum, nesterov=nesterov)
 
 
 def adam(
@@ -66,29 +68,33 @@ def rmsprop(
     _run(_rmsprop, table, gradients, [rate] * len(gradients), decay, 1 - rho, momentum, epsilon)
 
 
-def _run(kernel, table, gradients, rates, decay, *settings):
+def _run(kernel, table, gradients, rates, decay, *settings, nesterov=False):
     dtype, addresses = table.dtype, table.addresses
     gradients = [np.ascontiguousarray(g, dtype) for g in gradients]  # held until the kernel returns
     for p, g in enumerate(gradients):
         table.enter(p, 1, g)
-    settings = [s if isinstance(s, bool) else dtype.type(s) for s in (decay, *settings)]
-    kernel(addresses[:, : table.kinds], *table.pieces, np.array(rates, dtype), table.tiny, *settings)
+    numbers = np.array([table.tiny, decay, *settings], dtype)
+    plan = packed(Plan(table.kinds, nesterov), addresses, table.pieces)
+    launch(kernel, len(table.pieces), plan, np.array(rates, dtype), numbers)
 
 
 @functools.lru_cache(maxsize=64)
-def _pieces(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Which parameter each piece belongs to, where in it the piece begins, and how long it is."""
-    owner, bounds = [], []
-    for parameter, size in enumerate(sizes):
-        for start in range(0, size, PIECE):
-            owner.append(parameter)
-            bounds.append((start, min(PIECE, size - start)))
-    return np.array(owner, np.int64), np.array(bounds, np.int64).reshape(-1, 2)
+def _pieces(sizes: tuple[int, ...], itemsize: int) -> np.ndarray:
+    """Rows of which parameter each piece belongs to, where in it the piece begins, in bytes, and how many numbers it has."""
+    rows = [(p, itemsize * first, min(PIECE, size - first)) for p, size in enumerate(sizes) for first in range(0, size, PIECE)]
+    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 @jit()
-def _write_address(addresses, p, column, array):
-    addresses[p, column] = array.ctypes.data
+def _write_address(addresses, place, array):
+    addresses[place] = address_of(array)
+
+
+class Plan(NamedTuple):
+    """How many addresses a parameter has, and what a rule has beside numbers."""
+
+    addresses: int
+    nesterov: int
 
 
 @jit()
@@ -96,51 +102,54 @@ def _normal(value, tiny):
     return type(value)(0) if abs(value) < tiny else value
 
 
-@jit(parallel=True)
-def _sgd(table, owner, bounds, rates, tiny, decay, momentum, nesterov):
-    for piece in prange(len(owner)):
-        p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
-        w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
-        rate = rates[p]
-        if table.shape[1] == 2:
-            for i in range(count):
-                w[i] -= w[i] * (rate * decay)
-                w[i] -= rate * g[i]
-        else:
-            v = as_array(table[p, 2] + begin, count, rates)
-            for i in range(count):
-                w[i] -= w[i] * (rate * decay)
-                v[i] = _normal(momentum * v[i] - rate * g[i], tiny)
-                w[i] += momentum * v[i] - rate * g[i] if nesterov else v[i]
+@jit()
+def _piece(task, plan, table, pieces, column, rates):
+    """The numbers of one piece of an array: the weight's (column 0), its gradient's (1), or what is remembered (2 and 3)."""
+    parameter, begin, count = pieces[3 * task], pieces[3 * task + 1], pieces[3 * task + 2]
+    return as_array(table[parameter * plan.addresses + column] + begin, count, rates)
 
 
-@jit(parallel=True)
-def _adam(table, owner, bounds, rates, tiny, decay, share_1, share_2, epsilon):
-    for piece in prange(len(owner)):
-        p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
-        w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
-        m, v = as_array(table[p, 2] + begin, count, rates), as_array(table[p, 3] + begin, count, rates)
-        rate = rates[p]
-        for i in range(count):
-            mean = _normal(m[i] + share_1 * (g[i] - m[i]), tiny)
-            square = _normal(v[i] + share_2 * (g[i] * g[i] - v[i]), tiny)
-            w[i] -= w[i] * decay + rate * mean / (np.sqrt(square) + epsilon)
-            m[i], v[i] = mean, square
-
-
-@jit(parallel=True)
-def _rmsprop(table, owner, bounds, rates, tiny, decay, share, momentum, epsilon):
-    for piece in prange(len(owner)):
-        p, begin, count = owner[piece], bounds[piece, 0] * rates.itemsize, bounds[piece, 1]
-        w, g = as_array(table[p, 0] + begin, count, rates), as_array(table[p, 1] + begin, count, rates)
-        v = as_array(table[p, 2] + begin, count, rates)
-        rate = rates[p]
-        for i in range(count):
+@task_kernel
+def _sgd(task: Task, plan: Plan, rates: Numbers, settings: Numbers, table: Indices, pieces: Indices):
+    w, g = _piece(task, plan, table, pieces, 0, rates), _piece(task, plan, table, pieces, 1, rates)
+    rate, tiny, decay, momentum = rates[pieces[3 * task]], settings[0], settings[1], settings[2]
+    if plan.addresses == 2:
+        for i in range(len(w)):
             w[i] -= w[i] * (rate * decay)
-            v[i] = _normal(v[i] + share * (g[i] * g[i] - v[i]), tiny)
-            step = rate * g[i] / np.sqrt(v[i] + epsilon)
-            if table.shape[1] == 4:
-                u = as_array(table[p, 3] + begin, count, rates)
-                u[i] = _normal(momentum * u[i] + step, tiny)
-                step = u[i]
-            w[i] -= step
+            w[i] -= rate * g[i]
+    else:
+        v = _piece(task, plan, table, pieces, 2, rates)
+        for i in range(len(w)):
+            w[i] -= w[i] * (rate * decay)
+            v[i] = _normal(momentum * v[i] - rate * g[i], tiny)
+            w[i] += momentum * v[i] - rate * g[i] if plan.nesterov else v[i]
+
+
+@task_kernel
+def _adam(task: Task, plan: Plan, rates: Numbers, settings: Numbers, table: Indices, pieces: Indices):
+    w, g = _piece(task, plan, table, pieces, 0, rates), _piece(task, plan, table, pieces, 1, rates)
+    m, v = _piece(task, plan, table, pieces, 2, rates), _piece(task, plan, table, pieces, 3, rates)
+    rate, tiny, decay, share_1, share_2 = rates[pieces[3 * task]], settings[0], settings[1], settings[2], settings[3]
+    epsilon = settings[4]
+    for i in range(len(w)):
+        mean = _normal(m[i] + share_1 * (g[i] - m[i]), tiny)
+        square = _normal(v[i] + share_2 * (g[i] * g[i] - v[i]), tiny)
+        w[i] -= w[i] * decay + rate * mean / (np.sqrt(square) + epsilon)
+        m[i], v[i] = mean, square
+
+
+@task_kernel
+def _rmsprop(task: Task, plan: Plan, rates: Numbers, settings: Numbers, table: Indices, pieces: Indices):
+    w, g = _piece(task, plan, table, pieces, 0, rates), _piece(task, plan, table, pieces, 1, rates)
+    v = _piece(task, plan, table, pieces, 2, rates)
+    rate, tiny, decay, share, momentum = rates[pieces[3 * task]], settings[0], settings[1], settings[2], settings[3]
+    epsilon = settings[4]
+    for i in range(len(w)):
+        w[i] -= w[i] * (rate * decay)
+        v[i] = _normal(v[i] + share * (g[i] * g[i] - v[i]), tiny)
+        step = rate * g[i] / np.sqrt(v[i] + epsilon)
+        if plan.addresses == 4:
+            u = _piece(task, plan, table, pieces, 3, rates)
+            u[i] = _normal(momentum * u[i] + step, tiny)
+            step = u[i]
+        w[i] -= step

@@ -2,6 +2,7 @@
 
 from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
+from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
 from minitl.kernels.simd.exponential import exp, tanh
 from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
@@ -9,16 +10,16 @@ from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
 from minitl.kernels.simd.sandwich import sandwich
 from minitl.kernels.simd.tile import product
 from minitl.kernels.simd.transposing import transpose
-from minitl.kernels.simd.vectors import LEVEL_1, ROWS, VECTOR_BYTES, VECTORS, tile_columns, tile_rows, whole_vectors
+from minitl.kernels.simd.vectors import tile_columns, tile_rows, whole_vectors
+from minitl.kernels.simd.views import constant, view
 
 __all__ = [
-    "LEVEL_1",
-    "ROWS",
-    "VECTORS",
-    "VECTOR_BYTES",
     "as_array",
     "best_of_sandwich",
     "blend",
+    "constant",
+    "depthwise_gradient",
+    "depthwise_row",
     "exp",
     "one_of_four",
     "pooled_product",
@@ -29,5 +30,6 @@ __all__ = [
     "tile_columns",
     "tile_rows",
     "transpose",
+    "view",
     "whole_vectors",
 ]

@@ -16,6 +16,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
+from minitl.kernels.processor import VECTOR_BYTES, VECTORS
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.pooling import best_of_four_in_numpy, pick
 from minitl.kernels.simd.tile import (
@@ -27,7 +28,7 @@ from minitl.kernels.simd.tile import (
     product_in_numpy,
     product_types,
 )
-from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, VECTORS, pointer
+from minitl.kernels.simd.vectors import INT, pointer
 
 WINDOWS = 3  # in a tile
 NARROWER = max(1, VECTORS // 2)  # vectors of a tile
@@ -69,7 +70,7 @@ def _pooled_product_in_llvm(
     return types.void(*kinds), codegen
 
 
-pooled_product = pooled_product_in_numpy if config.DISABLE_JIT else _pooled_product_in_llvm
+pooled_product: Any = pooled_product_in_numpy if config.DISABLE_JIT else _pooled_product_in_llvm
 
 
 @by_name("pooled_product", 19)

@@ -11,8 +11,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
+from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.sandwich import combine, entries, sandwich_in_numpy
-from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, pointer
+from minitl.kernels.simd.vectors import INT, pointer
 
 NOBODY = 4  # the winner of a window in which nothing is above zero
 
@@ -65,7 +66,7 @@ def _best_of_sandwich_in_llvm(typingctx, matrix, source, at, row, column, best, 
     return types.void(matrix, source, intp, intp, intp, best, intp, winner, intp, intp), codegen
 
 
-best_of_sandwich = _best_of_sandwich_in_numpy if config.DISABLE_JIT else _best_of_sandwich_in_llvm
+best_of_sandwich: Any = _best_of_sandwich_in_numpy if config.DISABLE_JIT else _best_of_sandwich_in_llvm
 
 
 def _one_of_four_in_numpy(dy, at, winner, in_winner, target, to, row, column, count):
@@ -99,7 +100,7 @@ def _one_of_four_in_llvm(typingctx, dy, at, winner, in_winner, target, to, row, 
     return types.void(dy, intp, winner, intp, target, intp, intp, intp, intp), codegen
 
 
-one_of_four = _one_of_four_in_numpy if config.DISABLE_JIT else _one_of_four_in_llvm
+one_of_four: Any = _one_of_four_in_numpy if config.DISABLE_JIT else _one_of_four_in_llvm
 
 
 class _Vectors:

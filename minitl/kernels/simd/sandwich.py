@@ -18,7 +18,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
-from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, broadcast, pointer
+from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
 
 def sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
@@ -56,7 +57,7 @@ def _sandwich_in_llvm(typingctx, matrix, source, at, row, column, target, to, to
     return types.void(matrix, source, intp, intp, intp, target, intp, intp, intp, intp, floor, add), codegen
 
 
-sandwich = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
+sandwich: Any = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
 
 
 def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool) -> ir.Function:

@@ -46,9 +46,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, jit
+from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds
-from minitl.kernels.simd.vectors import INT, ROWS, VECTOR_BYTES, VECTORS, broadcast, pointer
+from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
 
 def product_in_numpy(
@@ -87,7 +88,7 @@ def _product_in_llvm(
     return types.void(*kinds), codegen
 
 
-product = product_in_numpy if config.DISABLE_JIT else _product_in_llvm
+product: Any = product_in_numpy if config.DISABLE_JIT else _product_in_llvm
 
 
 def product_types(a: Any, a_rows: Any, b: Any, start: Any, c: Any, c_rows: Any) -> list[Any]:

@@ -6,13 +6,16 @@ loaded row by row, and its quarters are exchanged, then the quarters of its quar
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, jit
-from minitl.kernels.simd.vectors import INT, VECTOR_BYTES, pointer
+from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.simd.vectors import INT, pointer
 
 
 def _transpose_in_numpy(source, at, row, rows, columns, target, to, to_row):
@@ -35,7 +38,7 @@ def _transpose_in_llvm(source, at, row, rows, columns, target, to, to_row):
                     target[to + b * to_row + a] = source[at + a * row + b]
 
 
-transpose = _transpose_in_numpy if config.DISABLE_JIT else _transpose_in_llvm
+transpose: Any = _transpose_in_numpy if config.DISABLE_JIT else _transpose_in_llvm
 
 
 @intrinsic

@@ -1,33 +1,16 @@
-"""The processor's vectors: how many numbers one instruction takes, and how many the registers hold."""
+"""Columns and rows in the processor's vectors, and what emitting vector code needs everywhere."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 
-from minitl.kernels.jit import config
+from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
 
-
-def _host_vectors() -> tuple[int, int, int]:
-    """Bytes of a vector, and the largest tile (P, V), for the processor that Numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        features = set(config.CPU_FEATURES.split(","))
-    else:
-        features = {"+" + name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
-    if "+avx512f" in features:
-        return 64, 6, 4
-    if "+avx2" in features or "+avx" in features:
-        return 32, 6, 2
-    return 16, 6, 4 if "+neon" in features else 2
-
-
-VECTOR_BYTES, ROWS, VECTORS = _host_vectors()
 INT = ir.IntType(64)
-LEVEL_1 = 1 << 15  # bytes that stay in a core's level-1 cache beside what they are multiplied by
 
 
 def whole_vectors(columns: int, dtype: np.dtype) -> int:

@@ -17,13 +17,13 @@ The gradients follow from the three formulas, each a product and a sandwich m d 
     dM = A dy A^T      dU[c, f] = sum over tiles V[tile, c] dM[tile, f]      dkernel = G^T dU G
                        dV[tile, c] = sum_f dM[tile, f] U[c, f]               dx += B dV B^T, patches overlap by two pixels
 
-Where it has fewer tiles, dx is a convolution instead: of dy, with the kernel turned around.
+Where it has fewer tiles, dx is a convolution instead: of dy, with the rotated kernel.
 
 A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two windows of 3, two pixels apart, so that
 the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
 multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
 
-`plan` cuts the work into blocks whose V and M stay in the level-2 cache, `bodies` has what is compiled. Sums run in an
+`plan` cuts the work into blocks whose V and M stay in the level-2 cache, `tasks` has what is compiled. Sums run in an
 order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
 all outputs of the tiles that see it. Rounding errors are not larger, since the sums are shorter (`benchmarks/tile.py`).
 
@@ -33,14 +33,16 @@ Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks,
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.launch import NOTHING, launch, table
-from minitl.kernels.simd import VECTOR_BYTES, whole_vectors
-from minitl.kernels.winograd import bodies
-from minitl.kernels.winograd.plan import LINE, cut, joined, pieces, plan
+from minitl.kernels.launch import NOTHING, launch
+from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.simd import whole_vectors
+from minitl.kernels.winograd import tasks as compiled
+from minitl.kernels.winograd.plan import LINE, KernelSizes, cut, joined, pieces, plan
 from minitl.ops.window import Pair
 
 
@@ -60,14 +62,14 @@ def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) ->
     return 16 * p * q * tiles <= 0.75 * k_h * k_w * out[0] * out[1]
 
 
-def better_turned(kernel: tuple[int, ...], image: Pair, out: Pair) -> bool:
-    """Whether dx has fewer tiles as a convolution of dy with the kernel turned around than by the transposed formulas.
+def better_rotated(kernel: tuple[int, ...], image: Pair, out: Pair) -> bool:
+    """Whether dx has fewer tiles as a convolution of dy with the rotated kernel than by the transposed formulas.
 
     Shapes: kernel (K_h, K_w, C, F), image (H, W) of x, out (H_out, W_out).
     """
     p, q = pieces(kernel)
-    turned = -(-image[0] // 2) * -(-image[1] // 2)
-    return turned < (-(-out[0] // 2) + p - 1) * (-(-out[1] // 2) + q - 1)
+    rotated = -(-image[0] // 2) * -(-image[1] // 2)
+    return rotated < (-(-out[0] // 2) + p - 1) * (-(-out[1] // 2) + q - 1)
 
 
 def forward(
@@ -86,16 +88,17 @@ def forward(
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), all contiguous and of one dtype; `out` is (H_out, W_out), or
     half of it if `pooled`; `before` the zeros above and left of x.
     """
-    sizes, numbers = plan(x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu)
+    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu)
     y = memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:
-        size = sizes.p * sizes.q * sizes.channels * sizes.filters
-        weights, parts = _room_for_u(size, x.dtype), weights
-        launch(bodies.transform_kernel, -(-size // bodies.ENTRIES), table(size, size + LINE), parts, weights)
-    tasks = -(-sizes.images // sizes.together) * sizes.bands * sizes.chunks
-    launch(bodies.forward, tasks, numbers, x, weights, bias, y, small=winner, room=sizes.room)
+        of_kernel = KernelSizes(sizes.p, sizes.q, sizes.channels, sizes.filters)
+        size = math.prod(of_kernel)
+        weights, parts = _memory_for_u(size, x.dtype), weights
+        launch(compiled.transform_kernel, -(-size // compiled.ENTRIES_PER_TASK), of_kernel, parts, weights)
+    tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
+    launch(compiled.forward, tasks, packed_sizes, x, weights, bias, y, winner, scratch=sizes.scratch)
     return y, winner
 
 
@@ -106,13 +109,13 @@ def kernel_gradient(
 
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
     """
-    sizes, numbers = plan(x.shape, shape, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
+    sizes, packed_sizes = plan(x.shape, shape, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
     parts, dbias = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype), memory.empty((sizes.filters,), x.dtype)
     size = parts[0, 0].size
     sums = memory.workspace("sums", (sizes.slices, 16 * size + sizes.filters), x.dtype)
-    zeros, small = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
-    launch(bodies.sum_of_slice, sizes.slices, numbers, x, dy, zeros, sums, small=small, room=sizes.room)
-    launch(bodies.gather, size // sizes.filters, numbers, sums, parts, dbias)
+    zeros, winners = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
+    launch(compiled.sum_of_slice, sizes.slices, packed_sizes, x, dy, zeros, sums, winners, scratch=sizes.scratch)
+    launch(compiled.gather, size // sizes.filters, packed_sizes, sums, parts, dbias)
     return joined(parts), dbias
 
 
@@ -123,29 +126,30 @@ def input_gradient(
 
     Shapes: dy (N, H_out, W_out, F), contiguous, winner like it, kernel (K_h, K_w, C, F).
     """
-    dx, u, zeros = memory.empty(shape, dy.dtype), _turned(kernel), np.zeros(shape[3], dy.dtype)
+    dx, u, zeros = memory.empty(shape, dy.dtype), _rotated(kernel), np.zeros(shape[3], dy.dtype)
     lanes, (k_h, k_w, channels, filters), image = VECTOR_BYTES // dy.itemsize, kernel.shape, (shape[1], shape[2])
-    if winner is None and better_turned(kernel.shape, image, dy.shape[1:3]):
-        turned, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
-        sizes, numbers = plan(dy.shape, turned, image, around, lanes, pooled=False, share_filters=False)
-        launch(bodies.forward, -(-sizes.images // sizes.together) * sizes.bands, numbers, dy, u, zeros, dx, room=sizes.room)
+    if winner is None and better_rotated(kernel.shape, image, dy.shape[1:3]):
+        rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
+        sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
+        tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands
+        launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, dx, NOTHING, scratch=sizes.scratch)
         return dx
-    sizes, numbers = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
-    small = NOTHING if winner is None else winner
-    launch(bodies.input_gradient, -(-sizes.images // sizes.together), numbers, dy, u, zeros, dx, small=small, room=sizes.room)
+    sizes, packed_sizes = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
+    winners, tasks = NOTHING if winner is None else winner, -(-sizes.images // sizes.images_per_block)
+    launch(compiled.input_gradient, tasks, packed_sizes, dy, u, zeros, dx, winners, scratch=sizes.scratch)
     return dx
 
 
-def _turned(kernel: np.ndarray) -> np.ndarray:
-    """U of the kernel turned around: its last offset first, channels and filters exchanged."""
-    p, q = pieces(kernel.shape)
-    channels, filters = kernel.shape[2:]
-    u, room = _room_for_u(p * q * channels * filters, kernel.dtype), memory.whole_lines(9 * bodies.TURNED * channels)
-    tasks = p * q * -(-filters // bodies.TURNED)
-    launch(bodies.transform_turned, tasks, table(p, q, channels, filters), np.ascontiguousarray(kernel), u, room=room)
+def _rotated(kernel: np.ndarray) -> np.ndarray:
+    """U of the rotated kernel: its last offset first, channels and filters exchanged."""
+    of_kernel = KernelSizes(*pieces(kernel.shape), *kernel.shape[2:])
+    u = _memory_for_u(math.prod(of_kernel), kernel.dtype)
+    scratch = memory.whole_lines(9 * compiled.FILTERS_PER_TASK * of_kernel.channels)
+    tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // compiled.FILTERS_PER_TASK)
+    launch(compiled.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)
     return u
 
 
-def _room_for_u(size: int, dtype: np.dtype) -> np.ndarray:
+def _memory_for_u(size: int, dtype: np.dtype) -> np.ndarray:
     """For U of a kernel of `size` numbers, with those between its pieces, one plane after another: (16, size + LINE)."""
     return memory.workspace("u", (16, size + LINE), dtype)

@@ -8,18 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minitl.kernels.launch import Packed, packed
 from minitl.kernels.memory import whole_lines
 from minitl.ops.window import Pair
 
-TILES = 64  # about so many in a block, and twice as many of a kernel whose U has to come from far for each
-NEAR = 1 << 19  # numbers of U that stay in a level-2 cache of today
-TASKS = 8  # pieces of work to share among threads, where the images are few
-SLICE_TILES = 512  # so many tiles are worth a slice of the batch with a sum of its own for dU, up to TASKS slices
+TILES_PER_BLOCK = 64  # and twice as many for a kernel whose U has to come from far for each block
+LARGEST_NEAR_U = 1 << 19  # numbers of U that stay in a level-2 cache of today
+FEWEST_TASKS = 8  # pieces of work to share among threads, where the images are few
+TILES_PER_SLICE = 512  # of the batch, with a sum of its own for dU, up to FEWEST_TASKS slices
 LINE = 16  # numbers between planes, or a power of two between them would send all to the same places of the cache
 
 
 class Sizes(NamedTuple):
-    """What a body has to know, in the order in which it lies in `numbers`."""
+    """The plan of a convolution: what its tasks have to know."""
 
     images: int
     height: int
@@ -37,18 +38,27 @@ class Sizes(NamedTuple):
     pooled: int
     keep: int  # the winners
     relu: int
-    together: int  # images in a block
+    images_per_block: int  # images in a block
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
     slices: int
     plane_v: int  # numbers from one plane to the next, in V, M and U
     plane_m: int
     plane_u: int
-    in_m: int  # where M, the strip, the tile and U begin in a body's room
+    in_m: int  # where M, the strip, the tile and U begin in a task's scratch
     in_strip: int
     in_tile: int
     in_u: int
-    room: int
+    scratch: int
+
+
+class KernelSizes(NamedTuple):
+    """A kernel of p x q windows of 3."""
+
+    p: int
+    q: int
+    channels: int
+    filters: int
 
 
 @functools.lru_cache(maxsize=256)
@@ -62,7 +72,7 @@ def plan(
     keep: bool = True,
     relu: bool = False,
     share_filters: bool = True,
-) -> tuple[Sizes, np.ndarray]:
+) -> tuple[Sizes, Packed]:
     """How to cut the work; kept, since small batches would notice making it.
 
     `share_filters` lets the tasks of a single block take some filters each, and make their own part of U.
@@ -73,27 +83,27 @@ def plan(
     grid = out if pooled else (-(-out[0] // 2), -(-out[1] // 2))
     tiles = grid[0] * grid[1]
     size = p * q * channels * filters
-    most = TILES if 16 * size <= NEAR else 2 * TILES
+    most = TILES_PER_BLOCK if 16 * size <= LARGEST_NEAR_U else 2 * TILES_PER_BLOCK
     # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
-    single = share_filters and images * tiles <= TILES
+    single = share_filters and images * tiles <= TILES_PER_BLOCK
     chunks = max(1, filters // (2 * lanes)) if single else 1
     chunks = chunks if filters % (chunks * lanes) == 0 else 1
-    together = images if chunks > 1 else max(1, min(most // tiles, images // TASKS))
-    bands = 1 if together > 1 or chunks > 1 else min(grid[0], max(tiles // most, -(-TASKS // images)))
-    slices = min(images, TASKS, max(2, images * tiles // SLICE_TILES))
-    block = together * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
+    images_per_block = images if chunks > 1 else max(1, min(most // tiles, images // FEWEST_TASKS))
+    bands = 1 if images_per_block > 1 or chunks > 1 else min(grid[0], max(tiles // most, -(-FEWEST_TASKS // images)))
+    slices = min(images, FEWEST_TASKS, max(2, images * tiles // TILES_PER_SLICE))
+    block = images_per_block * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
     plane_v, plane_m = block * channels + LINE, block * filters + LINE
     in_m = 16 * plane_v
     in_strip = in_m + 16 * plane_m
     in_tile = in_strip + 4 * (2 * (grid[1] + q - 1) + 2) * channels
     in_u = in_tile + 4 * filters
-    room = whole_lines(in_u + (16 * (size // chunks + LINE) if chunks > 1 else 0))
+    scratch = whole_lines(in_u + (16 * (size // chunks + LINE) if chunks > 1 else 0))
     sizes = Sizes(
         *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, keep, relu),
-        *(together, bands, chunks, slices),
-        *(plane_v, plane_m, size // chunks + LINE, in_m, in_strip, in_tile, in_u, room),
+        *(images_per_block, bands, chunks, slices),
+        *(plane_v, plane_m, size // chunks + LINE, in_m, in_strip, in_tile, in_u, scratch),
     )
-    return sizes, np.array(sizes, np.int64)
+    return sizes, packed(sizes)
 
 
 def pieces(kernel: tuple[int, ...]) -> Pair:

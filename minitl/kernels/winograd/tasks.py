@@ -1,16 +1,16 @@
-"""What is compiled of Winograd's convolution: one task of each step, on pointers; `room` holds V, M, a strip and a tile."""
+"""What is compiled of Winograd's convolution: one task of each step, on pointers; the scratch holds V, M, a strip and a tile."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minitl.kernels.jit import jit
-from minitl.kernels.launch import Body
+from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
 from minitl.kernels.simd import best_of_sandwich, one_of_four, product, sandwich, transpose
-from minitl.kernels.winograd.plan import LINE, Sizes
+from minitl.kernels.winograd.plan import LINE, KernelSizes, Sizes
 
-ENTRIES = 1024  # of the kernel that one task transforms, whole vectors
-TURNED = 16  # filters of the kernel that one task turns around and transforms
+ENTRIES_PER_TASK = 1024  # of the kernel that one task transforms, whole vectors
+FILTERS_PER_TASK = 16  # of the kernel that one task rotates and transforms
 
 INPUT = "1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 -1 0 1"  # B^T
 INPUT_GRADIENT = "1 0 0 0; 0 1 -1 -1; -1 1 1 0; 0 0 0 1"  # B
@@ -20,67 +20,67 @@ OUTPUT = "1 1 1 0; 0 1 -1 1"  # A^T
 OUTPUT_GRADIENT = "1 0; 1 1; 1 -1; 0 1"  # A
 
 
-@Body
-def transform_kernel(task, parts, u, _c, _d, _small, numbers, _room):
+@task_kernel
+def transform_kernel(task: Task, plan: KernelSizes, parts: Numbers, u: Numbers):
     """U of some entries of the kernel."""
-    size, plane = numbers[0], numbers[1]
-    at = task * ENTRIES
-    sandwich(KERNEL, parts, at, 3 * size, size, u, at, 4 * plane, plane, min(ENTRIES, size - at), None, False)
+    size = plan.p * plan.q * plan.channels * plan.filters
+    plane = size + LINE
+    at = task * ENTRIES_PER_TASK
+    sandwich(KERNEL, parts, at, 3 * size, size, u, at, 4 * plane, plane, min(ENTRIES_PER_TASK, size - at), None, False)
 
 
-@Body
-def transform_turned(task, kernel, u, _c, _d, _small, numbers, room):
-    """U of some filters of the kernel turned around: its last offset first, channels and filters exchanged."""
-    p, q, channels, filters = numbers[0], numbers[1], numbers[2], numbers[3]
-    blocks = (filters + TURNED - 1) // TURNED
-    a, b, first = task // blocks // q, task // blocks % q, task % blocks * TURNED
-    count = min(TURNED, filters - first)
+@task_kernel
+def transform_rotated(task: Task, plan: KernelSizes, kernel: Numbers, u: Numbers, scratch: Scratch):
+    """U of some filters of the rotated kernel: its last offset first, channels and filters exchanged."""
+    p, q, channels, filters = plan.p, plan.q, plan.channels, plan.filters
+    blocks = (filters + FILTERS_PER_TASK - 1) // FILTERS_PER_TASK
+    a, b, first = task // blocks // q, task // blocks % q, task % blocks * FILTERS_PER_TASK
+    count = min(FILTERS_PER_TASK, filters - first)
     size, whole = count * channels, p * q * channels * filters
     for k in range(9):
         if (a > 0 and k < 3) or (b > 0 and k % 3 == 0):
-            _clear(room, k * size, size)
+            _clear(scratch, k * size, size)
             continue
         row, column = 2 * p - 2 * a - k // 3, 2 * q - 2 * b - k % 3
         at = (row * (2 * q + 1) + column) * channels * filters + first
-        transpose(kernel, at, filters, channels, count, room, k * size, channels)
+        transpose(kernel, at, filters, channels, count, scratch, k * size, channels)
     sandwich(
-        KERNEL, room, 0, 3 * size, size,
+        KERNEL, scratch, 0, 3 * size, size,
         u, ((a * q + b) * filters + first) * channels, 4 * (whole + LINE), whole + LINE, size, None, False,
     )  # fmt: skip
 
 
-@Body
-def forward(task, x, weights, bias, y, winner, numbers, room):
+@task_kernel
+def forward(task: Task, s: Sizes, x: Numbers, weights: Numbers, bias: Numbers, y: Numbers, winner: Bytes, scratch: Scratch):
     """y of one block, for all filters or some."""
-    s = _sizes(numbers)
     filters = s.filters // s.chunks
     in_filters = task % s.chunks * filters
     block, band = task // s.chunks // s.bands, task // s.chunks % s.bands
-    first = block * s.together
-    count = min(s.together, s.images - first)
+    first = block * s.images_per_block
+    count = min(s.images_per_block, s.images - first)
     top, bottom = band * s.grid_h // s.bands, (band + 1) * s.grid_h // s.bands
     rows, columns = bottom - top, s.grid_w
     v_columns, entries = columns + s.q - 1, s.p * s.q * s.channels
     u, in_u = weights, 0
     if s.chunks > 1:  # some filters of U for this task alone
-        u, in_u = room, s.in_u
+        u, in_u = scratch, s.in_u
         size = entries * s.filters
         for e in range(entries):
             sandwich(
-                KERNEL, weights, e * s.filters + in_filters, 3 * size, size, room, in_u + e * filters, 4 * s.plane_u, s.plane_u,
-                filters, None, False,
+                KERNEL, weights, e * s.filters + in_filters, 3 * size, size,
+                scratch, in_u + e * filters, 4 * s.plane_u, s.plane_u, filters, None, False,
             )  # fmt: skip
-    _patches(x, s, first, count, top, rows + s.p - 1, v_columns, room)
+    _patches(x, s, first, count, top, rows + s.p - 1, v_columns, scratch)
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
     targets = _steps(len(places), filters)
     run = s.q * s.channels
     counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
-    _clear(room, s.in_tile, filters)
+    _clear(scratch, s.in_tile, filters)
     for plane in range(16):
         product(
-            room, plane * s.plane_v, places, 0, u, in_u + plane * s.plane_u, counters,
-            bias if plane == 5 else room, in_filters if plane == 5 else s.in_tile, 0,
-            room, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
+            scratch, plane * s.plane_v, places, 0, u, in_u + plane * s.plane_u, counters,
+            bias if plane == 5 else scratch, in_filters if plane == 5 else s.in_tile, 0,
+            scratch, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
         )  # fmt: skip
     floor = 0.0 if s.relu else -np.inf
     for t in range(len(places)):
@@ -89,28 +89,27 @@ def forward(task, x, weights, bias, y, winner, numbers, room):
         if s.pooled:
             to = ((n * s.out_h + i) * s.out_w + j) * s.filters + in_filters
             if s.keep:
-                best_of_sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
+                best_of_sandwich(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
             else:
-                best_of_sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
+                best_of_sandwich(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
             continue
         if 2 * i + 2 <= s.out_h and 2 * j + 2 <= s.out_w:
             to = ((n * s.out_h + 2 * i) * s.out_w + 2 * j) * s.filters + in_filters
             sandwich(
-                OUTPUT, room, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.filters, s.filters, filters, floor, False
+                OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.filters, s.filters, filters, floor, False
             )  # fmt: skip
             continue
-        sandwich(OUTPUT, room, at, 4 * s.plane_m, s.plane_m, room, s.in_tile, 2 * filters, filters, filters, floor, False)
+        sandwich(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, scratch, s.in_tile, 2 * filters, filters, filters, floor, False)
         for k in range(4):
             row, column = 2 * i + k // 2, 2 * j + k % 2
             if row < s.out_h and column < s.out_w:
                 to = ((n * s.out_h + row) * s.out_w + column) * s.filters + in_filters
-                _copy(room, s.in_tile + k * filters, y, to, filters)
+                _copy(scratch, s.in_tile + k * filters, y, to, filters)
 
 
-@Body
-def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
+@task_kernel
+def sum_of_slice(task: Task, s: Sizes, x: Numbers, dy: Numbers, zeros: Numbers, sums: Numbers, winner: Bytes, scratch: Scratch):
     """dU and dbias of one slice of the batch."""
-    s = _sizes(numbers)
     columns, v_columns = s.grid_w, s.grid_w + s.q - 1
     entries = s.p * s.q * s.channels
     in_sums = task * (16 * entries + 1) * s.filters
@@ -121,13 +120,13 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
     in_bias = in_sums + 16 * entries * s.filters
     _clear(sums, in_bias, s.filters)
     begin, end = task * s.images // s.slices, (task + 1) * s.images // s.slices
-    for first in range(begin, end, s.together):
-        count = min(s.together, end - first)
+    for first in range(begin, end, s.images_per_block):
+        count = min(s.images_per_block, end - first)
         for band in range(s.bands):
             top, bottom = band * s.grid_h // s.bands, (band + 1) * s.grid_h // s.bands
             rows = bottom - top
-            _patches(x, s, first, count, top, rows + s.p - 1, v_columns, room)
-            _output_gradients(dy, winner, s, first, count, top, rows, 0, columns, room)
+            _patches(x, s, first, count, top, rows + s.p - 1, v_columns, scratch)
+            _output_gradients(dy, winner, s, first, count, top, rows, 0, columns, scratch)
             counters = (
                 (count, (rows + s.p - 1) * v_columns * s.channels, rows * columns * s.filters),
                 (rows, v_columns * s.channels, columns * s.filters),
@@ -137,19 +136,18 @@ def sum_of_slice(task, x, dy, zeros, sums, winner, numbers, room):
             for plane in range(16):
                 at = in_sums + plane * entries * s.filters
                 product(
-                    room, plane * s.plane_v, places, 0, room, s.in_m + plane * s.plane_m, counters,
+                    scratch, plane * s.plane_v, places, 0, scratch, s.in_m + plane * s.plane_m, counters,
                     zeros if fresh else sums, 0 if fresh else at, 0 if fresh else s.filters,
                     sums, at, targets, 0, entries, s.filters, -np.inf,
                 )  # fmt: skip
             for t in range(count * rows * columns):  # plane (1, 1) of dM has the sum of a tile's four gradients
                 at = s.in_m + 5 * s.plane_m + t * s.filters
-                sandwich("1", room, at, 0, 0, sums, in_bias, 0, 0, s.filters, None, True)
+                sandwich("1", scratch, at, 0, 0, sums, in_bias, 0, 0, s.filters, None, True)
 
 
-@Body
-def gather(task, sums, parts, dbias, _d, _small, numbers, _room):
+@task_kernel
+def gather(task: Task, s: Sizes, sums: Numbers, parts: Numbers, dbias: Numbers):
     """The slices' sums of one row of entries of dU, and dkernel; and of dbias, with the first row."""
-    s = _sizes(numbers)
     size, at = s.p * s.q * s.channels * s.filters, task * s.filters
     for k in range(1, s.slices):
         for plane in range(16):
@@ -162,39 +160,38 @@ def gather(task, sums, parts, dbias, _d, _small, numbers, _room):
             sandwich("1", sums, k * (16 * size + s.filters) - s.filters, 0, 0, dbias, 0, 0, 0, s.filters, None, True)
 
 
-@Body
-def input_gradient(task, dy, u, zeros, dx, winner, numbers, room):
+@task_kernel
+def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers, dx: Numbers, winner: Bytes, scratch: Scratch):
     """dx of one block of images."""
-    s = _sizes(numbers)
     channels, filters = s.channels, s.filters
     total, columns = s.grid_h + s.p - 1, s.grid_w + s.q - 1  # patches of an image
     m_columns = columns + s.q - 1
     run = s.q * filters
     counters = ((1, 0, 0), (s.p, m_columns * filters, run * channels), (run, 1, channels))
-    first = task * s.together
-    count = min(s.together, s.images - first)
+    first = task * s.images_per_block
+    count = min(s.images_per_block, s.images - first)
     strip_row = (2 * columns + 2) * channels
     image_row = s.width * channels
     plane_u = s.p * s.q * channels * filters + LINE
     for band in range(s.bands):
         top, bottom = band * total // s.bands, (band + 1) * total // s.bands
         rows = bottom - top
-        _output_gradients(dy, winner, s, first, count, top - s.p + 1, rows + s.p - 1, 1 - s.q, m_columns, room)
+        _output_gradients(dy, winner, s, first, count, top - s.p + 1, rows + s.p - 1, 1 - s.q, m_columns, scratch)
         places = _tile_places(count, rows, columns, rows + s.p - 1, m_columns, filters)
         targets = _steps(len(places), channels)
         for plane in range(16):
             product(
-                room, s.in_m + plane * s.plane_m, places, 0, u, _mirrored(plane) * plane_u, counters, zeros, 0, 0,
-                room, plane * s.plane_v, targets, 0, len(places), channels, -np.inf,
+                scratch, s.in_m + plane * s.plane_m, places, 0, u, _mirrored(plane) * plane_u, counters, zeros, 0, 0,
+                scratch, plane * s.plane_v, targets, 0, len(places), channels, -np.inf,
             )  # fmt: skip
         for line in range(count * rows):
             n, i = first + line // rows, top + line % rows
             if i == 0:
-                _clear(room, s.in_strip, 4 * strip_row)
+                _clear(scratch, s.in_strip, 4 * strip_row)
             for j in range(columns):
                 sandwich(
-                    INPUT_GRADIENT, room, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v,
-                    room, s.in_strip + 2 * j * channels, strip_row, channels, channels, None, True,
+                    INPUT_GRADIENT, scratch, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v,
+                    scratch, s.in_strip + 2 * j * channels, strip_row, channels, channels, None, True,
                 )  # fmt: skip
             # Two rows of the strip are finished; the other two are met by the next row of patches.
             row = 2 * i - s.before_h
@@ -202,10 +199,10 @@ def input_gradient(task, dy, u, zeros, dx, winner, numbers, room):
             for k in range(4 if i + 1 == total else 2):
                 if 0 <= row + k < s.height:
                     to = (n * s.height + row + k) * image_row
-                    _copy(room, s.in_strip + k * strip_row + s.before_w * channels, dx, to, here)
+                    _copy(scratch, s.in_strip + k * strip_row + s.before_w * channels, dx, to, here)
                     _clear(dx, to + here, image_row - here)
-            _copy(room, s.in_strip + 2 * strip_row, room, s.in_strip, 2 * strip_row)
-            _clear(room, s.in_strip + 2 * strip_row, 2 * strip_row)
+            _copy(scratch, s.in_strip + 2 * strip_row, scratch, s.in_strip, 2 * strip_row)
+            _clear(scratch, s.in_strip + 2 * strip_row, 2 * strip_row)
             if i + 1 == total:
                 _clear(dx, (n * s.height + row + 4) * image_row, (s.height - row - 4) * image_row)
 
@@ -218,7 +215,7 @@ def _mirrored(plane):
 
 
 @jit()
-def _patches(x, s, first, count, top, rows, columns, room):
+def _patches(x, s, first, count, top, rows, columns, scratch):
     """V of some images: `rows` x `columns` patches, from row of tiles `top`."""
     channels = s.channels
     wide = 2 * columns + 2
@@ -227,41 +224,41 @@ def _patches(x, s, first, count, top, rows, columns, room):
         source, at, step = x, (n * s.height + row) * s.width * channels, s.width * channels
         if row < 0 or row + 4 > s.height or s.before_w > 0 or wide > s.width:
             # At the border: four rows with the zeros around them.
-            source, at, step = room, s.in_strip, wide * channels
+            source, at, step = scratch, s.in_strip, wide * channels
             for k in range(4):
                 to = s.in_strip + k * step
-                _clear(room, to, step)
+                _clear(scratch, to, step)
                 if 0 <= row + k < s.height:
                     here = min(s.width, wide - s.before_w)
-                    _copy(x, (n * s.height + row + k) * s.width * channels, room, to + s.before_w * channels, here * channels)
+                    _copy(x, (n * s.height + row + k) * s.width * channels, scratch, to + s.before_w * channels, here * channels)
         for j in range(columns):
             sandwich(
                 INPUT, source, at + 2 * j * channels, step, channels,
-                room, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v, channels, None, False,
+                scratch, (line * columns + j) * channels, 4 * s.plane_v, s.plane_v, channels, None, False,
             )  # fmt: skip
 
 
 @jit()
-def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, room):
+def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, scratch):
     """dM of some images, of `rows` x `columns` tiles; zero for tiles outside the grid."""
     filters = s.filters
     for t in range(count * rows * columns):
         n, i, j = first + t // columns // rows, top + t // columns % rows, left + t % columns
         source, at, step = dy, ((n * s.out_h + 2 * i) * s.out_w + 2 * j) * filters, s.out_w * filters
         if s.pooled or i < 0 or j < 0 or 2 * i + 2 > s.out_h or 2 * j + 2 > s.out_w:
-            source, at, step = room, s.in_tile, 2 * filters
+            source, at, step = scratch, s.in_tile, 2 * filters
             if s.pooled and 0 <= i < s.out_h and 0 <= j < s.out_w:
                 pixel = ((n * s.out_h + i) * s.out_w + j) * filters
-                one_of_four(dy, pixel, winner, pixel, room, at, step, filters, filters)
+                one_of_four(dy, pixel, winner, pixel, scratch, at, step, filters, filters)
             else:
-                _clear(room, at, 4 * filters)
+                _clear(scratch, at, 4 * filters)
                 for k in range(0 if s.pooled else 4):
                     row, column = 2 * i + k // 2, 2 * j + k % 2
                     if 0 <= row < s.out_h and 0 <= column < s.out_w:
-                        _copy(dy, ((n * s.out_h + row) * s.out_w + column) * filters, room, at + k * filters, filters)
+                        _copy(dy, ((n * s.out_h + row) * s.out_w + column) * filters, scratch, at + k * filters, filters)
         sandwich(
             OUTPUT_GRADIENT, source, at, step, filters,
-            room, s.in_m + t * filters, 4 * s.plane_m, s.plane_m, filters, None, False,
+            scratch, s.in_m + t * filters, 4 * s.plane_m, s.plane_m, filters, None, False,
         )  # fmt: skip
 
 
@@ -282,14 +279,6 @@ def _steps(count, step):
     for k in range(count):
         places[k] = k * step
     return places
-
-
-@jit()
-def _sizes(n):
-    return Sizes(
-        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17],
-        n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25], n[26], n[27],
-    )  # fmt: skip
 
 
 @jit()
