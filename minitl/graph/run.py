@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.backend import op
 from minitl.graph.plan import Gradients, Plan
 
 
@@ -102,4 +103,4 @@ class Run:
 
 def _add(arrived: list[Any], slot: int, gradient: Any) -> None:
     if gradient is not None:
-        arrived[slot] = gradient if arrived[slot] is None else arrived[slot] + gradient
+        arrived[slot] = gradient if arrived[slot] is None else op("add").forward(arrived[slot], gradient)[0]

@@ -12,12 +12,13 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
-from minitl.kernels.processor import ELEMENTS_PER_TASK
-from minitl.kernels.simd import constant
+from minitl.kernels.processor import ELEMENTS_PER_TASK, VECTOR_BYTES
+from minitl.kernels.simd import constant, moments, products
 from minitl.ops.batch_norm import check
 from minitl.ops.window import check_shape
 
 SLICE = 256
+LONG_ROW = 512  # numbers; shorter rows are put together
 
 
 def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +30,7 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = flat(x, dtype).reshape(-1, x.shape[-1])
     slices = -(-len(rows) // SLICE)
     sums, squares = np.zeros((2, slices, x.shape[-1]), dtype)
-    launch(_moments, slices, Plan(len(rows), rows.shape[1], SLICE, False, 0, False), rows, sums, squares)
+    launch(_moments, slices, _plan_of_slices(*rows.shape, False, 0, dtype), rows, sums, squares)
     counts = np.minimum(SLICE, len(rows) - SLICE * np.arange(slices))[:, None]
     mean = sums.sum(axis=0, dtype=np.float64) / len(rows)
     between = counts * (sums / counts - mean) ** 2
@@ -70,7 +71,7 @@ def normalise(
     constants = np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
     x_flat = flat(x, dtype)
     added = x_flat if skip is None else flat(skip, dtype)
-    _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, constants, added, y)
+    _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, added, y, constants=constants)
     return y, (x, gamma, mean, r, batch_statistics)
 
 
@@ -109,7 +110,7 @@ def gradients(
     sum_dy = sum_dy_x_hat = np.zeros(channels, dtype)
     if need_dparameters or batch_statistics:
         sums, constants = np.zeros((2, -(-rows // SLICE), channels), dtype), np.stack([mean, r])
-        plan = Plan(rows, channels, SLICE, y is not None, ceiling, False)
+        plan = _plan_of_slices(rows, channels, y is not None, ceiling, dtype)
         launch(_sum_products, sums.shape[1], plan, dy_flat, x_flat, y_flat, constants, sums)
         sum_dy, sum_dy_x_hat = sums.sum(axis=1, dtype=np.float64).astype(dtype)
     if need_dparameters:
@@ -118,7 +119,7 @@ def gradients(
         dx = memory.empty(x.shape, dtype)
         share = dtype.type(1 / rows if batch_statistics else 0)
         constants = np.stack([mean, r, gamma, sum_dy * share, sum_dy_x_hat * share])
-        _launch_rows(_backward, channels, (y is not None, ceiling, False), dy_flat, x_flat, y_flat, constants, dx)
+        _launch_rows(_backward, channels, (y is not None, ceiling, False), dy_flat, x_flat, y_flat, dx, constants=constants)
     return dx, dgamma, dbeta
 
 
@@ -131,12 +132,27 @@ class Plan(NamedTuple):
     relu: int
     ceiling: int  # of the ReLU; 0 for none
     skip: int
+    in_vectors: int  # channels that are summed in whole vectors
+    size: int  # of the arrays, if rows were put together
 
 
-def _launch_rows(kernel: TaskKernel, channels: int, behind: tuple[bool, int, bool], *arrays: np.ndarray) -> None:
-    rows = arrays[0].size // channels
+def _plan_of_slices(rows: int, channels: int, relu: bool, ceiling: int, dtype: np.dtype) -> Plan:
+    lanes = VECTOR_BYTES // dtype.itemsize
+    return Plan(rows, channels, SLICE, relu, ceiling, False, channels // lanes * lanes, rows * channels)
+
+
+def _launch_rows(
+    kernel: TaskKernel, channels: int, behind: tuple[bool, int, bool], *arrays: np.ndarray, constants: np.ndarray | None = None
+) -> None:
+    """Run an element-wise kernel. Short rows are taken several at a time, with the constants of their channels repeated."""
+    size = arrays[0].size
+    repeat = max(1, min(LONG_ROW // channels, size // channels))
+    if constants is not None:
+        arrays = (*arrays, np.tile(constants, (1, repeat)))
+    channels *= repeat
     per_task = max(1, ELEMENTS_PER_TASK // channels)
-    launch(kernel, -(-rows // per_task), Plan(rows, channels, per_task, *behind), *arrays)
+    rows = -(-size // channels)
+    launch(kernel, -(-rows // per_task), Plan(rows, channels, per_task, *behind, 0, size), *arrays)
 
 
 @jit()
@@ -147,52 +163,57 @@ def _passes(plan, y):
 
 @task_kernel
 def _moments(task: Task, plan: Plan, rows: Numbers, sums: Numbers, squares: Numbers):
-    first, last, at = task * SLICE, min((task + 1) * SLICE, plan.rows), task * plan.channels
-    for n in range(first, last):
-        for c in range(plan.channels):
-            sums[at + c] += rows[n * plan.channels + c]
+    first, last, at, channels = task * SLICE, min((task + 1) * SLICE, plan.rows), task * plan.channels, plan.channels
+    moments(rows, first, last, channels, plan.in_vectors, sums, squares, at)
     here = constant(rows, last - first)
-    for n in range(first, last):
-        for c in range(plan.channels):
-            difference = rows[n * plan.channels + c] - sums[at + c] / here
+    for c in range(plan.in_vectors, channels):
+        for n in range(first, last):
+            sums[at + c] += rows[n * channels + c]
+        for n in range(first, last):
+            difference = rows[n * channels + c] - sums[at + c] / here
             squares[at + c] += difference * difference
 
 
 @task_kernel
-def _normalise(task: Task, plan: Plan, x: Numbers, constants: Numbers, skip: Numbers, y: Numbers):
+def _normalise(task: Task, plan: Plan, x: Numbers, skip: Numbers, y: Numbers, constants: Numbers):
     channels, floor, ceiling = plan.channels, constant(x, 0.0 if plan.relu else -np.inf), constant(x, plan.ceiling)
     for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
         at = n * channels
-        for c in range(channels):
+        here = min(channels, plan.size - at)
+        for c in range(here):
             value = (x[at + c] - constants[c]) * constants[channels + c] + constants[2 * channels + c]
             if plan.skip:
                 value += skip[at + c]
             y[at + c] = floor if value < floor else value
         if plan.ceiling > 0:
-            for c in range(channels):
+            for c in range(here):
                 y[at + c] = ceiling if y[at + c] > ceiling else y[at + c]
 
 
 @task_kernel
 def _cut_off(task: Task, plan: Plan, y: Numbers):
     ceiling = constant(y, plan.ceiling)
-    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task, plan.rows) * plan.channels):
+    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task * plan.channels, plan.size)):
         y[k] = ceiling if y[k] > ceiling else y[k]
 
 
 @task_kernel
 def _mask(task: Task, plan: Plan, dy: Numbers, y: Numbers, dz: Numbers):
     zero = constant(dy, 0)
-    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task, plan.rows) * plan.channels):
+    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task * plan.channels, plan.size)):
         dz[k] = dy[k] if _passes(plan, y[k]) else zero
 
 
 @task_kernel
 def _sum_products(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, mean_and_r: Numbers, sums: Numbers):
     zero, channels = constant(dy, 0), plan.channels
+    first, last = task * SLICE, min((task + 1) * SLICE, plan.rows)
     of_dy, of_products = task * channels, (-(-plan.rows // SLICE) + task) * channels
-    for n in range(task * SLICE, min((task + 1) * SLICE, plan.rows)):
-        for c in range(channels):
+    products(
+        dy, x, y, plan.relu, plan.ceiling, mean_and_r, first, last, channels, plan.in_vectors, sums, of_dy, of_products
+    )  # fmt: skip
+    for n in range(first, last):
+        for c in range(plan.in_vectors, channels):
             at = n * channels + c
             g = dy[at] if _passes(plan, y[at]) else zero
             sums[of_dy + c] += g
@@ -200,11 +221,11 @@ def _sum_products(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, m
 
 
 @task_kernel
-def _backward(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, constants: Numbers, dx: Numbers):
+def _backward(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, dx: Numbers, constants: Numbers):
     zero, channels = constant(dy, 0), plan.channels
     r, gamma, mean_dy, mean_dy_x_hat = channels, 2 * channels, 3 * channels, 4 * channels  # behind the means of x
     for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
-        for c in range(channels):
+        for c in range(min(channels, plan.size - n * channels)):
             at = n * channels + c
             g = dy[at] if _passes(plan, y[at]) else zero
             x_hat = (x[at] - constants[c]) * constants[r + c]

@@ -32,9 +32,10 @@ from minitl.kernels.simd.entries import SLOTS
 
 WORDS = CACHE_LINE // 8  # of a state in a cache line
 OPEN, NEXT, ACTIVE, TASKS = 0, WORDS, 2 * WORDS, 3 * WORDS
-ENTRY, SCRATCH, STRIDE, ADDRESSES = TASKS + 1, TASKS + 2, TASKS + 3, TASKS + 4
+ENTRY, SCRATCH, STRIDE, GRAIN, ADDRESSES = TASKS + 1, TASKS + 2, TASKS + 3, TASKS + 4, TASKS + 5
 QUIT, ACQUIRE, RELEASE, YIELD = 6 * WORDS, 6 * WORDS + 1, 6 * WORDS + 2, 6 * WORDS + 3
 SLEEP, LOCK = 7 * WORDS, 7 * WORDS + 1  # of thread 0; thread k's are k lines further
+SHARES = 16  # of the tasks per thread: how finely they are shared out
 SPIN = 2_000  # pauses, some 50 microseconds, before a thread begins to let others run
 YIELDS = 200  # times that it lets others run before it sleeps
 
@@ -95,7 +96,7 @@ def write_from_python(state, index, value):
 @jit()
 def share_out(state, tasks, threads):
     """Run the job whose description lies in `state`, with up to so many threads."""
-    state[TASKS] = tasks
+    state[TASKS], state[GRAIN] = tasks, max(1, tasks // (threads * SHARES))
     write(state, NEXT, 0)
     opened = read(state, OPEN) + 1
     write(state, OPEN, opened)
@@ -122,11 +123,13 @@ def _wake(state, threads):
 @jit()
 def _take_tasks(state, number):
     scratch = state[SCRATCH] + number * state[STRIDE]
+    tasks, grain = state[TASKS], state[GRAIN]
     while True:
-        task = fetch_add(state, NEXT, 1)
-        if task >= state[TASKS]:
+        first = fetch_add(state, NEXT, grain)
+        if first >= tasks:
             return
-        call_entry(state[ENTRY], task, state, ADDRESSES, scratch)
+        for task in range(first, min(first + grain, tasks)):
+            call_entry(state[ENTRY], task, state, ADDRESSES, scratch)
 
 
 @jit()

@@ -2,6 +2,7 @@
 
 from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
+from minitl.kernels.simd.channel_sums import moments, products
 from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
 from minitl.kernels.simd.exponential import exp, tanh
 from minitl.kernels.simd.names import ready
@@ -21,9 +22,11 @@ __all__ = [
     "depthwise_gradient",
     "depthwise_row",
     "exp",
+    "moments",
     "one_of_four",
     "pooled_product",
     "product",
+    "products",
     "ready",
     "sandwich",
     "tanh",

@@ -1,0 +1,170 @@
+"""Sums over the rows of a matrix, channel by channel, in registers: what batch normalisation needs of its inputs and gradients.
+
+Row after row is added, in order, to a vector of channels that never leaves its register. Compiled from loops it would be loaded
+and stored for every row, behind a check of what overlaps with what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from minitl.kernels.jit import config
+from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.simd.vectors import INT, broadcast, pointer
+
+
+def _moments_in_numpy(rows, first, last, channels, whole, sums, squares, at):
+    """What `moments` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    c = np.arange(whole)
+    for n in range(first, last):
+        sums[at + c] += rows[n * channels + c]
+    mean = sums[at + c] / sums.dtype.type(last - first)
+    for n in range(first, last):
+        squares[at + c] += (rows[n * channels + c] - mean) ** 2
+
+
+@intrinsic
+def _moments_in_llvm(typingctx, rows, first, last, channels, whole, sums, squares, at):
+    """For the first `whole` channels (whole vectors) of rows [first, last): their sum, added to sums[at + c], and the sum of the
+    squares of their distances from the mean, added to squares[at + c].
+    """
+    intp = types.intp
+
+    def codegen(context, builder, sig, args):
+        rows, first, last, channels, whole, sums, squares, at = args
+        rows, sums, squares = (pointer(context, builder, sig.args[k], a) for k, a in ((0, rows), (5, sums), (6, squares)))
+        vectors = _Vectors(context, builder, sig.args[0])
+
+        def of_vector(v):
+            target = builder.add(at, v)
+            total = vectors.over_rows(first, last, [vectors.load(sums, target)], lambda n, kept: [
+                builder.fadd(kept[0], vectors.load(rows, builder.add(builder.mul(n, channels), v)))
+            ])[0]  # fmt: skip
+            vectors.store(total, sums, target)
+            count = builder.sitofp(builder.sub(last, first), vectors.vector.element)
+            mean = builder.fdiv(total, broadcast(builder, count, vectors.vector))
+
+            def add_square(n, kept):
+                away = builder.fsub(vectors.load(rows, builder.add(builder.mul(n, channels), v)), mean)
+                return [builder.fadd(kept[0], builder.fmul(away, away))]
+
+            vectors.store(vectors.over_rows(first, last, [vectors.load(squares, target)], add_square)[0], squares, target)
+
+        vectors.over_channels(whole, of_vector)
+        return context.get_dummy_value()
+
+    return types.void(rows, intp, intp, intp, intp, sums, squares, intp), codegen
+
+
+def _products_in_numpy(dy, x, y, relu, ceiling, constants, first, last, channels, whole, sums, of_dy, of_products):
+    """What `products` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    c = np.arange(whole)
+    for n in range(first, last):
+        at = n * channels + c
+        passes = ~np.bool_(relu) | ((y[at] > 0) & ~((ceiling > 0) & (y[at] >= ceiling)))
+        g = np.where(passes, dy[at], dy.dtype.type(0))
+        sums[of_dy + c] += g
+        sums[of_products + c] += g * (x[at] - constants[c]) * constants[channels + c]
+
+
+@intrinsic
+def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last, channels, whole, sums, of_dy, of_products):
+    """For the first `whole` channels of rows [first, last): the sums of g, added to sums[of_dy + c], and of g x_hat, added to
+    sums[of_products + c]. g is dy, behind a ReLU only where its y is above zero and below the ceiling, if there is one; x_hat is
+    (x - constants[c]) constants[channels + c].
+    """
+    intp = types.intp
+
+    def codegen(context, builder, sig, args):
+        dy, x, y, relu, ceiling, constants, first, last, channels, whole, sums, of_dy, of_products = args
+        dy, x, y = (pointer(context, builder, sig.args[k], a) for k, a in ((0, dy), (1, x), (2, y)))
+        constants, sums = pointer(context, builder, sig.args[5], constants), pointer(context, builder, sig.args[10], sums)
+        vectors = _Vectors(context, builder, sig.args[0])
+        scalar = vectors.vector.element
+        nothing = ir.Constant(vectors.vector, [0.0] * vectors.vector.count)
+        top = broadcast(builder, builder.sitofp(ceiling, scalar), vectors.vector)
+        masked, bounded = builder.icmp_signed("!=", relu, INT(0)), builder.icmp_signed(">", ceiling, INT(0))
+
+        def of_vector(v):
+            mean, r = vectors.load(constants, v), vectors.load(constants, builder.add(channels, v))
+            places = builder.add(of_dy, v), builder.add(of_products, v)
+
+            def add_row(behind_relu):
+                def step(n, kept):
+                    at = builder.add(builder.mul(n, channels), v)
+                    g = vectors.load(dy, at)
+                    if behind_relu:
+                        out = vectors.load(y, at)
+                        low = builder.fcmp_ordered("<=", out, nothing)
+                        high = builder.and_(
+                            builder.fcmp_ordered(">=", out, top), _everywhere(builder, bounded, vectors.vector.count)
+                        )
+                        nan = builder.fcmp_unordered("uno", out, out)
+                        g = builder.select(builder.or_(builder.or_(low, high), nan), nothing, g)
+                    away = builder.fsub(vectors.load(x, at), mean)
+                    return [builder.fadd(kept[0], g), builder.fadd(kept[1], builder.fmul(builder.fmul(g, away), r))]
+
+                totals = vectors.over_rows(first, last, [vectors.load(sums, place) for place in places], step)
+                for total, place in zip(totals, places, strict=True):
+                    vectors.store(total, sums, place)
+
+            with builder.if_else(masked) as (with_relu, without):
+                with with_relu:
+                    add_row(True)
+                with without:
+                    add_row(False)
+
+        vectors.over_channels(whole, of_vector)
+        return context.get_dummy_value()
+
+    kinds = [dy, x, y, intp, intp, constants, intp, intp, intp, intp, sums, intp, intp]
+    return types.void(*kinds), codegen
+
+
+moments: Any = _moments_in_numpy if config.DISABLE_JIT else _moments_in_llvm
+products: Any = _products_in_numpy if config.DISABLE_JIT else _products_in_llvm
+
+
+class _Vectors:
+    """Inside an intrinsic: loops over vectors of channels and over rows, with what is kept in registers."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, kind: Any):
+        self.builder, self.size = builder, kind.dtype.bitwidth // 8
+        self.vector = ir.VectorType(context.get_value_type(kind.dtype), VECTOR_BYTES // self.size)
+
+    def load(self, array: Any, index: Any) -> Any:
+        """A vector."""
+        return self.builder.load(self._place(array, index), align=self.size)
+
+    def store(self, value: Any, array: Any, index: Any) -> None:
+        """Write a vector."""
+        self.builder.store(value, self._place(array, index), align=self.size)
+
+    def over_channels(self, whole: Any, body: Callable[[Any], None]) -> None:
+        """body(v) for every vector."""
+        with cgutils.for_range_slice(self.builder, INT(0), whole, INT(self.vector.count), INT) as (v, _):
+            body(v)
+
+    def over_rows(self, first: Any, last: Any, kept: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+        """kept = body(n, kept) for every row; the last of them."""
+        slots = [cgutils.alloca_once_value(self.builder, value) for value in kept]
+        for slot, value in zip(slots, kept, strict=True):
+            self.builder.store(value, slot)
+        with cgutils.for_range_slice(self.builder, first, last, INT(1), INT) as (n, _):
+            for slot, value in zip(slots, body(n, [self.builder.load(s) for s in slots]), strict=True):
+                self.builder.store(value, slot)
+        return [self.builder.load(slot) for slot in slots]
+
+    def _place(self, array: Any, index: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(array, [index]), self.vector.as_pointer())
+
+
+def _everywhere(builder: ir.IRBuilder, flag: Any, count: int) -> Any:
+    """A vector of a flag."""
+    return broadcast(builder, flag, ir.VectorType(ir.IntType(1), count))
