@@ -109,7 +109,7 @@ def test_wrong_choices_list_the_names():
 
 def test_heads_share_or_copy_the_base():
     old = base()
-    shared, copied = replace_head(old, 4), replace_head(old, 4, copy=True)
+    shared, copied = replace_head(old, 4, copy=False), replace_head(old, 4)
     assert shared.layers[0] is old.layers[0]
     assert copied.layers[0] is not old.layers[0]
     assert bits(copied, ["conv2d"]) == bits(old, ["conv2d"])
@@ -120,7 +120,8 @@ def test_heads_share_or_copy_the_base():
 
 def test_truncate_and_feature_extractor():
     model = base()
-    part = truncate(model, "conv2d_1")
+    assert truncate(model, 1).layers[1] is not model.layers[1]
+    part = truncate(model, "conv2d_1", copy=False)
     assert len(part.layers) == 2 and part.layers[1] is model.layers[1]
     extractor = feature_extractor(model)
     assert extractor.layers[-1].name == "dense" and not extractor.trainable

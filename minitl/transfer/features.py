@@ -11,14 +11,14 @@ import numpy as np
 
 from minitl import weights as weight_files
 from minitl.layers.core import Dropout
-from minitl.models import Sequential
+from minitl.models import Model
 from minitl.preprocessing.record import Preprocessing
 from minitl.serialization import encode
 from minitl.transfer.surgery import feature_extractor
 
 
 def extract_features(
-    model: Sequential,
+    model: Model,
     x: np.ndarray,
     at: str | int | None = None,
     cache: str | os.PathLike | None = None,
@@ -56,7 +56,7 @@ def extract_features(
     return features
 
 
-def features_key(model: Sequential, x: np.ndarray) -> str:
+def features_key(model: Model, x: np.ndarray) -> str:
     """A hash of all that features depend on: architecture, weights, preprocessing, and the data."""
     digest = hashlib.sha256(json.dumps([encode(model), encode(model.preprocessing)], sort_keys=True).encode())
     for name, weight in sorted(weight_files.named_weights(model).items()):
@@ -68,7 +68,7 @@ def features_key(model: Sequential, x: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def check_deterministic(model: Sequential) -> None:
+def check_deterministic(model: Model) -> None:
     """Raise ValueError when a layer draws random numbers while training, so that features cannot be computed once."""
     for path, layer in model.named_layers():
         if isinstance(layer, Dropout) and layer.rate:

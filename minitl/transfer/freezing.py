@@ -9,12 +9,12 @@ from typing import Any
 
 from minitl.errors import unknown
 from minitl.layers.base import Layer
-from minitl.models import Sequential
+from minitl.models import Model
 
 Names = str | int | Iterable[str | int]
 
 
-def freeze(model: Sequential, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> list[str]:
+def freeze(model: Model, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> list[str]:
     """Freeze layers, and return their names.
 
     `names` is a name, a pattern ("conv*") or a position, or several of them; layers inside a container are `container/layer`.
@@ -24,7 +24,7 @@ def freeze(model: Sequential, names: Names = "*", *, upto: str | None = None, de
     return _set_trainable(model, select(model, names, upto, depth), False)
 
 
-def unfreeze(model: Sequential, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> list[str]:
+def unfreeze(model: Model, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> list[str]:
     """Make layers trainable again, and return their names; chosen as for `freeze`.
 
     Errors: ValueError as `freeze`.
@@ -33,7 +33,7 @@ def unfreeze(model: Sequential, names: Names = "*", *, upto: str | None = None, 
 
 
 @contextlib.contextmanager
-def frozen(model: Sequential, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> Iterator[list[str]]:
+def frozen(model: Model, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> Iterator[list[str]]:
     """Freeze layers inside a `with` block; afterwards every layer's flag is what it was.
 
     Errors: ValueError as `freeze`.
@@ -46,7 +46,7 @@ def frozen(model: Sequential, names: Names = "*", *, upto: str | None = None, de
             layer.trainable = flag
 
 
-def select(model: Sequential, names: Names = "*", upto: str | None = None, depth: int | None = None) -> list[str]:
+def select(model: Model, names: Names = "*", upto: str | None = None, depth: int | None = None) -> list[str]:
     """The names that a pattern, position, `upto` or `depth` stands for, bottom first.
 
     Errors: ValueError as `freeze`.
@@ -77,13 +77,13 @@ def select(model: Sequential, names: Names = "*", upto: str | None = None, depth
     return [name for name in order if name in matched]
 
 
-def _set_trainable(model: Sequential, names: list[str], trainable: bool) -> list[str]:
+def _set_trainable(model: Model, names: list[str], trainable: bool) -> list[str]:
     layers: dict[str, Any] = dict(model.named_layers())
     for name in names:
         layers[name].trainable = trainable
     return names
 
 
-def weighted(model: Sequential) -> list[tuple[str, Layer]]:
+def weighted(model: Model) -> list[tuple[str, Layer]]:
     """The layers that have weights, with their paths, bottom first."""
     return [(path, layer) for path, layer in model.named_layers() if layer.weights]

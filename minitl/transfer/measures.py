@@ -8,7 +8,7 @@ import numpy as np
 
 from minitl import objective, training
 from minitl.layers.base import Layer
-from minitl.models import Sequential
+from minitl.models import Model
 
 
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     return float((gram_a * gram_b).sum() / norm) if norm else 0.0
 
 
-def layer_similarity(before: Sequential, after: Sequential, x: np.ndarray, batch_size: int = 256) -> dict[str, float]:
+def layer_similarity(before: Model, after: Model, x: np.ndarray, batch_size: int = 256) -> dict[str, float]:
     """Linear CKA of every layer's output in two networks, for layers of the same name in both; at most 1000 samples are useful.
 
     Shapes: x (N, ...).
@@ -40,7 +40,7 @@ def layer_similarity(before: Sequential, after: Sequential, x: np.ndarray, batch
     return {name: linear_cka(outputs[0][name], outputs[1][name]) for name in common}
 
 
-def weight_distance(before: Sequential, after: Sequential) -> dict[str, float]:
+def weight_distance(before: Model, after: Model) -> dict[str, float]:
     """How far every layer's weights moved, relative to their size: |w - w0| / |w0|, for layers of the same name and shapes.
 
     Errors: none; layers that the two do not share are left out.
@@ -56,7 +56,7 @@ def weight_distance(before: Sequential, after: Sequential) -> dict[str, float]:
     return distances
 
 
-def gradient_norms(model: Sequential, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+def gradient_norms(model: Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """The effective gradient of every trainable layer: its gradient's norm over its weights' norm, |g| / |w|.
 
     Shapes: one batch x and y of a compiled model, which is not changed.
@@ -78,7 +78,7 @@ def _centred_gram(rows: np.ndarray) -> np.ndarray:
     return (rows @ rows.T).astype(np.float64)
 
 
-def _outputs(model: Sequential, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+def _outputs(model: Model, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
     found: dict[str, list[Any]] = {}
     for start in range(0, len(x), batch_size):
         for layer, y in training.layer_outputs(model, model.prepare(x[start : start + batch_size])):

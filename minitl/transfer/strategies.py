@@ -19,22 +19,24 @@ from minitl.errors import unknown
 from minitl.history import History
 from minitl.layers.core import Dense
 from minitl.layers.normalization import BatchNormalization
-from minitl.models import Sequential
+from minitl.models import Model
 from minitl.optimizers import Adam
 from minitl.preprocessing.record import Preprocessing
 from minitl.random import new_generator
 from minitl.schedules import LinearDecay, SlantedTriangular
 from minitl.transfer.features import extract_features
-from minitl.transfer.freezing import freeze, select, unfreeze, weighted
+from minitl.transfer.freezing import freeze, frozen, select, unfreeze, weighted
+from minitl.transfer.surgery import split
 
 
 class Task:
     """A model, its data, and the settings that all strategies share.
 
-    Attributes: `base` are the names below the head, `head` those of the top `head` layers that have weights.
+    Attributes: `base` are the names below the head, `head` those of the top `head` layers that have weights, `held` those that
+    were frozen before: that was the user's decision, and no strategy changes it.
     """
 
-    def __init__(self, model: Sequential, x: Any, y: Any, batch_size: int, head: int, validation_data: Any, verbose: Any):
+    def __init__(self, model: Model, x: Any, y: Any, batch_size: int, head: int, validation_data: Any, verbose: Any):
         self.model, self.x, self.y, self.batch_size = model, x, y, batch_size
         self.validation_data, self.verbose = validation_data, verbose
         self.history = History()
@@ -44,11 +46,25 @@ class Task:
         order = [path for path, _ in model.named_layers()]
         cut = order.index(names[-head])
         self.base, self.head = order[:cut], order[cut:]
+        self.held = [path for path, layer in model.named_layers() if not layer.trainable]
+        if set(self.held) & {path for path in self.head if path in names}:
+            raise ValueError(f"fine_tune: the head is frozen ({', '.join(self.head)}); unfreeze it, it is what has to learn")
 
     @property
     def steps(self) -> int:
         """Updates an epoch."""
         return -(-len(self.x) // self.batch_size) if is_array(self.x) else len(self.x)
+
+    def unfreeze(self, names: Any = "*") -> list[str]:
+        """Let layers learn, but for those that the user froze; returns their names.
+
+        Errors: ValueError for names that match no layer, or only layers that the user froze.
+        """
+        chosen = select(self.model, names)
+        free = [name for name in chosen if name not in self.held]
+        if not free:
+            raise ValueError(f"fine_tune: {', '.join(chosen)}: frozen before; unfreeze(model, ...) it first if it is to learn")
+        return unfreeze(self.model, free)
 
     def phase(
         self,
@@ -75,7 +91,7 @@ class Task:
 
 
 def fine_tune(
-    model: Sequential,
+    model: Model,
     data: Any,
     strategy: str = "lp-ft",
     *,
@@ -86,11 +102,12 @@ def fine_tune(
     verbose: Any = 0,
     preprocessing: Preprocessing | None = None,
     **settings: Any,
-) -> tuple[Sequential, History]:
+) -> tuple[Model, History]:
     """Fit a model with a new head to a target, by one of the strategies in STRATEGIES; returns it with the history of all phases.
 
     `data` is (x, y) or an iterable of batches. `head` is how many of the top layers with weights are new. `settings` go to
-    the strategy: most have `epochs` and `rate`. `preprocessing` says what x went through, to be compared with what the base was
+    the strategy: most have `epochs` and `rate`. Layers that are frozen when it begins stay frozen in every phase, and flags are
+    afterwards what they were. `preprocessing` says what x went through, to be compared with what the base was
     trained with (its numbers and size are checked anyway; the order of the channels cannot be seen in them).
     Errors: ValueError for an unknown strategy, a head of another number of classes than the labels have (`classes`, by default
     the largest label and those below it), or inputs that were not prepared as the base was trained.
@@ -101,7 +118,8 @@ def fine_tune(
     if is_array(x):
         _check_data(model, x, y, classes, preprocessing)
     task = Task(model, x, y, batch_size, head, validation_data, verbose)
-    STRATEGIES[strategy](task, **settings)
+    with frozen(model, task.held):
+        STRATEGIES[strategy](task, **settings)
     model.history = task.history
     return model, task.history
 
@@ -113,13 +131,12 @@ def linear_probe(task: Task, epochs: int = 10, rate: float = 1e-2, cached: bool 
     Source: G. Alain and Y. Bengio, Understanding intermediate layers using linear classifier probes, arXiv 1610.01644.
     """
     freeze(task.model, task.base)
-    unfreeze(task.model, task.head)
+    task.unfreeze(task.head)
     if not cached:
         task.phase("head", epochs, rate)
         return
-    top = task.model.layers[: -len(task.head)][-1]
-    features = extract_features(task.model, task.x, at=str(top.name))
-    small = Sequential(task.model.layers[-len(task.head) :])
+    base, small = split(task.model, task.head)
+    features = extract_features(base, task.x, at=-1)
     small.loss, small.metrics = task.model.loss, task.model.metrics
     inner = copy.copy(task)
     inner.model, inner.x, inner.validation_data = small, features, None
@@ -132,7 +149,7 @@ def full(task: Task, epochs: int = 10, rate: float = 2e-4) -> None:
 
     Source: J. Yosinski et al., How transferable are features in deep neural networks?, arXiv 1411.1792.
     """
-    unfreeze(task.model)
+    task.unfreeze()
     task.phase("all", epochs, rate)
 
 
@@ -150,7 +167,7 @@ def lp_ft(
     """
     head_epochs = epochs // 2 if head_epochs is None else head_epochs
     linear_probe(task, head_epochs, head_rate, cached)
-    unfreeze(task.model)
+    task.unfreeze()
     task.phase("all", epochs - head_epochs, rate)
 
 
@@ -163,9 +180,10 @@ def gradual(task: Task, epochs: int = 10, rate: float = 1e-3, decay: float = 2.6
     rates = falling(task.model, decay)
     names = list(rates)
     freeze(task.model)
-    unfreeze(task.model, task.head)
-    for stage, name in enumerate(reversed(names[: len(names) - _weighted_in(task, task.head) + 1])):
-        unfreeze(task.model, [name])
+    task.unfreeze(task.head)
+    stages = [name for name in names[: len(names) - _weighted_in(task, task.head) + 1] if name not in task.held]
+    for stage, name in enumerate(reversed(stages)):
+        task.unfreeze([name])
         share = epochs // len(names) + (stage < epochs % len(names))
         task.phase(f"from {name}", share, rate, rates, schedule=SlantedTriangular)
 
@@ -175,7 +193,7 @@ def discriminative(task: Task, epochs: int = 10, rate: float = 1e-3, decay: floa
 
     Source: J. Howard and S. Ruder, arXiv 1801.06146, section 3.2.
     """
-    unfreeze(task.model)
+    task.unfreeze()
     task.phase("all", epochs, rate, falling(task.model, decay), schedule=SlantedTriangular)
 
 
@@ -186,7 +204,7 @@ def l2_sp(task: Task, epochs: int = 10, rate: float = 2e-4, strength: float = 10
     stable for any strength; an infinite one leaves the base where it was.
     Source: X. Li, Y. Grandvalet and F. Davoine, Explicit inductive bias for transfer learning, arXiv 1802.01483.
     """
-    unfreeze(task.model)
+    task.unfreeze()
     task.phase("all", epochs, rate, callbacks=[_PullBack(task.model, task.base, strength)])
 
 
@@ -196,8 +214,8 @@ def surgical(task: Task, epochs: int = 10, rate: float = 1e-3, block: Any = "con
     Source: Y. Lee et al., Surgical fine-tuning improves adaptation to distribution shifts, arXiv 2210.11466.
     """
     freeze(task.model)
-    unfreeze(task.model, task.head)
-    chosen = unfreeze(task.model, block)
+    task.unfreeze(task.head)
+    chosen = task.unfreeze(block)
     task.phase(f"{', '.join(chosen)} and head", epochs, rate)
 
 
@@ -209,9 +227,9 @@ def reinitialize(task: Task, epochs: int = 10, rate: float = 1e-3, layers: int =
     names = [path for path, _ in weighted(task.model) if path in task.base]
     if not 1 <= layers <= len(names):
         raise ValueError(f"reinitialize: layers={layers} of {len(names)} in the base: {', '.join(names)}")
-    chosen = names[-layers:]
+    chosen = task.unfreeze(names[-layers:])
     draw_again(task.model, chosen)
-    unfreeze(task.model)
+    task.unfreeze()
     if freeze_rest and len(chosen) < len(names):
         freeze(task.model, names[:-layers])
     task.phase(f"new {', '.join(chosen)}", epochs, rate)
@@ -229,13 +247,13 @@ STRATEGIES: dict[str, Callable[..., None]] = {
 }
 
 
-def falling(model: Sequential, decay: float) -> dict[str, float]:
+def falling(model: Model, decay: float) -> dict[str, float]:
     """Multipliers of the rate, bottom first: 1 for the top layer with weights, over `decay` for each layer further down."""
     names = [path for path, _ in weighted(model)]
     return {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
 
 
-def draw_again(model: Sequential, names: Any) -> list[str]:
+def draw_again(model: Model, names: Any) -> list[str]:
     """Give layers new initial weights, from their own initializers; the arrays stay the same.
 
     Errors: ValueError for names that match no layer.
@@ -250,7 +268,7 @@ def draw_again(model: Sequential, names: Any) -> list[str]:
     return chosen
 
 
-def batch_norm(model: Sequential, mode: str, x: np.ndarray | None = None, batch_size: int = 64, passes: int = 1) -> list[str]:
+def batch_norm(model: Model, mode: str, x: np.ndarray | None = None, batch_size: int = 64, passes: int = 1) -> list[str]:
     """What batch normalisation does in a new task: "frozen", "statistics" (moved to x, gamma and beta stay), or "trained".
 
     Statistics alone adapt a network to pictures of another look without a single label.
@@ -281,7 +299,7 @@ def batch_norm(model: Sequential, mode: str, x: np.ndarray | None = None, batch_
 class _PullBack(Callback):
     """The second half of an L2-SP step."""
 
-    def __init__(self, model: Sequential, names: list[str], strength: float):
+    def __init__(self, model: Model, names: list[str], strength: float):
         if not strength >= 0:
             raise ValueError(f"l2-sp: strength must not be negative, got {strength}")
         self.strength = strength
@@ -301,7 +319,7 @@ def _weighted_in(task: Task, names: list[str]) -> int:
     return sum(path in names for path, _ in weighted(task.model))
 
 
-def _check_data(model: Sequential, x: np.ndarray, y: Any, classes: int | None, done: Preprocessing | None) -> None:
+def _check_data(model: Model, x: np.ndarray, y: Any, classes: int | None, done: Preprocessing | None) -> None:
     if model.preprocessing is not None:
         model.preprocessing.check(x, "fine_tune", done)
     last = model.layers[-1]

@@ -1,55 +1,104 @@
-"""Taking networks apart and putting them together: another head, a network cut off at a layer."""
+"""Taking networks apart and putting them together: another head, a network cut off at a layer, models inside opened."""
 
 from __future__ import annotations
 
 import copy as copying
+from collections.abc import Container
+from typing import Any
 
 from minitl.errors import unknown
+from minitl.graph.graph import Graph
+from minitl.graph.value import Value
 from minitl.layers.base import Layer
-from minitl.layers.core import Dense
-from minitl.models import Sequential
+from minitl.layers.core import Dense, Input
+from minitl.models import Model, Sequential
 
 
-def replace_head(model: Sequential, *head: Layer | int, remove: int = 1, copy: bool = False) -> Sequential:
-    """A new model: the same layers without the top `remove` ones, and a new head on them.
+def replace_head(model: Model, *head: Layer | int, remove: int = 1, copy: bool = True) -> Any:
+    """A new model: the same network without the top `remove` layers, and a new head on it.
 
     `head` is a number of classes (a Dense layer with softmax that starts at zero, so that the first gradients into the base
-    are those of an unprejudiced guess), or layers. The base's layers are shared, what is trained in one model is trained in
-    the other; `copy=True` gives the new model its own. It is not compiled yet.
-    Errors: ValueError when nothing of the model would be left, or for fewer than two classes.
+    are those of an unprejudiced guess), or layers. The new model has layers of its own, so that `model` stays what it is;
+    with `copy=False` the two share the base, and what is trained in one is trained in the other. It is not compiled yet.
+    Errors: ValueError when nothing of the model would be left, for fewer than two classes, or where the top layer takes several
+    values (cut there with `truncate`, and call layers on its output).
     """
-    if not 0 <= remove < len(model.layers):
-        raise ValueError(f"replace_head: cannot take {remove} of {len(model.layers)} layers off; at least one must stay")
-    new = _base(model, len(model.layers) - remove, copy)
-    for layer in head:
-        if isinstance(layer, int):
-            if layer < 2:
-                raise ValueError(f"replace_head: a head needs at least two classes, got {layer}")
-            layer = Dense(layer, activation="softmax", kernel_initializer="zeros")
-        new.add(layer)
-    return new
+    layers = [_head_layer(layer) for layer in head]
+    if isinstance(model, Sequential):
+        if not 0 <= remove < len(model.layers):
+            raise ValueError(f"replace_head: cannot take {remove} of {len(model.layers)} layers off; at least one must stay")
+        new = _lowest(model, len(model.layers) - remove, copy)
+        for layer in layers:
+            new.add(layer)
+        return new
+    source = copying.deepcopy(model) if copy else model
+    value = _under(source, remove, "replace_head")
+    for layer in layers:
+        value = layer(value)
+    return _cut(source, value)
 
 
-def truncate(model: Sequential, at: str | int, copy: bool = False) -> Sequential:
-    """The layers up to and including one, by name or position, as a model; shared, or copied.
+def truncate(model: Model, at: str | int, copy: bool = True) -> Any:
+    """The network up to and including one layer, as a model with layers of its own, or with shared ones (`copy=False`).
 
-    Errors: ValueError for a layer that is not there.
+    `at` is a name or a position; a layer of a model inside is `model/layer`, and the models on the way to it are opened.
+    Errors: ValueError for a layer that is not there, or is used several times.
     """
-    return _base(model, position_of(model, at) + 1, copy)
+    if isinstance(at, str) and "/" in at:
+        source = copying.deepcopy(model) if copy else model
+        layers = dict(source.named_layers())
+        if at not in layers:
+            raise unknown("layer", at, layers)
+        opened = _opened(source)
+        return _cut(source, _made_by(opened.graph, layers[at], at))
+    position = position_of(model, at)
+    if isinstance(model, Sequential):
+        return _lowest(model, position + 1, copy)
+    source = copying.deepcopy(model) if copy else model
+    return _cut(source, _made_by(source.graph, source.layers[position], str(at)))
 
 
-def feature_extractor(model: Sequential, at: str | int | None = None) -> Sequential:
-    """A frozen copy of the network up to a layer, by default the one under the head: it turns pictures into features.
+def feature_extractor(model: Model, at: str | int | None = None) -> Any:
+    """A frozen copy of the network up to a layer, by default the one under the head: it turns images into features.
 
-    Errors: ValueError for a layer that is not there.
+    Errors: ValueError as `truncate`.
     """
-    extractor = truncate(model, len(model.layers) - 2 if at is None else at, copy=True)
+    if at is not None:
+        extractor = truncate(model, at)
+    elif isinstance(model, Sequential):
+        extractor = truncate(model, len(model.layers) - 2)
+    else:
+        source = copying.deepcopy(model)
+        extractor = _cut(source, _under(source, 1, "feature_extractor"))
     extractor.trainable = False
     extractor.fold = False  # bitwise what the layers give inside the whole network while that trains
     return extractor
 
 
-def position_of(model: Sequential, at: str | int) -> int:
+def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
+    """The network under the layers with some paths, and the network of these, which takes what the first gives.
+
+    Models inside are opened, and all layers are shared with `model`.
+    Errors: ValueError when more than one value goes from the one to the other.
+    """
+    top = {id(layer) for path, layer in model.named_layers() if path in head}
+    graph = _opened(model).graph
+    nodes = [node for node in graph.nodes if id(node.layer) in top]
+    made = {value for node in nodes for value in node.outputs}
+    entering = list(dict.fromkeys(value for node in nodes for value in node.inputs if value not in made))
+    if len(entering) != 1 or not made.issuperset(graph.outputs):
+        raise ValueError(
+            f"{model.label}: {len(entering)} values go from the base into the head, and features can stand for one alone; "
+            "train without cached=True, or choose another head="
+        )
+    entry = Input(entering[0].shape[1:], dtype=entering[0].dtype)
+    values = {entering[0]: entry}
+    for node in nodes:
+        _call_again(node, values)
+    return _cut(model, entering[0], graph), Model(entry, [values[value] for value in graph.outputs])
+
+
+def position_of(model: Model, at: str | int) -> int:
     """The position of a layer, by its name or its position.
 
     Errors: ValueError for a layer that is not there.
@@ -64,9 +113,82 @@ def position_of(model: Sequential, at: str | int) -> int:
     return at % len(names)
 
 
-def _base(model: Sequential, count: int, copy: bool) -> Sequential:
+def _head_layer(layer: Layer | int) -> Layer:
+    if not isinstance(layer, int):
+        return layer
+    if layer < 2:
+        raise ValueError(f"replace_head: a head needs at least two classes, got {layer}")
+    return Dense(layer, activation="softmax", kernel_initializer="zeros")
+
+
+def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:
     new = Sequential(name=model.name)
     new.declared_shape, new.preprocessing = model.declared_shape, model.preprocessing
     for layer in model.layers[:count]:
         new.add(copying.deepcopy(layer) if copy else layer)
     return new
+
+
+def _cut(model: Model, value: Value, graph: Graph | None = None) -> Model:
+    """The part of a network that a value depends on."""
+    inputs = (model.graph if graph is None else graph).inputs
+    needed, waiting = set(), [value]
+    while waiting:
+        one = waiting.pop()
+        if one not in needed:
+            needed.add(one)
+            waiting += [] if one in inputs else one.node.inputs
+    new = Model([entry for entry in inputs if entry in needed], value, name=model.name)
+    new.preprocessing, new.dtype = model.preprocessing, model.dtype
+    return new
+
+
+def _under(model: Model, count: int, caller: str) -> Value:
+    """The value under the top `count` layers of a network with one output."""
+    if len(model.outputs) != 1:
+        raise ValueError(f"{caller}: the model has {len(model.outputs)} outputs; say where to cut with truncate(model, at)")
+    value = model.outputs[0]
+    for _ in range(count):
+        takes = value.node.inputs
+        if len(takes) > 1:
+            raise ValueError(f"{caller}: {value.node.layer.label} takes {len(takes)} values; cut with truncate(model, at)")
+        if not takes or takes[0] in model.inputs:
+            raise ValueError(f"{caller}: cannot take {count} layers off; at least one must stay")
+        value = value.node.inputs[0]
+    return value
+
+
+def _made_by(graph: Graph, layer: Layer, name: str) -> Value:
+    values = [value for node in graph.nodes for value in node.outputs if node.layer is layer]
+    values += [value for value in graph.inputs if value.node.layer is layer]
+    if len(values) != 1:
+        raise ValueError(f"truncate: the layer {name!r} gives {len(values)} values; use Model(inputs, the one that you want)")
+    return values[0]
+
+
+def _opened(model: Model) -> Model:
+    """The same layers in one graph, without models inside."""
+    if not any(layer.is_container for layer in model.layers):
+        return model
+    values = {value: value for value in model.graph.inputs}
+    _call_all(model.graph, values)
+    opened = Model(list(model.graph.inputs), [values[value] for value in model.graph.outputs], name=model.name)
+    opened.preprocessing, opened.dtype = model.preprocessing, model.dtype
+    return opened
+
+
+def _call_all(graph: Graph, values: dict[Value, Value]) -> None:
+    for node in graph.nodes:
+        if not node.layer.is_container:
+            _call_again(node, values)
+            continue
+        inside = node.layer.graph
+        within = {own: values[given] for own, given in zip(inside.inputs, node.inputs, strict=True)}
+        _call_all(inside, within)
+        values.update({out: within[own] for out, own in zip(node.outputs, inside.outputs, strict=True)})
+
+
+def _call_again(node: Any, values: dict[Value, Value]) -> None:
+    takes = [values[value] for value in node.inputs]
+    made = node.layer(takes if node.layer.takes_several else takes[0], node.training)
+    values.update(zip(node.outputs, made if isinstance(made, list) else [made], strict=True))

@@ -1,0 +1,173 @@
+"""Transfer on networks with branches and with models inside: cutting, freezing, features, strategies, measures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minitl import Input, Model, Sequential, set_random_seed
+from minitl.layers import (
+    Add,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    ReLU,
+)
+from minitl.transfer import (
+    STRATEGIES,
+    extract_features,
+    feature_extractor,
+    fine_tune,
+    freeze,
+    layer_similarity,
+    replace_head,
+    truncate,
+    unfreeze,
+    weight_distance,
+)
+
+X = np.random.default_rng(0).random((24, 8, 8, 3), np.float32)
+Y = np.arange(24) % 3
+
+
+def residual() -> Model:
+    """Two convolutions with a skip, pooled, and two Dense layers."""
+    x = Input((8, 8, 3))
+    stem = Conv2D(4, 3, padding="same", activation="relu", name="stem")(x)
+    branch = BatchNormalization(name="normal")(Conv2D(4, 3, padding="same", name="branch")(stem))
+    joined = ReLU(name="joined")(Add(name="add")([stem, branch]))
+    features = Dense(6, activation="relu", name="features")(GlobalAveragePooling2D(name="pool")(joined))
+    return Model(x, Dense(5, activation="softmax", name="head")(features))
+
+
+def nested() -> Sequential:
+    """A model inside another, with a head of two layers of which one lies inside."""
+    inside = Sequential(
+        [Input((8, 8, 3)), Conv2D(4, 3, activation="relu"), MaxPooling2D(), Flatten(), Dense(6, activation="relu")]
+    )
+    return Sequential([Input((8, 8, 3)), inside, Dense(3, activation="softmax", name="top")])
+
+
+def bits(model, but=()):
+    return {
+        path: [w.tobytes() for w in layer.weights]
+        for path, layer in model.named_layers()
+        if layer.weights and not path.startswith(tuple(but))
+    }
+
+
+@pytest.fixture
+def model():
+    set_random_seed(3)
+    return residual()
+
+
+def test_a_head_on_a_network_with_branches(model):
+    before = bits(model)
+    new = replace_head(model, 3)
+    assert new.output_shape == (None, 3)
+    np.testing.assert_allclose(new.predict(X, verbose=0), 1 / 3, rtol=1e-6)
+    assert bits(new, ["dense"]) == bits(model, ["head"])
+    fine_tune(new, (X, Y), "full", epochs=1)
+    assert bits(model) == before
+    assert bits(new, ["dense"]) != bits(model, ["head"])
+    shared = replace_head(model, 3, copy=False)
+    assert shared.get_layer("stem") is model.get_layer("stem")
+
+
+def test_cutting_where_branches_meet(model):
+    with pytest.raises(ValueError, match=r"'add' .* takes 2 values; cut with truncate"):
+        replace_head(model, 3, remove=5)
+    two = Model(model.input, [model.output, model.get_layer("features").output])
+    with pytest.raises(ValueError, match="2 outputs"):
+        replace_head(two, 3)
+    part = truncate(model, "add")
+    assert part.output_shape == (None, 8, 8, 4) and part.get_layer("stem") is not model.get_layer("stem")
+    expected = Model(model.input, model.get_layer("add").output).predict(X, verbose=0)
+    np.testing.assert_array_equal(part.predict(X, verbose=0), expected)
+
+
+def test_a_cut_leaves_inputs_that_are_not_needed():
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    left = Dense(3, name="left")(a)
+    model = Model([a, b], Dense(2)(Concatenate()([left, Dense(3, name="right")(b)])))
+    assert truncate(model, "left").input_names == ["a"]
+
+
+def test_a_cut_inside_a_model_inside():
+    model = nested()
+    inside = model.layers[0]
+    part = truncate(model, f"{inside.name}/flatten")
+    expected = Model(inside.input, inside.get_layer("flatten").output).predict(X, verbose=0)
+    np.testing.assert_array_equal(part.predict(X, verbose=0), expected)
+    with pytest.raises(ValueError, match="layer"):
+        truncate(model, f"{inside.name}/flat")
+
+
+def test_freezing_by_height(model):
+    assert freeze(model, upto="add") == ["stem", "branch", "normal", "add"]
+    unfreeze(model)
+    assert freeze(model, depth=2) == ["stem", "branch"]
+
+
+def test_features_of_a_network_with_branches(model):
+    extractor = feature_extractor(model)
+    assert extractor.output_shape == (None, 6) and not extractor.trainable and model.trainable
+    expected = Model(model.input, model.get_layer("features").output)
+    expected.fold = False
+    np.testing.assert_array_equal(extract_features(model, X), expected.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("make", [residual, nested])
+@pytest.mark.parametrize("head", [1, 2])
+def test_a_head_on_cached_features_is_the_head_on_the_frozen_base(make, head):
+    results = []
+    for cached in (False, True):
+        set_random_seed(5)
+        model = make()
+        labels = Y if make is nested else np.arange(24) % 5
+        fine_tune(model, (X, labels), "linear probe", head=head, epochs=2, cached=cached)
+        results.append(bits(model))
+    assert results[0] == results[1]
+
+
+def test_features_cannot_stand_for_two_values(model):
+    with pytest.raises(ValueError, match="2 values go from the base into the head"):
+        fine_tune(model, (X, np.arange(24) % 5), "linear probe", head=3, cached=True)
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_a_layer_that_the_user_froze_stays_frozen(strategy, model):
+    freeze(model, "stem")
+    before = bits(model)
+    settings = {"block": "branch"} if strategy == "surgical" else {}
+    fine_tune(model, (X, np.arange(24) % 5), strategy, epochs=4, **settings)
+    after = bits(model)
+    assert after["stem"] == before["stem"] and after["head"] != before["head"]
+    assert (after["branch"] == before["branch"]) == (strategy in ("linear probe", "reinitialize"))
+    assert [path for path, layer in model.named_layers() if not layer.trainable] == ["stem"]
+
+
+def test_what_cannot_learn_is_refused(model):
+    freeze(model, "stem")
+    with pytest.raises(ValueError, match="stem: frozen before"):
+        fine_tune(model, (X, np.arange(24) % 5), "surgical", block="stem")
+    freeze(model, "head")
+    with pytest.raises(ValueError, match="the head is frozen"):
+        fine_tune(model, (X, np.arange(24) % 5), "full")
+
+
+@pytest.mark.parametrize("make", [residual, nested])
+def test_measures(make):
+    set_random_seed(4)
+    before = make()
+    after = replace_head(before, 3)
+    fine_tune(after, (X, Y), "full", epochs=2)
+    moved = weight_distance(before, after)
+    assert moved and all(distance > 0 for distance in moved.values())
+    alike = layer_similarity(before, after, X)
+    assert alike and all(0.3 < value <= 1 + 1e-6 for value in alike.values())
