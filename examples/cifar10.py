@@ -19,6 +19,7 @@ from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from minitl.metrics import confusion_matrix
 from minitl.models import Sequential
 from minitl.optimizers import Adam
+from minitl.preprocessing import Preprocessing
 from minitl.schedules import CosineDecay
 from minitl.utils import set_random_seed
 
@@ -29,8 +30,8 @@ def main(arguments: argparse.Namespace) -> float:
     """Train and report; returns the test accuracy."""
     set_random_seed(arguments.seed)
     (x, y), (x_test, y_test) = cifar10.load_data()
-    mean, deviation = x.mean(axis=(0, 1, 2)), x.std(axis=(0, 1, 2))
-    x, x_test = (((images - mean) / deviation).astype("float32") for images in (x, x_test))
+    prepare = Preprocessing(scale=1, mean=x.mean(axis=(0, 1, 2)), std=x.std(axis=(0, 1, 2)), size=(32, 32))
+    x, x_test = prepare(x), prepare(x_test)
     x, y = x[: arguments.samples], y[: arguments.samples]
     held_out = min(HELD_OUT, len(x) // 5)
 
@@ -48,6 +49,7 @@ def main(arguments: argparse.Namespace) -> float:
             Dense(10, activation="softmax"),
         ]
     )
+    model.preprocessing = prepare  # kept in its file, and checked wherever images come in
     model.summary()
     steps = arguments.epochs * -(-(len(x) - held_out) // 64)
     model.compile(Adam(CosineDecay(1e-3, steps)), loss="sparse_categorical_crossentropy", metrics=["accuracy"])

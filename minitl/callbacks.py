@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import math
+import os
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -158,6 +159,8 @@ class ModelCheckpoint(Monitor):
     """Saves the model, or its weights, after epochs; always whole files.
 
     `filepath` may hold names: "weights-{epoch:02d}-{val_loss:.2f}.npz", epochs counted from 1.
+    The best number so far stays with the model, in its file too: training that goes on with the same `filepath` does not
+    replace the best file by a worse model. `initial_value_threshold` is a number to be beaten by the first file.
     """
 
     def __init__(
@@ -168,10 +171,19 @@ class ModelCheckpoint(Monitor):
         save_best_only: bool = False,
         save_weights_only: bool = False,
         mode: str = "auto",
+        initial_value_threshold: float | None = None,
     ):
         super().__init__(monitor, mode)
         self.filepath, self.verbose = str(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
+        if initial_value_threshold is not None:
+            self.best = self.sign * initial_value_threshold
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Go on from the best that this model has had."""
+        known = self.model.checkpoint or {}
+        if known.get("filepath") == self.filepath and known.get("monitor") == self.monitor and os.path.exists(known["saved"]):
+            self.best = max(self.best, self.sign * known["best"])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save, if this epoch is to be saved."""
@@ -181,6 +193,9 @@ class ModelCheckpoint(Monitor):
             path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
         except KeyError as error:
             raise ValueError(f"ModelCheckpoint: no {error} in this run, only {', '.join(sorted(logs or {}))}") from error
+        if self.save_best_only:
+            best = self.sign * self.best
+            self.model.checkpoint = {"filepath": self.filepath, "monitor": self.monitor, "best": best, "saved": path}
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"epoch {epoch + 1}: saved {path}")

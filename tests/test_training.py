@@ -339,6 +339,28 @@ def test_checkpoints(tmp_path):
     np.testing.assert_array_equal(copy.weights[0], other.weights[0])
 
 
+def test_training_that_goes_on_keeps_the_best_checkpoint(tmp_path):
+    def fit(model, values, epochs, name="best.npz"):
+        values = iter(values)
+        fake = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_loss=next(values)))
+        saves = ModelCheckpoint(tmp_path / name, save_best_only=True)
+        model.fit(X, Y, epochs=epochs, verbose=0, callbacks=[fake, saves])
+
+    model = network()
+    fit(model, [0.5, 0.3], 2)
+    best = (tmp_path / "best.npz").read_bytes()
+    model.save(tmp_path / "last.npz")
+    for start in (model, load_model(tmp_path / "best.npz"), load_model(tmp_path / "last.npz")):
+        fit(start, [0.4], 1)
+        assert (tmp_path / "best.npz").read_bytes() == best
+    fit(model, [0.4], 1, "other.npz")  # another file begins anew
+    fit(load_model(tmp_path / "best.npz"), [0.2], 1)
+    assert (tmp_path / "other.npz").exists() and (tmp_path / "best.npz").read_bytes() != best
+    threshold = ModelCheckpoint(tmp_path / "never.npz", monitor="loss", save_best_only=True, initial_value_threshold=-1)
+    model.fit(X, Y, verbose=0, callbacks=threshold)
+    assert not (tmp_path / "never.npz").exists()
+
+
 def test_learning_rates_by_epoch_and_on_plateaus():
     model = network(optimizer=SGD(1.0))
     scheduler = LearningRateScheduler(lambda epoch, rate: rate / 2)

@@ -29,18 +29,17 @@ from minitl.serialization import custom_object_scope, decode, encode
 FORMAT = 2
 
 
-def save_model(model: Any, filepath: str | os.PathLike, checkpoint: dict[str, Any] | None = None) -> None:
+def save_model(model: Any, filepath: str | os.PathLike) -> None:
     """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file.
 
-    `checkpoint` is what a callback wants to find again when training goes on.
     Errors: ValueError for a model without weights, or a path that is no file's; TypeError for a part that cannot be described.
     """
     model._need_built("save")
     weight_files.check_target(filepath)
     arrays = weight_files.named_weights(model)
     config: dict[str, Any] = {"format": FORMAT, "model": encode(model), "preprocessing": encode(model.preprocessing)}
-    if checkpoint is not None:
-        config["checkpoint"] = encode(checkpoint)
+    if model.checkpoint is not None:
+        config["checkpoint"] = model.checkpoint
     if model.optimizer is not None:
         config["compile"] = {
             "optimizer": encode(model.optimizer),
@@ -77,6 +76,7 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             model.preprocessing = decode("preprocessing", config.get("preprocessing"), {"Preprocessing": Preprocessing})
             if not (model.preprocessing is None or isinstance(model.preprocessing, Preprocessing)):
                 raise TypeError(f"preprocessing is {model.preprocessing!r}")
+            model.checkpoint = _checkpoint(config.get("checkpoint"))
             if compile:
                 _restore_compile(model, config.get("compile"))
     except Exception as error:  # whatever a damaged description makes constructors raise
@@ -112,6 +112,14 @@ def layer_classes() -> dict[str, type[Layer]]:
         rest += cls.__subclasses__()
         if cls.__module__.split(".")[0] == __package__.split(".")[0]:
             found[cls.__name__] = cls
+    return found
+
+
+def _checkpoint(found: Any) -> dict[str, Any] | None:
+    if found is not None:
+        kinds: dict[str, Any] = {"filepath": str, "monitor": str, "saved": str, "best": (int, float)}
+        if not (isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())):
+            raise TypeError(f"checkpoint is {found!r}")
     return found
 
 

@@ -22,6 +22,7 @@ class Trainer(Layer):
         self.metrics: list[Any] = []
         self.stop_training = False
         self.history: History | None = None
+        self.checkpoint: dict[str, Any] | None = None  # the best that a ModelCheckpoint saved, for training that goes on
         self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
 
     def compile(
