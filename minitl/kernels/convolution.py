@@ -7,9 +7,7 @@ Forward         rows: output pixels, some images together when they are small. k
 dkernel         rows: the K_h K_w C entries of the kernel. k runs over images, rows and columns of dy. A small kernel
                 has too few rows to share among threads, so the batch is cut into slices, each with sums of its own,
                 added in a fixed order.
-dx              rows: the same pixel of several images, since all of them see the same part of the kernel: at the
-                image's border the window is cut exactly, and nothing is multiplied by padding. k runs over the
-                outputs that saw this pixel. The kernel is rotated first (`rotated`).
+dx              in `input_gradient`.
 dbias           a sum over all pixels, in slices.
 
 A dense layer is a convolution of 1x1 images, and `kernels.dense` calls the functions here.
@@ -24,14 +22,15 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory, winograd
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.input_gradient import input_gradient
+from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
-from minitl.kernels.matrix_product import FEW_ROWS, affine, multiply
+from minitl.kernels.matrix_product import FEW_ROWS, affine, is_product, multiply
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.places import entry_places, steps, window_places
-from minitl.kernels.processor import LEVEL_1, LEVEL_2, TASKS, THREADS
+from minitl.kernels.processor import LEVEL_1, TASKS, THREADS
 from minitl.kernels.row_sums import add_rows, sum_rows
-from minitl.kernels.simd import product, tile_columns, tile_rows, transpose, whole_vectors
+from minitl.kernels.simd import product, tile_columns, tile_rows
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
@@ -222,101 +221,6 @@ def _tiles(kernel: tuple[int, ...], dtype: np.dtype) -> int:
     return -(-kernel[0] * kernel[1] * kernel[2] // tile_rows(kernel[3], dtype))
 
 
-def input_gradient(
-    dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
-) -> np.ndarray:
-    """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
-    if is_product(kernel.shape, strides) and dy.shape[1:3] == shape[1:3]:
-        pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
-        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_transposed=True).reshape(
-            shape
-        )
-    if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
-        return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
-    weights = rotated(kernel, strides)
-    dx = memory.empty(shape, dy.dtype)
-    tasks, plan = _input_gradient_plan(
-        dy.shape, weights.shape, kernel.shape[:2], strides, (rows.before, columns.before), shape, dy.dtype
-    )
-    launch(_input_gradient, tasks, plan, dy, weights, np.zeros(shape[3], dy.dtype), dx)
-    return dx
-
-
-class InputGradientPlan(NamedTuple):
-    """Groups of images, whose same pixels are rows of a tile; the kernel's phases and turns (`rotated`)."""
-
-    images: int
-    groups: int
-    height: int
-    width: int
-    channels: int
-    out_h: int
-    out_w: int
-    dy_channels: int  # those of dy, which may be more than the filters
-    phases_w: int
-    turns_h: int
-    turns_w: int
-    filters: int
-    padded_channels: int
-    window_h: int
-    window_w: int
-    stride_h: int
-    stride_w: int
-    before_h: int
-    before_w: int
-
-
-@functools.lru_cache(maxsize=256)
-def _input_gradient_plan(
-    dy: tuple[int, ...], weights: tuple[int, ...], window: Pair, strides: Pair, before: Pair, x: tuple[int, ...], dtype: np.dtype
-) -> tuple[int, Packed]:
-    """The number of tasks, and the plan, with where images begin in dy and dx."""
-    images, height, width, channels = x
-    of_image, rows = dy[1] * dy[2] * dy[3], tile_rows(channels, dtype)
-    per_group = min(images, max(rows, LEVEL_2 // (dtype.itemsize * of_image) // rows * rows))
-    groups = -(-images // per_group)
-    plan = InputGradientPlan._make([
-        images, groups, height, width, channels, *dy[1:], *weights[1:], *window, *strides, *before,
-    ])  # fmt: skip
-    return groups * height, packed(plan, steps(images, of_image), steps(images, height * width * channels))
-
-
-def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
-    """Whether the convolution is one product of matrices: a 1x1 kernel at every pixel."""
-    return kernel[:2] == (1, 1) and strides == (1, 1)
-
-
-def rotated(kernel: np.ndarray, strides: Pair) -> np.ndarray:
-    """The kernel as a pixel of x sees it, from the outputs that saw the pixel: last offset first, channels exchanged.
-
-    With stride s a pixel i meets only the offsets a = i mod s, i mod s + s, ...: one phase of the kernel.
-    Shapes: (K_h, K_w, C, F) to (s_h, s_w, ceil(K_h / s_h), ceil(K_w / s_w), F, C in whole vectors).
-    """
-    k_h, k_w, channels, filters = kernel.shape
-    turns = -(-k_h // strides[0]), -(-k_w // strides[1])
-    padded_channels = whole_vectors(channels, kernel.dtype)
-    full = channels == padded_channels and k_h % strides[0] == 0 and k_w % strides[1] == 0
-    weights = memory.workspace("rotated", (*strides, *turns, filters, padded_channels), kernel.dtype)
-    if not full:
-        weights.fill(0)
-    plan = RotationPlan(k_w, channels, filters, *strides, *turns, padded_channels)
-    launch(_rotate, k_h * k_w * -(-filters // 16), plan, np.ascontiguousarray(kernel), weights)
-    return weights
-
-
-class RotationPlan(NamedTuple):
-    """The kernel, its phases and turns."""
-
-    window_w: int
-    channels: int
-    filters: int
-    stride_h: int
-    stride_w: int
-    turns_h: int
-    turns_w: int
-    padded_channels: int
-
-
 @task_kernel
 def _forward(
     task: Task, plan: ForwardPlan, x: Numbers, weights: Numbers, bias: Numbers, y: Numbers, in_x: Indices, in_y: Indices
@@ -361,61 +265,3 @@ def _kernel_gradient(
                 zeros if fresh else sums, 0 if fresh else of_slice + first * filters, 0 if fresh else filters,
                 sums, of_slice, in_sums, first, last - first, filters, -np.inf,
             )  # fmt: skip
-
-
-@task_kernel
-def _input_gradient(
-    task: Task,
-    plan: InputGradientPlan,
-    dy: Numbers,
-    weights: Numbers,
-    zeros: Numbers,
-    dx: Numbers,
-    in_dy: Indices,
-    in_dx: Indices,
-):
-    channels, out_w, filters = plan.channels, plan.out_w, plan.filters
-    g, i = task // plan.height, task % plan.height
-    first, last = g * plan.images // plan.groups, (g + 1) * plan.images // plan.groups
-    phase_h, from_h, to_h, turn_h = _who_saw(i + plan.before_h, plan.window_h, plan.stride_h, plan.turns_h, plan.out_h)
-    for j in range(plan.width):
-        phase_w, from_w, to_w, turn_w = _who_saw(j + plan.before_w, plan.window_w, plan.stride_w, plan.turns_w, out_w)
-        at = (i * plan.width + j) * channels
-        if to_h <= from_h or to_w <= from_w:
-            for image in range(first, last):
-                for c in range(channels):
-                    dx[in_dx[image] + at + c] = 0
-            continue
-        phase = phase_h * plan.phases_w + phase_w
-        in_weights = ((phase * plan.turns_h + turn_h) * plan.turns_w + turn_w) * filters * plan.padded_channels
-        over_rows = (to_h - from_h, out_w * plan.dy_channels, plan.turns_w * filters * plan.padded_channels)
-        if plan.dy_channels == filters:  # the outputs of a row are neighbours in memory
-            counters = ((1, 0, 0), over_rows, ((to_w - from_w) * filters, 1, plan.padded_channels))
-        else:
-            over_columns = (to_w - from_w, plan.dy_channels, filters * plan.padded_channels)
-            counters = (over_rows, over_columns, (filters, 1, plan.padded_channels))
-        product(
-            dy, (from_h * out_w + from_w) * plan.dy_channels, in_dy, first, weights, in_weights, counters, zeros, 0, 0,
-            dx, at, in_dx, first, last - first, channels, -np.inf,
-        )  # fmt: skip
-
-
-@jit()
-def _who_saw(i, window, stride, turns, out):
-    """Along one axis: the phase of padded pixel i, the outputs [first, last) that saw it, and the first one's turn."""
-    phase = i % stride
-    offsets = (window - phase + stride - 1) // stride
-    first, last = max(i // stride - offsets + 1, 0), min(i // stride, out - 1) + 1
-    return phase, first, last, turns - 1 - (i // stride - first)
-
-
-@task_kernel
-def _rotate(task: Task, plan: RotationPlan, kernel: Numbers, weights: Numbers):
-    channels, filters = plan.channels, plan.filters
-    blocks = -(-filters // 16)
-    a, b, first = task // blocks // plan.window_w, task // blocks % plan.window_w, task % blocks * 16
-    phase = a % plan.stride_h * plan.stride_w + b % plan.stride_w
-    turn = (plan.turns_h - 1 - a // plan.stride_h) * plan.turns_w + plan.turns_w - 1 - b // plan.stride_w
-    to = ((phase * plan.turns_h * plan.turns_w + turn) * filters + first) * plan.padded_channels
-    at = (a * plan.window_w + b) * channels * filters + first
-    transpose(kernel, at, filters, channels, min(16, filters - first), weights, to, plan.padded_channels)

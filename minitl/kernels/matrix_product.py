@@ -21,10 +21,16 @@ from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launc
 from minitl.kernels.places import steps
 from minitl.kernels.processor import PAGE, TASKS
 from minitl.kernels.simd import product, tile_columns, transpose, whole_vectors
+from minitl.ops.window import Pair
 
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 ROWS_PER_PANEL = 48  # at least, or copying it would show
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
+
+
+def is_product(kernel: tuple[int, ...], strides: Pair) -> bool:
+    """Whether the convolution is one product of matrices: a 1x1 kernel at every pixel."""
+    return kernel[:2] == (1, 1) and strides == (1, 1)
 
 
 def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, relu: bool) -> np.ndarray:

@@ -53,7 +53,7 @@ class Pool:
         self.started = True
         for number in range(1, THREADS):
             # Daemons: they never hold up the end of the process, and hold no Python object while they wait.
-            threading.Thread(target=_work, args=(self.state, number), daemon=True, name=f"minitl-{number}").start()
+            threading.Thread(target=_work, args=(self.state, number), daemon=True, name=f"kernels-{number}").start()
 
     def stop(self) -> None:
         """Let the threads end."""
