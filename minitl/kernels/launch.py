@@ -35,7 +35,7 @@ from minitl.kernels import memory
 from minitl.kernels import pool as pools
 from minitl.kernels.jit import compile_c, config, jit
 from minitl.kernels.processor import THREADS
-from minitl.kernels.simd.atomics import address_of
+from minitl.kernels.simd.addresses import address_of
 from minitl.kernels.simd.entries import BYTES, INDICES, NUMBERS, read_plan
 from minitl.kernels.simd.names import ready
 
@@ -165,7 +165,9 @@ def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scrat
 def _interpret(kernel: TaskKernel, tasks: int, plan: Packed, arrays: tuple[np.ndarray, ...], scratch: int) -> None:
     """The same without compiled code."""
     given = [array.reshape(-1) for array in arrays]
-    order = [given.pop(0) if not slot.startswith("indices") else plan.held[INDICES.index(slot)] for slot in kernel.slots]
+    order = [
+        given.pop(0) if not slot.startswith("indices") else plan.held[INDICES.index(slot)].reshape(-1) for slot in kernel.slots
+    ]
     own = [np.empty(scratch, arrays[0].dtype)] if kernel.scratch else []
     for task in range(tasks):
         kernel.function(task, plan.plan, *order, *own)

@@ -17,7 +17,7 @@ import numpy as np
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Indices, Numbers, Task, launch, packed, task_kernel
 from minitl.kernels.simd import as_array
-from minitl.kernels.simd.atomics import address_of
+from minitl.kernels.simd.addresses import address_of
 
 PIECE = 8192  # numbers
 

@@ -1,4 +1,4 @@
-"""Arrays from addresses, so that one compiled function takes any number of them: the optimizers' pass over all parameters."""
+"""Addresses of arrays, and arrays from addresses, so that one compiled function takes any number of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, jit
+
+
+def _address_in_python(array):
+    """Where an array's numbers begin."""
+    return array.ctypes.data
+
+
+@intrinsic
+def _address_in_llvm(typingctx, array):
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, context.get_value_type(sig.return_type))
+
+    return types.int64(array), codegen
 
 
 def _as_array_in_python(address, count, like):
@@ -31,3 +45,4 @@ def _as_array_in_llvm(address, count, like):
 
 
 as_array = _as_array_in_python if config.DISABLE_JIT else _as_array_in_llvm
+address_of = _address_in_python if config.DISABLE_JIT else _address_in_llvm

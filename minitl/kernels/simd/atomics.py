@@ -98,16 +98,6 @@ def call_lock(typingctx, function, lock, wait):
 
 
 @intrinsic
-def address_of(typingctx, array):
-    """Where an array's numbers begin."""
-
-    def codegen(context, builder, sig, args):
-        return builder.ptrtoint(context.make_array(sig.args[0])(context, builder, args[0]).data, INT)
-
-    return types.int64(array), codegen
-
-
-@intrinsic
 def call_entry(typingctx, entry, task, state, first, scratch):
     """Call the machine code of a task kernel: with the number of a task, the addresses in state[first:first + SLOTS], and where
     this thread's scratch begins.
