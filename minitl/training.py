@@ -172,8 +172,7 @@ def predict_batch(model: Any, x: Any) -> Any:
     for y in outputs:
         if not np.isfinite(y).all():
             raise ValueError(f"predict: the outputs are not finite; {_first_culprit(model, x)}")
-    given = list(x.values()) if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else [x]
-    own = [y.copy() if any(np.may_share_memory(y, a) for a in (*arrays, *map(np.asarray, given))) else y for y in outputs]
+    own = [y.copy() if any(np.may_share_memory(y, a) for a in arrays) else y for y in outputs]
     return own[0] if len(own) == 1 else own
 
 

@@ -36,10 +36,10 @@ class Run:
         plan, caches = self.plan, []
         values: list[Any] = [None] * plan.size
         values[: len(arrays)] = arrays
-        for (step, takes, gives, frees, single, alone), keep in zip(plan.program, plan.keeps, strict=True):
+        for step, takes, gives, frees, single, alone in plan.program:
             x = values[takes[0]] if single else [values[slot] for slot in takes]
             y, cache = step.forward(x, training if step.training is None else step.training)
-            caches.append(cache if keep else None)
+            caches.append(cache if step.keep else None)
             if alone:
                 values[gives[0]] = y
             else:
@@ -47,7 +47,7 @@ class Run:
                     values[slot] = part
             for slot in frees:
                 values[slot] = None
-            del x, y, cache  # or their memory could not be used again for the next step
+            x = y = cache = None  # or their memory could not be used again for the next step
         self.caches = caches
         outputs = []
         for position, slot in enumerate(plan.outputs):

@@ -77,9 +77,9 @@ class TaskKernel:
             if not free:
                 raise TypeError(f"task kernel {function.__name__}: parameter {parameter}: no such kind, or too many of it")
             self.slots[free[0]] = kind
-        self.places = [SLOT_NAMES.index(slot) for slot in self.slots if slot not in INDICES]
-        counts = [SLOT_NAMES.index(slot) for slot, kind in self.slots.items() if kind in (np.uint16, np.uint32)]
-        self.counts = counts[0] if counts else None  # they go through as bytes
+        self.places = [slot for slot in self.slots if slot not in INDICES]
+        # Bytes and counts go through the same slot, as bytes.
+        self.bytes_at = self.places.index(BYTES[0]) if BYTES[0] in self.places else None
 
     def compile(self, dtype: np.dtype) -> tuple[int, list[np.ndarray]]:
         """The address of the machine code for a dtype, and slots with nothing in them."""
@@ -144,11 +144,12 @@ def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scrat
         _interpret(kernel, tasks, plan, arrays, scratch)
         return
     entry, slots = kernel.ready.get(dtype) or kernel.compile(dtype)
-    slots = slots.copy()
-    for place, array in zip(kernel.places, arrays, strict=True):
-        slots[place] = array if array.ndim == 1 else array.reshape(-1)
-    if kernel.counts is not None:
-        slots[kernel.counts] = slots[kernel.counts].view(np.uint8)
+    if len(arrays) != len(kernel.places):
+        raise TypeError(f"task kernel {kernel.function.__name__}: takes {len(kernel.places)} arrays, got {len(arrays)}")
+    given = [array.reshape(-1) for array in arrays]
+    if kernel.bytes_at is not None:  # they have the last slot
+        given.append(given.pop(kernel.bytes_at).view(np.uint8))
+    slots = given + slots[len(given) :] if kernel.bytes_at is None else given[:-1] + slots[len(given) - 1 : -1] + given[-1:]
     room = memory.workspace("scratch", (THREADS, scratch), dtype) if scratch else NO_SCRATCH
     pool = pools.pool
     if tasks > 1 and THREADS > 1 and pool.lock.acquire(False):  # type: ignore[union-attr]

@@ -22,6 +22,13 @@ from minitl.kernels.simd.addresses import address_of
 PIECE = 8192  # numbers
 
 
+class Plan(NamedTuple):
+    """How many addresses a parameter has, and what a rule has beside numbers."""
+
+    addresses: int
+    nesterov: int
+
+
 class Table:
     """Where the weights are, and what is remembered of each, as kernels want it: made once, used at every step.
 
@@ -37,7 +44,8 @@ class Table:
         for p, (w, arrays) in enumerate(zip(weights, remembered, strict=True)):
             for column, array in ((0, w), *enumerate(arrays, 2)):
                 self.enter(p, column, array)
-        self.pieces = _pieces(tuple([w.size for w in weights]), self.dtype.itemsize)
+        pieces = _pieces(tuple([w.size for w in weights]), self.dtype.itemsize)
+        self.tasks, self.plans = len(pieces), [packed(Plan(self.kinds, n), self.addresses, pieces) for n in (False, True)]
 
     def enter(self, p: int, column: int, array: np.ndarray) -> None:
         """Note where an array of weight p begins."""
@@ -69,13 +77,12 @@ def rmsprop(
 
 
 def _run(kernel, table, gradients, rates, decay, *settings, nesterov=False):
-    dtype, addresses = table.dtype, table.addresses
+    dtype = table.dtype
     gradients = [np.ascontiguousarray(g, dtype) for g in gradients]  # held until the kernel returns
     for p, g in enumerate(gradients):
         table.enter(p, 1, g)
     numbers = np.array([table.tiny, decay, *settings], dtype)
-    plan = packed(Plan(table.kinds, nesterov), addresses, table.pieces)
-    launch(kernel, len(table.pieces), plan, np.array(rates, dtype), numbers)
+    launch(kernel, table.tasks, table.plans[nesterov], np.array(rates, dtype), numbers)
 
 
 @functools.lru_cache(maxsize=64)
@@ -88,13 +95,6 @@ def _pieces(sizes: tuple[int, ...], itemsize: int) -> np.ndarray:
 @jit()
 def _write_address(addresses, place, array):
     addresses[place] = address_of(array)
-
-
-class Plan(NamedTuple):
-    """How many addresses a parameter has, and what a rule has beside numbers."""
-
-    addresses: int
-    nesterov: int
 
 
 @jit()

@@ -68,7 +68,9 @@ class Model(Structure):
         fold = self.fold and not (training or keep)
         kind = (fuse, fold, get_backend(), keep, inputs, joint)
         # A plan is made anew only when something that it depends on has changed.
-        now = [*[layer.trainable for layer in self._leaves()], *rules.settings(graph), self.fuse]
+        now = rules.settings(graph)
+        if keep:
+            now += [layer.trainable for layer in self._leaves()]
         planned_for, plan = self._plans.get(kind, (None, None))
         if plan is None or planned_for != now:
             values = [graph.outputs[position] for position in joint]

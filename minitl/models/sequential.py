@@ -115,7 +115,7 @@ class Sequential(Model):
         if len(self._values) == len(self._layers) + 1 and self._layers:
             self._adopt(Graph([self._values[0]], [self._values[-1]], type(self).__name__))
         else:
-            self._graph, self.built = None, False
+            self._graph, self._flat, self.built = None, None, False
             self.input_shape = self.output_shape = None
 
     @property

@@ -25,6 +25,7 @@ class Structure(Trainer):
     def _set_up(self) -> None:
         self.fuse = self.fold = True
         self._graph: Graph | None = None
+        self._flat: list[tuple[str, Layer]] | None = None
         self._names: dict[Layer, str] = {}
         self._plans: dict[tuple, tuple[list[Any], Plan]] = {}
         self._set_up_training()
@@ -41,6 +42,8 @@ class Structure(Trainer):
                 )
         self._graph, self.built = graph, True
         self._plans.clear()
+        # Layers of a user may get others inside at any time; without them, and models, the list stays what it is.
+        self._flat = None if any(layer.is_container or layer.is_users for layer in graph.layers) else list(self._walk())
         self.takes_several = len(graph.inputs) > 1
         shapes = [value.shape for value in graph.inputs]
         self.input_shape = shapes if self.takes_several else shapes[0]
@@ -145,6 +148,11 @@ class Structure(Trainer):
 
     def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Layer]]:
         """Every layer with its path, models opened; one that is used in several places under the first of them."""
+        if prefix or self._flat is None:
+            return self._walk(prefix)
+        return iter(self._flat)
+
+    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         seen: set[int] = set()
         for layer in self._parts():
             inside = self._names[layer]
