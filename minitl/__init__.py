@@ -9,7 +9,6 @@ from minitl import (
     activations,
     backend,
     callbacks,
-    gradcheck,
     initializers,
     layers,
     losses,
@@ -55,6 +54,6 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # These bring libraries that most programs do not need at once.
-    if name in ("applications", "datasets", "plot"):
+    if name in ("applications", "datasets", "gradcheck", "plot"):
         return importlib.import_module(f"minitl.{name}")
     raise AttributeError(f"module 'minitl' has no attribute {name!r}")
