@@ -194,9 +194,16 @@ def save(figure: Any, path: str | os.PathLike) -> None:
 
 
 def model(network: Any, path: str | os.PathLike | None = None) -> Any:
-    """A network from bottom to top: layers, shapes, parameters, and which are frozen."""
+    """A network from bottom to top: layers, shapes, parameters, which are frozen, and, as arcs, what skips layers."""
     layers = list(network.named_layers())
-    figure, (ax,) = _figure(1, 1, 5.2, 0.42 * len(layers) + 0.6)
+    rows = {layer: i for i, (_, layer) in enumerate(layers)}
+    skips = [
+        (rows[value.node.layer], rows[node.layer])
+        for node in network.graph.nodes
+        for value in node.inputs
+        if {node.layer, value.node.layer} <= set(rows) and abs(rows[node.layer] - rows[value.node.layer]) != 1
+    ]
+    figure, (ax,) = _figure(1, 1, 6.4, 0.42 * len(layers) + 0.6)
     for i, (name, layer) in enumerate(layers):
         frozen = bool(layer.weights) and not layer.trainable
         colour = "#9ecae1" if frozen else "#fdd0a2" if layer.weights else "#eeeeee"
@@ -206,7 +213,10 @@ def model(network: Any, path: str | os.PathLike | None = None) -> Any:
         ax.text(0.02, i, f"{name} ({type(layer).__name__})", va="center", fontsize=8)
         ax.text(0.7, i, shape, va="center", ha="center", fontsize=8)
         ax.text(0.98, i, told, va="center", ha="right", fontsize=8)
-    ax.set(xlim=(0, 1), xticks=[], yticks=[], title="blue: frozen, orange: learns")
+    for begin, end in skips:
+        arrow = {"arrowstyle": "->", "color": "0.3", "lw": 0.8, "connectionstyle": "arc3,rad=0.35"}
+        ax.annotate("", xy=(1, end), xytext=(1, begin), arrowprops=arrow)
+    ax.set(xlim=(0, 1.25 if skips else 1), xticks=[], yticks=[], title="blue: frozen, orange: learns")
     for spine in ax.spines.values():
         spine.set_visible(False)
     return _finish(figure, path)

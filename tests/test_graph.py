@@ -453,3 +453,17 @@ def test_values_and_names():
     assert model.get_layer("conv2d") is layer and model.get_layer(index=1) is layer
     wide = Conv2D(3, 3, padding="same")
     assert [wide(Input((n, n, 3))).shape[1] for n in (5, 9)] == [5, 9]  # one layer on images of two sizes
+
+
+def test_the_picture_of_a_network_shows_what_skips_layers():
+    pytest.importorskip("matplotlib")
+    from minitl import plot
+
+    def arrows(model):
+        return sum(text.arrow_patch is not None for text in plot.model(model).axes[0].texts if hasattr(text, "arrow_patch"))
+
+    inputs = Input((6, 6, 2))
+    x = Conv2D(4, 3, padding="same")(inputs)
+    y = Conv2D(4, 3, padding="same")(x)
+    assert arrows(Model(inputs, y)) == 0
+    assert arrows(Model(inputs, Add()([x, y]))) == 1
