@@ -34,7 +34,8 @@ class ArrayBatches:
         for name, part in (("x", self.x), ("y", self.y), ("sample_weight", self.weights)):
             for array in _each(part):
                 if array.ndim == 0 or len(array) != self.samples:
-                    raise ValueError(f"x has {self.samples} samples, {name} has shape {array.shape}; give one entry a sample")
+                    one = "another x" if name == "x" else name
+                    raise ValueError(f"x has {self.samples} samples, {one} has shape {array.shape}; give one entry per sample")
 
     def whole(self) -> Batch:
         """Everything as one batch."""

@@ -49,9 +49,7 @@ class Merge(Layer):
         for axis in range(1, longest):
             found = {shape[axis] for shape in input_shape if len(shape) == longest} - {1}
             if len(found - {None}) > 1 or any(len(shape) != longest for shape in input_shape):
-                raise wrong_shape(
-                    self.label, f"shapes that merge with {input_shape[0]}", list(input_shape[1:]), "make them alike"
-                )
+                raise wrong_shape(self.label, f"one that merges with {input_shape[0]}", list(input_shape[1:]), "make them alike")
             out.append(next(iter(found - {None}), None if None in found else 1))
         return (None, *out)
 

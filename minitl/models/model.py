@@ -123,8 +123,12 @@ class Model(Structure):
             x = [x[name] for name in names]
         elif len(values) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) == len(values[0].shape)):
             x = [x]
-        if len(x) != len(values):
-            raise ValueError(f"{self.label}: expected {len(values)} inputs ({', '.join(self.input_names)}), got {len(x)}")
+        if len(x) != len(values) or isinstance(x, np.ndarray):
+            got = "one array" if isinstance(x, np.ndarray) else len(x)
+            names = ", ".join(self.input_names)
+            raise ValueError(
+                f"{self.label}: expected {len(values)} inputs ({names}), got {got}; give a list of arrays, or a dict"
+            )
         return [as_input(part, value, self.label) for part, value in zip(x, values, strict=True)]
 
     def _run_forward(self, x: Any, training: bool) -> Any:
@@ -238,21 +242,19 @@ class Model(Structure):
         layers, label = layers_from(config["layers"], custom_objects), f"model {config.get('name')!r}"
         values: list[Value] = []
         for place in config["inputs"]:
-            layer = layers[place]
+            layer = _listed_at(layers, place, f"{label}: its inputs refer to layer")
             if not isinstance(layer, InputLayer):
                 raise ValueError(f"{label}: its input {place} is {layer.label}, no InputLayer")
             values.append(layer.value)
         count = len(values)
         for position, node in enumerate(config["nodes"]):
-            takes = node["inputs"]
-            for number in takes:
-                if not (isinstance(number, int) and 0 <= number < len(values)):
-                    raise ValueError(f"{label}: node {position} refers to value {number!r}, which is not made before it")
-            several = [values[number] for number in takes]
-            layer = layers[node["layer"]]
+            what = f"{label}: node {position} refers to value"
+            several = [_listed_at(values, number, what) for number in node["inputs"]]
+            layer = _listed_at(layers, node["layer"], f"{label}: node {position} refers to layer")
             out = layer(several if layer.takes_several else several[0] if len(several) == 1 else several, node.get("training"))
             values += out if isinstance(out, list) else [out]
-        model = cls(values[:count], [values[number] for number in config["outputs"]], name=config.get("name"))
+        outputs = [_listed_at(values, number, f"{label}: its outputs refer to value") for number in config["outputs"]]
+        model = cls(values[:count], outputs, name=config.get("name"))
         model.dtype = np.dtype(config.get("dtype", "float32"))
         return model
 
@@ -303,6 +305,12 @@ def as_input(x: Any, value: Value, label: str) -> np.ndarray:
             raise ValueError(f"{label}: the input {value.name!r} takes whole numbers, got fractions or NaN")
         return converted
     return array
+
+
+def _listed_at(items: list[Any], place: Any, what: str) -> Any:
+    if not (isinstance(place, int) and 0 <= place < len(items)):
+        raise ValueError(f"{what} {place!r}, which is not made before it")
+    return items[place]
 
 
 def _listed(values: Any) -> list[Any]:
