@@ -125,10 +125,8 @@ class Model(Structure):
             x = [x]
         if len(x) != len(values) or isinstance(x, np.ndarray):
             got = "one array" if isinstance(x, np.ndarray) else len(x)
-            names = ", ".join(self.input_names)
-            raise ValueError(
-                f"{self.label}: expected {len(values)} inputs ({names}), got {got}; give a list of arrays, or a dict"
-            )
+            known = ", ".join(self.input_names)
+            raise ValueError(f"{self.label}: expected {len(values)} inputs ({known}), got {got}; give a list or a dict")
         return [as_input(part, value, self.label) for part, value in zip(x, values, strict=True)]
 
     def _run_forward(self, x: Any, training: bool) -> Any:
