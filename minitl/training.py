@@ -179,6 +179,7 @@ def predict_batch(model: Any, x: Any) -> Any:
 def on_batch(model: Any, x: Any, y: Any, weights: Any, class_weight: Any, return_dict: bool, train: bool) -> Any:
     """One batch, trained on or only measured; results as evaluate gives them."""
     _need_ready(model, loss=True)
+    check_inputs(model, x, "train_on_batch" if train else "test_on_batch")
     x, y, weights = ArrayBatches(x, y, weights).whole()
     step = train_step if train else measure_step
     means = Means(model)

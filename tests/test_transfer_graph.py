@@ -171,3 +171,33 @@ def test_measures(make):
     assert moved and all(distance > 0 for distance in moved.values())
     alike = layer_similarity(before, after, X)
     assert alike and all(0.3 < value <= 1 + 1e-6 for value in alike.values())
+
+
+def test_a_misspelt_setting_names_the_known_ones(model):
+    with pytest.raises(ValueError, match=r"unknown setting of 'lp-ft' 'epoch'.*epochs"):
+        fine_tune(model, (X, Y), "lp-ft", epoch=3)
+
+
+def test_every_way_in_checks_how_images_were_prepared(model):
+    from minitl.preprocessing import Preprocessing
+    from minitl.preprocessing.image import ImageDataGenerator
+
+    model.preprocessing = Preprocessing()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    raw, labels = X * 255, np.arange(24) % 5
+    ways = [
+        lambda: model.fit(raw, labels, verbose=0),
+        lambda: model.evaluate(raw, labels, verbose=0),
+        lambda: model.predict(raw, verbose=0),
+        lambda: model.train_on_batch(raw, labels),
+        lambda: model.test_on_batch(raw, labels),
+        lambda: model.predict_on_batch(raw),
+        lambda: fine_tune(model, ImageDataGenerator().flow(raw, labels, batch_size=8), "full", epochs=1),
+        lambda: fine_tune(model, (raw, labels), "full", epochs=1),
+    ]
+    before = bits(model)
+    for way in ways:
+        with pytest.raises(ValueError, match="prepare the pictures as it was trained"):
+            way()
+    assert bits(model) == before
+    model.predict_on_batch(X)

@@ -116,6 +116,7 @@ class Trainer(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
+        training.check_inputs(self, x, "predict_on_batch")
         return training.predict_batch(self, x)
 
 

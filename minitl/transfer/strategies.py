@@ -8,6 +8,7 @@ A strategy gets a `Task` and runs one phase of training after another on it. `fi
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -109,11 +110,15 @@ def fine_tune(
     the strategy: most have `epochs` and `rate`. Layers that are frozen when it begins stay frozen in every phase, and flags are
     afterwards what they were. `preprocessing` says what x went through, to be compared with what the base was
     trained with (its numbers and size are checked anyway; the order of the channels cannot be seen in them).
-    Errors: ValueError for an unknown strategy, a head of another number of classes than the labels have (`classes`, by default
-    the largest label and those below it), or inputs that were not prepared as the base was trained.
+    Errors: ValueError for an unknown strategy or setting, a head of another number of classes than the labels have (`classes`,
+    by default the largest label and those below it), or inputs that were not prepared as the base was trained.
     """
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
+    known = [name for name in inspect.signature(STRATEGIES[strategy]).parameters if name != "task"]
+    for name in settings:
+        if name not in known:
+            raise unknown(f"setting of {strategy!r}", name, known)
     x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 and is_array(data[0]) else (data, None)
     if is_array(x):
         _check_data(model, x, y, classes, preprocessing)
