@@ -46,6 +46,11 @@ def jit(parallel: bool = False, contract: bool = False) -> Callable[[Callable[..
     return decorate
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function that becomes part of its caller before anything is compiled, and so is compiled once."""
+    return numba.njit(function, inline="always", error_model="numpy")
+
+
 def compile_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for C callers, now: its `.address` can be called from any other compiled code."""
 

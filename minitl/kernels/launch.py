@@ -33,7 +33,7 @@ from numba.core import types
 
 from minitl.kernels import memory
 from minitl.kernels import pool as pools
-from minitl.kernels.jit import compile_c, config, jit
+from minitl.kernels.jit import compile_c, config, inlined, jit
 from minitl.kernels.processor import THREADS
 from minitl.kernels.simd.addresses import address_of
 from minitl.kernels.simd.entries import BYTES, INDICES, NUMBERS, read_plan
@@ -95,7 +95,7 @@ class TaskKernel:
         """The function that all kernels have in common, calling this one with its own arrays and its plan."""
         arguments = ["task", "read_plan(plan, Plan)", *self.slots, *(["scratch"] if self.scratch else [])]
         source = f"def entry(task, {', '.join(SLOT_NAMES)}, plan, scratch):\n    kernel({', '.join(arguments)})\n"
-        space = {"kernel": jit()(self.function), "read_plan": read_plan, "Plan": self.plan_class}
+        space = {"kernel": inlined(self.function), "read_plan": read_plan, "Plan": self.plan_class}
         # Numba's cache wants to know the file, and tells functions apart by name and line.
         exec(compile(source, self.function.__code__.co_filename, "exec"), space)
         entry: Any = space["entry"]
