@@ -12,9 +12,12 @@ from minitl.layers import (
     Concatenate,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePooling2D,
     MaxPooling2D,
+    RandomFlip,
     ReLU,
 )
 from minitl.transfer import (
@@ -201,3 +204,13 @@ def test_every_way_in_checks_how_images_were_prepared(model):
             way()
     assert bits(model) == before
     model.predict_on_batch(X)
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.2), GaussianNoise(0.1), RandomFlip("horizontal")])
+def test_features_of_a_base_that_draws_random_numbers_are_refused(layer):
+    inputs = Input((8, 8, 3))
+    model = Model(inputs, Dense(3, activation="softmax")(Flatten()(layer(inputs))))
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}\) draws other random numbers"):
+        extract_features(model, X)
+    quiet = Model(inputs, Dense(3, activation="softmax")(Flatten()(Dropout(0.0)(inputs))))
+    assert extract_features(quiet, X).shape == (24, 192)

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from minitl import weights as weight_files
+from minitl.layers.base import Layer
 from minitl.layers.core import Dropout
+from minitl.layers.preprocessing import RandomImage
+from minitl.layers.regularization import GaussianNoise
 from minitl.models import Model
 from minitl.preprocessing.record import Preprocessing
 from minitl.serialization import encode
@@ -33,7 +36,7 @@ def extract_features(
     `preprocessing` says what the pictures went through, to be compared with what the base was trained with.
     Shapes: x (N, ...), result (N, ...) as the layer gives it.
     Errors: ValueError for a file that was made with other weights or data, for inputs that were not prepared as the base was
-    trained, and when the base draws random numbers while training (dropout), so that features cannot stand for it.
+    trained, and when the base draws random numbers while training (dropout, noise, augmentation): features cannot stand for it.
     """
     extractor = feature_extractor(model, at)
     check_deterministic(extractor)
@@ -71,5 +74,12 @@ def features_key(model: Model, x: np.ndarray) -> str:
 def check_deterministic(model: Model) -> None:
     """Raise ValueError when a layer draws random numbers while training, so that features cannot be computed once."""
     for path, layer in model.named_layers():
-        if isinstance(layer, Dropout) and layer.rate:
-            raise ValueError(f"{path} drops other elements in every step, so that features cannot be computed once; cut below it")
+        if _draws(layer):
+            what = f"{path} ({type(layer).__name__}) draws other random numbers in every step"
+            raise ValueError(f"{what}, so that features cannot be computed once; cut below it")
+
+
+def _draws(layer: Layer) -> bool:
+    if isinstance(layer, Dropout):
+        return layer.rate > 0
+    return layer.stddev > 0 if isinstance(layer, GaussianNoise) else isinstance(layer, RandomImage)
