@@ -124,11 +124,35 @@ def test_needs_are_derived_on_every_branch():
     for name in ("left", "right"):
         model.get_layer(name).trainable = False
     plan = model.new_run(keep=True).plan
-    asked = {step.layers[0].name: (keeps, need.dx) for step, keeps, need in zip(plan.steps, plan.keeps, plan.needs, strict=True)}
+    asked = {step.layers[0].name: (step.keep, step.need.dx) for step in plan.steps}
     assert asked["left"] == asked["right"] == (False, False)
     assert asked["above"] == (True, False)
     assert asked["add"] == (True, (False, True))
     assert asked["head"] == (True, True)
+
+
+def test_a_plan_sees_flags_of_layers_that_a_user_s_layer_holds():
+    class Holder(Layer):
+        def __init__(self):
+            self.inner = Dense(4)
+
+        def forward(self, x, training):
+            return self.inner(x, training)
+
+        def backward(self, dy):
+            return self.inner.backward(dy)
+
+    holder = Holder()
+    model = Sequential([Input((4,)), holder, Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.random.default_rng(0).random((6, 4)), np.arange(6) % 2
+    before = holder.inner.get_weights()[0]
+    holder.inner.trainable = False
+    model.train_on_batch(x, y)
+    np.testing.assert_array_equal(holder.inner.get_weights()[0], before)
+    holder.inner.trainable = True
+    model.train_on_batch(x, y)
+    assert (holder.inner.get_weights()[0] != before).any()
 
 
 def test_shared_layers_add_their_gradients():

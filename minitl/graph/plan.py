@@ -56,8 +56,9 @@ class Step:
 class Plan:
     """The steps of a graph for one kind of pass.
 
-    Attributes: `program` has for each step its number, the slots that it takes, those that it gives, and those that nobody
-    needs after it; `keeps` and `needs` say for each step whether its cache is kept and what is asked of its backward pass.
+    Attributes: `program` has each step with the slots that it takes, those that it gives, those that nobody needs after it, and
+    whether it takes and gives a single value. Steps say themselves whether their cache is kept, and what their backward pass is
+    asked for.
     """
 
     def __init__(self, graph: Graph, steps: Iterable[Step], keep: bool, need_dx: Iterable[bool]):
@@ -81,13 +82,10 @@ class Plan:
     def _derive_needs(self, keep: bool, need_dx: list[bool]) -> None:
         above = [False] * self.size  # whether a slot's value comes from something that learns
         above[: len(need_dx)] = need_dx
-        self.keeps, self.needs = [], []
         for step, takes, gives, _, single, _ in self.program:
             dx = [above[slot] for slot in takes]
             learns = any(layer.learns for layer in step.layers)
             for slot in gives:
                 above[slot] = keep and (learns or any(dx))
             step.keep, step.need = keep and (learns or any(dx)), Need(dx[0] if single else tuple(dx), learns)
-            self.keeps.append(step.keep)
-            self.needs.append(step.need)
         self.need_dx = need_dx

@@ -71,17 +71,16 @@ class Run:
         for slot, gradient in zip(plan.outputs, gradients, strict=True):
             _add(arrived, slot, gradient)
         self.gradients = {}
-        for position in range(len(plan.steps) - 1, -1, -1):
-            if not plan.keeps[position]:
+        for cache, (step, takes, gives, _, single, alone) in zip(reversed(self.caches), reversed(plan.program), strict=True):
+            if not step.keep:
                 continue
-            step, takes, gives, _, single, alone = plan.program[position]
             dy = arrived[gives[0]] if alone else [arrived[slot] for slot in gives]
             for slot in gives:
                 arrived[slot] = None
             if dy is None or (not alone and all(part is None for part in dy)):
                 continue
-            need = plan.needs[position]
-            dx, of_layers = step.backward(dy, self.caches[position], need)
+            need = step.need
+            dx, of_layers = step.backward(dy, cache, need)
             for layer, named in of_layers.items():
                 self._add_gradients(layer, named)
             if single:

@@ -152,8 +152,8 @@ class Layer(Weighted):
             )
         if not hasattr(self, "_kept"):
             raise ValueError(f"{self.label}: backward() needs a forward pass before it")
-        several = self.takes_several and need_dx
-        dx, gradients = self.backpropagate(dy, self._kept, Need((True,) * 99 if several else need_dx, self.trainable))
+        wanted = (True,) * len(self.input_shape) if self.takes_several and need_dx else need_dx
+        dx, gradients = self.backpropagate(dy, self._kept, Need(wanted, self.trainable))
         self.gradients = gradients
         return dx
 

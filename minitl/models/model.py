@@ -17,7 +17,7 @@ from minitl.graph import rules
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Gradients, Need, Plan, Step
 from minitl.graph.run import Run
-from minitl.graph.value import Node, Value
+from minitl.graph.value import Node, Value, fits
 from minitl.layers.base import Layer, LayerStep
 from minitl.layers.core import InputLayer
 from minitl.models.saving import layers_from, save_model
@@ -70,7 +70,7 @@ class Model(Structure):
         # A plan is made anew only when something that it depends on has changed.
         now = rules.settings(graph)
         if keep:
-            now += [layer.trainable for layer in self._leaves()]
+            now += [layer.trainable for _, layer in self.named_layers()]
         planned_for, plan = self._plans.get(kind, (None, None))
         if plan is None or planned_for != now:
             values = [graph.outputs[position] for position in joint]
@@ -81,9 +81,6 @@ class Model(Structure):
                     step.fuse = fuse
             self._plans[kind] = (now, plan)
         return Run(plan)
-
-    def _leaves(self) -> list[Layer]:
-        return [leaf for layer in self._parts() for leaf in (layer._leaves() if isinstance(layer, Model) else [layer])]
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """On arrays: the outputs. On values: a use of the model as a layer, and its output values."""
@@ -177,8 +174,7 @@ class Model(Structure):
                 f"{self.label}: has {len(self.graph.inputs)} inputs ({', '.join(self.input_names)}), got {len(values)}"
             )
         for value, own in zip(values, self.graph.inputs, strict=True):
-            alike = len(value.shape) == len(own.shape)
-            if not alike or any(a != b for a, b in zip(own.shape[1:], value.shape[1:], strict=True) if a is not None):
+            if not fits(own.shape, value.shape):
                 raise wrong_shape(self.label, own.shape, value.shape, "it was built for other inputs; use a new layer here")
         shapes = self.compute_output_shape([v.shape for v in values] if self.takes_several else values[0].shape)
         shapes = shapes if len(self.graph.outputs) > 1 else [shapes]

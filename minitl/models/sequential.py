@@ -8,7 +8,7 @@ import numpy as np
 
 from minitl.errors import wrong_shape
 from minitl.graph.graph import Graph
-from minitl.graph.value import Shape, Value
+from minitl.graph.value import Shape, Value, fits
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
 from minitl.models.model import Model
@@ -80,9 +80,7 @@ class Sequential(Model):
         if shape is None:
             raise ValueError("the input shape is not known; begin with Input(shape), or build((None, ...))")
         if self._values:
-            if len(shape) != len(self._values[0].shape) or any(
-                a != b for a, b in zip(self._values[0].shape[1:], shape[1:], strict=True) if a is not None
-            ):
+            if not fits(self._values[0].shape, shape):
                 label = self._layers[0].label
                 raise wrong_shape(label, self._values[0].shape, shape, "it was built for other inputs; use a new layer here")
             return
