@@ -25,8 +25,9 @@ from minitl.graph.plan import Gradients, Need, Step
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
-from minitl.layers.core import Dense, named
+from minitl.layers.core import Dense
 from minitl.layers.depthwise import DepthwiseConv2D
+from minitl.layers.linear import named
 from minitl.layers.merging import Add
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import MaxPooling2D

@@ -1,6 +1,6 @@
 """Layers: objects that own parameters and call operations. One file for each kind:
 
-base  core  activations  conv  depthwise  conv_transpose  pooling  normalization  regularization
+base  core  activations  linear  conv  depthwise  conv_transpose  pooling  normalization  regularization
 merging  reshaping  sequences  embedding  function  preprocessing
 """
 

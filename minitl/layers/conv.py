@@ -6,18 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from minitl import initializers, regularizers
-from minitl.activations import name_of
 from minitl.backend import op
 from minitl.errors import unknown
-from minitl.graph.plan import Need
-from minitl.layers.activations import Activated
 from minitl.layers.base import Shape
-from minitl.layers.core import named, positive
+from minitl.layers.core import positive
+from minitl.layers.linear import Linear
 from minitl.ops.window import Pair, reach, slide
 
 
-class Conv2D(Activated):
+class Conv2D(Linear):
     """The same small dense layer at every place of the image.
 
     Formula: y[n, i, j, f] = activation(sum_{a, b, c} x[n, s_h i + a, s_w j + b, c] kernel[a, b, c, f] + bias[f]).
@@ -27,6 +24,8 @@ class Conv2D(Activated):
     Errors: ValueError for sizes below 1, an unknown padding, or a kernel larger than a `valid` image.
     Source: `minitl.ops.conv2d`.
     """
+
+    operation = "conv2d"
 
     def __init__(
         self,
@@ -44,18 +43,14 @@ class Conv2D(Activated):
         groups: int = 1,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, **kwargs
+        )
         self.dilation_rate, self.groups = pair("dilation_rate", dilation_rate), positive("groups", groups)
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
         self.strides = pair("strides", strides)
         self.padding = padding_name(padding)
-        self.activation = name_of(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
         if self.filters % self.groups:
             raise ValueError(f"Conv2D: filters={filters} do not fall into {groups} groups")
         check_dilation(self)
@@ -70,20 +65,12 @@ class Conv2D(Activated):
         channels = image_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"{channels} channels do not fall into {self.groups} groups")
-        shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
-        if self.use_bias:
-            self.add_weight("bias", (self.filters,), self.bias_initializer, self.bias_regularizer)
+        self.add_kernel_and_bias((*self.kernel_size, channels // self.groups, self.filters), self.filters)
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The convolution and its bias."""
         kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
         return op("conv2d").forward(x, kernel, bias, self.strides, self.padding, self.dilation_rate, self.groups)
-
-    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, and the gradients of kernel and bias."""
-        dx, dkernel, dbias = op("conv2d").backward(dz, cache, *need)
-        return dx, named(kernel=dkernel, bias=dbias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, H_out, W_out, filters)."""

@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from minitl import initializers, regularizers
-from minitl.activations import name_of
 from minitl.backend import op
-from minitl.graph.plan import Need
 from minitl.graph.value import Shape
-from minitl.layers.activations import Activated
 from minitl.layers.conv import image_channels, padding_name, pair
-from minitl.layers.core import named, positive
+from minitl.layers.core import positive
+from minitl.layers.linear import Linear
+from minitl.ops.conv2d_transpose import output_shape
 from minitl.ops.window import Pair
 
 
-class Conv2DTranspose(Activated):
+class Conv2DTranspose(Linear):
     """Every pixel paints its kernel onto a larger image: a convolution's backward pass as a layer.
 
     Formula: y_pad[n, s_h i + a, s_w j + b, f] += sum_c x[n, i, j, c] kernel[a, b, f, c], then bias and activation.
@@ -26,6 +24,8 @@ class Conv2DTranspose(Activated):
     Errors: ValueError for sizes below 1 or an unknown padding.
     Source: `minitl.ops.conv2d_transpose`.
     """
+
+    operation = "conv2d_transpose"
 
     def __init__(
         self,
@@ -41,35 +41,23 @@ class Conv2DTranspose(Activated):
         bias_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, **kwargs
+        )
         self.filters, self.kernel_size = positive("filters", filters), pair("kernel_size", kernel_size)
         self.strides, self.padding = pair("strides", strides), padding_name(padding)
-        self.activation, self.use_bias = name_of(activation), use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias."""
-        shape = (*self.kernel_size, self.filters, image_channels(input_shape))
-        self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
-        if self.use_bias:
-            self.add_weight("bias", (self.filters,), self.bias_initializer, self.bias_regularizer)
+        self.add_kernel_and_bias((*self.kernel_size, self.filters, image_channels(input_shape)), self.filters)
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The transposed convolution and its bias."""
         kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
         return op("conv2d_transpose").forward(x, kernel, bias, self.strides, self.padding)
 
-    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, and the gradients of kernel and bias."""
-        dx, dkernel, dbias = op("conv2d_transpose").backward(dz, cache, *need)
-        return dx, named(kernel=dkernel, bias=dbias)
-
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, s_h H, s_w W, filters), or larger."""
-        sizes = zip(input_shape[1:3], self.kernel_size, self.strides, strict=True)
-        more = [0 if self.padding == "same" else max(k - s, 0) for k, s in zip(self.kernel_size, self.strides, strict=True)]
-        out = [None if n is None else n * s + extra for (n, _, s), extra in zip(sizes, more, strict=True)]
-        return (input_shape[0], *out, self.filters)
+        kernel, sizes = (*self.kernel_size, self.filters, image_channels(input_shape)), input_shape[1:3]
+        closed = output_shape((1, *(n or 1 for n in sizes), kernel[3]), kernel, None, self.strides, self.padding)
+        return (input_shape[0], *(n and out for n, out in zip(sizes, closed[1:3], strict=True)), self.filters)

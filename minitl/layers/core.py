@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minitl import initializers, regularizers
-from minitl.activations import name_of
 from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.graph.value import Node, Value
-from minitl.layers.activations import Activated
 from minitl.layers.base import Layer, Shape
+from minitl.layers.linear import Linear
 from minitl.random import new_generator
 
 
@@ -75,7 +73,7 @@ def Input(
     return InputLayer(shape, batch_size, dtype, name=name, **kwargs).value
 
 
-class Dense(Activated):
+class Dense(Linear):
     """Every output is a weighted sum of every input.
 
     Formula: y = activation(x kernel + bias).
@@ -83,6 +81,8 @@ class Dense(Activated):
     Errors: ValueError for units below 1.
     Source: `minitl.ops.dense`.
     """
+
+    operation = "dense"
 
     def __init__(
         self,
@@ -95,31 +95,20 @@ class Dense(Activated):
         bias_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, **kwargs
+        )
         self.units = positive("units", units)
-        self.activation = name_of(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias."""
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
-        self.add_weight("kernel", (input_shape[-1], self.units), self.kernel_initializer, self.kernel_regularizer)
-        if self.use_bias:
-            self.add_weight("bias", (self.units,), self.bias_initializer, self.bias_regularizer)
+        self.add_kernel_and_bias((input_shape[-1], self.units), self.units)
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """x kernel + bias."""
         return op("dense").forward(x, self.parameters["kernel"], self.parameters.get("bias"))
-
-    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, and the gradients of kernel and bias."""
-        dx, dkernel, dbias = op("dense").backward(dz, cache, *need)
-        return dx, named(kernel=dkernel, bias=dbias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, ..., units)."""
@@ -177,11 +166,6 @@ class Dropout(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
-
-
-def named(**gradients: np.ndarray | None) -> dict[str, np.ndarray]:
-    """An operation's gradients by the names of the parameters; None is what was not asked for."""
-    return {name: g for name, g in gradients.items() if g is not None}
 
 
 def positive(name: str, value: int) -> int:

@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Batch, group and layer normalisation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,60 @@ from minitl import initializers, regularizers
 from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
-from minitl.layers.core import named
+from minitl.layers.linear import named
 
 
-class BatchNormalization(Layer):
+class ScaledNormalization(Layer):
+    """What normalisations share: a scale gamma and a shift beta for every channel, the last axis.
+
+    Errors: ValueError for an open last axis.
+    """
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.epsilon, self.center, self.scale = epsilon, center, scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create gamma and beta."""
+        channels = input_shape[-1]
+        if len(input_shape) < 2 or channels is None:
+            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        if self.scale:
+            self.add_weight("gamma", (channels,), self.gamma_initializer, self.gamma_regularizer)
+        if self.center:
+            self.add_weight("beta", (channels,), self.beta_initializer, self.beta_regularizer)
+
+    def gamma_and_beta(self, channels: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Ones and zeros for those that are not there."""
+        gamma, beta = self.parameters.get("gamma"), self.parameters.get("beta")
+        return np.ones(channels, dtype) if gamma is None else gamma, np.zeros(channels, dtype) if beta is None else beta
+
+    def named(
+        self, dx: np.ndarray | None, dgamma: np.ndarray | None, dbeta: np.ndarray | None
+    ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of those parameters that exist."""
+        return dx, named(gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class BatchNormalization(ScaledNormalization):
     """Normalises every channel; the last axis holds the channels.
 
     Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta. While training, mean and variance are the
@@ -38,26 +88,18 @@ class BatchNormalization(Layer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
+        )
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNormalization: momentum must be in [0, 1], got {momentum}")
-        self.momentum, self.epsilon, self.center, self.scale = momentum, epsilon, center, scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.momentum = momentum
 
     def build(self, input_shape: Shape) -> None:
         """Create gamma and beta, and the moving statistics."""
-        channels = input_shape[-1]
-        if len(input_shape) < 2 or channels is None:
-            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
-        if self.scale:
-            self.add_weight("gamma", (channels,), self.gamma_initializer, self.gamma_regularizer)
-        if self.center:
-            self.add_weight("beta", (channels,), self.beta_initializer, self.beta_regularizer)
-        self.add_weight("moving_mean", (channels,), "zeros", trainable=False)
-        self.add_weight("moving_variance", (channels,), "ones", trainable=False)
+        super().build(input_shape)
+        self.add_weight("moving_mean", input_shape[-1:], "zeros", trainable=False)  # type: ignore[arg-type]
+        self.add_weight("moving_variance", input_shape[-1:], "ones", trainable=False)  # type: ignore[arg-type]
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """Normalise with the batch's statistics or the moving ones."""
@@ -78,26 +120,15 @@ class BatchNormalization(Layer):
             mean, variance = batch_mean, batch_variance
         else:
             mean, variance = mean.copy(), variance.copy()  # a cache must not change when the moving ones do
-        gamma = self.parameters.get("gamma", np.ones_like(mean))
-        beta = self.parameters.get("beta", np.zeros_like(mean))
+        gamma, beta = self.gamma_and_beta(len(mean), mean.dtype)
         return gamma, beta, mean, variance, self.epsilon, batch_statistics
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, and the gradients of gamma and beta."""
         return self.named(*op("batch_norm").backward(dy, cache, need.dx, need.parameters and bool(self.parameters)))
 
-    def named(
-        self, dx: np.ndarray | None, dgamma: np.ndarray | None, dbeta: np.ndarray | None
-    ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, and the gradients of those parameters that exist."""
-        return dx, named(gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's."""
-        return input_shape
-
-
-class GroupNormalization(Layer):
+class GroupNormalization(ScaledNormalization):
     """Normalises groups of channels of one sample; no sample sees another.
 
     Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance over height, width and a group's channels.
@@ -122,44 +153,31 @@ class GroupNormalization(Layer):
         gamma_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
+        )
         self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
-        self.groups, self.epsilon, self.center, self.scale = groups, epsilon, center, scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.groups = groups
 
     def build(self, input_shape: Shape) -> None:
         """Create gamma and beta."""
-        channels = input_shape[-1]
-        if len(input_shape) < 2 or channels is None:
-            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        super().build(input_shape)
+        channels: int = input_shape[-1]  # type: ignore[assignment]
         if self.axis not in (-1, len(input_shape) - 1):
             raise ValueError(f"normalises along the last axis (-1), got axis={self.axis!r}")
         if self.groups != -1 and (self.groups < 1 or channels % self.groups):
             raise ValueError(f"{channels} channels do not fall into {self.groups} groups")
-        if self.scale:
-            self.add_weight("gamma", (channels,), self.gamma_initializer, self.gamma_regularizer)
-        if self.center:
-            self.add_weight("beta", (channels,), self.beta_initializer, self.beta_regularizer)
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """Normalise every group."""
         channels = x.shape[-1]
-        gamma = self.parameters.get("gamma", np.ones(channels, x.dtype))
-        beta = self.parameters.get("beta", np.zeros(channels, x.dtype))
+        gamma, beta = self.gamma_and_beta(channels, x.dtype)
         groups = channels if self.groups == -1 else self.groups
         return op("group_norm").forward(x, gamma, beta, groups, self.epsilon, self.axes)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, and the gradients of gamma and beta."""
-        dx, dgamma, dbeta = op("group_norm").backward(dy, cache, need.dx, need.parameters and bool(self.parameters))
-        return dx, named(gamma=dgamma if self.scale else None, beta=dbeta if self.center else None)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's."""
-        return input_shape
+        return self.named(*op("group_norm").backward(dy, cache, need.dx, need.parameters and bool(self.parameters)))
 
 
 class LayerNormalization(GroupNormalization):

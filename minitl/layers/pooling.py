@@ -53,15 +53,21 @@ class AveragePooling2D(Pooling2D):
     operation = "average_pool2d"
 
 
-class GlobalAveragePooling2D(Layer):
-    """The mean of every channel. Shapes: x (N, H, W, C), y (N, C), or (N, 1, 1, C) with `keepdims`.
-
-    Source: `minitl.ops.global_average_pool2d`.
-    """
+class GlobalPooling2D(Layer):
+    """What global pooling shares. Shapes: x (N, H, W, C), y (N, C), or (N, 1, 1, C) with `keepdims`."""
 
     def __init__(self, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.keepdims = keepdims
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, C), or (N, 1, 1, C)."""
+        channels = image_channels(input_shape)
+        return (input_shape[0], 1, 1, channels) if self.keepdims else (input_shape[0], channels)
+
+
+class GlobalAveragePooling2D(GlobalPooling2D):
+    """The mean of every channel. Source: `minitl.ops.global_average_pool2d`."""
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """y = the mean over height and width."""
@@ -72,18 +78,9 @@ class GlobalAveragePooling2D(Layer):
         """dx = dy / (H W)."""
         return op("global_average_pool2d").backward(dy.reshape(len(dy), dy.shape[-1]), cache), {}
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(N, C), or (N, 1, 1, C)."""
-        channels = image_channels(input_shape)
-        return (input_shape[0], 1, 1, channels) if self.keepdims else (input_shape[0], channels)
 
-
-class GlobalMaxPooling2D(Layer):
-    """The largest entry of every channel. Shapes: x (N, H, W, C), y (N, C). Source: `minitl.ops.max_pool2d`."""
-
-    def __init__(self, keepdims: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.keepdims = keepdims
+class GlobalMaxPooling2D(GlobalPooling2D):
+    """The largest entry of every channel. Source: `minitl.ops.max_pool2d`."""
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """The maximum over height and width: one window, as large as the image."""
@@ -94,11 +91,6 @@ class GlobalMaxPooling2D(Layer):
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, to the winners."""
         return op("max_pool2d").backward(dy.reshape(len(dy), 1, 1, dy.shape[-1]), cache), {}
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(N, C), or (N, 1, 1, C)."""
-        channels = image_channels(input_shape)
-        return (input_shape[0], 1, 1, channels) if self.keepdims else (input_shape[0], channels)
 
 
 MaxPool2D = MaxPooling2D

@@ -11,7 +11,7 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
-from minitl.layers.core import named
+from minitl.layers.linear import named
 from minitl.layers.pooling import GlobalAveragePooling2D, GlobalMaxPooling2D, Pooling2D
 from minitl.layers.reshaping import UpSampling2D
 
@@ -27,6 +27,24 @@ class OneRow(Layer):
         """That of the image, without its one row."""
         out = super().compute_output_shape(as_image(self, input_shape))
         return (out[0], *out[2:]) if len(out) == 4 else out
+
+
+class InOneRow(OneRow):
+    """One that gives the image's layer the row itself.
+
+    Shapes: x (N, L, C), y (N, L_out, C), or (N, C).
+    """
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """What the image's layer makes of the row."""
+        y, cache = super().compute(x[:, None], training)
+        return y[:, 0] if y.ndim == 4 else y, cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, back through the image's layer."""
+        dy = np.ascontiguousarray(dy)
+        dx, gradients = super().backpropagate(dy[:, None] if dy.ndim == 3 else dy, cache, need)
+        return None if dx is None else dx[:, 0], gradients
 
 
 class Conv1D(OneRow, Conv2D):
@@ -93,7 +111,7 @@ class Conv1D(OneRow, Conv2D):
         return {**config, "padding": "causal" if self.causal else self.padding}
 
 
-class Pooling1D(OneRow, Pooling2D):
+class Pooling1D(InOneRow, Pooling2D):
     """What max- and average-pooling of sequences share.
 
     Shapes: x (N, L, C), y (N, L_out, C).
@@ -103,16 +121,6 @@ class Pooling1D(OneRow, Pooling2D):
     def __init__(self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", **kwargs: Any):
         steps = None if strides is None else (1, _single(strides))
         super().__init__((1, _single(pool_size)), steps, padding, **kwargs)
-
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """Every window's maximum or mean."""
-        y, cache = super().compute(x[:, None], training)
-        return y[:, 0], cache
-
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, to the winners or in equal shares."""
-        dx, gradients = super().backpropagate(np.ascontiguousarray(dy)[:, None], cache, need)
-        return None if dx is None else dx[:, 0], gradients
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: one number per setting."""
@@ -131,49 +139,19 @@ class AveragePooling1D(Pooling1D):
     operation = "average_pool2d"
 
 
-class GlobalAveragePooling1D(OneRow, GlobalAveragePooling2D):
+class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
     """The mean of every channel. Shapes: x (N, L, C), y (N, C). Source: `minitl.ops.global_average_pool2d`."""
 
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """The mean over the sequence."""
-        y, cache = super().compute(x[:, None], training)
-        return y[:, 0] if self.keepdims else y, cache
 
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, in equal shares."""
-        dx, gradients = super().backpropagate(dy, cache, need)
-        return None if dx is None else dx[:, 0], gradients
-
-
-class GlobalMaxPooling1D(OneRow, GlobalMaxPooling2D):
+class GlobalMaxPooling1D(InOneRow, GlobalMaxPooling2D):
     """The largest entry of every channel. Shapes: x (N, L, C), y (N, C). Source: `minitl.ops.max_pool2d`."""
 
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """The maximum over the sequence."""
-        y, cache = super().compute(x[:, None], training)
-        return y[:, 0] if self.keepdims else y, cache
 
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx, to the winners."""
-        dx, gradients = super().backpropagate(dy, cache, need)
-        return None if dx is None else dx[:, 0], gradients
-
-
-class UpSampling1D(OneRow, UpSampling2D):
+class UpSampling1D(InOneRow, UpSampling2D):
     """Every element several times. Shapes: x (N, L, C), y (N, size L, C). Source: `minitl.ops.upsample2d`."""
 
     def __init__(self, size: int = 2, **kwargs: Any):
         super().__init__((1, _single(size)), **kwargs)
-
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """x, every element repeated."""
-        y, cache = super().compute(x[:, None], training)
-        return y[:, 0], cache
-
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """The sums over the repetitions."""
-        dx, gradients = super().backpropagate(np.ascontiguousarray(dy)[:, None], cache, need)
-        return None if dx is None else dx[:, 0], gradients
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer."""
