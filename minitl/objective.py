@@ -126,10 +126,7 @@ def per_output(model: Any, what: str, given: Any, get: Callable[[Any], Any], one
     names = model.output_names if model.built else ["output"]
     make = lambda item: None if item is None else get(item)  # noqa: E731
     if isinstance(given, dict) and "class_name" not in given:
-        for name in given:
-            if name not in names and model.built:
-                raise unknown(f"output in {what}", name, names)
-        found = [make(given.get(name)) for name in names] if model.built else [make(item) for item in given.values()]
+        found = [make(item) for item in (_by_name(given, names, what) if model.built else given.values())]
     elif isinstance(given, (list, tuple)):
         if len(given) != len(names):
             outputs = f"{len(names)} outputs ({', '.join(names)})"
@@ -160,15 +157,23 @@ def metrics_of(model: Any, plain: Any, weighted: Any) -> Any:
     return groups if len(names) > 1 else groups[0]
 
 
+def _by_name(given: dict[str, Any], names: list[str], what: str) -> list[Any]:
+    """What a dictionary has for each output, None where it has nothing.
+
+    Errors: ValueError for an output that is not there.
+    """
+    for name in given:
+        if name not in names:
+            raise unknown(f"output in {what}", name, names)
+    return [given.get(name) for name in names]
+
+
 def _by_output(given: Any, names: list[str]) -> list[list[Any]]:
     def several(item: Any) -> list[Any]:
         return [] if item is None else list(item) if isinstance(item, (list, tuple)) else [item]
 
     if isinstance(given, dict) and "class_name" not in given:
-        for name in given:
-            if name not in names:
-                raise unknown("output in metrics", name, names)
-        return [several(given.get(name)) for name in names]
+        return [several(item) for item in _by_name(given, names, "metrics")]
     items = several(given)
     if len(names) > 1 and any(isinstance(item, (list, tuple)) or item is None for item in items):
         if len(items) != len(names):
@@ -186,11 +191,7 @@ def targets_of(model: Any, y: Any, what: str) -> list[Any]:
     """
     count = len(model.graph.outputs)
     if isinstance(y, dict):
-        names = model.output_names
-        for name in y:
-            if name not in names:
-                raise unknown(f"output in {what}", name, names)
-        return [y.get(name) for name in names]
+        return _by_name(y, model.output_names, what)
     if count == 1:
         return [y[0]] if isinstance(y, (list, tuple)) and len(y) == 1 and np.ndim(y[0]) > 0 else [y]
     if y is None or (what == "sample_weight" and isinstance(y, np.ndarray)):

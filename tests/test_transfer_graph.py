@@ -138,6 +138,18 @@ def test_a_head_on_cached_features_is_the_head_on_the_frozen_base(make, head):
     assert results[0] == results[1]
 
 
+def test_a_model_inside_that_is_called_with_training_off_stays_so_when_it_is_opened():
+    results = []
+    for cached in (False, True):
+        set_random_seed(5)
+        inputs = Input((8, 8, 3))
+        inside = Sequential([Conv2D(4, 3), BatchNormalization(), Flatten(), Dense(6), BatchNormalization()])
+        model = Model(inputs, Dense(3, activation="softmax")(inside(inputs, training=False)))
+        fine_tune(model, (X, Y), "linear probe", head=3, epochs=2, cached=cached)
+        results.append(bits(model))
+    assert results[0] == results[1]
+
+
 def test_features_cannot_stand_for_two_values(model):
     with pytest.raises(ValueError, match="2 values go from the base into the head"):
         fine_tune(model, (X, np.arange(24) % 5), "linear probe", head=3, cached=True)

@@ -70,6 +70,12 @@ def values_in(x: Any) -> list[Value] | None:
     return list(x)
 
 
+def use(layer: Any, values: list[Value], training: bool | None) -> list[Value]:
+    """A layer's outputs for the inputs of a node."""
+    made = layer(values if layer.takes_several or len(values) > 1 else values[0], training)
+    return made if isinstance(made, list) else [made]
+
+
 @functools.lru_cache(maxsize=1024)
 def fits(expected: Shape, shape: tuple[int, ...]) -> bool:
     """Whether an array of a shape is what a value describes."""

@@ -55,6 +55,7 @@ class Layer(Weighted):
     keeps_integers = False  # whether whole numbers go in as they are, and are not converted to the layer's dtype
     any_shape = True  # whether one layer may be used on values that differ in other axes than the last
     batch_statistics = False  # whether samples of a batch may influence one another while training
+    draws: Any = False  # whether it draws random numbers while training
     activation: str | None = None
     output_activation: str | None = None  # the activation that `compute_logits` can leave out
     name: str | None

@@ -149,6 +149,11 @@ class Dropout(Layer):
             raise ValueError(f"Dropout: rate must be in [0, 1), got {rate}")
         self.rate = rate
 
+    @property
+    def draws(self) -> bool:
+        """Unless it drops nothing."""
+        return self.rate > 0
+
     def build(self, input_shape: Shape) -> None:
         """Take a generator."""
         self.generator = new_generator()

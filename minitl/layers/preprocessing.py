@@ -155,6 +155,8 @@ class RandomImage(Layer):
     Errors: ValueError in a backward pass when something below learns.
     """
 
+    draws = True
+
     def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.seed = seed

@@ -69,6 +69,11 @@ class GaussianNoise(Layer):
             raise ValueError(f"GaussianNoise: stddev must not be negative, got {stddev!r}")
         self.stddev = stddev
 
+    @property
+    def draws(self) -> bool:
+        """Unless there is no noise."""
+        return self.stddev > 0
+
     def build(self, input_shape: Shape) -> None:
         """Take a generator."""
         self.generator = new_generator()

@@ -17,7 +17,7 @@ from minitl.graph import rules
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Gradients, Need, Plan, Step
 from minitl.graph.run import Run
-from minitl.graph.value import Node, Value, fits
+from minitl.graph.value import Node, Value, fits, use
 from minitl.layers.base import Layer, LayerStep
 from minitl.layers.core import InputLayer
 from minitl.models.saving import layers_from, save_model
@@ -245,8 +245,7 @@ class Model(Structure):
             what = f"{label}: node {position} refers to value"
             several = [_listed_at(values, number, what) for number in node["inputs"]]
             layer = _listed_at(layers, node["layer"], f"{label}: node {position} refers to layer")
-            out = layer(several if layer.takes_several else several[0] if len(several) == 1 else several, node.get("training"))
-            values += out if isinstance(out, list) else [out]
+            values += use(layer, several, node.get("training"))
         outputs = [_listed_at(values, number, f"{label}: its outputs refer to value") for number in config["outputs"]]
         model = cls(values[:count], outputs, name=config.get("name"))
         model.dtype = np.dtype(config.get("dtype", "float32"))

@@ -10,10 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from minitl import weights as weight_files
-from minitl.layers.base import Layer
-from minitl.layers.core import Dropout
-from minitl.layers.preprocessing import RandomImage
-from minitl.layers.regularization import GaussianNoise
 from minitl.models import Model
 from minitl.preprocessing.record import Preprocessing
 from minitl.serialization import encode
@@ -74,12 +70,6 @@ def features_key(model: Model, x: np.ndarray) -> str:
 def check_deterministic(model: Model) -> None:
     """Raise ValueError when a layer draws random numbers while training, so that features cannot be computed once."""
     for path, layer in model.named_layers():
-        if _draws(layer):
+        if layer.draws:
             what = f"{path} ({type(layer).__name__}) draws other random numbers in every step"
             raise ValueError(f"{what}, so that features cannot be computed once; cut below it")
-
-
-def _draws(layer: Layer) -> bool:
-    if isinstance(layer, Dropout):
-        return layer.rate > 0
-    return layer.stddev > 0 if isinstance(layer, GaussianNoise) else isinstance(layer, RandomImage)

@@ -8,7 +8,7 @@ from typing import Any
 
 from minitl.errors import unknown
 from minitl.graph.graph import Graph
-from minitl.graph.value import Value
+from minitl.graph.value import Node, Value, use
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense, Input
 from minitl.models import Model, Sequential
@@ -51,7 +51,8 @@ def truncate(model: Model, at: str | int, copy: bool = True) -> Any:
             raise unknown("layer", at, layers)
         opened = _opened(source)
         return _cut(source, _made_by(opened.graph, layers[at], at))
-    position = position_of(model, at)
+    layer = model.get_layer(at) if isinstance(at, str) else model.get_layer(index=at)
+    position = model.layers.index(layer)
     if isinstance(model, Sequential):
         return _lowest(model, position + 1, copy)
     source = copying.deepcopy(model) if copy else model
@@ -94,23 +95,8 @@ def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
     entry = Input(entering[0].shape[1:], dtype=entering[0].dtype)
     values = {entering[0]: entry}
     for node in nodes:
-        _call_again(node, values)
+        _call_again(node, values, node.training)
     return _cut(model, entering[0], graph), Model(entry, [values[value] for value in graph.outputs])
-
-
-def position_of(model: Model, at: str | int) -> int:
-    """The position of a layer, by its name or its position.
-
-    Errors: ValueError for a layer that is not there.
-    """
-    names = [str(layer.name) for layer in model.layers]
-    if isinstance(at, str):
-        if at not in names:
-            raise unknown("layer", at, names)
-        return names.index(at)
-    if not -len(names) <= at < len(names):
-        raise ValueError(f"position {at} is outside the {len(names)} layers: {', '.join(names)}")
-    return at % len(names)
 
 
 def _head_layer(layer: Layer | int) -> Layer:
@@ -177,18 +163,18 @@ def _opened(model: Model) -> Model:
     return opened
 
 
-def _call_all(graph: Graph, values: dict[Value, Value]) -> None:
+def _call_all(graph: Graph, values: dict[Value, Value], training: bool | None = None) -> None:
+    """Use the layers of a graph again, those of models inside too, whose call may have fixed `training` for all of them."""
     for node in graph.nodes:
+        fixed = training if node.training is None else node.training
         if not node.layer.is_container:
-            _call_again(node, values)
+            _call_again(node, values, fixed)
             continue
         inside = node.layer.graph
         within = {own: values[given] for own, given in zip(inside.inputs, node.inputs, strict=True)}
-        _call_all(inside, within)
+        _call_all(inside, within, fixed)
         values.update({out: within[own] for out, own in zip(node.outputs, inside.outputs, strict=True)})
 
 
-def _call_again(node: Any, values: dict[Value, Value]) -> None:
-    takes = [values[value] for value in node.inputs]
-    made = node.layer(takes if node.layer.takes_several else takes[0], node.training)
-    values.update(zip(node.outputs, made if isinstance(made, list) else [made], strict=True))
+def _call_again(node: Node, values: dict[Value, Value], training: bool | None) -> None:
+    values.update(zip(node.outputs, use(node.layer, [values[value] for value in node.inputs], training), strict=True))
