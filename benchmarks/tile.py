@@ -29,10 +29,10 @@ if __name__ == "__main__":
     from engines import Minitl
     from numba import get_num_threads, njit, prange
 
-    from minitl.kernels import conv2d, simd, winograd
+    from minitl.kernels import conv2d, processor, simd, winograd
     from minitl.ops import conv2d as book
 
-    lanes = simd.VECTOR_BYTES // 4
+    lanes = processor.VECTOR_BYTES // 4
     simd.ready(np.dtype(np.float32))
 
     @njit(parallel=True)
@@ -69,8 +69,8 @@ if __name__ == "__main__":
 
     threads = get_num_threads()
     rates = {}
-    for vectors in sorted({1, 2, simd.VECTORS}):
-        for rows in (1, 2, 4, simd.ROWS, *([2 * simd.ROWS] if vectors < simd.VECTORS else [])):
+    for vectors in sorted({1, 2, processor.VECTORS}):
+        for rows in (1, 2, 4, processor.ROWS, *([2 * processor.ROWS] if vectors < processor.VECTORS else [])):
             columns, depth, repeat = vectors * lanes, 4096, 100
             operations = 2 * rows * columns * depth * repeat * threads
             rates[f"tile {rows} x {vectors}"] = best(lambda r=rows, c=columns: tiles(r, c, 4096, 100, threads), operations)
@@ -100,7 +100,7 @@ if __name__ == "__main__":
         # Multiply-adds of the convolutions and dense layers; backward twice that, but no dx in the first layer.
         forward = [30**2 * 27 * 32, 13**2 * 288 * 64, 4**2 * 576 * 128, 512 * 128, 128 * 10]
         rates[f"classic network, training step, batch {batch}"] = best(engine.step, 2 * batch * (3 * sum(forward) - forward[0]))
-    print(f"{threads} threads, vectors of {lanes} float32, largest tile {simd.ROWS} x {simd.VECTORS}\n")
+    print(f"{threads} threads, vectors of {lanes} float32, largest tile {processor.ROWS} x {processor.VECTORS}\n")
     for name, rate in rates.items():
         print(f"{name:<50}{rate:8.0f} GFLOP/s{100 * rate / peak:8.0f} % of the peak")
     print("\nerror of the convolution in float32, root mean square, relative to the result in float64")

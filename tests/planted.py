@@ -224,7 +224,7 @@ def _no_border(dx):
 
 
 def _first_sample(dy, x, k):
-    return conv2d.backward(dy[:1], (x[:1], k, None, (1, 1), "valid"))[1]
+    return conv2d.backward(dy[:1], (x[:1], k, None, (1, 1), "valid", (1, 1), 1))[1]
 
 
 def _one_entry(dx):
