@@ -1,12 +1,16 @@
 """Where batches come from: arrays, a Sequence, or anything else that can be iterated over.
 
 A batch is (x, y) or (x, y, weights), or only x for predictions. Arrays are cut here; a Sequence (`len` and indexing) or a
-re-iterable object gives one pass an epoch; a generator is one endless stream, of which an epoch takes
+re-iterable object gives one pass per epoch; a generator is one endless stream, of which an epoch takes
 `steps_per_epoch` batches.
+
+Sources know where they stand (`get_state`, `set_state`), so that training can go on in the middle of a pass. Other people's
+iterables are brought there by drawing what was used; an object with `get_state` and `set_state` of its own is asked.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +31,8 @@ class ArrayBatches:
     ):
         self.x, self.y, self.weights = (as_arrays(part) for part in (x, y, weights))
         self.batch_size, self.generator = checked_batch_size(batch_size), generator
+        self.taken = 0  # batches of the pass in progress
+        self.began: Any = None  # the generator's state when it began
         first = next(iter(_each(self.x)), None)
         if first is None or first.ndim == 0 or not len(first):
             raise ValueError("the data set is empty: x has no samples")
@@ -41,9 +47,29 @@ class ArrayBatches:
         """Everything as one batch."""
         return self.x, self.y, self.weights
 
-    def epoch(self) -> Iterator[Batch]:
-        """One pass."""
+    def epoch(self, first: int = 0) -> Iterator[Batch]:
+        """One pass, or the rest of one."""
         return iter(self)
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the pass in progress stands."""
+        order = None if self.generator is None else self.began if self.taken else self.generator.bit_generator.state
+        return {"samples": self.samples, "batch_size": self.batch_size, "taken": self.taken, "order": order}
+
+    @property
+    def data(self) -> Any:
+        """The object that batches come from."""
+        return self.x
+
+    def set_state(self, state: dict[str, Any], same: bool) -> None:
+        """Go on from there; `same` says whether it was with the same objects."""
+        self.taken = int(state["taken"])
+        if self.generator is not None and state["order"] is not None:
+            self.generator.bit_generator.state = state["order"]
+
+    def like(self, state: dict[str, Any]) -> bool:
+        """Whether a state can be one of these data."""
+        return state.get("samples") == self.samples and state.get("batch_size") == self.batch_size
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -52,11 +78,16 @@ class ArrayBatches:
         return -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = None if self.generator is None else self.generator.permutation(self.samples)
-        for start in range(0, self.samples, self.batch_size):
-            part: Any = slice(start, start + self.batch_size)
+        order = None
+        if self.generator is not None:
+            self.began = self.generator.bit_generator.state
+            order = self.generator.permutation(self.samples)
+        for number in range(self.taken, len(self)):
+            part: Any = slice(number * self.batch_size, (number + 1) * self.batch_size)
             part = part if order is None else order[part]
+            self.taken = number + 1
             yield tuple(rows(a, part) for a in (self.x, self.y, self.weights))
+        self.taken = 0
 
 
 class Stream:
@@ -72,29 +103,60 @@ class Stream:
         again = hasattr(source, "one_pass") or not hasattr(source, "__iter__")
         self.once = False if again else iter(source) is source
         self.current: Iterator[Any] | None = None
+        self.taken = 0  # batches of the pass in progress
 
-    def epoch(self) -> Iterator[Batch]:
-        """One epoch: `steps` batches, going on into the next pass where one ends; or one whole pass."""
+    def epoch(self, first: int = 0) -> Iterator[Batch]:
+        """One epoch from its batch `first` on: `steps` batches, going on into the next pass where one ends; or one whole pass."""
         if self.steps is None:
-            count = 0
             self.current = self._new_pass()
             for batch in self.current:
-                count += 1
+                self.taken += 1
                 yield unpack(batch)
             self.current = None
-            if not count:
+            if not self.taken:
                 raise ValueError(self._ended(0))
+            self.taken = 0
             return
-        for step in range(self.steps):
+        for step in range(first, self.steps):
             yield unpack(self._next(step))
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the pass in progress stands."""
+        inner = self.source.get_state() if hasattr(self.source, "get_state") else None
+        return {"samples": self._length(), "steps": self.steps, "taken": self.taken, "inner": inner}
+
+    @property
+    def data(self) -> Any:
+        """The object that batches come from."""
+        return self.source
+
+    def set_state(self, state: dict[str, Any], same: bool) -> None:
+        """Go on from there; `same`: it was with the same object, which stands there already if it is a stream."""
+        if hasattr(self.source, "set_state") and state["inner"] is not None:
+            self.source.set_state(state["inner"])
+        self.taken = int(state["taken"])
+        if self.once and same:
+            self.current = self.source
+        elif self.taken and self.steps is not None:
+            self.current = self._new_pass()
+
+    def like(self, state: dict[str, Any]) -> bool:
+        """Whether a state can be one of these data."""
+        return state.get("samples") == self._length() and state.get("steps") == self.steps
+
+    def _length(self) -> int | None:
+        return len(self.source) if hasattr(self.source, "__len__") else None
 
     def _next(self, step: int) -> Any:
         if self.current is not None:
             for batch in self.current:
+                self.taken += 1
                 return batch
         if self.current is None or not self.once:
+            self.taken = 0
             self.current = self._new_pass()
             for batch in self.current:
+                self.taken += 1
                 return batch
         raise ValueError(self._ended(step))
 
@@ -105,14 +167,15 @@ class Stream:
         self.current = None
 
     def _new_pass(self) -> Iterator[Any]:
+        """A pass from its batch `taken` on."""
         if hasattr(self.source, "one_pass"):
-            return self.source.one_pass()
+            return self.source.one_pass(self.taken)
         if hasattr(self.source, "__getitem__") and hasattr(self.source, "__len__"):
-            return self._indexed()
-        return iter(self.source)
+            return self._indexed(self.taken)
+        return iter(self.source) if isinstance(self.source, _Again) else itertools.islice(self.source, self.taken, None)
 
-    def _indexed(self) -> Iterator[Any]:
-        for i in range(len(self.source)):
+    def _indexed(self, first: int) -> Iterator[Any]:
+        for i in range(first, len(self.source)):
             yield self.source[i]
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
@@ -241,6 +304,14 @@ class _Again:
 
     def __init__(self, batches: ArrayBatches):
         self.batches = batches
+        self.get_state = batches.get_state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.batches.set_state(state, False)
+
+    def __len__(self) -> int:
+        return self.batches.samples
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)

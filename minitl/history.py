@@ -23,6 +23,15 @@ class History:
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
 
+    def get_state(self) -> dict[str, Any]:
+        """The record as plain data."""
+        return {"history": {name: list(map(float, values)) for name, values in self.history.items()}, "epoch": list(self.epoch)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Begin with the epochs of an earlier run."""
+        self.history = {name: list(values) for name, values in state["history"].items()}
+        self.epoch = list(state["epoch"])
+
     def extend(self, other: History, phase: str) -> None:
         """Add another run's epochs behind these, as a phase of its own."""
         done = len(self.epoch)

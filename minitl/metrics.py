@@ -41,6 +41,14 @@ class Metric:
         """Begin anew."""
         self.total = self.count = 0.0
 
+    def get_state(self) -> dict[str, Any]:
+        """The numbers and arrays that a batch may have changed."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float, np.ndarray, np.generic))}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        vars(self).update({name: state[name] for name in self.get_state() if name in state})
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return constructor_arguments(self)

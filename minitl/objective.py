@@ -97,6 +97,18 @@ class Means:
             for metric in group:
                 metric.update_state(targets[i], found.predictions[i], weights[i] if metric.weighted else None)
 
+    def get_state(self) -> dict[str, Any]:
+        """What was taken in so far."""
+        measured = [[metric.get_state() for metric in group] for group in self.metrics]
+        return {"total": self.total, "samples": self.samples, "of_outputs": self.of_outputs, "metrics": measured}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.total, self.samples, self.of_outputs = state["total"], state["samples"], list(state["of_outputs"])
+        for group, states in zip(self.metrics, state["metrics"], strict=True):
+            for metric, measured in zip(group, states, strict=True):
+                metric.set_state(measured)
+
     def results(self) -> dict[str, float]:
         """The means by name, the loss first."""
         count = self.samples or 1

@@ -55,7 +55,7 @@ class Optimizer:
         self.multipliers = multipliers
         self.iterations = 0
         self.memory: dict[str, dict[str, np.ndarray]] = {}
-        self._owner: dict[str, np.ndarray] = {}
+        self._owner: dict[str, np.ndarray] = {}  # whose memory it is
         self._passes: dict[float, _Pass] = {}  # by the factor of the rate
 
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
@@ -117,6 +117,10 @@ class Optimizer:
             if fnmatch.fnmatchcase(layer, pattern):
                 return factor
         return 1.0
+
+    def forget(self) -> None:
+        """Begin with an empty memory."""
+        self.memory, self._owner, self._passes, self.iterations = {}, {}, {}, 0
 
     @property
     def remembered(self) -> tuple[str, ...]:

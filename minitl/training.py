@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from minitl.batches import ArrayBatches, check_same_classes, epochs_of, in_order, is_array, rows, unpack
-from minitl.callbacks import Callback, HistoryCallback
+from minitl.batches import ArrayBatches, as_arrays, check_same_classes, epochs_of, in_order, is_array, rows, unpack
+from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
 from minitl.graph import rules
 from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.objective import Losses, Means, forward_loss, listed, targets_of, trained_layers, updates
 from minitl.progress import Progress
 from minitl.random import new_generator
+from minitl.resume import TrainingRun
 
 Step = tuple[Losses, list[Any], list[Any]]  # the losses, the targets and their weights
 SEEN = 256  # samples that tell whether data were prepared as the model was trained
@@ -44,6 +45,8 @@ def fit(
 
     Formula: for every batch, w = optimizer(w, d mean loss(model(x), y) / dw). The loss in the history is the mean over
     the epoch's batches, each taken before its update.
+    A second `fit` goes on with the order of samples, so that two give the bits of one; with `initial_epoch`, the number of epochs
+    so far, callbacks of the same kinds go on too, in a model from a file as well. `compile` begins anew.
     Shapes: x and y arrays of N samples, or x an iterable of batches (x, y) or (x, y, weights).
     Errors: ValueError for data that do not fit or hold NaN, a loss that is not finite, a model that cannot be trained.
     """
@@ -58,10 +61,18 @@ def fit(
     check_inputs(model, x, "fit")
 
     history = model.history = History()
-    watchers: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-    watchers.append(HistoryCallback(history))
+    given: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+    watchers = [watcher for watcher in given if not watcher.saves]
+    watchers += [HistoryCallback(history), *(watcher for watcher in given if watcher.saves)]
     for watcher in watchers:
         watcher.set_model(model)
+    backups = [watcher for watcher in watchers if isinstance(watcher, BackupAndRestore)]
+    if backups and not model.built and is_array(x):
+        model.prepare(rows(as_arrays(x), slice(1)))
+    resumed = any(list(map(BackupAndRestore.restore, backups)))
+    before = model.training_run
+    run = model.training_run = TrainingRun(model, source, generator, watchers, history)
+    for watcher in watchers:
         watcher.set_params({"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch})
     model.stop_training = False
     progress = Progress(verbose)
@@ -70,18 +81,26 @@ def fit(
         for watcher in watchers:
             begun.append(watcher)
             watcher.on_train_begin()
-        for epoch in range(initial_epoch, epochs):
-            _tell(watchers, "on_epoch_begin", epoch)
-            means = Means(model)
-            for step, (xb, yb, wb) in enumerate(progress.epoch(source.epoch(), steps, epoch, epochs, means)):
+        run.go_on(before, initial_epoch, resumed)
+        checked = is_array(x, _inputs(model))
+        while run.epoch < epochs:
+            epoch, first = run.epoch, run.step
+            if not first:
+                _tell(watchers, "on_epoch_begin", epoch)
+                run.means = Means(model)
+            means = run.means
+            for step, (xb, yb, wb) in enumerate(progress.epoch(source.epoch(first), steps, epoch, epochs, means), first):
                 _tell(watchers, "on_train_batch_begin", step)
-                if epoch == initial_epoch and step == 0 and not is_array(x, _inputs(model)):
+                if not checked:
                     check_inputs(model, xb, "fit")
+                    checked = True
                 means.add(*train_step(model, xb, yb, _with_class_weight(wb, yb, class_weight), (epoch, step)))
+                run.step = step + 1
                 _tell(watchers, "on_train_batch_end", step, means.results())
             logs = means.results()
             if validation_data is not None and (epoch + 1) % validation_freq == 0:
                 logs.update(_validate(model, validation_data, validation_batch_size or batch_size, validation_steps))
+            run.epoch, run.step = epoch + 1, 0
             _tell(watchers, "on_epoch_end", epoch, logs)
             progress.end_epoch(epoch, epochs, logs)
             if model.stop_training:
@@ -90,6 +109,7 @@ def fit(
         source.close()
         for watcher in begun:
             watcher.on_train_end()
+        model.training_run = run.ended()
     return history
 
 

@@ -27,6 +27,7 @@ import numpy as np
 
 CONFIG = "model.json"
 OPTIMIZER = "@optimizer/"
+TRAINING = "@training/"
 LONGEST_NAME = 1 << 15  # bytes; a zip archive's limit is twice that
 
 

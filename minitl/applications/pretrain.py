@@ -70,6 +70,7 @@ def _train(model: Sequential, x: np.ndarray, y: np.ndarray, epochs: int, held: i
     log = []
     for epoch in range(epochs):
         # Alternating flips: every picture is seen both ways round in every pair of epochs.
+        model.training_run = None  # a run per epoch, each with an order of its own: so the packaged networks were made
         seen = np.ascontiguousarray(x[:, :, ::-1]) if flips and epoch % 2 else x
         record = model.fit(seen, y, batch_size=BATCH, epochs=1, validation_data=valid, verbose=0).history
         log.append("  ".join([f"epoch {epoch + 1:2}", *(f"{key} {values[0]:.4f}" for key, values in record.items())]))

@@ -22,6 +22,8 @@ from minitl.layers.base import Layer, LayerStep
 from minitl.layers.core import InputLayer
 from minitl.models.saving import layers_from, save_model
 from minitl.models.structure import Structure
+from minitl.models.training_state import restore_backup, save_backup
+from minitl.resume import EndedRun
 from minitl.serialization import encode
 
 
@@ -184,6 +186,18 @@ class Model(Structure):
 
     # Files. What a model's file holds is in minitl.saving.
 
+    def save_backup(self, filepath: str | os.PathLike) -> None:
+        """Write what a run of `fit` needs to go on; for `callbacks.BackupAndRestore`."""
+        save_backup(self, filepath)
+
+    def restore_backup(self, filepath: str | os.PathLike) -> None:
+        """Bring the model, its optimizer and its training to where a backup stands.
+
+        Errors: ValueError for a file that is no backup, or one of another network or optimizer; the model is unchanged then.
+        """
+        self._need_built("go on from a backup")
+        restore_backup(self, filepath)
+
     def save_weights(self, filepath: str | os.PathLike) -> None:
         """Write all weights to a file, atomically, by layer and parameter name."""
         self._need_built("save")
@@ -252,7 +266,8 @@ class Model(Structure):
         return model
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_plans": {}}
+        run = self.training_run and EndedRun(self.training_run.get_state())  # a copy does not hold the data
+        return {**super().__getstate__(), "_plans": {}, "training_run": run}
 
 
 class ModelStep(LayerStep):

@@ -1,6 +1,7 @@
 """Models in files: the architecture as JSON, the weights, and how the model was compiled; and back, for files of any origin.
 
-    {"format": 2, "model": {"class_name", "config"}, "preprocessing", "compile": {"optimizer", "iterations", "loss", ...}}
+    {"format": 2, "model": {"class_name", "config"}, "preprocessing", "compile": {"optimizer", "iterations", "loss", ...},
+     "training": where a run of fit stands}
 
 A Sequential's config lists its layers. A Model's lists layers, and nodes that refer to them and to the values that they take by
 number: the inputs are 0, 1, ..., and every node adds its outputs. Format 1 had Sequential alone; it still loads.
@@ -15,14 +16,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from minitl import metrics
 from minitl import weights as weight_files
 from minitl.errors import unknown
 from minitl.layers.base import Layer
 from minitl.layers.names import check_name
 from minitl.layers.reserve import limited_weights
+from minitl.models.training_state import add_training, take_memory, take_training
 from minitl.preprocessing.record import Preprocessing
 from minitl.serialization import custom_object_scope, decode, encode
 
@@ -48,10 +48,7 @@ def save_model(model: Any, filepath: str | os.PathLike) -> None:
             "loss_weights": encode(model.loss_weights),
             "metrics": encode(model.metrics),
         }
-        for path, memory in model.optimizer.memory.items():
-            w = arrays.get(path)
-            if w is not None and all(model.optimizer.slot_fits(name, slot, w) for name, slot in memory.items()):
-                arrays.update({f"{weight_files.OPTIMIZER}{path}/{name}": slot for name, slot in memory.items()})
+        add_training(model, arrays, config)
     weight_files.write(filepath, arrays, config)
 
 
@@ -66,7 +63,7 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
         raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")
     if config.get("format") not in (1, FORMAT) or not isinstance(config.get("model"), dict):
         raise ValueError(f"{filepath}: unknown model format {config.get('format')!r}; was it written by a newer minitl?")
-    own = {key: array for key, array in arrays.items() if not key.startswith(weight_files.OPTIMIZER)}
+    own = {key: array for key, array in arrays.items() if not key.startswith((weight_files.OPTIMIZER, weight_files.TRAINING))}
     try:
         with custom_object_scope(custom_objects or {}), limited_weights(sum(array.size for array in own.values())):
             described = config["model"]
@@ -79,13 +76,15 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             model.checkpoint = _checkpoint(config.get("checkpoint"))
             if compile:
                 _restore_compile(model, config.get("compile"))
+            if model.optimizer is not None:
+                take_training(model, arrays, config)
     except Exception as error:  # whatever a damaged description makes constructors raise
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
     if own or model.weights:
         weight_files.load_into(model, own, str(filepath), missing_ok=False, shapes_ok=False)
     if model.optimizer is not None:
-        _restore_memory(model, arrays, str(filepath))
+        take_memory(model, arrays, str(filepath))
     return model
 
 
@@ -149,21 +148,6 @@ def _restore_compile(model: Any, saved: dict[str, Any] | None) -> None:
     of_outputs = [[metrics.get(metric) for metric in group] for group in described]
     model.metrics = of_outputs if several else of_outputs[0]
     model.optimizer.iterations = int(saved["iterations"])
-
-
-def _restore_memory(model: Any, arrays: dict[str, np.ndarray], where: str) -> None:
-    own, optimizer = weight_files.named_weights(model), model.optimizer
-    for key, array in arrays.items():
-        if key.startswith(weight_files.OPTIMIZER):
-            path, _, slot = key.removeprefix(weight_files.OPTIMIZER).rpartition("/")
-            if path not in own:
-                continue  # of a parameter that is there no more
-            if not optimizer.slot_fits(slot, array, own[path]):
-                raise ValueError(
-                    f"{where}: the optimizer's memory {slot!r} of {path} has shape {array.shape} for a weight of "
-                    f"{own[path].shape}, or numbers that are not finite; load_model(..., compile=False) leaves it out"
-                )
-            optimizer.memory.setdefault(path, {})[slot] = array
 
 
 def _all_layers(model: Any) -> Iterator[Layer]:

@@ -22,6 +22,7 @@ class Trainer(Layer):
         self.metrics: list[Any] = []
         self.stop_training = False
         self.history: History | None = None
+        self.training_run: Any = None  # where training stands, for a fit that goes on
         self.checkpoint: dict[str, Any] | None = None  # the best that a ModelCheckpoint saved, for training that goes on
         self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
 
@@ -49,6 +50,7 @@ class Trainer(Layer):
         self.loss = objective.per_output(self, "loss", loss, losses.get, one_for_all=True)
         self.loss_weights = objective.per_output(self, "loss_weights", loss_weights, float, one_for_all=False)
         self.metrics = objective.metrics_of(self, metrics, weighted_metrics)
+        self.training_run = None
 
     def fit(
         self,

@@ -78,16 +78,25 @@ class Iterator:
         twin.shuffle = twin.augment = False
         return twin
 
-    def one_pass(self) -> Generator[Any, None, None]:
-        """The batches of one pass; then the iterator stands at the next."""
+    def one_pass(self, first: int = 0) -> Generator[Any, None, None]:
+        """The batches of one pass, from the batch `first` on; then the iterator stands at the next."""
         from minitl.prefetch import prefetch
 
-        with contextlib.closing(prefetch(self._pass()) if self.prefetch else self._pass()) as batches:
+        with contextlib.closing(prefetch(self._pass(first)) if self.prefetch else self._pass(first)) as batches:
             yield from batches
         self.on_epoch_end()
 
-    def _pass(self) -> Generator[Any, None, None]:
-        for index in range(len(self)):
+    def get_state(self) -> dict[str, Any]:
+        """What decides order and transformations: the seed, and the number of the pass."""
+        return {"seed": self.seed, "passes": self.passes}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go to a pass."""
+        self.seed, self.passes, self.batch_index = int(state["seed"]), int(state["passes"]), 0
+        self._known_order = (None, np.arange(0))
+
+    def _pass(self, first: int) -> Generator[Any, None, None]:
+        for index in range(first, len(self)):
             yield self._batch(index)
 
     def _order(self) -> np.ndarray:
@@ -188,13 +197,14 @@ class FileIterator(Iterator):
         """How many pictures there are."""
         return self.n
 
-    def _pass(self) -> Generator[Any, None, None]:
+    def _pass(self, first: int) -> Generator[Any, None, None]:
         if self.cached.all():
-            yield from super()._pass()
+            yield from super()._pass(first)
             return
         with ThreadPoolExecutor(DECODERS, thread_name_prefix="minitl-decode") as pool:
-            decoded = [pool.submit(self.pictures, self._picked(index)) for index in range(min(AHEAD, len(self)))]
-            for index in range(len(self)):
+            begin = range(first, min(first + AHEAD, len(self)))
+            decoded = [pool.submit(self.pictures, self._picked(index)) for index in begin]
+            for index in range(first, len(self)):
                 if index + AHEAD < len(self):
                     decoded.append(pool.submit(self.pictures, self._picked(index + AHEAD)))
                 yield self._batch(index, decoded.pop(0).result())

@@ -1,0 +1,27 @@
+"""Callbacks: what should happen between batches and epochs of a training run. Names and arguments are Keras's.
+
+base         Callback, LambdaCallback
+monitor      EarlyStopping
+checkpoints  ModelCheckpoint, BackupAndRestore
+rates        LearningRateScheduler, ReduceLROnPlateau
+logs         CSVLogger
+"""
+
+from minitl.callbacks.base import Callback, HistoryCallback, LambdaCallback
+from minitl.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
+from minitl.callbacks.logs import CSVLogger
+from minitl.callbacks.monitor import EarlyStopping, Monitor
+from minitl.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
+
+__all__ = [
+    "BackupAndRestore",
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "HistoryCallback",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "Monitor",
+    "ReduceLROnPlateau",
+]
