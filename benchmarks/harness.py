@@ -194,7 +194,7 @@ def _agree(ours: Any, theirs: Any, name: str) -> None:
 
 def _print(row: dict[str, Any]) -> None:
     ours = np.median(row["microseconds"]["minitl"])
-    print(f"\n{row['title']}, batch {row['batch']}, {row['what']}: microseconds an image")
+    print(f"\n{row['title']}, batch {row['batch']}, {row['what']}: microseconds per image")
     for name, values in row["microseconds"].items():
         low, middle, high = np.percentile(values, [25, 50, 75])
         against = "" if name == "minitl" else f"   ours / theirs {ours / middle:.2f}"

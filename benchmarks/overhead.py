@@ -84,7 +84,7 @@ if __name__ == "__main__":
 
     layers, shape = workloads.NETWORKS[arguments.network]
     rows = []
-    print(f"{arguments.network}, microseconds a call")
+    print(f"{arguments.network}, microseconds per call")
     for what, batch in CASES:
         engine = Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
         if what == "frozen step":

@@ -24,7 +24,7 @@ if __name__ == "__main__":
     from engines import Minitl
 
     def times(engines: dict) -> dict[str, float]:
-        """Median seconds a step of each, in turn, every time over the same number of pictures."""
+        """Median seconds per step of each, in turn, every time over the same number of pictures."""
         kept: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(arguments.rounds):
             for name, (engine, threads) in engines.items():
@@ -51,7 +51,7 @@ if __name__ == "__main__":
     batches = (32, 64, 128, 256, 512, 1024)
     result = times({str(batch): (classic(batch), 2) for batch in batches})
     a_picture = {batch: result[str(batch)] / batch * 1e6 for batch in batches}
-    print("microseconds a picture by batch: " + ", ".join(f"{batch}: {value:.0f}" for batch, value in a_picture.items()))
+    print("microseconds per picture by batch: " + ", ".join(f"{batch}: {value:.0f}" for batch, value in a_picture.items()))
     print(f"largest over smallest {max(a_picture.values()) / min(a_picture.values()):.2f}")
     rows.append({"batches": a_picture})
 

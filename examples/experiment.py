@@ -9,6 +9,7 @@ from minitl.optimizers import Adam
 from minitl.schedules import LinearDecay
 
 BATCH = 32
+LINE = 80  # characters; wider tables are printed in blocks of columns
 # Student's t, 97.5 %, by the number of values less one.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -23,15 +24,20 @@ def show(values: np.ndarray) -> str:
     """A mean with its 95 % interval; a dash where nothing was measured."""
     if np.isnan(values).all():
         return "-"
+    if np.size(values) == 1:
+        return f"{np.mean(values):.1f}"
     return f"{np.mean(values):.1f} +- {interval(values):.1f}"
 
 
 def table(corner: str, rows: dict, columns: list[str]) -> None:
-    """Print rows of values by name; each cell holds the values of all seeds."""
+    """Print rows of values by name, in blocks where they do not fit a line; each cell holds the values of all seeds."""
     width = max(14, *(len(c) + 2 for c in columns))
-    print(f"{corner:<22}" + "".join(f"{c:>{width}}" for c in columns))
-    for name, cells in rows.items():
-        print(f"{name:<22}" + "".join(f"{show(cell):>{width}}" for cell in cells))
+    beside = max(1, (LINE - 22) // width)
+    for first in range(0, len(columns), beside):
+        block = slice(first, first + beside)
+        print(("\n" if first else "") + f"{corner:<22}" + "".join(f"{c:>{width}}" for c in columns[block]))
+        for name, cells in rows.items():
+            print(f"{name:<22}" + "".join(f"{show(cell):>{width}}" for cell in cells[block]))
 
 
 def ahead(a: np.ndarray, b: np.ndarray) -> bool:

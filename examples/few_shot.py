@@ -68,7 +68,7 @@ def transferred(base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, me
     strategy = "reinitialize" if method == "new Dense128" else method
     model = replace_head(base, 10, copy=True)
     settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS[strategy]}
-    return fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)[0]
+    return fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)[0]
 
 
 def run(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, seed: int) -> Sequential:
@@ -135,7 +135,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     where = "held-out training pictures" if arguments.validate else "test pictures"
     print(f"\n{names}, about {updates} updates, accuracy in % on {len(test_x)} {where},")
     print(f"mean +- 95 % interval, {arguments.seeds} seeds\n")
-    table("labels a class", {str(k): results[i] for i, k in enumerate(labels)}, list(methods))
+    table("labels per class", {str(k): results[i] for i, k in enumerate(labels)}, list(methods))
     if {"scratch, tuned", "random base"} <= set(methods) and arguments.seeds > 1:
         conclude(labels, list(methods), results)
     figure = {method: results[:, j] for j, method in enumerate(methods)}
@@ -162,7 +162,7 @@ def conclude(labels: list[int], methods: list[str], results: np.ndarray) -> None
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["cifar", "glyphs"], default="cifar")
-    parser.add_argument("--labels", type=int, nargs="+", metavar="K", help="labels a class")
+    parser.add_argument("--labels", type=int, nargs="+", metavar="K", help="labels per class")
     parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, help="of each network on the target")

@@ -77,10 +77,10 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
             for j, strategy in enumerate(("reinitialize", "full")):
                 set_random_seed(1000 + seed)
                 model = replace_head(start, 10, copy=True)
-                fine_tune(model, (x, y), strategy, batch_size=BATCH, epochs=epochs, rate=1e-3)
+                fine_tune(model, (x, y), strategy, batch_size=BATCH, epochs=epochs, rate=1e-3, verbose=0)
                 results[i, j, seed] = accuracy(model, x_test, y_test)
         print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
-    print(f"\ndigits, {arguments.labels} labels a class, about {arguments.updates} updates, accuracy in %,")
+    print(f"\ndigits, {arguments.labels} labels per class, about {arguments.updates} updates, accuracy in %,")
     print(f"mean +- 95 % interval, {arguments.seeds} seeds, {len(x_test)} test pictures\n")
     rows = {f"{kind}": [np.array(learnt[kind]), *results[i]] for i, kind in enumerate(SOURCES)}
     rows["from scratch"] = [np.full(2, np.nan), np.full(2, np.nan), control]
@@ -108,14 +108,14 @@ def draw(results: np.ndarray, control: np.ndarray, arguments: argparse.Namespace
         ax.bar(np.arange(len(SOURCES)) + 0.38 * j - 0.19, results[:, j].mean(axis=1), 0.36, yerr=widths, capsize=3, label=way)
     ax.axhline(control.mean(), color="k", ls="--", lw=1, label="from scratch")
     ax.set_xticks(range(len(SOURCES)), SOURCES)
-    ax.set(xlabel="what the base learnt from", ylabel="test accuracy, %", title=f"digits, {arguments.labels} labels a class")
+    ax.set(xlabel="what the base learnt from", ylabel="test accuracy, %", title=f"digits, {arguments.labels} labels per class")
     ax.legend(frameon=False)
     plot.save(figure, arguments.output)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=int, default=20, help="labels a class")
+    parser.add_argument("--labels", type=int, default=20, help="labels per class")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=4000, help="pictures to pretrain on")
     parser.add_argument("--epochs", type=int, default=6, help="of pretraining")

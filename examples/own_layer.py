@@ -18,7 +18,7 @@ from minitl.utils import set_random_seed
 
 
 class Swish(Layer):
-    """y = x s, s = sigmoid(beta x), beta one number a channel."""
+    """y = x s, s = sigmoid(beta x), beta one number per channel."""
 
     def build(self, input_shape):
         """Create beta."""

@@ -3,7 +3,7 @@
     python examples/sign_digits.py DIR
 
 The pictures are read at 32x32. A fifth is the test set (a random split: where several pictures are of one person, people are
-on both sides, and the accuracy is that of known hands). For a few numbers of labels a class: from scratch with the same number of
+on both sides, and the accuracy is that of known hands). For a few numbers of labels per class: from scratch with as many
 updates, a random base, and the bases that come with the package, as a probe and fine-tuned. Mean +- 95 % interval over seeds.
 """
 
@@ -45,7 +45,7 @@ def run(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
     base, strategy = method.split(", ")
     model = replace_head(load(base), 10, copy=True)
     settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS[strategy]}
-    return fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)[0]
+    return fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)[0]
 
 
 def main(arguments: argparse.Namespace) -> np.ndarray:
@@ -65,7 +65,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
         print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
     print(f"\nphotographs of hands, about {arguments.updates} updates, accuracy in % on a random fifth of {len(x)} pictures,")
     print(f"mean +- 95 % interval, {arguments.seeds} seeds\n")
-    table("labels a class", {str(k): results[i] for i, k in enumerate(arguments.labels)}, METHODS)
+    table("labels per class", {str(k): results[i] for i, k in enumerate(arguments.labels)}, METHODS)
     if arguments.seeds > 1:
         print()
         for i, k in enumerate(arguments.labels):
@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="with a folder of pictures for every digit")
-    parser.add_argument("--labels", type=int, nargs="+", default=[5, 20, 100], metavar="K", help="labels a class")
+    parser.add_argument("--labels", type=int, nargs="+", default=[5, 20, 100], metavar="K", help="labels per class")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--output", default="sign_digits.png")

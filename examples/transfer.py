@@ -3,7 +3,7 @@
     python examples/transfer.py                     letters to digits, drawn at run time: no download
     python examples/transfer.py --dataset cifar     CIFAR-100 to CIFAR-10
 
-For a few numbers of labels a class, four networks get the same labels, the same number of updates and batch size:
+For a few numbers of labels per class, four networks get the same labels, the same number of updates and batch size:
 
     from scratch        the whole network, random at first
     frozen random       the convolutions stay random and frozen, only the layers on top learn
@@ -91,6 +91,16 @@ def run(method: str, base_file: Path, x: np.ndarray, y: np.ndarray, updates: int
     return model
 
 
+def spread(results: np.ndarray) -> float:
+    """The largest standard deviation over seeds of some methods; 0 for a single seed."""
+    return float(results.std(axis=1, ddof=1).max()) if results.shape[1] > 1 else 0.0
+
+
+def show(values: np.ndarray) -> str:
+    """A mean with its standard deviation, if there is more than one value."""
+    return f"{values.mean():.1f}" + (f" +- {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+
+
 def glyph_data(validate: bool) -> tuple[tuple, tuple, tuple]:
     """Letters to pretrain on; digits to draw labels from; digits to measure on."""
     fonts = glyphs.TRAIN_FONTS
@@ -150,16 +160,15 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     where = "held-out training data" if arguments.validate else "test pictures"
     print(f"\n{names[0]} -> {names[1]}, {updates} updates each, accuracy on {len(measured[0])} {where},")
     print(f"mean +- standard deviation over {arguments.seeds} seeds (base, labels and head vary), in %\n")
-    print(f"{'labels a class':>15}" + "".join(f"{method:>20}" for method in METHODS))
+    widths = [max(14, len(method) + 2) for method in METHODS]
+    print(f"{'labels per class':>16}" + "".join(f"{method:>{width}}" for method, width in zip(METHODS, widths, strict=True)))
     for i, k in enumerate(labels):
-        cells = [f"{values.mean():.1f} +- {values.std(ddof=1):.1f}" for values in results[i]]
-        print(f"{k:>15}" + "".join(f"{cell:>20}" for cell in cells))
+        print(f"{k:>16}" + "".join(f"{show(values):>{width}}" for values, width in zip(results[i], widths, strict=True)))
+    print()
     for i, k in enumerate(labels):
         gain = results[i, 3].mean() - results[i, 0].mean()
-        spread = max(results[i, 0].std(ddof=1), results[i, 3].std(ddof=1))
-        print(
-            f"at {k} labels a class, fine-tuning is {gain:+.1f} points from training from scratch (largest spread {spread:.1f})"
-        )
+        apart = spread(results[i, [0, 3]])
+        print(f"{k} labels per class: fine-tuning is {gain:+.1f} points from scratch (largest spread {apart:.1f})")
     figure = {method: results[:, j] for j, method in enumerate(METHODS)}
     title = f"{names[0]} to {names[1]}, {arguments.seeds} seeds"
     plot.comparison(labels, figure, "labels per class", f"accuracy on {where}, %", title, arguments.output)
@@ -170,7 +179,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["glyphs", "cifar"], default="glyphs")
-    parser.add_argument("--labels", type=int, nargs="+", metavar="K", help="labels a class")
+    parser.add_argument("--labels", type=int, nargs="+", metavar="K", help="labels per class")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="of pretraining")
     parser.add_argument("--updates", type=int, help="of each network on the target")

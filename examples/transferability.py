@@ -146,7 +146,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two seeds, few pictures, three minutes")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--per-class", type=int, default=150, help="training pictures a class")
+    parser.add_argument("--per-class", type=int, default=150, help="training pictures per class")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--splits", nargs="+", choices=["random", "far"], default=["random", "far"])
     parser.add_argument("--output", default="transferability.png")

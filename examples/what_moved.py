@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
             set_random_seed(1000 + seed)
             model = replace_head(base, 10, copy=True)
             settings = {"epochs": epochs_for(arguments.updates, len(x)), **SETTINGS.get(strategy, {})}
-            fine_tune(model, (x, y), strategy, batch_size=BATCH, **settings)
+            fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)
             distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
             found[strategy][:, :, seed] = [[distance[n] for n in LAYERS], [similarity[n] for n in LAYERS]]
             right[strategy][seed] = accuracy(model, x_test, y_test)
@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
             if strategy == "linear probe":  # where the first steps of fine-tuning would go
                 model.trainable = True
                 gradients[:, seed] = [gradient_norms(model, x, y)[n] for n in LAYERS]
-    print(f"letters -> digits, {arguments.labels} labels a class, mean +- 95 % interval, {arguments.seeds} seeds\n")
+    print(f"letters -> digits, {arguments.labels} labels per class, mean +- 95 % interval, {arguments.seeds} seeds\n")
     for title, index in (("distance moved, % of the weights' size", 0), ("similarity (linear CKA), %", 1)):
         table(title[:21], {n: list(100 * v[index]) for n, v in found.items()}, list(LAYERS))
         print()
@@ -95,7 +95,7 @@ def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, ou
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=int, default=20, help="labels a class")
+    parser.add_argument("--labels", type=int, default=20, help="labels per class")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--output", default="what_moved.png")

@@ -24,13 +24,13 @@ from minitl.backend import get_backend, set_backend, use_backend
 from minitl.layers import Input
 from minitl.models import Model, Sequential
 from minitl.random import set_random_seed
-
-__version__ = "0.1.0"
+from minitl.version import __version__
 
 __all__ = [
     "Input",
     "Model",
     "Sequential",
+    "__version__",
     "activations",
     "backend",
     "callbacks",

@@ -1,4 +1,4 @@
-"""minitl's commands: `python -m minitl gradcheck`, `pretrain`, `data`."""
+"""minitl's commands: `minitl gradcheck`, `pretrain`, `data`; or `python -m minitl ...`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from minitl import __version__
 from minitl.errors import unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 1 when it found something wrong, 2 when it could not be run."""
-    parser = argparse.ArgumentParser(prog="python -m minitl", description="Commands of minitl.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = argparse.ArgumentParser(prog="minitl", description="Commands of minitl; `minitl COMMAND --help` says more.")
+    parser.add_argument("--version", action="version", version=f"minitl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_gradcheck(commands)
     _add_pretrain(commands)
     _add_data(commands)
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
     try:
         return options.run(options)
     except (ValueError, TypeError, OSError) as error:
@@ -50,11 +55,15 @@ def _gradcheck(options: argparse.Namespace) -> int:
     if options.op and options.op.lower() not in map(str.lower, survey.names()):
         raise unknown("operation, layer or loss", options.op, survey.names())
     backends = (options.backend,) if options.backend else ("numpy", "numba")
-    print(f"{'name':<34}{'configuration':<37}{'backend':<9}{'worst':>9}{'uncertain':>11}{'checked':>9}{'skipped':>9}  verdict")
+    print(f"  {'configuration':<34}{'house':<6}{'worst':>8}{'doubt':>8}{'checked':>8}{'skipped':>8}")
     wrong = total = 0
+    before = None
     for row in survey.survey(options.op, backends, np.float32 if options.float32 else np.float64):
         name, configuration, backend, worst, doubt, checked, skipped, verdict = row
-        print(f"{name:<34}{configuration:<37}{backend:<9}{worst:>9}{doubt:>11}{checked:>9}{skipped:>9}  {verdict}", flush=True)
+        if name != before:
+            print(name)
+            before = name
+        print(f"  {configuration:<34}{backend:<6}{worst:>8}{doubt:>8}{checked:>8}{skipped:>8} {verdict}", flush=True)
         total, wrong = total + 1, wrong + (verdict != "right")
     print(f"{total} configurations, {wrong} wrong")
     return 1 if wrong else 0
@@ -77,9 +86,9 @@ def _gradcheck_own(options: argparse.Namespace) -> int:
     if not hasattr(module, name):
         classes = [n for n, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"class in {path}", name, classes)
-    shape = tuple(int(n) for n in options.input.split(","))
+    shape = _shape(options.input)
     x = np.random.default_rng(1).standard_normal(shape)
-    layer = getattr(module, name)(**json.loads(options.config))
+    layer = getattr(module, name)(**_settings(options.config))
     with use_backend(options.backend or "numba"):
         report = check_gradients(layer, x, dtype=np.float32 if options.float32 else np.float64)
     print(report)
@@ -88,6 +97,26 @@ def _gradcheck_own(options: argparse.Namespace) -> int:
 
         plot.gradients(report, layer, x, path=options.plot)
     return 0 if report.ok else 1
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(n) for n in text.split(","))
+    except ValueError:
+        shape = (0,)
+    if min(shape) < 1:
+        raise ValueError(f"--input: expected whole numbers with commas between them, such as 4,8,8,3, got {text!r}")
+    return shape
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--config: is no JSON ({error}); write it as '{{\"units\": 3}}', in single quotes") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"--config: expected names and values, such as '{{\"units\": 3}}', got {text}")
+    return found
 
 
 def _add_pretrain(commands: Any) -> None:

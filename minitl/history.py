@@ -8,7 +8,7 @@ from typing import Any
 class History:
     """The record that `fit` returns.
 
-    Attributes: `history` maps a name ("loss", "val_accuracy") to a list, one entry an epoch; `epoch` lists the epochs.
+    Attributes: `history` maps a name ("loss", "val_accuracy") to a list, one entry per epoch; `epoch` lists the epochs.
     `phases` names the parts of a longer procedure, each with the position of its first epoch; the plot marks them.
     """
 
@@ -16,6 +16,20 @@ class History:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
         self.phases: list[tuple[str, int]] = []
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)
+        return f"History of {len(self.epoch)} epochs: {last or 'nothing'}"
+
+    def _repr_html_(self) -> str:
+        names = list(self.history)
+        rows = [["epoch", *names]]
+        for i, epoch in enumerate(self.epoch):
+            from_end = len(self.epoch) - i  # validation may have begun late
+            cells = [values[-from_end] if len(values) >= from_end else None for values in self.history.values()]
+            rows.append([str(epoch + 1), *("" if value is None else f"{value:.4g}" for value in cells)])
+        lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+        return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
         """Add an epoch."""

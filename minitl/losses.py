@@ -142,7 +142,7 @@ class SparseCategoricalCrossentropy(Loss):
         if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
             y_true = y_true[..., 0]
         if y_true.shape != y_pred.shape[:-1]:
-            advice = "one class number a sample; one-hot rows want categorical_crossentropy"
+            advice = "one class number per sample; one-hot rows want categorical_crossentropy"
             raise wrong_shape(f"loss {self.name}: targets", y_pred.shape[:-1], y_true.shape, advice)
         if y_true.dtype.kind == "f" and not (y_true == np.floor(y_true)).all():
             raise ValueError(f"loss {self.name}: targets must be whole class numbers, got {y_true.dtype} with fractions or NaN")

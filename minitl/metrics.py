@@ -11,7 +11,7 @@ from minitl.serialization import constructor_arguments, decode
 
 
 class Metric:
-    """A running mean of one number a sample; a metric of your own defines `values(y_true, y_pred)`."""
+    """A running mean of one number per sample; a metric of your own defines `values(y_true, y_pred)`."""
 
     weighted = False  # whether sample weights count
 
@@ -142,7 +142,7 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np
     """
     true, predicted = (_numbers(np.asarray(y)) for y in (y_true, y_pred))
     if len(true) != len(predicted):
-        raise wrong_shape("confusion_matrix: y_pred", true.shape, predicted.shape, "one prediction a sample")
+        raise wrong_shape("confusion_matrix: y_pred", true.shape, predicted.shape, "one prediction per sample")
     largest = int(max(true.max(initial=-1), predicted.max(initial=-1)))
     size = largest + 1 if classes is None else classes
     if min(true.min(initial=0), predicted.min(initial=0)) < 0 or largest >= size:

@@ -5,6 +5,7 @@ Matplotlib is loaded at the first call, and no window is opened.
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from collections.abc import Sequence
@@ -134,7 +135,8 @@ def comparison(
     """
     figure, (ax,) = _figure(1, 1, 7.6, 4.2)
     for (name, values), marker in zip(results.items(), itertools.cycle("osD^vP*X"), strict=False):
-        mean, spread = values.mean(axis=1), values.std(axis=1, ddof=1)
+        mean = values.mean(axis=1)
+        spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.zeros(len(values))
         (line,) = ax.plot(x, mean, marker=marker, ms=5, label=name)
         ax.fill_between(x, mean - spread, mean + spread, alpha=0.15, color=line.get_color(), lw=0)
         ax.plot(np.repeat(x, values.shape[1]), values.reshape(-1), ".", ms=3, alpha=0.5, color=line.get_color())
@@ -244,7 +246,15 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(width, 2.0), max(height, 1.5)), layout="constrained")
+    class Picture(Figure):
+        """A figure that a notebook shows as a cell's last value, whichever backend pyplot has."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, dpi=110, format="png")
+            return buffer.getvalue()
+
+    figure = Picture(figsize=(max(width, 2.0), max(height, 1.5)), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(np.atleast_1d(figure.subplots(rows, columns)).reshape(-1))
 

@@ -1,4 +1,4 @@
-"""Progress for people who wait: a bar on a terminal, a line an epoch elsewhere when asked for."""
+"""Progress for people who wait: a bar on a terminal or in a notebook, a line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import Any
 
 
 class Progress:
-    """How a run shows itself.
+    """How a run shows itself, on standard output.
 
-    verbose "auto": a bar on a terminal, else nothing; 0: nothing; 1: a bar on a terminal, else a line an epoch;
-    2: a line an epoch.
+    verbose "auto" or 1: a bar on a terminal or in a notebook, else a line per epoch; 0: nothing; 2: a line per epoch.
     Errors: ValueError for another value.
     """
 
     def __init__(self, verbose: Any):
         if verbose not in ("auto", 0, 1, 2):
             raise ValueError(f"verbose must be 'auto', 0, 1 or 2, got {verbose!r}")
-        terminal = sys.stderr.isatty()
-        self.bar = terminal and verbose in ("auto", 1)
-        self.lines = verbose == 2 or (verbose == 1 and not terminal)
+        self.bar = verbose in ("auto", 1) and (sys.stdout.isatty() or in_notebook())
+        self.lines = bool(verbose) and not self.bar
 
     def batches(self, batches: Iterable[Any], total: int | None, title: str) -> Iterator[Any]:
         """The same batches, with a bar that goes away."""
@@ -39,12 +37,24 @@ class Progress:
     def end_epoch(self, epoch: int, epochs: int, logs: dict[str, float]) -> None:
         """The epoch's results, validation included, as a line."""
         if self.lines or (self.bar and any(name.startswith("val_") for name in logs)):
-            print(f"epoch {epoch + 1}/{epochs}  {_text(logs)}", file=sys.stderr)
+            print(f"epoch {epoch + 1}/{epochs}  {_text(logs)}", flush=True)
+
+    def phase(self, text: str) -> None:
+        """What begins now, where a run has several parts."""
+        if self.bar or self.lines:
+            print(text, flush=True)
 
     def _bar(self, batches: Iterable[Any], total: int | None, title: str, leave: bool) -> Any:
         from tqdm import tqdm
 
-        return tqdm(batches, total=total, desc=title, leave=leave, dynamic_ncols=True)
+        return tqdm(batches, total=total, desc=title, leave=leave, dynamic_ncols=True, file=sys.stdout)
+
+
+def in_notebook() -> bool:
+    """Whether the program runs in a Jupyter kernel."""
+    shell = sys.modules.get("IPython")
+    found = shell.get_ipython() if shell is not None and hasattr(shell, "get_ipython") else None
+    return type(found).__name__ == "ZMQInteractiveShell"
 
 
 def _text(logs: dict[str, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from minitl.batches import ArrayBatches, as_arrays, check_same_classes, epochs_of, in_order, is_array, rows, unpack
 from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
 from minitl.graph import rules
+from minitl.graph.value import fits
 from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.objective import Losses, Means, forward_loss, listed, targets_of, trained_layers, updates
@@ -41,7 +43,7 @@ def fit(
     validation_batch_size: int | None = None,
     validation_freq: int = 1,
 ) -> History:
-    """Train a model, and return the History of its losses and metrics, one entry an epoch.
+    """Train a model, and return the History of its losses and metrics, one entry per epoch.
 
     Formula: for every batch, w = optimizer(w, d mean loss(model(x), y) / dw). The loss in the history is the mean over
     the epoch's batches, each taken before its update.
@@ -54,12 +56,15 @@ def fit(
     if epochs < 1:
         raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
     if validation_split:
-        x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
+        x, y, sample_weight, validation_data = take_validation(x, y, sample_weight, validation_split, validation_data)
     generator = new_generator() if shuffle else None
     check_same_classes(x, validation_data, "fit")
     source, steps = epochs_of(x, y, sample_weight, batch_size, generator, steps_per_epoch, "steps_per_epoch", _inputs(model))
     check_inputs(model, x, "fit")
 
+    names = getattr(x, "class_indices", None)
+    if names:
+        model.class_names = list(names)
     history = model.history = History()
     given: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
     watchers = [watcher for watcher in given if not watcher.saves]
@@ -170,6 +175,7 @@ def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "a
     Errors: ValueError for data that do not fit, or outputs that are not finite.
     """
     _need_ready(model, loss=False)
+    x = _as_batch(model, x)
     source, total = epochs_of(in_order(x), None, None, batch_size, None, steps, "steps", _inputs(model))
     outputs: list[list[np.ndarray]] = []
     try:
@@ -213,13 +219,24 @@ def check_inputs(model: Any, x: Any, where: str) -> None:
         model.preprocessing.check(x[:SEEN], where)
 
 
+def _as_batch(model: Any, x: Any) -> Any:
+    """x, or a batch of one when x is a single sample, which is said."""
+    if not (model.built and _inputs(model) == 1 and isinstance(x, np.ndarray)):
+        return x
+    shape = model.graph.inputs[0].shape
+    if fits(shape, x.shape) or not fits(shape, (1, *x.shape)):
+        return x
+    warnings.warn(f"predict: x is a single sample of shape {x.shape}; taken as a batch of one, x[None]", stacklevel=4)
+    return x[None]
+
+
 def _need_ready(model: Any, loss: bool) -> None:
     model._need_layers()
     if loss and (model.optimizer is None or not any(item is not None for item in listed(model.loss))):
         raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
 
 
-def _split(x: Any, y: Any, weights: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:
+def take_validation(x: Any, y: Any, weights: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:
     """Take the last part of the arrays away for validation, as Keras does, before any shuffling."""
     if not is_array(x, 2) or y is None:
         raise ValueError("validation_split needs x and y as arrays; give validation_data for batches")

@@ -1,6 +1,6 @@
 """What a weight file is, how it is written so that nothing is lost, and how it is read so that nothing can hurt.
 
-A file is a zip archive of .npy members (NumPy's .npz), one a weight: `conv2d/kernel.npy`. A whole model's file also
+A file is a zip archive of .npy members (NumPy's .npz), one per weight: `conv2d/kernel.npy`. A whole model's file also
 holds its architecture, as JSON in the member `model.json`, and the optimizer's memory under `@optimizer/`.
 
 Writing goes to a temporary file in the same folder, which takes the place of the old one in one step: a full disk or a
@@ -28,6 +28,7 @@ import numpy as np
 CONFIG = "model.json"
 OPTIMIZER = "@optimizer/"
 TRAINING = "@training/"
+FOREIGN = (".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".safetensors", ".tflite")  # formats of other programs
 LONGEST_NAME = 1 << 15  # bytes; a zip archive's limit is twice that
 
 
@@ -88,6 +89,8 @@ def check_target(path: str | os.PathLike) -> None:
     Errors: FileNotFoundError when the folder is not there, ValueError when something else than a regular file is.
     """
     path = Path(os.path.realpath(path))
+    if path.suffix.lower() in FOREIGN:
+        raise ValueError(f"cannot save {path}: minitl's own files are .npz; {path.suffix} would promise another format")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot save {path}: the folder {path.parent} does not exist; create it first")
     if path.exists() and not path.is_file():

@@ -59,7 +59,7 @@ def test_save_and_load_give_the_same_bits(tmp_path):
     assert [layer.name for layer in copy.layers] == [layer.name for layer in model.layers]
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model", "with space.npz"])
+@pytest.mark.parametrize("name", ["model.bin", "model", "with space.npz"])
 def test_the_name_is_kept_as_given(tmp_path, name):
     trained().save(tmp_path / name)
     assert os.listdir(tmp_path) == [name]

@@ -9,7 +9,7 @@ from minitl.callbacks.base import Callback, Logs
 
 
 class CSVLogger(Callback):
-    """Writes a line an epoch to a file; every line is whole and on disk when the epoch ends."""
+    """Writes a line per epoch to a file; every line is whole and on disk when the epoch ends."""
 
     def __init__(self, filename: str, separator: str = ",", append: bool = False):
         self.filename, self.separator, self.append = filename, separator, append

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,13 +92,18 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.target}: {'right' if self.ok else 'WRONG'}"]
         if self.tensors:
-            width = max(6, *(len(tensor.name) for tensor in self.tensors))
-            lines.append(f"  {'tensor':<{width}}  checked  skipped  worst error  uncertainty  analytic      numeric       where")
+            width = max(20, *(len(tensor.name) for tensor in self.tensors))
+            lines.append(f"  {'tensor':<{width}}{'checked':>9}{'skipped':>9}{'worst error':>13}{'uncertainty':>13}")
         for t in self.tensors:
-            numbers = f"{t.checked:7}  {t.skipped:7}  {t.worst:11.1e}  {t.uncertainty:11.1e}  {t.analytic:+.5e}  {t.numeric:+.5e}"
-            lines.append(f"  {t.name:<{width}}  {numbers}  {list(t.index)}  {t.verdict}")
+            lines.append(
+                f"  {t.name:<{width}}{t.checked:>9}{t.skipped:>9}{t.worst:>13.1e}{t.uncertainty:>13.1e}  {t.verdict}\n"
+                f"    worst at {list(t.index)}: analytic {t.analytic:+.5e}, numeric {t.numeric:+.5e}"
+            )
         for finding in self.findings:
             lines.append(f"  {'WRONG' if finding.failure else 'note'}: {finding.text}")
         for diagnosis in self.diagnoses:
             lines.append(f"  {diagnosis.tensor} looks like this mistake: {diagnosis.text}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"

@@ -1,4 +1,4 @@
-"""Pooling: windows of an image, or the whole of it, become one number a channel."""
+"""Pooling: windows of an image, or the whole of it, become one number per channel."""
 
 from __future__ import annotations
 

@@ -38,6 +38,8 @@ def save_model(model: Any, filepath: str | os.PathLike) -> None:
     weight_files.check_target(filepath)
     arrays = weight_files.named_weights(model)
     config: dict[str, Any] = {"format": FORMAT, "model": encode(model), "preprocessing": encode(model.preprocessing)}
+    if model.class_names is not None:
+        config["class_names"] = list(map(str, model.class_names))
     if model.checkpoint is not None:
         config["checkpoint"] = model.checkpoint
     if model.optimizer is not None:
@@ -73,6 +75,7 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             model.preprocessing = decode("preprocessing", config.get("preprocessing"), {"Preprocessing": Preprocessing})
             if not (model.preprocessing is None or isinstance(model.preprocessing, Preprocessing)):
                 raise TypeError(f"preprocessing is {model.preprocessing!r}")
+            model.class_names = _names(config.get("class_names"))
             model.checkpoint = _checkpoint(config.get("checkpoint"))
             if compile:
                 _restore_compile(model, config.get("compile"))
@@ -119,6 +122,12 @@ def _checkpoint(found: Any) -> dict[str, Any] | None:
         kinds: dict[str, Any] = {"filepath": str, "monitor": str, "saved": str, "best": (int, float)}
         if not (isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())):
             raise TypeError(f"checkpoint is {found!r}")
+    return found
+
+
+def _names(found: Any) -> list[str] | None:
+    if found is not None and not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+        raise TypeError(f"class_names is {found!r}")
     return found
 
 

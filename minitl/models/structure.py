@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -184,6 +185,21 @@ class Structure(Trainer):
         total, trained = self.count_params(), sum(w.size for w in self.trainable_weights)
         lines += [lines[1], f"total {total:,}: trainable {trained:,}, not trainable {total - trained:,}"]
         print_fn("\n".join(lines))
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        if self._graph is None:
+            return f"<{type(self).__name__}{name}: {len(self._parts())} layers, not built yet>"
+        frozen = self.count_params() - sum(w.size for w in self.trainable_weights)
+        sizes = f"{self.count_params():,} parameters" + (f", {frozen:,} not trainable" if frozen else "")
+        return f"<{type(self).__name__}{name}: {len(self._parts())} layers, {self.input_shape} to {self.output_shape}, {sizes}>"
+
+    def _repr_html_(self) -> str:
+        if self._graph is None:
+            return f"<pre>{html.escape(repr(self))}</pre>"
+        lines: list[str] = []
+        self.summary(lines.append)
+        return f"<pre>{html.escape(lines[0])}</pre>"
 
     # Parameters. A model has none of its own.
 

@@ -1,4 +1,4 @@
-"""The book: every operation of the network in plain NumPy, one a file, with its derivation.
+"""The book: every operation of the network in plain NumPy, one per file, with its derivation.
 
 Each operation is a pair of pure functions, `y, cache = forward(...)` and `dx, ... = backward(dy, cache)`.
 `dy` is the gradient of the loss with respect to `y`, and may be anything. They never write to their arguments.

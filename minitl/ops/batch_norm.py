@@ -66,6 +66,6 @@ def backward(
 
 
 def check(x: np.ndarray, *per_channel: np.ndarray) -> None:
-    """Raise ValueError unless gamma, beta, mean and variance have one entry a channel."""
+    """Raise ValueError unless gamma, beta, mean and variance have one entry per channel."""
     for name, array in zip(("gamma", "beta", "mean", "variance"), per_channel, strict=True):
         check_shape("batch_norm", name, array.shape, x.shape[-1:])

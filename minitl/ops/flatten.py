@@ -13,7 +13,7 @@ from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
-    """y = x, one row a sample."""
+    """y = x, one row per sample."""
     return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
 

@@ -1,4 +1,4 @@
-"""Global average-pooling: one number a channel, its mean over the image.
+"""Global average-pooling: one number per channel, its mean over the image.
 
     y[n, c] = 1/(H W) sum_{i, j} x[n, i, j, c]
     dx[n, i, j, c] = dy[n, c] / (H W)

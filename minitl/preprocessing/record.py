@@ -15,7 +15,7 @@ class Preprocessing:
     """From pictures of 0 .. 255 to what a network was trained on.
 
     Formula: y = (x scale - mean) / std, in float32.
-    Shapes: x (N, H, W, C), mean and std one number or one a channel; `size` is (H, W), `channels` their order ("rgb").
+    Shapes: x (N, H, W, C), mean and std one number or one per channel; `size` is (H, W), `channels` their order ("rgb").
     Errors: ValueError for a std that is not positive.
     """
 

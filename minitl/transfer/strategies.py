@@ -21,74 +21,14 @@ from minitl.history import History
 from minitl.layers.core import Dense
 from minitl.layers.normalization import BatchNormalization
 from minitl.models import Model
-from minitl.optimizers import Adam
 from minitl.preprocessing.record import Preprocessing
 from minitl.random import new_generator
-from minitl.schedules import LinearDecay, SlantedTriangular
+from minitl.schedules import SlantedTriangular
+from minitl.training import take_validation
 from minitl.transfer.features import extract_features
-from minitl.transfer.freezing import freeze, frozen, select, unfreeze, weighted
+from minitl.transfer.freezing import freeze, frozen, select, weighted
 from minitl.transfer.surgery import split
-
-
-class Task:
-    """A model, its data, and the settings that all strategies share.
-
-    Attributes: `base` are the names below the head, `head` those of the top `head` layers that have weights, `held` those that
-    were frozen before: that was the user's decision, and no strategy changes it.
-    """
-
-    def __init__(self, model: Model, x: Any, y: Any, batch_size: int, head: int, validation_data: Any, verbose: Any):
-        self.model, self.x, self.y, self.batch_size = model, x, y, batch_size
-        self.validation_data, self.verbose = validation_data, verbose
-        self.history = History()
-        names = [path for path, _ in weighted(model)]
-        if not 1 <= head < len(names):
-            raise ValueError(f"fine_tune: head={head} of {len(names)} layers with weights; there must be a base under the head")
-        order = [path for path, _ in model.named_layers()]
-        cut = order.index(names[-head])
-        self.base, self.head = order[:cut], order[cut:]
-        self.held = [path for path, layer in model.named_layers() if not layer.trainable]
-        if set(self.held) & {path for path in self.head if path in names}:
-            raise ValueError(f"fine_tune: the head is frozen ({', '.join(self.head)}); unfreeze it, it is what has to learn")
-
-    @property
-    def steps(self) -> int:
-        """Updates an epoch."""
-        return -(-len(self.x) // self.batch_size) if is_array(self.x) else len(self.x)
-
-    def unfreeze(self, names: Any = "*") -> list[str]:
-        """Let layers learn, but for those that the user froze; returns their names.
-
-        Errors: ValueError for names that match no layer, or only layers that the user froze.
-        """
-        chosen = select(self.model, names)
-        free = [name for name in chosen if name not in self.held]
-        if not free:
-            raise ValueError(f"fine_tune: {', '.join(chosen)}: frozen before; unfreeze(model, ...) it first if it is to learn")
-        return unfreeze(self.model, free)
-
-    def phase(
-        self,
-        name: str,
-        epochs: int,
-        rate: float,
-        multipliers: dict[str, float] | None = None,
-        callbacks: list[Callback] | None = None,
-        schedule: Callable[[float, int], Any] = LinearDecay,
-    ) -> None:
-        """Train what is not frozen, with Adam and a rate that falls to zero, and add it to the history."""
-        if epochs < 1:
-            return
-        one_hot = is_array(self.x) and np.ndim(self.y) > 1 and np.shape(self.y)[-1] > 1
-        loss = self.model.loss or ("categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy")
-        metrics: list[Any] = list(self.model.metrics) or ["accuracy"]
-        rates = schedule(rate, epochs * self.steps)
-        self.model.compile(Adam(rates, multipliers=multipliers), loss, metrics)
-        done = self.model.fit(
-            self.x, self.y, self.batch_size if is_array(self.x) else None, epochs, self.verbose, callbacks,
-            validation_data=self.validation_data,
-        )  # fmt: skip
-        self.history.extend(done, name)
+from minitl.transfer.task import Task
 
 
 def fine_tune(
@@ -100,13 +40,16 @@ def fine_tune(
     head: int = 1,
     classes: int | None = None,
     validation_data: Any = None,
-    verbose: Any = 0,
+    validation_split: float = 0.0,
+    callbacks: Any = None,
+    verbose: Any = "auto",
     preprocessing: Preprocessing | None = None,
     **settings: Any,
 ) -> tuple[Model, History]:
     """Fit a model with a new head to a target, by one of the strategies in STRATEGIES; returns it with the history of all phases.
 
-    `data` is (x, y) or an iterable of batches. `head` is how many of the top layers with weights are new. `settings` go to
+    `data` is (x, y) or an iterable of batches. `validation_data`, `validation_split`, `callbacks` and `verbose` mean in every
+    phase what they mean in `fit`. `head` is how many of the top layers with weights are new. `settings` go to
     the strategy: most have `epochs` and `rate`. Layers that are frozen when it begins stay frozen in every phase, and flags are
     afterwards what they were. `preprocessing` says what x went through, to be compared with what the base was
     trained with (its numbers and size are checked anyway; the order of the channels cannot be seen in them).
@@ -122,7 +65,9 @@ def fine_tune(
     x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 and is_array(data[0]) else (data, None)
     if is_array(x):
         _check_data(model, x, y, classes, preprocessing)
-    task = Task(model, x, y, batch_size, head, validation_data, verbose)
+    if validation_split:
+        x, y, _, validation_data = take_validation(x, y, None, validation_split, validation_data)
+    task = Task(model, x, y, batch_size, head, validation_data, callbacks, verbose)
     with frozen(model, task.held):
         STRATEGIES[strategy](task, **settings)
     model.history = task.history

@@ -14,6 +14,7 @@ import numpy as np
 
 from minitl.errors import unknown
 
+UNREADABLE = (".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw")  # pictures that Pillow alone cannot decode
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".gif", ".webp")
 MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
@@ -65,7 +66,8 @@ def load_img(
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no image file at {path}") from error
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise BadImageError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error})") from error
+        advice = "; convert it to JPEG first" if str(path).lower().endswith(UNREADABLE) else ""
+        raise BadImageError(f"{path}: cannot be read as a picture ({type(error).__name__}: {error}){advice}") from error
     if target_size is not None and image.size != (target_size[1], target_size[0]):
         method = getattr(Image.Resampling, interpolation.upper())
         box = _middle(image.size, target_size) if keep_aspect_ratio else None

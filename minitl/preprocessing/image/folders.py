@@ -1,4 +1,4 @@
-"""Where pictures and their labels come from: a folder a class, or a table of file names."""
+"""Where pictures and their labels come from: a folder per class, or a table of file names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import unknown
-from minitl.preprocessing.image.files import EXTENSIONS
+from minitl.preprocessing.image.files import EXTENSIONS, UNREADABLE
 from minitl.preprocessing.image.iterators import CACHE_BYTES, FileIterator, part_of
 
 CLASS_MODES = ("categorical", "binary", "sparse", "input", None)
@@ -134,18 +134,28 @@ def find_pictures(directory: Any, classes: Any = None, follow_links: bool = Fals
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {directory}; expected a folder with a folder for every class")
     there = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if "__MACOSX" in there and not classes:
+        there.remove("__MACOSX")
+        warnings.warn(f"{root / '__MACOSX'} is left out: what macOS adds to zip archives, no class", stacklevel=3)
     names = [str(c) for c in classes] if classes else there
     for name in names:
         if name not in there:
             raise unknown(f"class folder in {directory}", name, there)
     found = {}
+    left_out: list[str] = []
     for name in names:
         files = []
         for folder, _, members in os.walk(root / name, followlinks=follow_links):
+            left_out += [os.path.join(folder, m) for m in members if m.lower().endswith(UNREADABLE)]
             files += [os.path.relpath(os.path.join(folder, m), root) for m in members if m.lower().endswith(EXTENSIONS)]
         found[name] = sorted(files)
         if not files:
             warnings.warn(f"{root / name} holds no pictures ({', '.join(EXTENSIONS)})", stacklevel=3)
+    if left_out:
+        warnings.warn(
+            f"{len(left_out)} pictures such as {left_out[0]} are left out: convert HEIC, AVIF and raw files to JPEG first",
+            stacklevel=3,
+        )
     return found
 
 

@@ -141,7 +141,7 @@ class NumpyArrayIterator(Iterator):
         arrays = [x, None if y is None else np.asarray(y), None if sample_weight is None else np.asarray(sample_weight)]
         for name, array in zip(("y", "sample_weight"), arrays[1:], strict=True):
             if array is not None and len(array) != len(x):
-                raise ValueError(f"flow: x has {len(x)} pictures, {name} {len(array)}; give one entry a picture")
+                raise ValueError(f"flow: x has {len(x)} pictures, {name} {len(array)}; give one entry per picture")
         if subset is not None:
             part = part_of(subset, len(x), generator.validation_split)
             if arrays[1] is not None and not ignore_class_split and arrays[1].ndim == 1:
