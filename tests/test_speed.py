@@ -11,7 +11,7 @@ import pytest
 
 from minitl.kernels import conv2d
 
-pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="needs compiled code")
+pytestmark = [pytest.mark.timing, pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="needs compiled code")]
 
 
 def fastest(call, rounds=5):

@@ -1,0 +1,201 @@
+"""Plants small changes of meaning in a module, one at a time, and counts those that the tests notice.
+
+    python tests/mutate.py minitl/optimizers.py                         every change, with the tests that run the changed line
+    python tests/mutate.py minitl/kernels/dense.py --tests tests/test_pairs.py     compiled code is not traced: name its tests
+    python tests/mutate.py minitl/weights.py --sample 40 --jobs 2
+
+A change is a comparison turned, an operator exchanged, a number one off, a condition negated, a truth value flipped, a string
+argument emptied, a statement left out, a default changed. What nobody noticed is printed with its line, to be judged: some
+changes are equivalent, the others ask for a test. Works in a copy; a nightly matter. Needs the extra `dev` (coverage).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("minitl", "tests", "examples", "docs", "benchmarks", "README.md", "pyproject.toml")
+COMPARISONS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+OPERATORS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.MatMult: ast.Add,
+}  # fmt: skip
+MOST_TESTS = 60  # of one line: the first of them decide
+SECONDS = 300
+
+
+def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
+    """Line, what was changed, and the changed tree."""
+    nodes = list(ast.walk(tree))
+    errors = {id(inner) for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}
+    typed = {id(inner) for node in nodes for inner in _annotations(node)}
+    for position, node in enumerate(nodes):
+        if id(node) in errors or id(node) in typed:
+            continue  # wording of messages, and types
+        for what, change in _changes(node):
+            changed = copy.deepcopy(tree)
+            change(list(ast.walk(changed))[position])
+            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(changed)
+
+
+def _annotations(node: ast.AST) -> Iterator[ast.AST]:
+    for name in ("annotation", "returns"):
+        part = getattr(node, name, None)
+        if isinstance(part, ast.AST):
+            yield from ast.walk(part)
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, object]]:
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+        new = COMPARISONS[type(node.ops[0])]
+        yield f"{type(node.ops[0]).__name__} -> {new.__name__}", lambda n: n.ops.__setitem__(0, new())
+    elif isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in OPERATORS:
+        if not (isinstance(node, ast.BinOp) and isinstance(node.left, (ast.Constant, ast.JoinedStr)) and _is_text(node.left)):
+            new = OPERATORS[type(node.op)]
+            yield f"{type(node.op).__name__} -> {new.__name__}", lambda n: setattr(n, "op", new())
+    elif isinstance(node, ast.BoolOp):
+        new = ast.Or if isinstance(node.op, ast.And) else ast.And
+        yield f"{type(node.op).__name__} -> {new.__name__}", lambda n: setattr(n, "op", new())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
+        yield f"{type(node.op).__name__} dropped", lambda n: _replace_unary(n)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield f"{node.value} -> {not node.value}", lambda n: setattr(n, "value", not n.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield f"{node.value} -> {node.value + 1}", lambda n: setattr(n, "value", n.value + 1)
+    elif isinstance(node, (ast.If, ast.IfExp, ast.While)):
+        yield "condition negated", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
+    elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):
+        yield "returns None", lambda n: setattr(n, "value", ast.Constant(None))
+    if isinstance(node, (ast.FunctionDef, ast.If, ast.For, ast.With, ast.ClassDef)):
+        for place, statement in enumerate(node.body):
+            drops = isinstance(statement, (ast.AugAssign, ast.Raise)) or (
+                isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+            )
+            if drops or (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], (ast.Attribute, ast.Subscript))):
+                left = f"left out: {ast.unparse(statement)[:60]}"
+                yield left, lambda n, place=place: n.body.__setitem__(place, ast.Pass())
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str)
+
+
+def _replace_unary(node: ast.UnaryOp) -> None:
+    node.op = ast.UAdd() if isinstance(node.op, ast.USub) else ast.Not()
+    if isinstance(node.op, ast.Not):
+        node.operand = ast.UnaryOp(ast.Not(), node.operand)
+
+
+def copied() -> Path:
+    """A copy of the project, in which changes can be planted."""
+    folder = Path(tempfile.mkdtemp(prefix="minitl-mutants-"))
+    for name in COPIED:
+        source = ROOT / name
+        ignored = shutil.ignore_patterns("__pycache__", ".data")
+        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder / name)
+    return folder
+
+
+def tests_by_line(module: str, tests: list[str]) -> dict[int, list[str]]:
+    """Which tests run each line of a module."""
+    import coverage
+
+    folder = copied()
+    data = folder / "coverage"
+    settings = folder / "coverage.ini"
+    settings.write_text(f"[run]\ninclude = */{module}\ndynamic_context = test_function\ndata_file = {data}\n")
+    command = ["-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, env=_environment(folder))
+    if done.returncode:
+        raise SystemExit(f"the tests fail without a change:\n{done.stdout[-2000:]}")
+    found = coverage.CoverageData(str(data))
+    found.read()
+    by_line: dict[int, list[str]] = {}
+    for file in found.measured_files():
+        for line, contexts in found.contexts_by_lineno(file).items():
+            by_line[line] = sorted({context for context in contexts if context})
+    shutil.rmtree(folder)
+    return by_line
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "ci"}
+
+
+def noticed(folder: Path, chosen: list[str]) -> bool:
+    """Whether some tests fail."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, env=_environment(folder), timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
+    if done.returncode == 5:
+        raise SystemExit(f"no test was collected: {' '.join(chosen)}")
+    return done.returncode != 0
+
+
+def selection(by_line: dict[int, list[str]], line: int) -> list[str]:
+    """Test files and a -k expression for the tests that run a line."""
+    names = sorted({context.split(".")[-1] for context in by_line.get(line, [])})[:MOST_TESTS]
+    files = sorted({f"tests/{context.split('.')[0]}.py" for context in by_line.get(line, [])})
+    return [*files, "-k", " or ".join(names)] if names else []
+
+
+def main(options: argparse.Namespace) -> int:
+    """Plant, run, count; the exit status is 1 when something was not noticed."""
+    module = str(Path(options.module))
+    source = (ROOT / module).read_text()
+    planted = list(mutants(ast.parse(source)))
+    if options.sample and options.sample < len(planted):
+        planted = random.Random(options.seed).sample(planted, options.sample)
+    tests = options.tests or ["tests"]
+    by_line = None if options.whole else tests_by_line(module, tests)
+    folders = [copied() for _ in range(options.jobs)]
+
+    def judge(entry: tuple[int, str, ast.Module]) -> tuple[int, str, str]:
+        line, what, tree = entry
+        chosen = tests if by_line is None else selection(by_line, line)
+        if not chosen:
+            return line, what, "no test runs this line"
+        folder = folders.pop()
+        try:
+            (folder / module).write_text(ast.unparse(tree))
+            return line, what, "" if noticed(folder, chosen) else "not noticed"
+        finally:
+            folders.append(folder)
+
+    lines, killed = source.splitlines(), 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for line, what, verdict in pool.map(judge, planted):
+            killed += not verdict
+            if verdict:
+                print(f"{module}:{line}: {what}: {verdict}\n    {lines[line - 1].strip() if line else ''}", flush=True)
+    for folder in folders:
+        shutil.rmtree(folder)
+    print(f"{module}: {killed} of {len(planted)} changes noticed, {100 * killed / max(1, len(planted)):.1f} %")
+    return 0 if killed == len(planted) else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("module", help="a file of the package, such as minitl/losses.py")
+    parser.add_argument("--tests", nargs="+", help="test files; by default all; those that run the changed line are used")
+    parser.add_argument("--whole", action="store_true", help="run the test files whole: compiled code cannot be traced")
+    parser.add_argument("--sample", type=int, help="plant only so many changes, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    sys.exit(main(parser.parse_args()))
