@@ -28,7 +28,6 @@ import numpy as np
 CONFIG = "model.json"
 OPTIMIZER = "@optimizer/"
 TRAINING = "@training/"
-FOREIGN = (".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".safetensors", ".tflite")  # formats of other programs
 LONGEST_NAME = 1 << 15  # bytes; a zip archive's limit is twice that
 
 
@@ -89,8 +88,6 @@ def check_target(path: str | os.PathLike) -> None:
     Errors: FileNotFoundError when the folder is not there, ValueError when something else than a regular file is.
     """
     path = Path(os.path.realpath(path))
-    if path.suffix.lower() in FOREIGN:
-        raise ValueError(f"cannot save {path}: minitl's own files are .npz; {path.suffix} would promise another format")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot save {path}: the folder {path.parent} does not exist; create it first")
     if path.exists() and not path.is_file():

@@ -14,7 +14,9 @@ from minitl.layers import (
     AvgPool2D,
     BatchNormalization,
     CenterCrop,
+    ChannelPadding,
     Concatenate,
+    ConstantOperation,
     Conv1D,
     Conv2D,
     Conv2DTranspose,
@@ -60,9 +62,11 @@ from minitl.layers import (
     SpatialDropout2D,
     UpSampling1D,
     UpSampling2D,
+    ValuePadding2D,
     ZeroPadding1D,
     ZeroPadding2D,
 )  # fmt: skip
+from minitl.layers.arithmetic import OPERATIONS
 from minitl.models import Model, Sequential, clone_model, load_model
 from minitl.serialization import encode
 
@@ -158,6 +162,9 @@ LAYERS = {
     "upsampling 1d": (lambda: UpSampling1D(3), SEQUENCES, (3, 24, 4)),
     "zero padding": (lambda: ZeroPadding2D(((1, 2), (0, 3))), IMAGES, (3, 9, 8, 2)),
     "zero padding 1d": (lambda: ZeroPadding1D((1, 2)), SEQUENCES, (3, 11, 4)),
+    "channel padding": (lambda: ChannelPadding((1, 2)), IMAGES, (3, 6, 5, 5)),
+    "value padding": (lambda: ValuePadding2D(1, -2.5), IMAGES, (3, 8, 7, 2)),
+    **{f"constant, {name}": ((lambda name=name: ConstantOperation(name, 2.0)), IMAGES, (3, 6, 5, 2)) for name in OPERATIONS},
     "cropping": (lambda: Cropping2D((1, 2)), IMAGES, (3, 4, 1, 2)),
     "cropping 1d": (lambda: Cropping1D(2), SEQUENCES, (3, 4, 4)),
     "reshape": (lambda: Reshape((-1, 6)), IMAGES, (3, 10, 6)),

@@ -353,9 +353,9 @@ def test_truncated_at_any_length_and_flipped_anywhere(tmp_path):
 
 def test_foreign_files(tmp_path):
     for content in (b"\x89HDF\r\n\x1a\n" + bytes(500), b"PK\x03\x04garbage", b"text\n" * 30):
-        (tmp_path / "w.h5").write_bytes(content)
+        (tmp_path / "w.npz").write_bytes(content)
         with pytest.raises(weights.WeightFileError, match="damaged or not a weight file"):
-            network().load_weights(tmp_path / "w.h5")
+            network().load_weights(tmp_path / "w.npz")
     with pytest.raises(FileNotFoundError, match="no weight file"):
         network().load_weights(tmp_path / "missing.npz")
 

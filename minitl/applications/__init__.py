@@ -1,17 +1,48 @@
-"""Pretrained networks that come with the package, small enough to read the whole story: `load("letters")`, `load("cifar100")`.
+"""Networks that somebody trained: published ones, by the names that Keras gives them, and small ones with their whole story.
 
-Each was made by `python -m minitl pretrain NAME` and has a model card beside it: recipe, log, accuracy.
+    MobileNetV2(weights="imagenet", include_top=False, pooling="avg")    its official file, or one of your own, in any format
+    EfficientNetLite0()                                                  comes with the package
+    load("letters"), load("cifar100")                                    made by `minitl pretrain NAME`, each with its card
+
+Published networks are read when they are asked for.
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 from minitl.errors import unknown
 from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from minitl.models import Sequential, load_model
 
 NAMES = ("letters", "cifar100")
+NETWORKS = {
+    "EfficientNetLite0": "efficientnet_lite",
+    "LeNet5": "lenet",
+    "MobileNet": "mobilenet",
+    "MobileNetV2": "mobilenet_v2",
+    "ResNet18": "resnet",
+    "ResNet20": "resnet_cifar",
+    "ResNet32": "resnet_cifar",
+    "ResNet34": "resnet",
+    "ResNet44": "resnet_cifar",
+    "ResNet50": "resnet",
+    "ResNet56": "resnet_cifar",
+    "SqueezeNet": "squeezenet",
+    "VGG16": "vgg",
+    "VGG19": "vgg",
+}
+MODULES = {*NETWORKS.values(), "imagenet", "resnet50", "vgg16", "vgg19"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in NETWORKS:
+        return getattr(importlib.import_module(f"{__name__}.{NETWORKS[name]}"), name)
+    if name in MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def classic(classes: int, input_shape: tuple[int, int, int] = (32, 32, 3)) -> Sequential:

@@ -35,13 +35,23 @@ def unpacked(folder: str, members: dict[str, int], archive: str, url: str, sha25
     return target
 
 
-def fetched(url: str, checksum: str, folder: Path, name: str, instead: str) -> Path:
+def fetched(url: str, checksum: str | None, folder: Path, name: str, instead: str) -> Path:
     """The path of a file in a folder; downloaded there, when it is whole and its checksum ("sha256:...") is right.
 
+    "sha256-prefix:..." is a checksum's beginning, as PyTorch's file names have it; None, where a publisher gives none, is not
+    checked.
     Errors: OSError that says which file to put where, or what to do `instead`; ValueError for a wrong checksum.
     """
+    prefix = checksum.removeprefix("sha256-prefix:") if checksum and checksum.startswith("sha256-prefix:") else None
+    known = None if prefix is not None else checksum
     try:
-        return Path(pooch.retrieve(url, checksum, fname=name, path=os.fspath(folder), progressbar=True))
+        if known is None and (folder / name).is_file():
+            path = folder / name  # pooch would tell the checksum
+        else:
+            path = Path(pooch.retrieve(url, known, fname=name, path=os.fspath(folder), progressbar=True))
+        if prefix is not None and not pooch.file_hash(os.fspath(path)).startswith(prefix):
+            raise ValueError(f"its SHA-256 does not begin with {prefix}")
+        return path
     except ValueError as error:
         raise ValueError(
             f"{folder / name}: the checksum is wrong; delete the file, and it will be fetched again ({error})"
@@ -49,7 +59,8 @@ def fetched(url: str, checksum: str, folder: Path, name: str, instead: str) -> P
     except Exception as error:
         raise OSError(
             f"cannot fetch {url} ({type(error).__name__}); put {name} into {folder} yourself "
-            f"({checksum.replace(':', ' ')}){instead}"
+            + (f"({checksum.replace(':', ' ')})" if checksum else "")
+            + instead
         ) from error
 
 

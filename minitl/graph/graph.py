@@ -108,5 +108,18 @@ class Graph:
         for value in entries:
             below = [of_node[consumer] + 1 for consumer in self.consumers[value]]
             depth[value.node.layer] = max([depth.get(value.node.layer, 0), *below])
-        layers = list(dict.fromkeys([*(value.node.layer for value in entries), *(node.layer for node in self.nodes)]))
-        return sorted(layers, key=lambda layer: -depth[layer])
+        seen = self._from_outputs()
+        return sorted(depth, key=lambda layer: (-depth[layer], seen[layer]))
+
+    def _from_outputs(self) -> dict[Any, int]:
+        """When each layer is first met on the way back from the outputs: Keras's order of layers of one depth."""
+        seen: dict[Any, int] = {}
+        done: set[Node] = set()
+        stack = list(self.outputs)[::-1]
+        while stack:
+            value = stack.pop()
+            seen.setdefault(value.node.layer, len(seen))
+            if value.node not in done and value not in self.inputs:
+                done.add(value.node)
+                stack += value.node.inputs[::-1]
+        return seen

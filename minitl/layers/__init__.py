@@ -1,10 +1,11 @@
 """Layers: objects that own parameters and call operations. One file for each kind:
 
-base  core  activations  linear  conv  depthwise  conv_transpose  pooling  normalization  regularization
+base  core  activations  arithmetic  linear  conv  depthwise  conv_transpose  pooling  normalization  regularization
 merging  reshaping  sequences  embedding  function  preprocessing
 """
 
 from minitl.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from minitl.layers.arithmetic import ConstantOperation
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
 from minitl.layers.conv_transpose import Conv2DTranspose
@@ -54,12 +55,14 @@ from minitl.layers.preprocessing import (
 )
 from minitl.layers.regularization import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from minitl.layers.reshaping import (
+    ChannelPadding,
     Cropping1D,
     Cropping2D,
     Permute,
     RepeatVector,
     Reshape,
     UpSampling2D,
+    ValuePadding2D,
     ZeroPadding1D,
     ZeroPadding2D,
 )
@@ -80,13 +83,16 @@ Convolution1D, Convolution2D, Convolution2DTranspose = Conv1D, Conv2D, Conv2DTra
 
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D", "AvgPool2D",
-    "BatchNormalization", "CenterCrop", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Convolution1D", "Convolution2D",
+    "BatchNormalization", "CenterCrop", "ChannelPadding", "Concatenate", "ConstantOperation",
+    "Conv1D", "Conv2D", "Conv2DTranspose", "Convolution1D",
+    "Convolution2D",
     "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dot", "Dropout", "Embedding", "Flatten",
     "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
     "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply",
     "Normalization", "PReLU", "Permute", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom",
     "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout1D",
-    "SpatialDropout2D", "Subtract", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "add", "average",
+    "SpatialDropout2D", "Subtract", "UpSampling1D", "UpSampling2D", "ValuePadding2D",
+    "ZeroPadding1D", "ZeroPadding2D", "add", "average",
     "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
 ]  # fmt: skip

@@ -13,11 +13,18 @@ from minitl.layers.base import Layer, Shape
 from minitl.layers.linear import named
 
 
+def single_axis(axis: Any) -> Any:
+    """An axis, also where it is given as a list of one, as files have it."""
+    return axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+
+
 class ScaledNormalization(Layer):
     """What normalisations share: a scale gamma and a shift beta for every channel, the last axis.
 
-    Errors: ValueError for an open last axis.
+    Errors: ValueError for an open last axis, or another axis than the last.
     """
+
+    axis: Any
 
     def __init__(
         self,
@@ -40,6 +47,8 @@ class ScaledNormalization(Layer):
     def build(self, input_shape: Shape) -> None:
         """Create gamma and beta."""
         channels = input_shape[-1]
+        if self.axis not in (-1, len(input_shape) - 1):
+            raise ValueError(f"normalises along the last axis (-1), got axis={self.axis!r}; images are (N, H, W, C) here")
         if len(input_shape) < 2 or channels is None:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
         if self.scale:
@@ -78,6 +87,7 @@ class BatchNormalization(ScaledNormalization):
 
     def __init__(
         self,
+        axis: Any = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
@@ -91,6 +101,7 @@ class BatchNormalization(ScaledNormalization):
         super().__init__(
             epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
         )
+        self.axis = single_axis(axis)
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNormalization: momentum must be in [0, 1], got {momentum}")
         self.momentum = momentum
@@ -156,15 +167,13 @@ class GroupNormalization(ScaledNormalization):
         super().__init__(
             epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
         )
-        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        self.axis = single_axis(axis)
         self.groups = groups
 
     def build(self, input_shape: Shape) -> None:
         """Create gamma and beta."""
         super().build(input_shape)
         channels: int = input_shape[-1]  # type: ignore[assignment]
-        if self.axis not in (-1, len(input_shape) - 1):
-            raise ValueError(f"normalises along the last axis (-1), got axis={self.axis!r}")
         if self.groups != -1 and (self.groups < 1 or channels % self.groups):
             raise ValueError(f"{channels} channels do not fall into {self.groups} groups")
 

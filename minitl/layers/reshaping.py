@@ -115,10 +115,11 @@ class Border(Layer):
     sign: int
     dimensions: int
     border: tuple[Pair, ...]
+    value = 0.0
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x with its border, or without."""
-        return bordered(x, self.border, self.sign), None
+        return bordered(x, self.border, self.sign, self.value), None
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """dy with the opposite border."""
@@ -154,6 +155,47 @@ class ZeroPadding2D(Border):
         super().__init__(**kwargs)
         self.padding = padding
         self.border = borders("padding", padding, 2)
+
+
+class ValuePadding2D(ZeroPadding2D):
+    """Another number than zero around images, such as the lowest one in front of a max-pooling. Shapes: as ZeroPadding2D."""
+
+    def __init__(self, padding: Any = (1, 1), value: float = 0.0, **kwargs: Any):
+        super().__init__(padding, **kwargs)
+        self.value = float(value)
+
+
+class ChannelPadding(Layer):
+    """Zeros in front of the channels and behind them.
+
+    Shapes: x (N, ..., C), padding (before, after), y (N, ..., before + C + after).
+    Errors: ValueError for a negative padding.
+    Source: the skips without parameters of K. He et al., arXiv 1512.03385, option A.
+    """
+
+    keeps_integers = True
+
+    def __init__(self, padding: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = borders("padding", padding, 1)[0]
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x between zeros."""
+        before, after = self.padding
+        y = np.zeros((*x.shape[:-1], before + x.shape[-1] + after), x.dtype)
+        y[..., before : before + x.shape[-1]] = x
+        return y, x.shape[-1]
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """The part of dy that is x's."""
+        before = self.padding[0]
+        return np.ascontiguousarray(dy[..., before : before + cache]), {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """With more channels."""
+        if input_shape[-1] is None:
+            raise ValueError(f"{self.label}: needs inputs of a known last axis, got {input_shape}")
+        return (*input_shape[:-1], sum(self.padding) + input_shape[-1])
 
 
 class Cropping1D(Border):
@@ -228,10 +270,10 @@ def borders(name: str, given: Any, dimensions: int) -> tuple[Pair, ...]:
     return tuple((int(a), int(b)) for a, b in both)
 
 
-def bordered(x: np.ndarray, border: tuple[Pair, ...], sign: int) -> np.ndarray:
-    """x with zeros around it (sign 1), or without its border (sign -1)."""
+def bordered(x: np.ndarray, border: tuple[Pair, ...], sign: int, value: float = 0.0) -> np.ndarray:
+    """x with a value around it (sign 1), or without its border (sign -1)."""
     if sign > 0:
-        return np.pad(x, ((0, 0), *border, (0, 0)))
+        return np.pad(x, ((0, 0), *border, (0, 0)), constant_values=value)
     inside = [slice(a, n - b) for n, (a, b) in zip(x.shape[1:-1], border, strict=True)]
     places: tuple[slice, ...] = (slice(None), *inside)
     return np.ascontiguousarray(x[places])

@@ -20,6 +20,7 @@ from minitl.graph.run import Run
 from minitl.graph.value import Node, Value, fits, use
 from minitl.layers.base import Layer, LayerStep
 from minitl.layers.core import InputLayer
+from minitl.models.foreign import foreign, foreign_weights, save_foreign
 from minitl.models.saving import layers_from, save_model
 from minitl.models.structure import Structure
 from minitl.models.training_state import restore_backup, save_backup
@@ -199,31 +200,44 @@ class Model(Structure):
         restore_backup(self, filepath)
 
     def save_weights(self, filepath: str | os.PathLike) -> None:
-        """Write all weights to a file, atomically, by layer and parameter name."""
+        """Write all weights to a file, atomically, by layer and parameter name; in the format that the name's ending says."""
         self._need_built("save")
-        weight_files.write(filepath, weight_files.named_weights(self))
+        if foreign(filepath):
+            save_foreign(self, filepath, weights_only=True)
+        else:
+            weight_files.write(filepath, weight_files.named_weights(self))
 
     def load_weights(
         self, filepath: str | os.PathLike, strict: bool = True, by_name: bool = False, skip_mismatch: bool = False
-    ) -> weight_files.Report:
+    ) -> Any:
         """Load weights by name, and return a report of what was loaded.
 
         Strict, the default: every weight of the model must be in the file, in its shape, and nothing else. With
         strict=False what fits is loaded, and the report printed. Keras's by_name=True allows missing and unexpected
-        entries, its skip_mismatch=True also other shapes.
+        entries, its skip_mismatch=True also other shapes. Files of other programs (.h5, .keras, .safetensors, .pth ...) are
+        read by `minitl.interop`.
         Errors: ValueError listing all that does not fit, or when nothing fits; the model is unchanged then.
         """
         self._need_built("load weights")
+        if foreign(filepath):
+            return foreign_weights(self, filepath, by_name or not strict)
         arrays, _ = weight_files.read(filepath)
-        arrays = {key: array for key, array in arrays.items() if not key.startswith(weight_files.OPTIMIZER)}
+        extra = (weight_files.OPTIMIZER, weight_files.TRAINING)
+        arrays = {key: array for key, array in arrays.items() if not key.startswith(extra)}
         report = weight_files.load_into(self, arrays, str(filepath), not strict or by_name, not strict or skip_mismatch)
         if report.missing or report.unexpected or report.shape_differs:
             print(report)
         return report
 
     def save(self, filepath: str | os.PathLike) -> None:
-        """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file."""
-        save_model(self, filepath)
+        """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file.
+
+        Names that end in .keras, .h5 or .onnx give files of those programs, without optimizer and losses.
+        """
+        if foreign(filepath):
+            save_foreign(self, filepath, weights_only=False)
+        else:
+            save_model(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the model: its layers, and how they are connected."""

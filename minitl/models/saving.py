@@ -22,6 +22,7 @@ from minitl.errors import unknown
 from minitl.layers.base import Layer
 from minitl.layers.names import check_name
 from minitl.layers.reserve import limited_weights
+from minitl.models.foreign import foreign, load_foreign
 from minitl.models.training_state import add_training, take_memory, take_training
 from minitl.preprocessing.record import Preprocessing
 from minitl.serialization import custom_object_scope, decode, encode
@@ -58,8 +59,11 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
     """Rebuild a model that `save` wrote: architecture, weights, and how it was compiled (unless `compile` is false).
 
     Your own classes and functions go into custom_objects, by name; nothing else than they and minitl's own is ever made.
+    Files of other programs (.keras, .h5, .onnx) are read by `minitl.interop`; they come back not compiled.
     Errors: FileNotFoundError, or ValueError for a damaged or foreign file, or a class that is not known.
     """
+    if foreign(filepath):
+        return load_foreign(filepath, custom_objects)
     arrays, config = weight_files.read(filepath)
     if config is None:
         raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")

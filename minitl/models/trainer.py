@@ -24,6 +24,8 @@ class Trainer(Layer):
         self.history: History | None = None
         self.training_run: Any = None  # where training stands, for a fit that goes on
         self.checkpoint: dict[str, Any] | None = None  # the best that a ModelCheckpoint saved, for training that goes on
+        self.onnx_orders: dict[str, Any] | None = None  # how axes stood in the ONNX file that it comes from
+        self.torch_names: dict[str, str] | None = None  # what PyTorch's files call its layers, where that is known
         self.class_names: list[str] | None = None  # of the last layer's outputs, where the data told them
         self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
 

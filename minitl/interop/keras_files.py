@@ -1,0 +1,256 @@
+"""Keras's files: `.weights.h5` (Keras 3), `.h5` (Keras 1 to 3) and `.keras` (Keras 3), read and written without Keras.
+
+`.weights.h5` has a group per layer, named by its class and its place among the layers of that class (layers/conv2d_1/vars/0).
+`.h5` has a group per layer name, and the architecture as JSON if a whole model was saved. `.keras` is a zip archive of the
+architecture and a `.weights.h5`. Links out of a file are not followed, and nothing larger than the file is read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minitl.interop.keras_architecture import described, keras_class, rebuilt
+from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer
+from minitl.interop.needs import need
+from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
+from minitl.layers import InputLayer
+
+VERSION = "3.0.0"
+
+
+def load_keras_weights(model: Any, filepath: str | os.PathLike, by_name: bool = False, unexpected_ok: bool = False) -> Pairs:
+    """Load the weights of a `.weights.h5`, `.h5` or `.keras` file.
+
+    Layers are found by their names where the file has all of ours; else in order, as Keras does. `by_name` takes the layers
+    that the file has, and leaves the others.
+    Errors: FileNotFoundError; ValueError for a damaged file, or with the report when something has no partner or another
+    shape; the model is unchanged then.
+    """
+    model._need_built("load weights")
+    with Opened(filepath) as (_, file):
+        entries = arrays_by_layer(file, filepath)
+    return _load_entries(model, entries, str(filepath), by_name, unexpected_ok)
+
+
+def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The model of a `.keras` file, or of an `.h5` file that has an architecture; not compiled.
+
+    Your own layers go into custom_objects, by name.
+    Errors: FileNotFoundError; ValueError for a damaged file, weights alone, or a layer that does not exist here.
+    """
+    with Opened(filepath) as (config, file):
+        if config is None:
+            raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")
+        try:
+            model = rebuilt(config, custom_objects)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {type(error).__name__}: {error}") from error
+        if "layers" in file and "model_weights" not in file:
+            found = dict(_in_described_order(model, config, file, str(filepath)))
+            write_pairs(model, found, Pairs(), str(filepath))
+        else:
+            _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
+    return model
+
+
+def save_keras_weights(model: Any, filepath: str | os.PathLike) -> None:
+    """Write a `.weights.h5` file that Keras 3 loads into the same architecture; all or nothing.
+
+    Errors: ValueError for a model without weights; OSError from the file system.
+    """
+    from minitl.weights import atomic_file, check_target
+
+    model._need_built("save")
+    check_target(filepath)
+    with atomic_file(filepath) as file:
+        file.write(_weights_bytes(model))
+
+
+def save_keras(model: Any, filepath: str | os.PathLike) -> None:
+    """Write a whole model as Keras 3 does: `.keras`, or its older `.h5`; optimizer and losses are left out.
+
+    Errors: ValueError for a layer that Keras does not have; OSError from the file system.
+    """
+    from minitl.weights import atomic_file, check_target, named_weights
+
+    model._need_built("save")
+    check_target(filepath)
+    config = described(model)
+    if str(filepath).endswith((".h5", ".hdf5")):
+        buffer = io.BytesIO()
+        with need("h5py").File(buffer, "w") as file:
+            file.attrs["model_config"] = json.dumps(config)
+            file.attrs["keras_version"] = VERSION
+            group = file.create_group("model_weights")
+            names = []
+            for layer in model.layers:
+                name = model._names[layer]
+                own = (
+                    named_weights(layer)
+                    if not layer.is_container
+                    else {f"{name}/{k}": w for k, w in named_weights(layer).items()}
+                )
+                keys = [f"{name}/{key.split('/', 1)[1]}" for key in own]
+                inside = group.create_group(name)
+                inside.attrs["weight_names"] = np.array([key.encode() for key in keys]) if keys else np.zeros(0)
+                for key, weight in zip(keys, own.values(), strict=True):
+                    inside[key] = weight
+                names.append(name.encode())
+            group.attrs["layer_names"] = np.array(names)
+            group.attrs["keras_version"] = VERSION
+        data = buffer.getvalue()
+    else:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in (
+                ("metadata.json", json.dumps({"keras_version": VERSION, "date_saved": "1980-01-01@00:00:00"}).encode()),
+                ("config.json", json.dumps(config).encode()),
+                ("model.weights.h5", _weights_bytes(model)),
+            ):
+                archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+        data = packed.getvalue()
+    with atomic_file(filepath) as file:
+        file.write(data)
+
+
+def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexpected_ok: bool) -> Pairs:
+    layers = {path: layer for path, layer in model.named_layers() if layer.parameters or layer.state}
+    named = {name: arrays for name, arrays in entries.items() if arrays}
+    places = _keras_places(model)
+    if any("/" in path for path in layers) and not set(places.values()) <= set(named):
+        return _load_nested(model, named, where, unexpected_ok)
+    folded = {f"{name}/bias": a for name, arrays in named.items() for n, a in arrays if n.split("/")[-1].startswith("bias")}
+    found: dict[str, tuple[str, np.ndarray]] = {}
+    used = set()
+    by_file_name = {arrays[0][0].rsplit("/", 1)[0]: name for name, arrays in named.items()}
+    for number, (path, layer) in enumerate(layers.items()):
+        of_order = list(named)[number] if len(named) == len(layers) else None
+        candidates = (path, by_file_name.get(path), places.get(path))
+        source = next((n for n in candidates if n is not None and n in named), None)
+        if source is None and not by_name:
+            source = of_order
+        if source is None:
+            continue
+        used.add(source)
+        weights = [*layer.parameters, *layer.state]
+        for name, (label, array) in zip(weights, _in_our_order(layer, named[source]), strict=False):
+            found[f"{path}/{name}"] = label, array
+    report = Pairs(unexpected=[f"{name} ({len(arrays)} arrays)" for name, arrays in named.items() if name not in used])
+    found.update({key: ("folded", a) for key, a in filled_normalizations(model, set(found), folded).items()})
+    if by_name:
+        from minitl.weights import named_weights
+
+        found = {**{key: ("kept", w.copy()) for key, w in named_weights(model).items()}, **found}
+    return write_pairs(model, found, report, where, unexpected_ok or by_name)
+
+
+def _load_nested(model: Any, named: Entries, where: str, unexpected_ok: bool) -> Pairs:
+    """Models inside models in the older format: their weights in one list, what is trained first."""
+    found: dict[str, tuple[str, np.ndarray]] = {}
+    used = set()
+    for layer in model.layers:
+        name = model._names[layer]
+        inside = layer.named_layers(f"{name}/") if layer.is_container else layer.named_layers("", name)
+        leaves = list(inside)
+        keys = [f"{path}/{key}" for path, leaf in leaves for key in leaf.parameters]
+        keys += [f"{path}/{key}" for path, leaf in leaves for key in leaf.state]
+        if keys and name in named:
+            used.add(name)
+            found.update(dict(zip(keys, named[name], strict=False)))
+    report = Pairs(unexpected=[name for name in named if name not in used])
+    return write_pairs(model, found, report, where, unexpected_ok)
+
+
+def _in_our_order(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+    """The arrays of a layer in the order of its weights, by their names' ends where these tell."""
+    ends = {re.sub(r":\d+$", "", name).split("/")[-1]: (name, array) for name, array in arrays}
+    wanted = [*layer.parameters, *layer.state]
+    alias = {"depthwise_kernel": "kernel"}
+    if all(name in ends or alias.get(name) in ends for name in wanted):
+        return [ends.get(name) or ends[alias[name]] for name in wanted]
+    return arrays
+
+
+def _snake(name: str) -> str:
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _numbered(classes: list[str]) -> Iterator[str]:
+    used: dict[str, int] = {}
+    for name in map(_snake, classes):
+        count = used.get(name, 0)
+        used[name] = count + 1
+        yield f"{name}_{count}" if count else name
+
+
+def _keras_places(model: Any, prefix: str = "", group: str = "") -> dict[str, str]:
+    """Where a `.weights.h5` keeps each layer: its path here -> its group there."""
+    from minitl.models import Sequential
+
+    layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
+    found: dict[str, str] = {}
+    for layer, place in zip(layers, _numbered([keras_class(layer) for layer in layers]), strict=True):
+        name = f"{prefix}{model._names[layer]}"
+        if layer.is_container:
+            found.update(_keras_places(layer, f"{name}/", f"{group}{place}/"))
+        elif layer.parameters or layer.state:
+            found[name] = f"{group}{place}"
+    return found
+
+
+def _in_described_order(
+    model: Any, config: dict[str, Any], file: Group, where: str, prefix: str = ""
+) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
+    """Weights by their keys, from groups that are numbered in the order of an architecture's layers."""
+    inner = config["config"]
+    entries = [
+        entry for entry in inner["layers"] if not (config["class_name"] == "Sequential" and entry["class_name"] == "InputLayer")
+    ]
+    for entry, place in zip(entries, _numbered([entry["class_name"] for entry in entries]), strict=True):
+        name = entry.get("name") or entry["config"]["name"]
+        layer = next((l for l in model.layers if model._names[l] == name), None)
+        if layer is None or place not in file["layers"]:
+            continue
+        group = file["layers"][place]
+        if layer.is_container:
+            yield from _in_described_order(layer, entry, group, where, f"{prefix}{name}/")
+            continue
+        weights = [*layer.parameters, *layer.state]
+        for number, key in enumerate(weights):
+            if "vars" in group and str(number) in group["vars"]:
+                yield f"{prefix}{name}/{key}", (f"layers/{place}/vars/{number}", group["vars"][str(number)])
+
+
+def _weights_bytes(model: Any) -> bytes:
+    buffer = io.BytesIO()
+    with need("h5py").File(buffer, "w") as file:
+        _write_layers(file, model)
+    return buffer.getvalue()
+
+
+def _write_layers(group: Any, model: Any) -> None:
+    from minitl.models import Sequential
+
+    layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
+    expanded = [(layer, kind) for layer in layers for kind in keras_class(layer, expanded=True)]
+    inside = group.create_group("layers")
+    for (layer, _kind), place in zip(expanded, _numbered([kind for _, kind in expanded]), strict=True):
+        own = inside.create_group(place)
+        if layer.is_container:
+            _write_layers(own, layer)
+        variables = own.create_group("vars")
+        variables.attrs["name"] = model._names[layer]
+        if not layer.is_container:
+            for number, weight in enumerate((*layer.parameters.values(), *layer.state.values())):
+                variables[str(number)] = weight
+    group.create_group("vars").attrs["name"] = model.name or "model"

@@ -1,0 +1,116 @@
+"""HDF5 files of Keras, opened with care: no link is followed, and nothing larger than the file is read."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minitl.interop.needs import need
+
+MOST_CONFIG = 64 << 20  # bytes of an architecture
+Entries = dict[str, list[tuple[str, np.ndarray]]]  # by layer: names and arrays
+
+
+class Opened:
+    """A file's architecture, or None, and its HDF5 part."""
+
+    def __init__(self, filepath: str | os.PathLike):
+        self.path = Path(filepath)
+
+    def __enter__(self) -> tuple[Any, Any]:
+        h5py = need("h5py")
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no file at {self.path}")
+        try:
+            if zipfile.is_zipfile(self.path):
+                return self._archive(h5py)
+            self.file = h5py.File(self.path, "r")
+            text = self.file.attrs.get("model_config")
+            config = None if text is None else json.loads(text.decode() if isinstance(text, bytes) else text)
+            return config, Group(self.file, self.path.stat().st_size, self.path)
+        except (OSError, KeyError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile, RuntimeError) as error:
+            raise ValueError(f"{self.path} is damaged or no file of Keras ({error}); save it again") from error
+
+    def _archive(self, h5py: Any) -> tuple[Any, Any]:
+        with zipfile.ZipFile(self.path) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+            if "config.json" not in members or "model.weights.h5" not in members:
+                raise ValueError(f"{self.path}: no config.json and model.weights.h5 in the archive; is it a file of Keras 3?")
+            limit = 4 * self.path.stat().st_size + (1 << 20)
+            if sum(member.file_size for member in members.values()) > limit or members["config.json"].file_size > MOST_CONFIG:
+                raise ValueError(f"{self.path}: the members claim far more bytes than the file has")
+            data = archive.read("model.weights.h5")
+            self.file = h5py.File(io.BytesIO(data), "r")
+            return json.loads(archive.read("config.json")), Group(self.file, len(data), self.path)
+
+    def __exit__(self, *_: Any) -> None:
+        self.file.close()
+
+
+class Group:
+    """A group of an HDF5 file that follows no link and reads nothing larger than the file."""
+
+    def __init__(self, group: Any, size: int, path: Path):
+        self.group, self.size, self.path = group, size, path
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.group
+
+    def __getitem__(self, name: str) -> Any:
+        h5py, found = need("h5py"), self.group
+        for part in name.split("/"):
+            link = found.get(part, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{self.path}: {name!r} is a link to somewhere else, which is not followed")
+            found = found[part]
+        if isinstance(found, h5py.Dataset):
+            return self._numbers(name, found)
+        return Group(found, self.size, self.path)
+
+    def names(self, attribute: str) -> list[str]:
+        """The entries of an attribute that lists names."""
+        listed = self.group.attrs.get(attribute, [])
+        return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in np.asarray(listed).reshape(-1)]
+
+    def _numbers(self, name: str, found: Any) -> np.ndarray:
+        if found.external or found.is_virtual:
+            raise ValueError(f"{self.path}: {name!r} keeps its numbers in another file, which is not read")
+        if found.dtype.kind not in "fiub":
+            raise ValueError(f"{self.path}: {name!r} holds {found.dtype}, not numbers")
+        if found.size * found.dtype.itemsize > self.size:
+            raise ValueError(f"{self.path}: {name!r} claims shape {found.shape}, more than the file has")
+        return np.asarray(found[()])
+
+
+def arrays_by_layer(file: Group, path: Any) -> Entries:
+    """Each layer's arrays, in their order, by the layer's name in the file."""
+    if "model_weights" in file or file.names("layer_names"):
+        group = file["model_weights"] if "model_weights" in file else file  # noqa: SIM401 (a group, no dictionary)
+        return {
+            layer: [(name, group[layer][name]) for name in group[layer].names("weight_names")]
+            for layer in group.names("layer_names")
+        }
+    if "layers" in file:
+        found: Entries = {}
+        _walk(file["layers"], "", found)
+        return found
+    raise ValueError(f"{path}: no layers in it; is it a file of Keras?")
+
+
+def _walk(group: Group, prefix: str, found: Entries) -> None:
+    for part in group.group:
+        inside = group[part]
+        if "vars" in inside:
+            variables = inside["vars"]
+            name = variables.group.attrs.get("name", part)
+            name = name.decode() if isinstance(name, bytes) else str(name)
+            numbered = sorted((n for n in variables.group if n.isdecimal()), key=int)
+            found[f"{prefix}{part}"] = [(f"{prefix}{name}/{n}", variables[n]) for n in numbered]
+        if "layers" in inside:
+            _walk(inside["layers"], f"{prefix}{part}/", found)

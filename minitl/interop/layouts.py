@@ -1,0 +1,116 @@
+"""Why the axes differ: how minitl, Keras and TensorFlow lay weights out, and how PyTorch, ONNX and Caffe do.
+
+minitl keeps images as (N, H, W, C), channels last: the channels of a pixel lie side by side, and a convolution is, for each
+offset of its window, a product of (pixels, C_in) with (C_in, C_out), so a kernel is (K_h, K_w, C_in, C_out), "HWIO". PyTorch
+keeps images as (N, C, H, W) and kernels as "OIHW": the filters of one output channel lie together. It is the same
+numbers with the axes in another order, but for three cases where the order is hidden in a shape:
+
+- a depthwise kernel is (K_h, K_w, C, M) here; there it is a grouped convolution (C M, 1, K_h, K_w), output c M + m of channel c;
+- a dense layer behind a Flatten: here its inputs run over (H, W, C), there over (C, H, W), so the rows of its matrix
+  change places (and a dense matrix is (in, out) here, (out, in) there);
+- names: gamma, beta, moving_mean, moving_variance are weight, bias, running_mean, running_var there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minitl.layers import (
+    BatchNormalization,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    DepthwiseConv2D,
+    Embedding,
+    Flatten,
+    GroupNormalization,
+    PReLU,
+)
+
+Turn = Callable[[np.ndarray], np.ndarray]
+
+
+class Tensor(NamedTuple):
+    """One weight on both sides: its name here, its name there, and how to turn it there and back."""
+
+    ours: str
+    theirs: str
+    out: Turn
+    back: Turn
+
+
+def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterator[Tensor]:
+    """The weights of a layer as PyTorch keeps them; `flattened` is the (H, W, C) that a Flatten before a Dense took apart.
+
+    Errors: ValueError for a layer that PyTorch has no single module for.
+    """
+    weights = {**layer.parameters, **layer.state}
+    if isinstance(layer, DepthwiseConv2D):
+        rows, columns, channels, multiplier = weights["depthwise_kernel"].shape
+        yield Tensor(
+            "depthwise_kernel", "weight",
+            lambda w: w.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, rows, columns),
+            lambda w: w.reshape(channels, multiplier, rows, columns).transpose(2, 3, 0, 1),
+        )  # fmt: skip
+    elif isinstance(layer, Conv1D):
+        yield Tensor("kernel", "weight", lambda w: w.transpose(2, 1, 0), lambda w: w.transpose(2, 1, 0))
+    elif isinstance(layer, (Conv2D, Conv2DTranspose)):  # transposed: (K_h, K_w, out, in) here, (in, out, K_h, K_w) there
+        yield Tensor("kernel", "weight", lambda w: w.transpose(3, 2, 0, 1), lambda w: w.transpose(2, 3, 1, 0))
+    elif isinstance(layer, Dense):
+        yield Tensor("kernel", "weight", *_dense(flattened))
+    elif isinstance(layer, (BatchNormalization, GroupNormalization)):
+        for ours, theirs in _NORM.items():
+            if ours in weights:
+                yield Tensor(ours, theirs, _same, _same)
+        return
+    elif isinstance(layer, Embedding):
+        yield Tensor("embeddings", "weight", _same, _same)
+        return
+    elif isinstance(layer, PReLU) and weights["alpha"].size == weights["alpha"].shape[-1]:
+        shape = weights["alpha"].shape
+        yield Tensor("alpha", "weight", lambda w: w.reshape(-1), lambda w: w.reshape(shape))
+        return
+    else:
+        raise ValueError(f"{layer.label}: PyTorch has no module with its weights; give a mapping by name")
+    if "bias" in weights:
+        yield Tensor("bias", "bias", _same, _same)
+
+
+def flattened_before(model: Any) -> dict[Any, tuple[int, int, int]]:
+    """For every Dense that stands behind a Flatten of images: their (H, W, C)."""
+    found: dict[Any, tuple[int, int, int]] = {}
+    for node in model.graph.nodes:
+        source = node.inputs[0].node if node.inputs else None
+        while source is not None and source.inputs and not source.layer.weights and not isinstance(source.layer, Flatten):
+            source = source.inputs[0].node  # dropout and activations in between
+        if isinstance(node.layer, Dense) and source is not None and isinstance(source.layer, Flatten):
+            shape = source.inputs[0].shape[1:]
+            if len(shape) == 3 and None not in shape:
+                found[node.layer] = shape
+    return found
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """The array with its numbers in the order of its axes."""
+    return np.ascontiguousarray(array)
+
+
+_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def _same(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def _dense(flattened: tuple[int, int, int] | None) -> tuple[Turn, Turn]:
+    if flattened is None:
+        return np.transpose, np.transpose
+    h, w, c = flattened
+    return (
+        lambda k: k.reshape(h, w, c, -1).transpose(3, 2, 0, 1).reshape(-1, h * w * c),
+        lambda k: k.reshape(-1, c, h, w).transpose(2, 3, 1, 0).reshape(h * w * c, -1),
+    )

@@ -1,0 +1,168 @@
+"""A Model as an ONNX graph; what each kind of layer becomes is in `onnx_layers`.
+
+ONNX keeps channels first. So the graph turns images once where they come in, and back where a layer asks for the order in which
+minitl has them (flatten, reshape, outputs). The number of images stays open.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from minitl.interop.layouts import contiguous
+from minitl.interop.needs import need
+from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
+from minitl.ops.window import slide
+
+OLDEST, NEWEST = 17, 21
+
+
+def export_onnx(model: Any, filepath: str | os.PathLike, opset: int = 17) -> None:
+    """Write a model as ONNX, for inference: its outputs in ONNX Runtime are the model's, inputs are (N, H, W, C) as here.
+
+    Errors: ValueError for a layer that ONNX has nothing for, or an opset outside 17 .. 21; OSError from the file system.
+    """
+    from minitl.weights import atomic_file, check_target
+
+    onnx = need("onnx")
+    model._need_built("export")
+    check_target(filepath)
+    if not OLDEST <= opset <= NEWEST:
+        raise ValueError(f"export_onnx: opset must be {OLDEST} .. {NEWEST}, got {opset}")
+    writer = Writer(onnx, opset)
+    names = [writer.input(name, value) for name, value in zip(model.input_names, model.graph.inputs, strict=True)]
+    made = writer.network(model, names)
+    outputs = [
+        writer.output(name, value, out)
+        for name, value, out in zip(_unique(model.output_names), model.graph.outputs, made, strict=True)
+    ]
+    graph = onnx.helper.make_graph(writer.nodes, model.name or "model", writer.inputs, outputs, writer.constants)
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], producer_name="minitl")
+    proto.ir_version = 8
+    onnx.checker.check_model(proto)
+    with atomic_file(filepath) as file:
+        file.write(proto.SerializeToString())
+
+
+class Writer:
+    """A graph that grows node by node."""
+
+    def __init__(self, onnx: Any, opset: int):
+        self.onnx, self.opset = onnx, opset
+        self.nodes: list[Any] = []
+        self.inputs: list[Any] = []
+        self.constants: list[Any] = []
+        self.count = 0
+
+    # Pieces of a graph.
+
+    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
+        """Add a node with one output, and return its name."""
+        self.count += 1
+        name = f"{kind.lower()}_{self.count}"
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, array: Any, dtype: Any = np.float32) -> str:
+        """Add a constant."""
+        self.count += 1
+        name = f"constant_{self.count}"
+        self.constants.append(self.onnx.numpy_helper.from_array(contiguous(np.asarray(array, dtype)), name))
+        return name
+
+    def whole(self, numbers: Any) -> str:
+        """Add whole numbers."""
+        return self.constant(numbers, np.int64)
+
+    def first(self, x: Tensor) -> str:
+        """The tensor with its channels first."""
+        if x.first or x.axes < 3:
+            return x.name
+        return self.node("Transpose", [x.name], perm=[0, x.axes - 1, *range(1, x.axes - 1)])
+
+    def last(self, x: Tensor) -> str:
+        """The tensor with its channels last."""
+        return self.node("Transpose", [x.name], perm=[0, *range(2, x.axes), 1]) if x.first and x.axes > 2 else x.name
+
+    def input(self, name: str, value: Any) -> Tensor:
+        """An input of the graph."""
+        kind = self.onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+        shape = ["N", *(n if n is not None else f"{name}_{axis}" for axis, n in enumerate(value.shape[1:], 1))]
+        self.inputs.append(self.onnx.helper.make_tensor_value_info(name, kind, shape))
+        entry = Tensor(name, value.shape, False)
+        if entry.axes < 3 or value.dtype.kind != "f":
+            return entry
+        return Tensor(self.first(entry), value.shape, True)  # turned once, for all that use it
+
+    def output(self, name: str, value: Any, made: Tensor) -> Any:
+        """An output of the graph, with its channels last."""
+        taken = {info.name for info in self.inputs}
+        name = f"{name}_output" if name in taken else name
+        self.nodes.append(self.onnx.helper.make_node("Identity", [self.last(made)], [name], name=f"{name}_identity"))
+        kind = self.onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+        shape = ["N", *(n if n is not None else f"{name}_{axis}" for axis, n in enumerate(value.shape[1:], 1))]
+        return self.onnx.helper.make_tensor_value_info(name, kind, shape)
+
+    # Networks and layers.
+
+    def network(self, model: Any, inputs: list[Tensor]) -> list[Tensor]:
+        """All nodes of a model; models inside it are opened."""
+        made = dict(zip(model.graph.inputs, inputs, strict=True))
+        for node in model.graph.nodes:
+            x = [made[value] for value in node.inputs]
+            if node.layer.is_container:
+                outputs = self.network(node.layer, x)
+            else:
+                outputs = [self.layer(node.layer, x, node.outputs[0].shape)]
+            made.update(zip(node.outputs, outputs, strict=True))
+        return [made[value] for value in model.graph.outputs]
+
+    def layer(self, layer: Any, x: list[Tensor], shape: Any) -> Tensor:
+        """What a layer does, as nodes."""
+        for kind in type(layer).__mro__:
+            write = WRITERS.get(kind)
+            if write is not None and not layer.is_users:
+                name, first = write(self, layer, x if layer.takes_several else x[0])
+                made = Tensor(name, shape, first)
+                activation = getattr(layer, "activation", None)
+                if activation not in (None, "linear") and kind not in ACTIVATIONS_OF_THEIR_OWN:
+                    made = Tensor(self.activation(activation, made), shape, first)
+                return made
+        raise ValueError(f"{layer.label}: ONNX has nothing for this layer; cut the model below it, or build it from other layers")
+
+    def activation(self, name: str, x: Tensor) -> str:
+        """An activation by its name."""
+        n, node = x.name, self.node
+        if name == "softmax":
+            return node("Softmax", [n], axis=1 if x.first else -1)
+        if name == "gelu":
+            half = node("Mul", [n, self.constant(0.5)])
+            erf = node("Erf", [node("Mul", [n, self.constant(np.sqrt(0.5))])])
+            return node("Mul", [half, node("Add", [erf, self.constant(1.0)])])
+        if name == "silu":
+            return node("Mul", [n, node("Sigmoid", [n])])
+        if name == "relu6":
+            return node("Clip", [n, self.constant(0.0), self.constant(6.0)])
+        settings: dict[str, dict[str, float]] = {
+            "leaky_relu": {"alpha": 0.2}, "hard_sigmoid": {"alpha": 1 / 6, "beta": 0.5},
+        }  # fmt: skip
+        kinds = {
+            "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu", "selu": "Selu", "softplus": "Softplus",
+            "exponential": "Exp", "leaky_relu": "LeakyRelu", "hard_sigmoid": "HardSigmoid", "hard_silu": "HardSwish",
+        }  # fmt: skip
+        return node(kinds[name], [n], **settings.get(name, {}))
+
+    def pads(self, x: Tensor, window: Any, strides: Any, padding: str) -> dict[str, Any]:
+        """The border of a sliding window, as ONNX wants it."""
+        if padding == "valid":
+            return {}
+        if None in x.shape[1:-1]:
+            return {"auto_pad": "SAME_UPPER"}
+        axes = [slide(n, w, s, padding) for n, w, s in zip(x.shape[1:-1], window, strides, strict=True)]
+        return {"pads": [a.before for a in axes] + [a.after for a in axes]}
+
+
+def _unique(names: list[str]) -> list[str]:
+    return [name if names.index(name) == i else f"{name}_{i}" for i, name in enumerate(names)]

@@ -1,0 +1,272 @@
+"""What each kind of layer is in ONNX: a function that adds its nodes, and says their last output's name and order of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl import layers
+from minitl.layers.normalization import ScaledNormalization
+from minitl.ops.window import reach
+
+Written = tuple[str, bool]  # a name, and whether its channels stand first
+
+
+class Tensor:
+    """A tensor of the graph: its name, its shape here, and whether its channels stand first there."""
+
+    def __init__(self, name: str, shape: Any, first: bool):
+        self.name, self.shape, self.first = name, tuple(shape), first
+
+    @property
+    def axes(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+
+def _conv(w: Any, layer: Any, x: Tensor) -> Written:
+    depthwise = isinstance(layer, layers.DepthwiseConv2D)
+    kernel = layer.parameters["depthwise_kernel" if depthwise else "kernel"]
+    groups = kernel.shape[2] if depthwise else layer.groups
+    turned = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2]) if depthwise else kernel.transpose(3, 2, 0, 1)
+    return _window(w, x, turned, layer.parameters.get("bias"), layer.strides, layer.dilation_rate, layer.padding, groups), True
+
+
+def _window(w: Any, x: Tensor, kernel: np.ndarray, bias: Any, strides: Any, dilations: Any, padding: str, groups: int = 1) -> str:
+    inputs = [w.first(x), w.constant(kernel)] + ([] if bias is None else [w.constant(bias)])
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], dilations, strict=True)]
+    return w.node(
+        "Conv", inputs, kernel_shape=list(kernel.shape[2:]), strides=list(strides), dilations=list(dilations), group=groups,
+        **w.pads(x, spans, strides, padding),
+    )  # fmt: skip
+
+
+def _conv1d(w: Any, layer: Any, x: Tensor) -> Written:
+    kernel = layer.parameters["kernel"].transpose(2, 1, 0)
+    strides, dilations = _one(layer.strides), _one(layer.dilation_rate)
+    if layer.padding == "causal":
+        raise ValueError(f"{layer.label}: causal padding is not exported")
+    return _window(w, x, kernel, layer.parameters.get("bias"), strides, dilations, layer.padding), True
+
+
+def _one(value: Any) -> list[int]:
+    return [int(np.atleast_1d(value)[0])]
+
+
+def _separable(w: Any, layer: Any, x: Tensor) -> Written:
+    p = layer.parameters
+    kernel = p["depthwise_kernel"]
+    turned = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2])
+    middle = _window(w, x, turned, None, layer.strides, layer.dilation_rate, layer.padding, kernel.shape[2])
+    inputs = [middle, w.constant(p["pointwise_kernel"].transpose(3, 2, 0, 1))]
+    return w.node("Conv", inputs + ([w.constant(p["bias"])] if "bias" in p else []), kernel_shape=[1, 1]), True
+
+
+def _conv_transpose(w: Any, layer: Any, x: Tensor) -> Written:
+    kernel, strides = layer.parameters["kernel"], layer.strides
+    inputs = [w.first(x), w.constant(kernel.transpose(3, 2, 0, 1))]
+    inputs += [w.constant(layer.parameters["bias"])] if "bias" in layer.parameters else []
+    before, after, extra = [], [], []
+    for size, stride in zip(reach(kernel.shape, (1, 1)), strides, strict=True):
+        total = max(size - stride, 0) if layer.padding == "same" else 0
+        before.append(total // 2)
+        after.append(total - total // 2)
+        extra.append(max(stride - size, 0))
+    border = {"pads": before + after, "output_padding": extra}
+    return w.node("ConvTranspose", inputs, strides=list(strides), kernel_shape=list(kernel.shape[:2]), **border), True
+
+
+def _dense(w: Any, layer: Any, x: Tensor) -> Written:
+    kernel, bias = w.constant(layer.parameters["kernel"]), layer.parameters.get("bias")
+    if x.axes == 2:
+        return w.node("Gemm", [x.name, kernel] + ([] if bias is None else [w.constant(bias)])), False
+    product = w.node("MatMul", [w.last(x), kernel])
+    return product if bias is None else w.node("Add", [product, w.constant(bias)]), False
+
+
+def _batch_norm(w: Any, layer: Any, x: Tensor) -> Written:
+    gamma, beta = layer.gamma_and_beta(x.shape[-1], layer.dtype)
+    parts = [gamma, beta, layer.state["moving_mean"], layer.state["moving_variance"]]
+    return w.node("BatchNormalization", [w.first(x), *map(w.constant, parts)], epsilon=float(layer.epsilon)), True
+
+
+def _layer_norm(w: Any, layer: Any, x: Tensor) -> Written:
+    gamma, beta = layer.gamma_and_beta(x.shape[-1], layer.dtype)
+    return w.node(
+        "LayerNormalization", [w.last(x), w.constant(gamma), w.constant(beta)], axis=-1, epsilon=float(layer.epsilon)
+    ), False
+
+
+def _group_norm(w: Any, layer: Any, x: Tensor) -> Written:
+    channels = x.shape[-1]
+    groups = channels if layer.groups == -1 else layer.groups
+    name = w.first(x)
+    shape = w.node("Shape", [name])
+    apart = w.node("Reshape", [name, w.whole([0, groups, -1])])
+    ones, zeros = w.constant(np.ones(groups)), w.constant(np.zeros(groups))
+    even = w.node("InstanceNormalization", [apart, ones, zeros], epsilon=float(layer.epsilon))
+    back = w.node("Reshape", [even, shape])
+    gamma, beta = layer.gamma_and_beta(channels, layer.dtype)
+    ends = (-1, *[1] * (x.axes - 2))
+    return w.node("Add", [w.node("Mul", [back, w.constant(gamma.reshape(ends))]), w.constant(beta.reshape(ends))]), True
+
+
+def _pool(w: Any, layer: Any, x: Tensor) -> Written:
+    kind = "MaxPool" if "Max" in type(layer).__name__ else "AveragePool"
+    size, strides = np.atleast_1d(layer.pool_size).tolist(), np.atleast_1d(layer.strides).tolist()
+    border = w.pads(x, size, strides, layer.padding)
+    return w.node(kind, [w.first(x)], kernel_shape=size, strides=strides, **border), True
+
+
+def _global_pool(w: Any, layer: Any, x: Tensor) -> Written:
+    kind = "GlobalMaxPool" if "Max" in type(layer).__name__ else "GlobalAveragePool"
+    name = w.node(kind, [w.first(x)])
+    return (name, True) if getattr(layer, "keepdims", False) else (w.node("Flatten", [name], axis=1), False)
+
+
+def _relu(w: Any, layer: Any, x: Tensor) -> Written:
+    if layer.threshold:
+        raise ValueError(f"{layer.label}: a threshold is not exported")
+    name = w.node("LeakyRelu", [x.name], alpha=float(layer.negative_slope)) if layer.negative_slope else w.node("Relu", [x.name])
+    return name if layer.max_value is None else w.node("Min", [name, w.constant(layer.max_value)]), x.first
+
+
+def _prelu(w: Any, layer: Any, x: Tensor) -> Written:
+    return w.node("PRelu", [w.last(x), w.constant(layer.parameters["alpha"])]), False
+
+
+def _merge(w: Any, layer: Any, x: list[Tensor]) -> Written:
+    kind = {"Add": "Sum", "Multiply": "Mul", "Average": "Mean", "Maximum": "Max", "Minimum": "Min", "Subtract": "Sub"}[
+        type(layer).__name__
+    ]
+    first = all(t.first for t in x)
+    names = [t.name if first else w.last(t) for t in x]
+    if kind == "Sum":
+        kind = "Add"  # which runtimes make part of a convolution, and Sum they do not
+    if kind in ("Add", "Mul"):
+        name = names[0]
+        for other in names[1:]:
+            name = w.node(kind, [name, other])
+        return name, first
+    return w.node(kind, names), first
+
+
+def _concatenate(w: Any, layer: Any, x: list[Tensor]) -> Written:
+    axes = x[0].axes
+    axis = layer.axis % axes
+    first = all(t.first for t in x) and axes > 2
+    place = (1 if axis == axes - 1 else axis + 1) if first else axis
+    return w.node("Concat", [t.name if first else w.last(t) for t in x], axis=place), first
+
+
+def _pad(w: Any, layer: Any, x: Tensor) -> Written:
+    border = [(0, 0), *layer.border, (0, 0)]
+    if x.first:
+        border = [border[0], border[-1], *border[1:-1]]
+    if layer.sign > 0:
+        return w.node("Pad", [x.name, w.whole([a for a, _ in border] + [b for _, b in border])]), x.first
+    axes = [i for i, (a, b) in enumerate(border) if a or b]
+    starts, ends = [border[i][0] for i in axes], [-border[i][1] if border[i][1] else 2**31 for i in axes]
+    return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole(axes)]), x.first
+
+
+def _channel_padding(w: Any, layer: Any, x: Tensor) -> Written:
+    border = [(0, 0)] * x.axes
+    border[1 if x.first else -1] = layer.padding
+    return w.node("Pad", [x.name, w.whole([a for a, _ in border] + [b for _, b in border])]), x.first
+
+
+def _upsampling(w: Any, layer: Any, x: Tensor) -> Written:
+    scales = w.constant([1.0, 1.0, *np.atleast_1d(layer.size).tolist()])
+    return w.node(
+        "Resize", [w.first(x), "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    ), True  # fmt: skip
+
+
+def _reshape(w: Any, layer: Any, x: Tensor) -> Written:
+    return w.node("Reshape", [w.last(x), w.whole([0, *layer.target_shape])]), False
+
+
+def _constant_operation(w: Any, layer: Any, x: Tensor) -> Written:
+    kind = {
+        "add": "Add",
+        "subtract": "Sub",
+        "multiply": "Mul",
+        "divide": "Div",
+        "power": "Pow",
+        "maximum": "Max",
+        "minimum": "Min",
+    }
+    turned = {"subtract from": "Sub", "divide into": "Div"}
+    names = [w.last(x), w.constant(layer.state["constant"])]
+    if layer.operation in turned:
+        return w.node(turned[layer.operation], names[::-1]), False
+    return w.node(kind[layer.operation], names), False
+
+
+def _rescaling(w: Any, layer: Any, x: Tensor) -> Written:
+    return w.node("Add", [w.node("Mul", [x.name, w.constant(layer.scale)]), w.constant(layer.offset)]), x.first
+
+
+def _embedding(w: Any, layer: Any, x: Tensor) -> Written:
+    return w.node("Gather", [w.constant(layer.parameters["embeddings"]), w.node("Cast", [x.name], to=7)], axis=0), False
+
+
+def _same(w: Any, layer: Any, x: Tensor) -> Written:
+    return x.name, x.first
+
+
+WRITERS: dict[type, Callable[..., Written]] = {
+    layers.Conv2D: _conv,
+    layers.DepthwiseConv2D: _conv,
+    layers.Conv1D: _conv1d,
+    layers.SeparableConv2D: _separable,
+    layers.Conv2DTranspose: _conv_transpose,
+    layers.Dense: _dense,
+    layers.BatchNormalization: _batch_norm,
+    layers.LayerNormalization: _layer_norm,
+    layers.GroupNormalization: _group_norm,
+    layers.MaxPooling2D: _pool,
+    layers.AveragePooling2D: _pool,
+    layers.MaxPooling1D: _pool,
+    layers.AveragePooling1D: _pool,
+    layers.GlobalAveragePooling2D: _global_pool,
+    layers.GlobalMaxPooling2D: _global_pool,
+    layers.GlobalAveragePooling1D: _global_pool,
+    layers.GlobalMaxPooling1D: _global_pool,
+    layers.ReLU: _relu,
+    layers.PReLU: _prelu,
+    layers.Activation: _same,
+    layers.Softmax: _same,
+    layers.LeakyReLU: lambda w, layer, x: (w.node("LeakyRelu", [x.name], alpha=float(layer.negative_slope)), x.first),
+    layers.ELU: lambda w, layer, x: (w.node("Elu", [x.name], alpha=float(layer.alpha)), x.first),
+    layers.Add: _merge,
+    layers.Subtract: _merge,
+    layers.Multiply: _merge,
+    layers.Average: _merge,
+    layers.Maximum: _merge,
+    layers.Minimum: _merge,
+    layers.Concatenate: _concatenate,
+    layers.ZeroPadding1D: _pad,
+    layers.ZeroPadding2D: _pad,
+    layers.Cropping1D: _pad,
+    layers.Cropping2D: _pad,
+    layers.ChannelPadding: _channel_padding,
+    layers.UpSampling2D: _upsampling,
+    layers.UpSampling1D: _upsampling,
+    layers.Reshape: _reshape,
+    layers.Flatten: lambda w, layer, x: (w.node("Flatten", [w.last(x)], axis=1), False),
+    layers.Permute: lambda w, layer, x: (w.node("Transpose", [w.last(x)], perm=[0, *layer.dims]), False),
+    layers.RepeatVector: lambda w, layer, x: (
+        w.node("Tile", [w.node("Unsqueeze", [x.name, w.whole([1])]), w.whole([1, layer.n, 1])]),
+        False,
+    ),
+    layers.Dropout: _same,
+    layers.GaussianNoise: _same,
+    layers.Rescaling: _rescaling,
+    layers.Embedding: _embedding,
+    layers.ConstantOperation: _constant_operation,
+}
+ACTIVATIONS_OF_THEIR_OWN = (layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization)

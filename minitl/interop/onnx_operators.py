@@ -1,0 +1,282 @@
+"""ONNX's operators as layers: one function each, which takes the reader, the node and its attributes and gives a tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl import layers
+from minitl.graph.value import Value
+from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
+from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean, resize
+
+
+def _gemm(reader: Any, node: Any, a: Attributes) -> Any:
+    if a.get("transA", 0):
+        raise ValueError("transA turns the batch, which is not known")
+    x = reader.plain(reader.tensors[node.input[0]])
+    kernel = reader.known(node, 1)
+    kernel = a.get("alpha", 1.0) * (kernel.T if a.get("transB", 0) else kernel)
+    bias = reader.known(node, 2)
+    if bias is not None:
+        bias = a.get("beta", 1.0) * bias
+        if bias.ndim > 1 and bias.shape[0] != 1:
+            raise ValueError(f"a bias of shape {bias.shape} differs within the batch")
+        bias = np.broadcast_to(bias.reshape(-1) if bias.ndim else bias, (kernel.shape[1],))
+    layer = layers.Dense(kernel.shape[1], use_bias=bias is not None)
+    return as_plain(with_weights(layer, x, kernel, bias))
+
+
+def _matmul(reader: Any, node: Any, a: Attributes) -> Any:
+    x, kernel = reader.plain(reader.tensors[node.input[0]]), reader.known(node, 1)
+    if kernel.ndim != 2:
+        raise ValueError(f"a product with a constant of shape {kernel.shape}; matrices are known")
+    return as_plain(with_weights(layers.Dense(kernel.shape[1], use_bias=False), x, kernel))
+
+
+def _activation(layer: Callable[[Attributes], Any]) -> Callable[[Any, Any, Attributes], Any]:
+    def read(reader: Any, node: Any, a: Attributes) -> Any:
+        tensor = reader.tensors[node.input[0]]
+        made = layer(a)
+        value = tensor.value
+        for part in made if isinstance(made, list) else [made]:
+            value = part(value)
+        return tensor_of(value, tensor.order)
+
+    return read
+
+
+def _celu(a: Attributes) -> list[Any]:
+    alpha = a.get("alpha", 1.0)
+    return [layers.Rescaling(1 / alpha), layers.ELU(), layers.Rescaling(alpha)]
+
+
+def _selu(a: Attributes) -> list[Any]:
+    return [layers.ELU(a.get("alpha", 1.67326319217681884765625)), layers.Rescaling(a.get("gamma", 1.05070102214813232421875))]
+
+
+def _gelu(reader: Any, node: Any, a: Attributes) -> Any:
+    if a.get("approximate", "none") != "none":
+        raise ValueError(f"approximate={a['approximate']!r} is not known")
+    tensor = reader.tensors[node.input[0]]
+    return tensor_of(layers.Activation("gelu")(tensor.value), tensor.order)
+
+
+def _thresholded(a: Attributes) -> Any:
+    # At the threshold itself ONNX gives 0, and a ReLU layer x: the next number is where x begins.
+    return layers.ReLU(threshold=float(np.nextafter(np.float32(a.get("alpha", 1.0)), np.float32(np.inf))))
+
+
+def _hard_sigmoid(a: Attributes) -> list[Any]:
+    line = layers.Rescaling(a.get("alpha", 0.2), a.get("beta", 0.5))
+    return [line, layers.ConstantOperation("maximum", 0.0), layers.ConstantOperation("minimum", 1.0)]
+
+
+def _clip(reader: Any, node: Any, a: Attributes) -> Any:
+    low = a.get("min") if "min" in a else reader.known(node, 1)
+    high = a.get("max") if "max" in a else reader.known(node, 2)
+    tensor = reader.tensors[node.input[0]]
+    low = None if low is None else float(np.asarray(low).reshape(()))
+    high = None if high is None else float(np.asarray(high).reshape(()))
+    if low == 0 and (high is None or high >= 0):
+        return tensor_of(layers.ReLU(high)(tensor.value), tensor.order)
+    value = tensor.value
+    if low is not None:
+        value = with_constant(value, "maximum", low)
+    return tensor_of(value if high is None else with_constant(value, "minimum", high), tensor.order)
+
+
+def _softmax(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor = reader.tensors[node.input[0]]
+    rank = len(tensor.order)
+    old = reader.opset < 13
+    axis = a.get("axis", 1 if old else -1) % rank
+    if axis == 0 or (old and axis != rank - 1 and any(n != 1 for n in tensor.shape[axis + 1 :])):
+        raise ValueError(f"axis {axis} of a tensor with {rank} axes: the batch, or several axes at once, are not known")
+    order = (*(n for n in range(rank) if n != axis), axis)
+    return tensor_of(layers.Softmax()(reader.ordered(tensor, order)), order)
+
+
+def _prelu(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor, slope = reader.tensors[node.input[0]], reader.known(node, 1)
+    rank = len(tensor.order)
+    if slope.ndim == 1 and rank > 2 and reader.opset < 7:  # once slopes belonged to the channels
+        slope = slope.reshape(-1, *[1] * (rank - 2))
+    slope = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
+    if slope.shape[0] != 1:
+        raise ValueError("slopes that differ within the batch are not known")
+    slope = np.broadcast_to(slope, [1, *(n or 1 for n in tensor.shape[1:])]).transpose(tensor.order)[0]
+    return tensor_of(with_weights(layers.PReLU(), tensor.value, slope), tensor.order)
+
+
+ARITHMETIC = {
+    "Add": ("add", "add", layers.Add), "Sub": ("subtract", "subtract from", layers.Subtract),
+    "Mul": ("multiply", "multiply", layers.Multiply), "Div": ("divide", "divide into", None), "Pow": ("power", None, None),
+    "Max": ("maximum", "maximum", layers.Maximum), "Min": ("minimum", "minimum", layers.Minimum),
+    "Sum": ("add", "add", layers.Add), "Mean": (None, None, layers.Average),
+}  # fmt: skip
+
+
+def _arithmetic(reader: Any, node: Any, a: Attributes) -> Any:
+    normal, turned, merge = ARITHMETIC[node.op_type]
+    names = list(node.input)
+    if len(names) == 1:
+        return reader.tensors[names[0]]
+    data = [name for name in names if name not in reader.constants]
+    if len(data) == 1 and len(names) == 2:
+        operation = normal if data[0] == names[0] else turned
+        if operation is None:
+            raise ValueError("is not known with a constant on this side")
+        tensor = reader.tensors[data[0]]
+        constant = reader.constants[names[1] if data[0] == names[0] else names[0]]
+        rank = len(tensor.order)
+        if constant.ndim > rank:
+            raise ValueError(f"a constant of shape {constant.shape} grows a tensor of {rank} axes")
+        spread = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
+        if spread.shape[0] != 1:
+            raise ValueError(f"a constant of shape {constant.shape} differs within the batch")
+        turned_constant = spread.transpose(tensor.order)
+        return tensor_of(
+            with_constant(tensor.value, operation, turned_constant if turned_constant.size > 1 else spread.reshape(())),
+            tensor.order,
+        )
+    if len(data) != len(names) or merge is None:
+        raise ValueError("is not known with these inputs")
+    tensors = [reader.tensors[name] for name in names]
+    if len({len(t.order) for t in tensors}) > 1:
+        raise ValueError("tensors of different numbers of axes are not known")
+    values = [reader.ordered(t, tensors[0].order) for t in tensors]
+    return tensor_of(merge()(values), tensors[0].order)
+
+
+def _concat(reader: Any, node: Any, a: Attributes) -> Any:
+    tensors = [reader.tensors[name] for name in node.input if name in reader.tensors]
+    if len(tensors) != len(node.input):
+        raise ValueError("is not known with constants")
+    rank = len(tensors[0].order)
+    axis = a.get("axis", 1) % rank
+    if axis == 0:
+        raise ValueError("joins batches, which is not known")
+    order = tensors[0].order
+    values = [reader.ordered(t, order) for t in tensors]
+    return tensors[0] if len(values) == 1 else tensor_of(layers.Concatenate(axis=order.index(axis))(values), order)
+
+
+def _transpose(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor = reader.tensors[node.input[0]]
+    rank = len(tensor.order)
+    perm = list(a.get("perm", range(rank)[::-1]))
+    if perm[0] != 0:
+        raise ValueError(f"perm {perm} moves the batch, which is not known")
+    return tensor_of(tensor.value, tuple(perm.index(axis) for axis in tensor.order))
+
+
+def _flatten(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor = reader.tensors[node.input[0]]
+    if a.get("axis", 1) % max(len(tensor.order), 1) != 1:
+        raise ValueError(f"axis {a.get('axis')} is not known; 1 keeps the batch")
+    return as_plain(layers.Flatten()(_for_reshape(reader, tensor)))
+
+
+def _for_reshape(reader: Any, tensor: Any) -> Value:
+    """A tensor in its own order; where all but one axis are 1, any order will do."""
+    return tensor.value if sum(n != 1 for n in tensor.shape[1:]) <= 1 else reader.plain(tensor)
+
+
+def _reshape(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor = reader.tensors[node.input[0]]
+    given: Any = a.get("shape") if "shape" in a else reader.known(node, 1)
+    wanted = [int(n) for n in given]
+    known = tensor.shape
+    first = wanted[0] if wanted else None
+    rest = [known[i] if n == 0 and not a.get("allowzero", 0) else n for i, n in enumerate(wanted)][1:]
+    if first == -1 and None not in known[1:] and -1 not in rest:
+        if math.prod(rest) != math.prod(known[1:]):
+            raise ValueError(f"shape {wanted} changes the batch, which is not known")
+    elif first not in (0, -1) and first not in reader.batch.values():
+        raise ValueError(f"shape {wanted} changes the batch, which is not known")
+    value = _for_reshape(reader, tensor) if len(rest) != len(known) - 1 or rest != list(known[1:]) else reader.plain(tensor)
+    return as_plain(layers.Reshape(rest)(value))
+
+
+def _squeeze(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor = reader.tensors[node.input[0]]
+    axes: Any = a.get("axes") if "axes" in a else reader.known(node, 1)
+    rank = len(tensor.order)
+    if node.op_type == "Unsqueeze":
+        places = [int(n) % (rank + len(axes)) for n in axes]
+        shape: list[Any] = list(tensor.shape)
+        for place in sorted(places):
+            shape.insert(place, 1)
+    else:
+        places = [i for i in range(1, rank) if tensor.shape[i] == 1] if axes is None else [int(n) % rank for n in axes]
+        shape = [n for i, n in enumerate(tensor.shape) if i not in places]
+    if 0 in places:
+        raise ValueError("takes the batch's axis, which is not known")
+    return as_plain(layers.Reshape([-1 if n is None else n for n in shape[1:]])(_for_reshape(reader, tensor)))
+
+
+def _pad(reader: Any, node: Any, a: Attributes) -> Any:
+    tensor = reader.tensors[node.input[0]]
+    pads: Any = a.get("pads") if "pads" in a else reader.known(node, 1)
+    value = a.get("value", 0.0) if "pads" in a else reader.known(node, 2)
+    if a.get("mode", "constant") != "constant" or (value is not None and np.any(np.asarray(value) != 0)):
+        raise ValueError(f"mode {a.get('mode', 'constant')!r} with value {value}; zeros are known")
+    rank = len(tensor.order)
+    borders = [(0, 0)] * rank
+    axes = reader.known(node, 3) if len(node.input) > 3 else None
+    places = range(rank) if axes is None else [int(n) % rank for n in axes]
+    count = len(list(places))
+    for i, place in enumerate(places):
+        borders[place] = int(pads[i]), int(pads[i + count])
+    if any(n < 0 for b in borders for n in b) or any(borders[0]):
+        raise ValueError(f"pads {list(map(int, pads))}: negative ones, and those of the batch, are not known")
+    if rank == 4:
+        image = reader.image(tensor)
+        if any(borders[1]):
+            image = layers.ChannelPadding(borders[1])(image)
+        return as_image(padded(image, borders[2:]))
+    if rank == 3:
+        image = reader.image(tensor)
+        image = layers.ChannelPadding(borders[1])(image) if any(borders[1]) else image
+        return as_image(padded(image, borders[2:]))
+    return as_plain(layers.ChannelPadding(borders[1])(reader.plain(tensor)))
+
+
+def _identity(reader: Any, node: Any, a: Attributes) -> Any:
+    if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] and bool(reader.known(node, 2)):
+        raise ValueError("training mode is not read")
+    if any(name in reader.used for name in node.output[1:]):
+        raise ValueError("its mask is used, which is not known")
+    return reader.tensors[node.input[0]]
+
+
+def _shape(reader: Any, node: Any, a: Attributes) -> Any:
+    shape = reader.tensors[node.input[0]].shape
+    if None in shape[1:]:
+        raise ValueError("needs a known shape")
+    whole = np.array([-1, *shape[1:]], np.int64)  # the batch stays what it is
+    return whole[a.get("start", 0) : a.get("end")]
+
+
+READERS: dict[str, Callable[[Any, Any, Attributes], Any]] = {
+    **dict.fromkeys(ARITHMETIC, _arithmetic),
+    "AveragePool": pooling, "BatchNormalization": batch_norm, "Celu": _activation(_celu), "Clip": _clip, "Concat": _concat,
+    "Conv": convolution, "ConvTranspose": conv_transpose, "Dropout": _identity,
+    "Elu": _activation(lambda a: layers.ELU(a.get("alpha", 1.0))), "Exp": _activation(lambda a: layers.Activation("exponential")),
+    "Flatten": _flatten, "Gelu": _gelu, "Gemm": _gemm,
+    "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool, "HardSigmoid": _activation(_hard_sigmoid),
+    "HardSwish": _activation(lambda a: layers.Activation("hard_silu")), "Identity": _identity, "LRN": lrn,
+    "LeakyRelu": _activation(lambda a: layers.LeakyReLU(a.get("alpha", 0.01))), "MatMul": _matmul, "MaxPool": pooling,
+    "Neg": _activation(lambda a: layers.Rescaling(-1.0)), "PRelu": _prelu, "Pad": _pad, "ReduceMean": reduce_mean,
+    "Relu": _activation(lambda a: layers.ReLU()), "Reshape": _reshape, "Resize": resize, "Selu": _activation(_selu),
+    "Shape": _shape, "Sigmoid": _activation(lambda a: layers.Activation("sigmoid")), "Softmax": _softmax,
+    "Softplus": _activation(lambda a: layers.Activation("softplus")),
+    "Sqrt": _activation(lambda a: layers.ConstantOperation("power", 0.5)), "Squeeze": _squeeze,
+    "Tanh": _activation(lambda a: layers.Activation("tanh")),
+    "ThresholdedRelu": _activation(_thresholded), "Transpose": _transpose,
+    "Unsqueeze": _squeeze, "Upsample": resize,
+}  # fmt: skip

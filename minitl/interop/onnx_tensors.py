@@ -1,0 +1,94 @@
+"""What reading a node needs: tensors from values, layers with their weights, and the border of a window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import layers
+from minitl.graph.value import Value
+
+Attributes = dict[str, Any]
+
+
+class Tensor:
+    """A tensor of the graph: a value here, and for each of its axes the place that it has there."""
+
+    def __init__(self, value: Value, order: tuple[int, ...]):
+        self.value, self.order = value, order
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Its shape there."""
+        there: list[int | None] = [None] * len(self.order)
+        for n, axis in zip(self.value.shape, self.order, strict=True):
+            there[axis] = n
+        return tuple(there)
+
+
+def image_order(axes: int) -> tuple[int, ...]:
+    """Where the axes of a value (N, ..., C) stand in a tensor (N, C, ...)."""
+    return (0, *range(2, axes), 1)
+
+
+def tensor_of(value: Value, order: tuple[int, ...]) -> Any:
+    """A value as a tensor."""
+    return Tensor(value, order)
+
+
+def as_image(value: Value) -> Any:
+    """An image as a tensor with channels first there."""
+    return tensor_of(value, image_order(len(value.shape)))
+
+
+def as_plain(value: Value) -> Any:
+    """A value as a tensor with the same order of axes there."""
+    return tensor_of(value, tuple(range(len(value.shape))))
+
+
+def with_weights(layer: Any, value: Any, *weights: Any) -> Value:
+    """A layer on a value, with its weights."""
+    made = layer(value)
+    layer.set_weights([np.asarray(w) for w in weights if w is not None])
+    return made
+
+
+def with_constant(value: Value, operation: str, constant: Any) -> Value:
+    """A value with a constant."""
+    constant = np.asarray(constant)
+    return layers.ConstantOperation(operation, constant)(value)
+
+
+def borders_of(reader: Any, node: Any, a: Attributes, sizes: Any, spans: Any, strides: Any) -> list[tuple[int, int]]:
+    """The padding of a sliding window along each axis, (before, after)."""
+    auto = a.get("auto_pad", "NOTSET")
+    count = len(spans)
+    if auto == "VALID":
+        return [(0, 0)] * count
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        if None in sizes:
+            raise ValueError(f"auto_pad={auto} needs images of a known size")
+        totals = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, spans, strides, strict=True)]
+        return [(t // 2, t - t // 2) if auto == "SAME_UPPER" else (t - t // 2, t // 2) for t in totals]
+    pads = a.get("pads", [0] * (2 * count))
+    if min(pads) < 0:
+        raise ValueError(f"negative pads {pads}")
+    return [(int(pads[i]), int(pads[i + count])) for i in range(count)]
+
+
+def padded(value: Value, borders: list[tuple[int, int]]) -> Value:
+    """A value with zeros around it."""
+    if not any(map(any, borders)):
+        return value
+    return layers.ZeroPadding2D(borders)(value) if len(borders) == 2 else layers.ZeroPadding1D(borders[0])(value)
+
+
+def is_same(sizes: Any, spans: Any, strides: Any, borders: list[tuple[int, int]]) -> bool:
+    """Whether a border is what `padding="same"` gives."""
+    if None in sizes:
+        return all(
+            s == 1 and b == ((k - 1) // 2, (k - 1) - (k - 1) // 2) for k, s, b in zip(spans, strides, borders, strict=True)
+        )
+    totals = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, spans, strides, strict=True)]
+    return borders == [(t // 2, t - t // 2) for t in totals]

@@ -1,0 +1,236 @@
+"""Published networks: their sizes, their weights where the files are at hand, their gradients, and what they refuse."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_datasets import needs_cifar
+
+from minitl import applications, use_backend
+from minitl.applications import imagenet, network, resnet_cifar
+from minitl.datasets import cifar10
+from minitl.models import Model
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("MINITL_SHARED", ROOT.parent / "shared"))
+needs_weights = pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="published weights are not at hand")
+
+# Parameters with all statistics, as Keras and torchvision count them.
+SIZES = {
+    "VGG16": 138_357_544, "VGG19": 143_667_240, "ResNet50": 25_636_712, "MobileNet": 4_253_864, "MobileNetV2": 3_538_984,
+    "ResNet18": 11_689_512 + 9_600, "ResNet34": 21_797_672 + 17_024, "SqueezeNet": 1_248_424, "EfficientNetLite0": 4_694_024,
+    "LeNet5": 61_706, "ResNet20": 269_722 + 1_376, "ResNet32": 464_154 + 2_272, "ResNet44": 658_586 + 3_168,
+    "ResNet56": 853_018 + 4_064,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(set(SIZES) - {"VGG16", "VGG19"}))
+def test_networks_have_their_published_sizes(name):
+    assert getattr(applications, name)(weights=None).count_params() == SIZES[name]
+
+
+@pytest.mark.parametrize("name", ["VGG16", "VGG19"])
+def test_the_large_ones_without_their_top(name):
+    dense = (7 * 7 * 512 + 1) * 4096 + 4097 * 4096 + 4097 * 1000
+    assert getattr(applications, name)(weights=None, include_top=False).count_params() == SIZES[name] - dense
+
+
+def small(name):
+    settings = {"weights": None}
+    if name in ("MobileNet", "MobileNetV2"):
+        settings["alpha"] = 0.25 if name == "MobileNet" else 0.35
+    if name not in ("LeNet5", "ResNet20", "ResNet32", "ResNet44", "ResNet56"):
+        settings.update(input_shape=(40, 40, 3), include_top=False, pooling="avg")
+    return getattr(applications, name)(**settings)
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(SIZES) if n not in ("VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56")])
+def test_gradients_of_whole_networks(name, backend):
+    # Of weights in float64: differences along random directions, and of some coordinates of x. MINITL_EVERY=1 checks all weights.
+    every = int(os.environ.get("MINITL_EVERY", "7"))
+    drawn = np.random.default_rng(0)
+    model = small(name).astype(np.float64)
+    for _, layer in model.named_layers():
+        if "moving_mean" in layer.state:
+            layer.state["moving_mean"][...] = drawn.normal(0, 0.1, layer.state["moving_mean"].shape)
+            layer.state["moving_variance"][...] = drawn.uniform(0.5, 1.5, layer.state["moving_mean"].shape)
+    x = drawn.standard_normal((2, *model.input_shape[1:]))
+    dy = drawn.standard_normal(model(x).shape)
+    model.forward(x)
+    dx = model.backward(dy)
+    value = lambda: float((dy * model(x)).sum())  # noqa: E731
+    step, checked = 1e-7, 0
+    for _, layer in model.named_layers():
+        for key, w in layer.parameters.items():
+            checked += 1
+            if checked % every:
+                continue
+            direction = drawn.standard_normal(w.shape) / np.sqrt(w.size)
+            kept = w.copy()
+            w += step * direction
+            above = value()
+            w[...] = kept - step * direction
+            below = value()
+            w[...] = kept
+            expected = float((layer.gradients[key] * direction).sum())
+            assert (above - below) / (2 * step) == pytest.approx(expected, rel=2e-3, abs=1e-5), (layer.label, key)
+    for place in drawn.choice(x.size, 20, replace=False):
+        kept = x.flat[place]
+        x.flat[place] = kept + step
+        above = value()
+        x.flat[place] = kept - step
+        below = value()
+        x.flat[place] = kept
+        assert (above - below) / (2 * step) == pytest.approx(float(dx.flat[place]), rel=2e-3, abs=1e-5)
+
+
+def test_both_houses_agree():
+    model = small("MobileNetV2")
+    x = np.random.default_rng(0).standard_normal((2, 40, 40, 3)).astype(np.float32)
+    y = model(x)
+    with use_backend("numpy"):
+        np.testing.assert_allclose(model(x), y, rtol=1e-3, atol=1e-4 * np.abs(y).max())
+
+
+@needs_weights
+@needs_cifar
+@pytest.mark.parametrize(("depth", "right"), [(20, 9173), (32, 9263), (56, 9339)])
+def test_cifar_networks_reach_exactly_what_is_published(depth, right):
+    _, (x, y) = cifar10.load_data()
+    file = SHARED / "weights" / f"cifar10_resnet{depth}.safetensors"
+    model = getattr(applications, f"ResNet{depth}")(weights=file, classifier_activation=None)
+    logits = model.predict(resnet_cifar.preprocess_input(x), batch_size=250, verbose=0)
+    assert int((logits.argmax(axis=1) == y[:, 0]).sum()) == right
+    assert model.preprocessing == imagenet.preprocessing("torch")
+    if depth == 20:
+        expected = np.load(SHARED / "weights" / "expected_logits.npz")["cifar10_resnet20_first16"]
+        np.testing.assert_allclose(logits[:16], expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    expected = np.load(SHARED / "weights" / "expected_logits.npz")
+    folder = SHARED / "photos" / "imagenet_check"
+    with open(folder / "labels.csv") as file:
+        rows = list(csv.DictReader(file))
+    x = np.stack([np.asarray(Image.open(folder / rows[i]["file"]).convert("RGB")) for i in expected["rows"]])
+    return x.astype(np.float32), np.array([int(rows[i]["class"]) for i in expected["rows"]]), expected
+
+
+def converted(name, folder):
+    spec = importlib.util.spec_from_file_location("tflite", SHARED / "weights" / "tflite_to_safetensors.py")
+    tflite = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tflite)
+    tflite.save(folder / "w.safetensors", tflite.convert((SHARED / "weights" / f"{name}.tflite").read_bytes()), {})
+    return folder / "w.safetensors"
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2_1.0_224_quant", "mobilenet_v1_0.25_128_quant", "squeezenet1_0", "efficientnet_lite0"]
+)
+def test_imagenet_networks_give_the_expected_logits(name, photographs, tmp_path):
+    x, labels, expected = photographs
+    top = {"classifier_activation": None}
+    if name == "efficientnet_lite0":
+        model, prepared, close = applications.EfficientNetLite0(**top), applications.efficientnet_lite.preprocess_input(x), 0.05
+    elif name == "squeezenet1_0":
+        file = SHARED / "weights" / "squeezenet1_0_deepcompression.safetensors"
+        model, prepared, close = applications.SqueezeNet(weights=file, **top), applications.squeezenet.preprocess_input(x), 1e-3
+    else:
+        file, prepared, close = converted(name, tmp_path), (x - 128) / 128, 1e-3
+        if "v2" in name:
+            model = applications.MobileNetV2(weights=file, **top)
+        else:
+            model = applications.MobileNet(input_shape=(224, 224, 3), alpha=0.25, weights=file, **top)
+    logits = model.predict(prepared, verbose=0)
+    # The packaged EfficientNet is float16: its logits of up to 12.6 differ by less than 0.03 from the float32 file's.
+    assert np.abs(logits - expected[name]).max() < close
+    np.testing.assert_array_equal(logits.argmax(axis=1), expected[name].argmax(axis=1))
+    assert (logits.argmax(axis=1) == labels).mean() > 0.4  # 12 photographs
+
+
+def test_the_packaged_network_knows_what_it_sees():
+    model = applications.EfficientNetLite0()
+    assert model.preprocessing == imagenet.preprocessing("lite")
+    features = applications.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(96, 96, 3))
+    assert features.output_shape == (None, 1280)
+    np.testing.assert_array_equal(features.get_weights()[0], model.get_weights()[0])
+    assert "Apache-2.0" in (Path(applications.__file__).parent / "efficientnet_lite0.md").read_text()
+
+
+def test_inputs_and_names():
+    x = np.array([[[[0.0, 127.5, 255.0]]]], np.float32)
+    np.testing.assert_allclose(applications.mobilenet_v2.preprocess_input(x), [[[[-1, 0, 1]]]])
+    np.testing.assert_allclose(applications.vgg16.preprocess_input(x), [[[[255 - 103.939, 127.5 - 116.779, -123.68]]]], rtol=1e-6)
+    np.testing.assert_allclose(
+        applications.resnet.preprocess_torch(x), [[[[-0.485 / 0.229, (0.5 - 0.456) / 0.224, (1 - 0.406) / 0.225]]]], rtol=1e-5
+    )
+    np.testing.assert_allclose(applications.efficientnet_lite.preprocess_input(x), (x - 127) / 128, rtol=1e-6)
+    with pytest.raises(ValueError, match="channels_last"):
+        applications.vgg16.preprocess_input(x, data_format="channels_first")
+    p = np.zeros((1, 1000))
+    p[0, 1], p[0, 7] = 0.75, 0.25
+    assert applications.vgg16.decode_predictions(p, top=2) == [[("n01443537", "goldfish", 0.75), ("n01514668", "cock", 0.25)]]
+    with pytest.raises(ValueError, match=r"expected predictions \(N, 1000\)"):
+        applications.vgg16.decode_predictions(p[:, :10])
+    assert len(imagenet.classes()) == 1000
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: applications.ResNet50(weights="imagenett"), "weights must be None, a file, or one of"),
+    (lambda: applications.ResNet50(weights="imagenet", classes=10), "1000 classes, got classes=10"),
+    (lambda: applications.EfficientNetLite0(classes=10), "1000 classes, got classes=10"),
+    (lambda: applications.MobileNetV2(weights=None, input_shape=(16, 16, 3)), "at least 32"),
+    (lambda: applications.MobileNetV2(weights="imagenet", input_shape=(96, 96, 1)), "images of 3 channels"),
+    (lambda: applications.VGG16(weights=None, include_top=False, pooling="mean"), 'pooling must be None, "avg" or "max"'),
+    (lambda: resnet_cifar.ResNetCIFAR(21), "depth must be 6 n"),
+    (lambda: applications.VGG16(weights="letters.gif"), "ending of a weight file"),
+])  # fmt: skip
+def test_wrong_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_an_official_file_that_cannot_be_fetched_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+
+    def no_network(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", no_network)
+    with pytest.raises(
+        OSError, match=r"cannot fetch .*resnet50_weights.*notop.h5.* put .*notop.h5 into .*weights yourself.*md5 4d473c1d"
+    ):
+        applications.ResNet50(include_top=False)
+    with pytest.raises(OSError, match=r"resnet20-12fca82f.th"):
+        applications.ResNet20(weights="cifar10")
+    # A file of that name whose checksum does not begin as its name says is refused.
+    monkeypatch.setattr("pooch.retrieve", lambda *a, fname, path, **k: str(Path(path) / fname))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "resnet20-12fca82f.th").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="checksum is wrong"):
+        applications.ResNet20(weights="cifar10")
+
+
+def test_own_input_and_own_top():
+    from minitl.layers import Dense, Input
+
+    inputs = Input((64, 64, 3))
+    base = applications.MobileNetV2(weights=None, include_top=False, input_tensor=inputs, pooling="max", alpha=0.35)
+    model = Model(inputs, Dense(3)(base.output))
+    assert model(np.zeros((2, 64, 64, 3), np.float32)).shape == (2, 3)
+    with pytest.raises(TypeError, match="input_tensor must be a value"):
+        network.image_input(None, 224, True, None, input_tensor=np.zeros(3))
+
+
+def test_they_cost_nothing_until_they_are_used():
+    program = "import sys, minitl.applications; print([m for m in sys.modules if 'interop' in m or 'applications.' in m])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
