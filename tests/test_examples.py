@@ -26,7 +26,7 @@ def load(name):
 def test_the_readme_s_code(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
@@ -64,6 +64,25 @@ def test_the_main_job_notices_frozen_weights_that_move():
     model.layers[0].parameters["kernel"][0, 0, 0, 0] += 1e-6
     with pytest.raises(AssertionError, match="conv2d 0 moved"):
         transfer.assert_unmoved(model, before)
+
+
+def test_exchange(capsys):
+    pytest.importorskip("h5py")
+    pytest.importorskip("onnx")
+    differences = load("exchange").main(Namespace(samples=200, epochs=1))
+    assert set(differences) == {"PyTorch", "Keras", "ONNX Runtime"} and max(differences.values()) < 1e-5
+
+
+@needs_cifar
+def test_published(tmp_path, capsys):
+    folder = ROOT.parent / "shared" / "weights"
+    if not folder.is_dir():
+        pytest.skip("published weights are not at hand")
+    arguments = Namespace(weights=folder, depths=[20, 44], tests=1000, output=tmp_path / "p.png")
+    found = load("published").main(arguments)
+    assert 90 < found[20] < 95
+    assert "ResNet-44    left out: no file of resnet44" in capsys.readouterr().out
+    assert (tmp_path / "p-20.png").exists()
 
 
 def test_own_layer(capsys):

@@ -13,7 +13,7 @@ import numpy as np
 
 from minitl import initializers
 from minitl.errors import unknown
-from minitl.layers import ChannelPadding, Input, InputLayer, Lambda
+from minitl.layers import ChannelPadding, ConstantOperation, Input, InputLayer, Lambda, ValuePadding2D
 from minitl.layers.base import Layer
 from minitl.models import Model, Sequential
 from minitl.serialization import encode
@@ -117,7 +117,7 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
         inner = described(layer)
         inner["config"]["name"] = name
         return [{**inner, "name": name, "inbound_nodes": []}]
-    if isinstance(layer, Lambda) or layer.is_users:
+    if isinstance(layer, (Lambda, ConstantOperation, ValuePadding2D)) or layer.is_users:
         raise ValueError(f"{layer.label}: Keras does not have this layer, so that it cannot be written to a file of Keras")
     if isinstance(layer, ChannelPadding):  # channels become rows, get their zeros, and become channels again
         n, h, w, c = layer.input_shape

@@ -22,6 +22,7 @@ from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
 from minitl.layers import InputLayer
+from minitl.layers.reserve import limited_weights
 
 VERSION = "3.0.0"
 
@@ -50,9 +51,11 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
         if config is None:
             raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")
         try:
-            model = rebuilt(config, custom_objects)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {type(error).__name__}: {error}") from error
+            with limited_weights(os.path.getsize(filepath)):  # a number has at least a byte
+                model = rebuilt(config, custom_objects)
+        except Exception as error:  # whatever a damaged description makes constructors raise
+            what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
         if "layers" in file and "model_weights" not in file:
             found = dict(_in_described_order(model, config, file, str(filepath)))
             write_pairs(model, found, Pairs(), str(filepath))
@@ -234,11 +237,11 @@ def _in_described_order(
 def _weights_bytes(model: Any) -> bytes:
     buffer = io.BytesIO()
     with need("h5py").File(buffer, "w") as file:
-        _write_layers(file, model)
+        _write_layers(file, model, model.name or "model")
     return buffer.getvalue()
 
 
-def _write_layers(group: Any, model: Any) -> None:
+def _write_layers(group: Any, model: Any, name: str) -> None:
     from minitl.models import Sequential
 
     layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
@@ -247,10 +250,10 @@ def _write_layers(group: Any, model: Any) -> None:
     for (layer, _kind), place in zip(expanded, _numbered([kind for _, kind in expanded]), strict=True):
         own = inside.create_group(place)
         if layer.is_container:
-            _write_layers(own, layer)
+            _write_layers(own, layer, model._names[layer])
+            continue
         variables = own.create_group("vars")
         variables.attrs["name"] = model._names[layer]
-        if not layer.is_container:
-            for number, weight in enumerate((*layer.parameters.values(), *layer.state.values())):
-                variables[str(number)] = weight
-    group.create_group("vars").attrs["name"] = model.name or "model"
+        for number, weight in enumerate((*layer.parameters.values(), *layer.state.values())):
+            variables[str(number)] = weight
+    group.create_group("vars").attrs["name"] = name

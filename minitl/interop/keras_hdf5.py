@@ -49,8 +49,10 @@ class Opened:
             self.file = h5py.File(io.BytesIO(data), "r")
             return json.loads(archive.read("config.json")), Group(self.file, len(data), self.path)
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
         self.file.close()
+        if isinstance(error, Exception) and not isinstance(error, ValueError):  # what HDF5 makes of damaged addresses
+            raise ValueError(f"{self.path} is damaged or no file of Keras ({type(error).__name__}: {error})") from error
 
 
 class Group:

@@ -18,6 +18,7 @@ from minitl.interop.needs import need
 from minitl.interop.onnx_operators import READERS
 from minitl.interop.onnx_tensors import Tensor, image_order
 from minitl.layers import Input, Permute
+from minitl.layers.reserve import limited_weights
 from minitl.models import Model
 
 MOST_BYTES = 1 << 30  # of constants that the graph computes: a line of a file can ask for any size
@@ -60,13 +61,15 @@ class Reader:
         self.tensors: dict[str, Tensor] = {}
         self.used = {name for node in self.graph.node for name in node.input} | {info.name for info in self.graph.output}
         self.batch: dict[str, int] = {}
-        self.left = MOST_BYTES
+        self.left, self.numbers = MOST_BYTES, MOST_BYTES // 4
 
     def model(self) -> Model:
         """The whole graph."""
         inputs = [self._input(info) for info in self.graph.input if info.name not in self.constants]
         for node in self.graph.node:
-            self._read(node)
+            # Weights are made of constants, several times at most: a damaged shape asks for no more than that.
+            with limited_weights(self.numbers):
+                self._read(node)
         outputs = []
         for info in self.graph.output:
             if info.name not in self.tensors:
@@ -148,7 +151,7 @@ class Reader:
             raise ValueError(f"{self.refused(node, str(unknown('operator', node.op_type, READERS)))}")
         try:
             made = READERS[node.op_type](self, node, self.attributes(node))
-        except ValueError as error:
+        except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
             if "import_onnx: node" in str(error):
                 raise
             raise self.refused(node, str(error)) from error

@@ -78,6 +78,9 @@ def _is_ours(filepath: str | os.PathLike) -> bool:
     """Whether a file that is there is one that an earlier version wrote under such a name."""
     if not os.path.isfile(filepath) or not zipfile.is_zipfile(filepath):
         return False
-    with zipfile.ZipFile(filepath) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(filepath) as archive:
+            names = archive.namelist()
+    except Exception:  # damaged: its reader will say so
+        return False
     return "config.json" not in names and bool(names) and all(n.endswith(".npy") or n == "model.json" for n in names)

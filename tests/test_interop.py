@@ -1,0 +1,502 @@
+"""Other programs' files: round trips that keep bits, the programs themselves as judges where they are, and bad files."""
+
+import collections
+import io
+import os
+import pickle
+import struct
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from networks import random_graph
+
+from minitl import applications, set_random_seed
+from minitl.interop import (
+    export_onnx,
+    import_onnx,
+    load_keras,
+    load_keras_weights,
+    load_safetensors,
+    load_torch,
+    read_torch,
+    save_keras,
+    save_keras_weights,
+    save_safetensors,
+    save_torch,
+)
+from minitl.layers import (
+    Add,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    Input,
+    MaxPooling2D,
+    ReLU,
+    ZeroPadding2D,
+)
+from minitl.models import Model, Sequential, load_model
+
+h5py = pytest.importorskip("h5py", reason="interchange needs the extra interop")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("safetensors")
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="onnx")
+
+NETWORKS = ["ResNet20", "LeNet5", "MobileNetV2", "MobileNet", "SqueezeNet", "EfficientNetLite0", "ResNet18", "ResNet50"]
+
+
+def application(name):
+    settings = {"weights": None}
+    if name in ("MobileNetV2", "MobileNet"):
+        settings["alpha"] = 0.35 if name == "MobileNetV2" else 0.25
+    if name not in ("ResNet20", "LeNet5"):
+        settings["input_shape"] = (48, 48, 3)
+    return getattr(applications, name)(**settings)
+
+
+def plain():
+    """A network with what layouts differ in: depthwise, groups, a Dense behind a Flatten of images, a residual block."""
+    inputs = Input((9, 7, 4))
+    x = ReLU()(BatchNormalization(name="norm")(Conv2D(6, 3, padding="same", name="conv")(inputs)))
+    y = Conv2D(6, 3, padding="same", groups=2, name="grouped")(x)
+    x = Add()([x, y])
+    x = DepthwiseConv2D(3, strides=2, depth_multiplier=2, padding="same", name="depthwise")(x)
+    x = MaxPooling2D()(ZeroPadding2D(1)(x))
+    return Model(inputs, Dense(5, activation="softmax", name="head")(Flatten()(x)))
+
+
+def filled(model, seed=0):
+    drawn = np.random.default_rng(seed)
+    for _, layer in model.named_layers():
+        for key, w in {**layer.parameters, **layer.state}.items():
+            w[...] = drawn.uniform(0.5, 1.5, w.shape) if key == "moving_variance" else drawn.standard_normal(w.shape) * 0.2
+    return model
+
+
+def same_weights(a, b):
+    return len(a.weights) == len(b.weights) and all(x.tobytes() == y.tobytes() for x, y in zip(a.weights, b.weights, strict=True))
+
+
+WEIGHTS = {
+    "torch": (".pt", save_torch, load_torch),
+    "safetensors": (".safetensors", save_safetensors, load_safetensors),
+    "safetensors in torch's layouts": (".safetensors", lambda m, f: save_safetensors(m, f, layout="torch"), load_safetensors),
+    "keras": (".weights.h5", save_keras_weights, load_keras_weights),
+    "by the name's ending": (".pth", lambda m, f: m.save_weights(f), lambda m, f: m.load_weights(f)),
+}
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("name", [*NETWORKS, "plain"])
+def test_weights_keep_their_bits(kind, name, tmp_path):
+    make = plain if name == "plain" else lambda: application(name)
+    ending, save, load = WEIGHTS[kind]
+    model, other = filled(make()), make()
+    save(model, tmp_path / f"w{ending}")
+    report = load(other, tmp_path / f"w{ending}")
+    assert same_weights(model, other)
+    assert len(report.pairs) == len(model.weights) and not report.missing
+    assert not list(tmp_path.glob("*.part"))
+
+
+def close(a, b):
+    a, b = (x if isinstance(x, list) else [x] for x in (a, b))
+    return all(np.abs(x - y).max() <= 1e-5 * max(1.0, np.abs(y).max()) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "plain"])
+def test_whole_models_come_back(name, tmp_path):
+    model = filled(plain()) if name == "plain" else application(name)
+    x = np.random.default_rng(1).standard_normal((3, *model.input_shape[1:])).astype(np.float32)
+    y = model.predict(x, verbose=0)
+    for ending in (".keras", ".h5", ".onnx"):
+        model.save(tmp_path / f"m{ending}")
+        assert close(load_model(tmp_path / f"m{ending}").predict(x, verbose=0), y), ending
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    for batch in (1, 3):
+        assert close(session.run(None, {session.get_inputs()[0].name: x[:batch]})[0], y[:batch])
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_generated_networks(seed, tmp_path):
+    set_random_seed(seed)
+    model = random_graph(seed)
+    names = model.input_names
+    drawn = np.random.default_rng(seed + 1)
+    x = [drawn.standard_normal((2, *v.shape[1:])).astype(np.float32) for v in model.graph.inputs]
+    y = model.predict(x if len(x) > 1 else x[0], verbose=0)
+    for ending, save, load in (WEIGHTS["torch"], WEIGHTS["safetensors"], WEIGHTS["keras"]):
+        save(model, tmp_path / f"w{ending}")
+        before = model.get_weights()
+        model.set_weights([w * 0 for w in before])
+        load(model, tmp_path / f"w{ending}")
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(before, model.get_weights(), strict=True))
+    save_keras(model, tmp_path / "m.keras")
+    assert close(load_keras(tmp_path / "m.keras").predict(x if len(x) > 1 else x[0], verbose=0), y)
+    export_onnx(model, tmp_path / "m.onnx")
+    assert close(import_onnx(tmp_path / "m.onnx").predict(x if len(x) > 1 else x[0], verbose=0), y)
+    runtime = pytest.importorskip("onnxruntime")
+    assert close(runtime.InferenceSession(tmp_path / "m.onnx").run(None, dict(zip(names, x, strict=True))), y)
+
+
+# The programs themselves.
+
+
+def test_pytorch_reads_what_is_written_and_computes_the_same(tmp_path):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    model = Sequential([Input((8, 6, 3)), Conv2D(5, 3, activation="relu"), BatchNormalization(epsilon=1e-5), Flatten(), Dense(4)])
+    filled(model)
+    twin = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.BatchNorm2d(5), nn.Flatten(), nn.Linear(5 * 6 * 4, 4)).eval()
+    names = {"conv2d": "0", "batch_normalization": "2", "dense": "4"}
+    save_torch(model, tmp_path / "w.pt", names)
+    twin.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
+    x = np.random.default_rng(0).standard_normal((2, 8, 6, 3)).astype(np.float32)
+    with torch.no_grad():
+        np.testing.assert_allclose(twin(torch.tensor(x).permute(0, 3, 1, 2)).numpy(), model.predict(x, verbose=0), atol=1e-5)
+    # And back, from both of its formats, by name and in order, half precision and checkpoints too.
+    for old in (True, False):
+        for wrap in (lambda s: s, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3}):
+            torch.save(wrap(twin.state_dict()), tmp_path / "t.pth", _use_new_zipfile_serialization=not old)
+            for match in (None, names, names.get):
+                other = filled(Sequential.from_config(model.get_config()), 5)
+                load_torch(other, tmp_path / "t.pth", match)
+                assert same_weights(model, other)
+    torch.save({k: v.bfloat16() if v.is_floating_point() else v for k, v in twin.state_dict().items()}, tmp_path / "b.pt")
+    read = read_torch(tmp_path / "b.pt")
+    np.testing.assert_array_equal(read["0.weight"], twin[0].weight.detach().bfloat16().float().numpy())
+    torch.save(torch.arange(12.0).reshape(3, 4).T[1:], tmp_path / "one.pt")  # a view: strides and an offset
+    with pytest.raises(ValueError, match="no dictionary of tensors"):
+        read_torch(tmp_path / "one.pt")
+    torch.save({"a": torch.arange(12.0).reshape(3, 4).T[1:]}, tmp_path / "view.pt")
+    np.testing.assert_array_equal(read_torch(tmp_path / "view.pt")["a"], np.arange(12.0).reshape(3, 4).T[1:])
+
+
+def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    for name in ("MobileNetV2", "ResNet20", "plain"):
+        model = filled(plain()) if name == "plain" else application(name)
+        x = np.random.default_rng(1).standard_normal((2, *model.input_shape[1:])).astype(np.float32)
+        y = model.predict(x, verbose=0)
+        for ending in (".keras", ".h5"):
+            model.save(tmp_path / f"ours{ending}")
+            theirs = keras.saving.load_model(tmp_path / f"ours{ending}")
+            assert close(theirs.predict(x, verbose=0), y)
+            theirs.save(tmp_path / f"theirs{ending}")
+            assert close(load_model(tmp_path / f"theirs{ending}").predict(x, verbose=0), y)
+        save_keras_weights(model, tmp_path / "ours.weights.h5")
+        theirs.set_weights([w * 0 for w in theirs.get_weights()])
+        theirs.load_weights(tmp_path / "ours.weights.h5")
+        assert close(theirs.predict(x, verbose=0), y)
+    kwargs = {"weights": None, "input_shape": (64, 64, 3)}
+    for name in ("MobileNetV2", "ResNet50"):
+        theirs, ours = getattr(keras.applications, name)(**kwargs), getattr(applications, name)(**kwargs)
+        assert [layer.name for layer in theirs.layers][1:] == [layer.name for layer in ours.layers][1:]
+        theirs.save_weights(tmp_path / "k.weights.h5")
+        theirs.save(tmp_path / "k.h5")
+        x = np.random.default_rng(1).standard_normal((2, 64, 64, 3)).astype(np.float32)
+        for file in ("k.weights.h5", "k.h5"):
+            ours = getattr(applications, name)(**kwargs)
+            load_keras_weights(ours, tmp_path / file)
+            assert close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
+
+
+# The standard's own tests.
+
+READ = [
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "BatchNormalization",
+    "AveragePool",
+    "MaxPool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "HardSigmoid",
+    "HardSwish",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "ThresholdedRelu",
+    "Gelu",
+    "Add",
+    "Mul",
+    "Sub",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Sum",
+    "Mean",
+    "Concat",
+    "Flatten",
+    "Reshape",
+    "Transpose",
+    "Pad",
+    "Clip",
+    "Softmax",
+    "Dropout",
+    "Resize",
+    "ReduceMean",
+    "LRN",
+    "Identity",
+    "Squeeze",
+    "Unsqueeze",
+    "Exp",
+    "Sqrt",
+    "Neg",
+]
+MERGING = ("Add", "Mul", "Sub", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Concat")
+
+
+def tried(case):
+    """Run one of the standard's tests: True, or why it is not read. Inputs beside the data become constants."""
+    graph, (given, expected) = case.model.graph, case.data_sets[0]
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    kept = []
+    for i, (info, array) in enumerate(zip(list(graph.input), given, strict=False)):
+        alike = graph.node[0].op_type in MERGING and (np.shape(array) == np.shape(given[0]) or graph.node[0].op_type == "Concat")
+        if i == 0 or alike:
+            kept.append((info.name, array))
+        else:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), info.name))
+    for info in list(model.graph.input):
+        if info.name not in dict(kept):
+            model.graph.input.remove(info)
+    try:
+        network = import_onnx(model)
+    except ValueError as error:
+        return str(error)
+    x = [np.transpose(a, order) for (_, a), order in zip(kept, network.onnx_orders["inputs"], strict=True)]
+    made = network(x if len(x) > 1 else x[0])
+    for y, order, e in zip(made if isinstance(made, list) else [made], network.onnx_orders["outputs"], expected, strict=False):
+        np.testing.assert_allclose(np.transpose(y, np.argsort(order)), e, rtol=1e-3, atol=1e-5, err_msg=case.name)
+    return True
+
+
+def test_the_standard_s_node_tests():
+    from onnx.backend.test.case.node import collect_testcases
+
+    passed, seen, reasons = collections.Counter(), collections.Counter(), collections.Counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = collect_testcases(None)
+    for case in cases:
+        nodes = case.model.graph.node
+        first = case.model.graph.input[0].type.tensor_type.elem_type if case.model.graph.input else 0
+        if len(nodes) != 1 or nodes[0].op_type not in READ or first != onnx.TensorProto.FLOAT:
+            continue
+        outcome = tried(case)
+        seen[nodes[0].op_type] += 1
+        passed[nodes[0].op_type] += outcome is True
+        if outcome is not True:
+            assert "import_onnx: " in outcome  # refused by name, never wrong
+            reasons[outcome.split(": ", 2)[-1][:90]] += 1
+    print("  ".join(f"{op} {passed[op]}/{seen[op]}" for op in sorted(seen)))
+    print(f"{sum(passed.values())} of {sum(seen.values())}; not read:")
+    print("\n".join(f"  {count:3} {reason}" for reason, count in reasons.most_common()))
+    assert sum(passed.values()) >= 156
+
+
+def test_whole_networks_of_the_standard():
+    from pathlib import Path
+
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    files = sorted(folder.glob("light_*.onnx"))
+    if not files:
+        pytest.skip("the onnx wheel has no light networks")
+    names = os.environ.get("MINITL_LIGHT", "shufflenet squeezenet densenet121").split()
+    for file in files:
+        if not any(name in file.name for name in names) and names != ["all"]:
+            continue
+        proto, expected = onnx.load(file), onnx.TensorProto()
+        expected.ParseFromString(file.with_name(file.stem + "_output_0.pb").read_bytes())
+        known = {constant.name for constant in proto.graph.initializer}
+        entry = next(info for info in proto.graph.input if info.name not in known)
+        shape = [d.dim_value for d in entry.type.tensor_type.shape.dim]
+        x = (np.arange(np.prod(shape)).reshape(shape) / np.prod(shape)).astype(np.float32)
+        network = import_onnx(file)
+        y = network(np.transpose(x, network.onnx_orders["inputs"][0]))
+        y = np.transpose(y, np.argsort(network.onnx_orders["outputs"][0]))
+        np.testing.assert_allclose(y, onnx.numpy_helper.to_array(expected), rtol=1e-3, atol=1e-5)
+
+
+# Bad files.
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/minitl-was-here",)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickle_that_asks_for_more_than_tensors(protocol, tmp_path):
+    program = pickle.dumps({"w": Evil()}, protocol)
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", program)
+    with pytest.raises(ValueError, match=r"asks for (posix|nt)\.system"):
+        read_torch(tmp_path / "evil.pt")
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2)
+    (tmp_path / "evil.th").write_bytes(magic + program)
+    with pytest.raises(ValueError, match=r"asks for (posix|nt)\.system"):
+        read_torch(tmp_path / "evil.th")
+    assert not os.path.exists("/tmp/minitl-was-here")
+
+
+def test_tensors_that_reach_beyond_their_storage(tmp_path):
+    save_torch(plain(), tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for wrong in (b"J" + struct.pack("<i", 999), b"J" + struct.pack("<i", -6)):
+        body = members["archive/data.pkl"].replace(b"J" + struct.pack("<i", 6), wrong, 1)
+        with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+            for name, data in {**members, "archive/data.pkl": body}.items():
+                archive.writestr(name, data)
+        with pytest.raises(ValueError, match=r"claims|negative|damaged"):
+            read_torch(tmp_path / "x.pt")
+
+
+def fuzzed(path, load, rounds):
+    """Change bytes of a file in many ways; each is one ValueError, or loads, and the model stays whole."""
+    data, drawn = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(rounds):
+        changed = bytearray(data)
+        kind = drawn.integers(4)
+        if kind == 0:
+            changed = changed[: drawn.integers(len(changed))]
+        else:
+            # Headers are short, so half of the changes hit the ends.
+            for _ in range(drawn.integers(1, 6)):
+                near = drawn.integers(min(600, len(changed)))
+                place = near if kind == 1 else len(changed) - 1 - near if kind == 2 else drawn.integers(len(changed))
+                changed[place] = drawn.integers(256)
+        path.write_bytes(bytes(changed))
+        model = plain()
+        before = [w.copy() for w in model.weights]
+        try:
+            load(model, path)
+        except ValueError:
+            refused += 1
+            assert all(np.array_equal(a, b) for a, b in zip(before, model.weights, strict=True))
+    path.write_bytes(data)
+    return refused
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_fuzzed_weights(kind, tmp_path):
+    rounds = int(os.environ.get("MINITL_FUZZ", "150"))  # MINITL_FUZZ=20000
+    ending, save, load = WEIGHTS[kind]
+    save(filled(plain()), tmp_path / f"w{ending}")
+    assert fuzzed(tmp_path / f"w{ending}", load, rounds) > rounds // 4
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".onnx"])
+def test_fuzzed_models(ending, tmp_path):
+    rounds = int(os.environ.get("MINITL_FUZZ", "150"))
+    plain().save(tmp_path / f"m{ending}")
+    assert fuzzed(tmp_path / f"m{ending}", lambda _, path: load_model(path), rounds) > rounds // 4
+
+
+def test_weights_of_another_network_are_reported_pair_by_pair(tmp_path):
+    save_torch(application("ResNet20"), tmp_path / "w.pt")
+    model = application("LeNet5")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"does not fit this model: .*missing|of another shape"):
+        load_torch(model, tmp_path / "w.pt")
+    other = applications.resnet_cifar.ResNetCIFAR(32)
+    with pytest.raises(ValueError, match=r"missing in the file \(layer1_3_conv1 \(module layer1.3.conv1\)"):
+        load_torch(other, tmp_path / "w.pt")
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    report = load_torch(other, tmp_path / "w.pt", strict=False)
+    assert ("conv1/kernel", "conv1.weight") in report.pairs
+    assert "conv1/kernel" in report.table()
+
+
+def test_axes_that_were_turned_already_are_noticed(tmp_path):
+    model = Sequential([Input((8, 8, 3)), Conv2D(5, 3, name="c")])
+    with pytest.raises(ValueError, match="axes turned already"):
+        load_torch(model, {"c.weight": np.zeros((3, 3, 3, 5), np.float32), "c.bias": np.zeros(5, np.float32)})
+    # Three filters of 3x3x3: shapes cannot tell, but a learnt kernel is smoother over its window.
+    rows = np.linspace(0, 1, 3)
+    smooth = (rows[:, None, None, None] + rows[None, :, None, None]) * 0.1 + np.array([1.0, -1.0, 0.5])[:, None] * np.array(
+        [1, -1, 1]
+    )
+    square = Sequential([Input((8, 8, 3)), Conv2D(3, 3, use_bias=False, name="c")])
+    right = load_torch(square, {"c.weight": smooth.transpose(3, 2, 0, 1).astype(np.float32)})
+    wrong = load_torch(square, {"c.weight": smooth.astype(np.float32)})
+    assert not right.notes and "axes had been turned before" in wrong.notes[0]
+
+
+def test_links_out_of_a_file_are_not_followed(tmp_path):
+    save_keras_weights(plain(), tmp_path / "w.weights.h5")
+    for link in (h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/layers/conv2d")):
+        with h5py.File(tmp_path / "w.weights.h5", "a") as file:
+            del file["layers/dense"]
+            file["layers/dense"] = link
+        with pytest.raises(ValueError, match="is a link"):
+            load_keras_weights(plain(), tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "big.weights.h5", "w") as file:
+        file.create_dataset("layers/dense/vars/0", (10**6, 10**6), "f4", chunks=(1000, 1000))
+    with pytest.raises(ValueError, match="more than the file has"):
+        load_keras_weights(plain(), tmp_path / "big.weights.h5")
+
+
+def test_graphs_that_are_not_read_are_refused_by_node():
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    x, y = helper.make_tensor_value_info("x", float32, ["N", 3, 8, 8]), helper.make_tensor_value_info("y", float32, None)
+
+    def refused(nodes, message, constants=()):
+        model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], constants), opset_imports=[helper.make_opsetid("", 17)])
+        with pytest.raises(ValueError, match=message):
+            import_onnx(model)
+
+    refused([helper.make_node("LSTM", ["x"], ["y"], name="l")], r"node 'l' \(LSTM\): unknown operator 'LSTM'")
+    refused([helper.make_node("Foo", ["x"], ["y"], domain="mine", name="f")], "domain 'mine'")
+    body = helper.make_graph([], "b", [], [])
+    refused([helper.make_node("Loop", ["", "x"], ["y"], name="l", body=body)], r"\(Loop\): unknown operator")
+    refused([helper.make_node("Softmax", ["x"], ["y"], axis=0)], "axis 0")
+    huge = onnx.numpy_helper.from_array(np.array([10**6, 10**6]), "s")
+    refused([helper.make_node("ConstantOfShape", ["s"], ["w"], name="c"), helper.make_node("MatMul", ["x", "w"], ["y"])],
+            r"\(ConstantOfShape\): asks for a constant", [huge])  # fmt: skip
+
+
+def test_layers_without_a_partner_are_named(tmp_path):
+    from minitl.layers import GaussianNoise, Lambda
+
+    model = Sequential([Input((4,)), Lambda(lambda v: v, name="mine"), GaussianNoise(0.1), Dense(2)])
+    for call in (lambda: model.save(tmp_path / "m.keras"), lambda: model.save(tmp_path / "m.onnx")):
+        with pytest.raises(ValueError, match="layer 'mine'"):
+            call()
+    with pytest.raises(ValueError, match=r"opset must be 17 \.\. 21"):
+        export_onnx(plain(), tmp_path / "m.onnx", opset=9)
+    assert not list(tmp_path.iterdir())
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = (
+            '{"class_name": "Sequential", "config": {"layers": [{"class_name": "LSTM", "config": {"units": 3}}]}}'
+        )
+    with pytest.raises(ValueError, match="unknown layer of Keras"):
+        load_model(tmp_path / "m.h5")
+
+
+def test_a_missing_library_is_named_with_its_line(monkeypatch, tmp_path):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r'h5py is not installed; install it with: pip install "minitl\[interop\]"'):
+        save_keras_weights(plain(), tmp_path / "w.weights.h5")
+    assert io  # the standard library stays
