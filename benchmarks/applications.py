@@ -2,9 +2,9 @@
 
     python benchmarks/applications.py [--networks MobileNetV2 ...] [--rounds 5] [--skip train|infer]
 
-Two threads, one process, the same random weights, rounds in turn, medians. PyTorch runs a twin made from our graph, in both
-layouts, and the better one counts; ONNX Runtime runs what `export_onnx` writes. Outputs are compared before anything is timed. Training is
-forward, backward and SGD, with everything trained and with all but the head frozen. Below 1 we are ahead.
+Two threads, one process, the same random weights, rounds in turn, medians. PyTorch runs a twin of our graph, in both
+layouts, and the better one counts; ONNX Runtime runs what `export_onnx` writes. Outputs are compared before anything is timed.
+Training is forward, backward and SGD, with everything trained and with all but the head frozen. Below 1 we are ahead.
 """
 
 from __future__ import annotations
@@ -231,9 +231,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     if arguments.skip != "infer":
-        print(
-            f"{'inference, ms':<14}{'size':>5}{'batch':>6}{'ours':>10}{'torch':>10}{'ch. last':>10}{'onnx':>10}{'/ best':>10}{'/ torch':>10}"
-        )
+        columns = ("ours", "torch", "ch. last", "onnx", "/ best", "/ torch")
+        print(f"{'inference, ms':<14}{'size':>5}{'batch':>6}" + "".join(f"{column:>10}" for column in columns))
         rows = [ratio for name in arguments.networks for ratio in inference(name, INFERENCE[name], arguments.rounds)]
         print(f"geometric mean: {mean([r[0] for r in rows]):.2f} of the best, {mean([r[1] for r in rows]):.2f} of PyTorch\n")
     if arguments.skip != "train":
