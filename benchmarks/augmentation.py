@@ -153,7 +153,7 @@ def files(folder: str) -> None:
         for _ in flow.one_pass():
             pass
         passes.append(time.perf_counter() - started)
-    memory = ImageDataGenerator(rescale=1 / 255).flow(flow.cache, flow.targets, batch_size=32, seed=0)
+    memory = ImageDataGenerator(rescale=1 / 255).flow(flow.kept, flow.targets, batch_size=32, seed=0)
     started = time.perf_counter()
     for _ in memory.one_pass():
         pass

@@ -9,6 +9,7 @@ from minitl import (
     activations,
     backend,
     callbacks,
+    constraints,
     initializers,
     layers,
     losses,
@@ -22,9 +23,12 @@ from minitl import (
 )
 from minitl.backend import get_backend, set_backend, use_backend
 from minitl.layers import Input
+from minitl.legacy.modules import install
 from minitl.models import Model, Sequential
 from minitl.random import set_random_seed
 from minitl.version import __version__
+
+install()  # older programs import from modules that are called otherwise today
 
 __all__ = [
     "Input",
@@ -34,6 +38,7 @@ __all__ = [
     "activations",
     "backend",
     "callbacks",
+    "constraints",
     "get_backend",
     "gradcheck",
     "initializers",
@@ -54,6 +59,6 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # These bring libraries that most programs do not need at once.
-    if name in ("applications", "datasets", "gradcheck", "plot"):
+    if name in ("applications", "datasets", "gradcheck", "interop", "plot", "preprocessing"):
         return importlib.import_module(f"minitl.{name}")
     raise AttributeError(f"module 'minitl' has no attribute {name!r}")

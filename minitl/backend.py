@@ -8,6 +8,7 @@ import importlib
 import os
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from minitl.errors import unknown
 
@@ -59,3 +60,12 @@ def engine(name: str) -> ModuleType:
 @functools.cache
 def _load(folder: str, name: str) -> ModuleType:
     return importlib.import_module(f"minitl.{folder}.{name}")
+
+
+def __getattr__(name: str) -> Any:  # `backend as K`: what other programs mean by this module's name
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = importlib.import_module("minitl.legacy.backend")
+    if not hasattr(found, name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(found, name)

@@ -11,6 +11,8 @@ iterables are brought there by drawing what was used; an object with `get_state`
 from __future__ import annotations
 
 import itertools
+import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,17 +95,20 @@ class ArrayBatches:
 class Stream:
     """Any other source: gives an epoch's batches at each call of `epoch`.
 
-    Errors: ValueError when the source gives no batch, or ends before the promised number of steps.
+    A source that ends before the promised number of steps is said, and ends the run.
+    Errors: ValueError when the source gives no batch.
     """
 
     def __init__(self, source: Any, steps: int | None, what: str = "steps_per_epoch"):
-        if steps is not None and steps < 1:
+        if steps is not None and not steps > 0:
             raise ValueError(f"{what} must be at least 1, got {steps}")
+        steps = None if steps is None else math.ceil(steps)  # older programs divide numbers of samples
         self.source, self.steps, self.what = source, steps, what
         again = hasattr(source, "one_pass") or not hasattr(source, "__iter__")
         self.once = False if again else iter(source) is source
         self.current: Iterator[Any] | None = None
         self.taken = 0  # batches of the pass in progress
+        self.begun = self.ended = False  # whether it gave a batch, and whether it ended before it should
 
     def epoch(self, first: int = 0) -> Iterator[Batch]:
         """One epoch from its batch `first` on: `steps` batches, going on into the next pass where one ends; or one whole pass."""
@@ -118,7 +123,12 @@ class Stream:
             self.taken = 0
             return
         for step in range(first, self.steps):
-            yield unpack(self._next(step))
+            batch = self._next(step)
+            if batch is None:
+                self.ended = True
+                return
+            self.begun = True
+            yield unpack(batch)
 
     def get_state(self) -> dict[str, Any]:
         """Where the pass in progress stands."""
@@ -145,7 +155,7 @@ class Stream:
         return state.get("samples") == self._length() and state.get("steps") == self.steps
 
     def _length(self) -> int | None:
-        return len(self.source) if hasattr(self.source, "__len__") else None
+        return known_length(self.source)
 
     def _next(self, step: int) -> Any:
         if self.current is not None:
@@ -158,6 +168,9 @@ class Stream:
             for batch in self.current:
                 self.taken += 1
                 return batch
+        if step or self.begun:
+            warnings.warn(self._ended(step), stacklevel=2)
+            return None
         raise ValueError(self._ended(step))
 
     def close(self) -> None:
@@ -207,15 +220,24 @@ def epochs_of(
         source: Any = ArrayBatches(x, y, weights, 32 if batch_size is None else batch_size, generator)
         if steps is None:
             return source, len(source)
-        return Stream(_Again(source), steps, what), steps
+        again = Stream(_Again(source), steps, what)
+        return again, again.steps
     if not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         raise TypeError(f"data must be arrays, or an iterable of batches (x, y), got {type(x).__name__}")
     if y is not None or weights is not None:
         raise ValueError("an iterable of batches brings its own targets and weights; leave y and sample_weight out")
     if batch_size is not None:
         checked_batch_size(batch_size)
-    known = steps if steps is not None else (len(x) if hasattr(x, "__len__") else None)
-    return Stream(x, steps, what), known
+    stream = Stream(x, steps, what)
+    return stream, known_length(x) if steps is None else stream.steps
+
+
+def known_length(x: Any) -> int | None:
+    """How many batches or samples there are, where that is known."""
+    try:
+        return len(x) if hasattr(x, "__len__") else None
+    except TypeError:  # a data set that does not know
+        return None
 
 
 def in_order(x: Any) -> Any:
@@ -234,7 +256,7 @@ def check_same_classes(first: Any, second: Any, where: str) -> None:
 
 def is_array(x: Any, inputs: int = 1) -> bool:
     """Whether x is an array of samples, or as many as the model has inputs, and not a source of batches."""
-    if isinstance(x, (np.ndarray, dict)) or hasattr(x, "__array__"):
+    if isinstance(x, (np.ndarray, dict)) or hasattr(x, "__array__") or hasattr(x, "to_numpy"):
         return True
     if not isinstance(x, (list, tuple)):
         return False
@@ -254,6 +276,8 @@ def as_arrays(part: Any) -> Any:
         return {name: as_arrays(array) for name, array in part.items() if array is not None}
     if isinstance(part, (list, tuple)) and part and any(isinstance(array, np.ndarray) for array in part):
         return [as_arrays(array) for array in part]
+    if hasattr(part, "to_numpy"):  # a table or a column of pandas
+        part = part.to_numpy()
     if isinstance(part, np.ma.MaskedArray):
         raise TypeError("got a masked array; fill it (x.filled(0)), masks are not used")
     return np.asarray(part)

@@ -4,6 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+# The same numbers have had two names: "acc" was "accuracy" before Keras 2.3, and programs ask for either.
+OTHER_NAMES = {"acc": "accuracy", "accuracy": "acc", "val_acc": "val_accuracy", "val_accuracy": "val_acc", "lr": "learning_rate"}
+
+
+def known_as(name: str, logs: Any) -> str | None:
+    """The name under which a number is there, or None."""
+    return name if name in logs else OTHER_NAMES[name] if OTHER_NAMES.get(name) in logs else None
+
+
+class Curves(dict[str, Any]):
+    """Numbers by name; what has had another name is found under it, too."""
+
+    def __missing__(self, name: str) -> Any:
+        found = known_as(name, self)
+        if found is None:
+            raise KeyError(name)
+        return self[found]
+
+    def all(self) -> dict[str, Any]:
+        """Every number under every name."""
+        return {**{other: self[name] for other, name in OTHER_NAMES.items() if name in self}, **self}
+
 
 class History:
     """The record that `fit` returns.
@@ -13,7 +35,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[float]] = Curves()
         self.epoch: list[int] = []
         self.phases: list[tuple[str, int]] = []
 
@@ -43,7 +65,7 @@ class History:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Begin with the epochs of an earlier run."""
-        self.history = {name: list(values) for name, values in state["history"].items()}
+        self.history = Curves({name: list(values) for name, values in state["history"].items()})
         self.epoch = list(state["epoch"])
 
     def extend(self, other: History, phase: str) -> None:

@@ -108,7 +108,7 @@ def fit(
             run.epoch, run.step = epoch + 1, 0
             _tell(watchers, "on_epoch_end", epoch, logs)
             progress.end_epoch(epoch, epochs, logs)
-            if model.stop_training:
+            if model.stop_training or getattr(source, "ended", False):
                 break
     finally:
         source.close()
@@ -130,6 +130,9 @@ def train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] 
         raise ValueError(_explain(model, x, y, found.total, place))
     found.run.backward(found.output_gradients())
     model.optimizer.apply(updates(trained, found.run))
+    for _, layer in trained:
+        for name, constraint in layer.constraints.items():
+            layer.parameters[name][...] = constraint(layer.parameters[name])
     return found, found.targets, found.weights
 
 

@@ -11,7 +11,7 @@ from minitl.random import set_random_seed
 __all__ = ["image_dataset_from_directory", "set_random_seed", "to_categorical"]
 
 
-def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+def to_categorical(x: Any, num_classes: int | None = None, dtype: Any = "float32", nb_classes: int | None = None) -> np.ndarray:
     """Class numbers as one-hot rows.
 
     Shapes: whole numbers (N, ...) or (N, 1) to float32 (N, ..., num_classes).
@@ -23,10 +23,82 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     whole = labels.astype(np.int64)
     if (whole != labels).any():
         raise ValueError("to_categorical: class numbers must be whole")
-    classes = int(whole.max(initial=-1)) + 1 if num_classes is None else num_classes
+    num_classes = num_classes if nb_classes is None else nb_classes  # its name in Keras 1
+    classes = int(whole.max(initial=-1)) + 1 if num_classes is None else int(num_classes)
     if whole.size and not 0 <= whole.min() <= whole.max() < classes:
         raise ValueError(f"to_categorical: class numbers must lie in 0 .. {classes - 1}, got {whole.min()} .. {whole.max()}")
-    return np.eye(classes, dtype=np.float32)[whole]
+    return np.eye(classes, dtype=dtype)[whole]
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
+    """x over its length along an axis; zeros stay zeros."""
+    length = np.linalg.norm(np.asarray(x, float), order, axis, keepdims=True)
+    return np.asarray(x) / np.where(length == 0, 1, length)
+
+
+class Sequence:
+    """Batches by index: subclasses define `__len__` and `__getitem__`, and `on_epoch_end` if they like."""
+
+    def __init__(self, **_: Any):
+        pass
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index)")
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} must define __len__()")
+
+    def on_epoch_end(self) -> None:
+        """After each pass."""
+
+
+PyDataset = Sequence
+
+
+def get_file(
+    fname: str | None = None, origin: str | None = None, file_hash: str | None = None, cache_subdir: str = "datasets",
+    md5_hash: str | None = None, untar: bool = False, extract: bool = False, **_: Any,
+) -> str:  # fmt: skip
+    """The path of a file that is fetched once, into the data folder; archives are unpacked beside it when that is asked for.
+
+    Errors: ValueError without an address; OSError that says which file to put where.
+    """
+    from minitl.datasets.download import data_folder, fetched, unpack_beside
+
+    if origin is None:
+        raise ValueError("get_file: give origin=, the file's address")
+    name = fname or origin.rsplit("/", 1)[1]
+    if untar and not name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
+        name += ".tar.gz"
+    checksum = (
+        f"md5:{md5_hash}" if md5_hash else f"{'md5' if len(file_hash) == 32 else 'sha256'}:{file_hash}" if file_hash else None
+    )
+    path = fetched(origin, checksum, data_folder() / cache_subdir, name, "")
+    return str(unpack_beside(path) if untar or extract else path)
+
+
+def plot_model(model: Any, to_file: Any = "model.png", **_: Any) -> Any:
+    """A picture of a model: see `minitl.plot.model`."""
+    from minitl import plot
+
+    return plot.model(model, to_file)
+
+
+def __getattr__(name: str) -> Any:
+    # Where these have been in other versions.
+    import importlib
+
+    places = {
+        "load_img": "preprocessing.image", "img_to_array": "preprocessing.image", "array_to_img": "preprocessing.image",
+        "save_img": "preprocessing.image", "pad_sequences": "preprocessing.text", "custom_object_scope": "serialization",
+        "CustomObjectScope": "serialization",
+    }  # fmt: skip
+    if name in places:
+        module = importlib.import_module(f"minitl.{places[name]}")
+        return getattr(module, "custom_object_scope" if name == "CustomObjectScope" else name)
+    if name in ("multi_gpu_model", "HDF5Matrix"):
+        raise AttributeError(f"minitl.utils has no {name}: it is for {'graphics cards' if 'gpu' in name else 'HDF5 files'}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def image_dataset_from_directory(

@@ -313,7 +313,7 @@ def test_batches_depend_on_the_seed_alone(folder):
         reference = batches_of(make())
         assert reference != batches_of(ImageDataGenerator(**ALL).flow(X, Y, batch_size=6, seed=4))
         alone = make()
-        alone.prefetch = False
+        alone.ahead = False
         assert batches_of(alone) == reference
         one_by_one = make()
         half = [b.tobytes() for i in range(len(one_by_one)) for b in one_by_one[i]]
@@ -543,7 +543,7 @@ def test_recipes_train_and_are_left_out_in_evaluation():
     net.fit(data, epochs=2, verbose=0)
     np.testing.assert_array_equal(net.predict(data), net.predict(x, batch_size=6))
     again = augmented(x, y, data.recipe, batch_size=6, seed=5)
-    again.prefetch = False
+    again.ahead = False
     assert batches_of(again) == batches_of(augmented(x, y, data.recipe, batch_size=6, seed=5))
 
 

@@ -1,6 +1,7 @@
 """The loop: what fit, evaluate and predict do and return; callbacks; data in all its forms; and wrong use."""
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -438,6 +439,23 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
     assert "epoch 1/1" in shown and "2/2" in shown and "val_loss" in shown
 
 
+def test_a_generator_that_ends_early_ends_the_run_with_a_warning():
+    with pytest.warns(UserWarning, match="ended after 1 batches of this epoch, steps_per_epoch=2"):
+        history = network().fit(iter([(X, Y)] * 3), steps_per_epoch=2, epochs=5, verbose=0)
+    assert len(history.epoch) == 2
+
+
+def test_a_number_that_is_not_there_is_said_once_and_the_run_goes_on(tmp_path):
+    file = str(tmp_path / "best.npz")
+    for callback in (EarlyStopping(), ReduceLROnPlateau(), ModelCheckpoint(file, save_best_only=True)):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            history = network().fit(X, Y, epochs=3, verbose=0, callbacks=[callback])
+        assert len(history.epoch) == 3
+        assert len(said) == 1 and "no 'val_loss' in this run, only accuracy" in str(said[0].message)
+    assert not (tmp_path / "best.npz").exists()
+
+
 # Wrong use: one clear error each.
 
 
@@ -499,10 +517,6 @@ WRONG = {
     "batch size of predict": (lambda: network().predict(X, batch_size=-1), "batch_size"),
     "epochs 0": (lambda: network().fit(X, Y, epochs=0), "epochs must be at least 1"),
     "steps 0": (lambda: network().fit(X, Y, steps_per_epoch=0), "steps_per_epoch must be at least 1"),
-    "generator ends early": (
-        lambda: network().fit(iter([(X, Y)] * 3), steps_per_epoch=2, epochs=2, verbose=0),
-        "ended after 1 batches of this epoch, steps_per_epoch=2",
-    ),
     "generator used twice": (lambda: network().fit(iter([(X, Y)]), epochs=2), "ended after 0 batches"),
     "batches and y": (lambda: network().fit(Squares(), Y), "leave y"),
     "no targets": (lambda: network().fit(X), "no targets"),
@@ -520,7 +534,6 @@ WRONG = {
     "unknown backend": (lambda: minitl.set_backend("nunba"), "did you mean 'numba'"),
     "unknown callback": (lambda: LambdaCallback(on_epoch_ends=print), "did you mean 'on_epoch_end'"),
     "verbose": (lambda: network().fit(X, Y, verbose=7), "verbose must be"),
-    "monitor": (lambda: network().fit(X, Y, callbacks=[EarlyStopping()]), "no 'val_loss' in this run, only accuracy, loss"),
     "kernel too large": (
         lambda: Sequential([Input((4, 4, 1)), Conv2D(2, 5)]),
         r"layer 'conv2d' \(Conv2D\) on an input of shape \(None, 4, 4, 1\): a window of 5 does not fit into 4",

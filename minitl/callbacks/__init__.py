@@ -5,12 +5,14 @@ monitor      EarlyStopping
 checkpoints  ModelCheckpoint, BackupAndRestore
 rates        LearningRateScheduler, ReduceLROnPlateau
 logs         CSVLogger
+other        TensorBoard, TerminateOnNaN, ProgbarLogger, RemoteMonitor
 """
 
 from minitl.callbacks.base import Callback, HistoryCallback, LambdaCallback
 from minitl.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
 from minitl.callbacks.logs import CSVLogger
 from minitl.callbacks.monitor import EarlyStopping, Monitor
+from minitl.callbacks.other import ProgbarLogger, RemoteMonitor, TensorBoard, TerminateOnNaN
 from minitl.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
 
 __all__ = [
@@ -23,5 +25,9 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "Monitor",
+    "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "TensorBoard",
+    "TerminateOnNaN",
 ]

@@ -34,11 +34,19 @@ class Callback:
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """After an epoch, validation included."""
 
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """`on_train_batch_begin` under the name that older programs use."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """`on_train_batch_end` under the name that older programs use."""
+
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a batch."""
+        self.on_batch_end(batch, logs)
 
     def set_model(self, model: Any) -> None:
         """Called by fit."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from minitl.callbacks.base import Callback, Logs
 from minitl.callbacks.monitor import Monitor
+from minitl.history import Curves
 
 
 class ModelCheckpoint(Monitor):
@@ -32,8 +33,10 @@ class ModelCheckpoint(Monitor):
         mode: str = "auto",
         initial_value_threshold: float | None = None,
         save_freq: Any = "epoch",
+        period: int = 1,
     ):
         super().__init__(monitor, mode)
+        self.period = period  # of older programs: every so many epochs
         self.filepath, self.verbose, self.save_freq = str(filepath), verbose, _checked_freq("ModelCheckpoint", save_freq)
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.batches = 0
@@ -55,14 +58,16 @@ class ModelCheckpoint(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save, if this epoch is to be saved."""
-        if self.save_freq == "epoch":
+        if self.save_freq == "epoch" and (epoch + 1) % self.period == 0:
             self._save(epoch, 0, logs)
 
     def _save(self, epoch: int, batch: int, logs: Logs | None) -> None:
-        if self.save_best_only and not self.improved(self.watched(logs)):
-            return
+        if self.save_best_only:
+            value = self.watched(logs)
+            if value is None or not self.improved(value):
+                return
         try:
-            path = self.filepath.format(epoch=epoch + 1, batch=batch + 1, **(logs or {}))
+            path = self.filepath.format(epoch=epoch + 1, batch=batch + 1, **Curves(logs or {}).all())
         except KeyError as error:
             raise ValueError(f"ModelCheckpoint: no {error} in this run, only {', '.join(sorted(logs or {}))}") from error
         if self.save_best_only:

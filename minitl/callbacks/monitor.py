@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
 from minitl.callbacks.base import Callback, Logs
 from minitl.errors import unknown
+from minitl.history import known_as
 
 
 class Monitor(Callback):
     """What callbacks that watch a number share: which one, and what better means.
 
     `mode` is "min", "max" or "auto": up for accuracies, down for the rest.
-    Errors: ValueError for an unknown mode, or a number that the run does not produce.
+    Errors: ValueError for an unknown mode.
     """
 
     remembers: tuple[str, ...] = ("best",)
@@ -26,15 +28,21 @@ class Monitor(Callback):
         rising = mode == "max" or (mode == "auto" and ("acc" in monitor or "auc" in monitor))
         self.sign = 1.0 if rising else -1.0
         self.best = -math.inf
+        self._said = False
 
-    def watched(self, logs: Logs | None) -> float:
-        """The watched number, so that larger is better."""
-        if self.monitor not in (logs or {}):
-            raise ValueError(
-                f"{type(self).__name__}: no {self.monitor!r} in this run, only {', '.join(sorted(logs or {}))}; "
-                "give validation data, or watch another number"
-            )
-        return self.sign * (logs or {})[self.monitor]
+    def watched(self, logs: Logs | None) -> float | None:
+        """The watched number, so that larger is better; None, and one warning, when the run does not produce it."""
+        found = known_as(self.monitor, logs or {})
+        if found is None:
+            if not self._said:
+                self._said = True
+                warnings.warn(
+                    f"{type(self).__name__}: no {self.monitor!r} in this run, only {', '.join(sorted(logs or {}))}; it does "
+                    "nothing. Give validation data, or watch another number",
+                    stacklevel=2,
+                )
+            return None
+        return self.sign * (logs or {})[found]
 
     def improved(self, value: float) -> bool:
         """Whether the value beats the best so far, which it then becomes."""
@@ -76,7 +84,7 @@ class EarlyStopping(Monitor):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Count the epochs without progress."""
         value = self.watched(logs)
-        if epoch < self.start_from_epoch:
+        if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
         if self.improved(value):

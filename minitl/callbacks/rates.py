@@ -65,7 +65,10 @@ class ReduceLROnPlateau(Monitor):
             raise TypeError("ReduceLROnPlateau: the optimizer follows a schedule; give it a number as learning_rate")
         if logs is not None:
             logs["learning_rate"] = optimizer.learning_rate
-        improved = self.improved(self.watched(logs))
+        value = self.watched(logs)
+        if value is None:
+            return
+        improved = self.improved(value)
         if self.cooling:
             self.cooling -= 1
             self.wait = 0

@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pooch
@@ -62,6 +63,35 @@ def fetched(url: str, checksum: str | None, folder: Path, name: str, instead: st
             + (f"({checksum.replace(':', ' ')})" if checksum else "")
             + instead
         ) from error
+
+
+def unpack_beside(archive: Path) -> Path:
+    """The folder beside an archive with what it holds; unpacked once, and nothing outside of that folder.
+
+    Errors: ValueError for a file that is no archive.
+    """
+    stem = archive.name
+    for ending in (".zip", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar"):
+        stem = stem.removesuffix(ending)
+    target = archive.parent / stem
+    if target.exists():
+        return target
+    temporary = Path(tempfile.mkdtemp(prefix=f".{stem}.", dir=archive.parent))
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(temporary)  # its paths are made harmless by the library
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as packed_tar:
+                packed_tar.extractall(temporary, filter="data")
+        else:
+            raise ValueError(f"{archive} is no zip or tar archive")
+        inside = list(temporary.iterdir())
+        single = len(inside) == 1 and inside[0].is_dir() and inside[0].name == stem
+        os.replace(inside[0] if single else temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
 
 
 def _unpack(archive: Path, target: Path, members: dict[str, int]) -> None:

@@ -4,6 +4,9 @@ base  core  activations  arithmetic  linear  conv  depthwise  conv_transpose  po
 merging  reshaping  sequences  embedding  function  preprocessing
 """
 
+import importlib
+from typing import Any
+
 from minitl.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from minitl.layers.arithmetic import ConstantOperation
 from minitl.layers.base import Layer
@@ -78,14 +81,26 @@ from minitl.layers.sequences import (
     MaxPooling1D,
     UpSampling1D,
 )
+from minitl.legacy.arguments import accept
 
-Convolution1D, Convolution2D, Convolution2DTranspose = Conv1D, Conv2D, Conv2DTranspose
+Convolution2DTranspose = Deconvolution2D = Conv2DTranspose
+
+# Arguments have had other names: `minitl.legacy` knows them.
+accept([cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, Layer)])
+
+
+def __getattr__(name: str) -> Any:
+    # Layers that are called otherwise today.
+    if name in ("AtrousConvolution2D", "Merge", "ThresholdedReLU", "merge"):
+        return getattr(importlib.import_module("minitl.legacy.layers"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ELU", "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D", "AvgPool2D",
     "BatchNormalization", "CenterCrop", "ChannelPadding", "Concatenate", "ConstantOperation",
-    "Conv1D", "Conv2D", "Conv2DTranspose", "Convolution1D",
-    "Convolution2D",
+    "Conv1D", "Conv2D", "Conv2DTranspose",
+
     "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dot", "Dropout", "Embedding", "Flatten",
     "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
     "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",

@@ -181,3 +181,9 @@ def positive(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     return int(value)
+
+
+def __getattr__(name: str) -> Any:  # other layers, which older programs import from here
+    from minitl.legacy.modules import elsewhere
+
+    return elsewhere("layers", name)

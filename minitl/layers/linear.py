@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import initializers, regularizers
+from minitl import constraints, initializers, regularizers
 from minitl.activations import name_of
 from minitl.backend import op
 from minitl.graph.plan import Need
@@ -29,6 +29,8 @@ class Linear(Activated):
         bias_initializer: Any,
         kernel_regularizer: Any,
         bias_regularizer: Any,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -37,12 +39,15 @@ class Linear(Activated):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint, self.bias_constraint = constraints.get(kernel_constraint), constraints.get(bias_constraint)
 
     def add_kernel_and_bias(self, shape: tuple[int, ...], outputs: int) -> None:
         """Create the kernel, and a bias for every output."""
         self.add_weight("kernel", shape, self.kernel_initializer, self.kernel_regularizer)
         if self.use_bias:
             self.add_weight("bias", (outputs,), self.bias_initializer, self.bias_regularizer)
+        found = {"kernel": self.kernel_constraint, "bias": self.bias_constraint if self.use_bias else None}
+        self.constraints = {name: constraint for name, constraint in found.items() if constraint is not None}
 
     def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, and the gradients of kernel and bias."""

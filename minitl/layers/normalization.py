@@ -205,3 +205,9 @@ class LayerNormalization(GroupNormalization):
     def get_config(self) -> dict[str, Any]:
         """What rebuilds it: one group is what it is."""
         return {name: value for name, value in super().get_config().items() if name != "groups"}
+
+
+def __getattr__(name: str) -> Any:  # other layers, which older programs import from here
+    from minitl.legacy.modules import elsewhere
+
+    return elsewhere("layers", name)

@@ -97,3 +97,9 @@ MaxPool2D = MaxPooling2D
 AvgPool2D = AveragePooling2D
 GlobalAvgPool2D = GlobalAveragePooling2D
 GlobalMaxPool2D = GlobalMaxPooling2D
+
+
+def __getattr__(name: str) -> Any:  # other layers, which older programs import from here
+    from minitl.legacy.modules import elsewhere
+
+    return elsewhere("layers", name)

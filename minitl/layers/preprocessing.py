@@ -329,3 +329,9 @@ def _both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndar
 def _listed(value: Any) -> Any:
     array = np.asarray(value, float)
     return float(array) if array.ndim == 0 else array.tolist()
+
+
+def __getattr__(name: str) -> Any:  # other layers, which older programs import from here
+    from minitl.legacy.modules import elsewhere
+
+    return elsewhere("layers", name)

@@ -21,6 +21,7 @@ class Weighted:
     state: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
     regularizers: dict[str, regularizers.L1L2]
+    constraints: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed): what weights are brought to after an update
     dtype: np.dtype
     _trainable: bool
 

@@ -7,7 +7,7 @@ saving.py      models in files, and back
 """
 
 from minitl.models.model import Model
-from minitl.models.saving import clone_model, load_model
+from minitl.models.saving import clone_model, load_model, model_from_json, save_model
 from minitl.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

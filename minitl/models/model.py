@@ -5,6 +5,7 @@ What it computes in one pass lies in a `minitl.graph.run.Run`; what one does wit
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -15,13 +16,14 @@ from minitl.backend import get_backend
 from minitl.errors import wrong_shape
 from minitl.graph import rules
 from minitl.graph.graph import Graph
-from minitl.graph.plan import Gradients, Need, Plan, Step
+from minitl.graph.plan import Need, Plan, Step
 from minitl.graph.run import Run
 from minitl.graph.value import Node, Value, fits, use
-from minitl.layers.base import Layer, LayerStep
+from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
 from minitl.models.foreign import foreign, foreign_weights, save_foreign
-from minitl.models.saving import layers_from, save_model
+from minitl.models.saving import FORMAT, layers_from, save_model
+from minitl.models.step import ModelStep
 from minitl.models.structure import Structure
 from minitl.models.training_state import restore_backup, save_backup
 from minitl.resume import EndedRun
@@ -40,8 +42,11 @@ class Model(Structure):
 
     is_container = True
 
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True):
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **older: Any):
         super().__init__(name=name)
+        if set(older) - {"input", "output"}:
+            raise TypeError(f"{type(self).__name__}: unknown arguments {', '.join(sorted(older))}")
+        inputs, outputs = older.get("input", inputs), older.get("output", outputs)
         self._set_up()
         if type(self).__dict__.get("call") or inputs is None or outputs is None:
             raise TypeError(
@@ -199,7 +204,18 @@ class Model(Structure):
         self._need_built("go on from a backup")
         restore_backup(self, filepath)
 
-    def save_weights(self, filepath: str | os.PathLike) -> None:
+    def to_json(self, **settings: Any) -> str:
+        """The architecture as JSON, for `model_from_json`; `settings` go to `json.dumps`."""
+        return json.dumps({"format": FORMAT, "model": encode(self)}, **settings)
+
+    def to_yaml(self) -> str:
+        """Refused: YAML can run code.
+
+        Errors: RuntimeError, always.
+        """
+        raise RuntimeError("to_yaml: YAML can run code when it is read; use to_json() and model_from_json()")
+
+    def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True, save_format: Any = None) -> None:
         """Write all weights to a file, atomically, by layer and parameter name; in the format that the name's ending says."""
         self._need_built("save")
         if foreign(filepath):
@@ -229,11 +245,17 @@ class Model(Structure):
             print(report)
         return report
 
-    def save(self, filepath: str | os.PathLike) -> None:
+    def save(self, filepath: str | os.PathLike, overwrite: bool = True, **settings: Any) -> None:
         """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file.
 
-        Names that end in .keras, .h5 or .onnx give files of those programs, without optimizer and losses.
+        Names that end in .keras, .h5 or .onnx give files of those programs, without optimizer and losses. `include_optimizer`
+        and `save_format` of other programs have no meaning here.
+        Errors: FileExistsError for a file that is there, when `overwrite` is false.
         """
+        if set(settings) - {"include_optimizer", "save_format", "zipped"}:
+            raise TypeError(f"save: unknown arguments {', '.join(sorted(settings))}")
+        if not overwrite and os.path.exists(filepath):
+            raise FileExistsError(f"save: {filepath} is there already")
         if foreign(filepath):
             save_foreign(self, filepath, weights_only=False)
         else:
@@ -282,30 +304,6 @@ class Model(Structure):
     def __getstate__(self) -> dict[str, Any]:
         run = self.training_run and EndedRun(self.training_run.get_state())  # a copy does not hold the data
         return {**super().__getstate__(), "_plans": {}, "training_run": run}
-
-
-class ModelStep(LayerStep):
-    """A model inside another: a run of its own."""
-
-    def __init__(self, node: Node, joint: bool):
-        super().__init__(node)
-        self.joint = (0,) if joint else ()
-        self.fuse = True
-
-    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        """The model's outputs, and its run."""
-        model = self.layer
-        arrays = x if len(self.shapes) > 1 else [x]
-        run = model.new_run(self.keep, self.need.dx, self.joint, training, self.fuse)
-        outputs = run.forward(arrays, training)
-        if self.joint:
-            outputs[0] = (run.logits[0], outputs[0])
-        return (outputs[0] if len(outputs) == 1 else outputs), run
-
-    def backward(self, dy: Any, cache: Run, need: Need) -> tuple[Any, Gradients]:
-        """Back through the model's run."""
-        dx = cache.backward(dy if isinstance(dy, list) else [dy])
-        return (dx[0] if len(dx) == 1 else dx), cache.gradients
 
 
 def as_input(x: Any, value: Value, label: str) -> np.ndarray:

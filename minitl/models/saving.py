@@ -12,6 +12,8 @@ weights than the file has numbers. What holds a model is never changed half-way:
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -93,6 +95,22 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
     if model.optimizer is not None:
         take_memory(model, arrays, str(filepath))
     return model
+
+
+def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The model that `to_json` described, with new weights; descriptions of Keras are read too.
+
+    Errors: ValueError for a text that describes no model.
+    """
+    try:
+        described = json.loads(text)
+        if "format" not in described:
+            architecture: Any = importlib.import_module("minitl.interop.keras_architecture")
+            return architecture.rebuilt(described, custom_objects)
+        with custom_object_scope(custom_objects or {}):
+            return _layer_from({"name": None, **described["model"]}, custom_objects)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"model_from_json: the text describes no model ({type(error).__name__}: {error})") from error
 
 
 def clone_model(model: Any) -> Any:

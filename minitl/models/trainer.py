@@ -9,6 +9,7 @@ import numpy as np
 from minitl import losses, objective, optimizers, training
 from minitl.history import History
 from minitl.layers.base import Layer
+from minitl.legacy.arguments import of_fit
 from minitl.preprocessing.record import Preprocessing
 
 
@@ -73,8 +74,16 @@ class Trainer(Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        **older: Any,
     ) -> History:
         """Train; see `minitl.training.fit`."""
+        if older:  # nb_epoch, and settings for worker processes
+            return self.fit(
+                x, y, batch_size, verbose=verbose, callbacks=callbacks, validation_split=validation_split,
+                validation_data=validation_data, shuffle=shuffle, class_weight=class_weight, sample_weight=sample_weight,
+                initial_epoch=initial_epoch, validation_steps=validation_steps,
+                **{"epochs": epochs, "steps_per_epoch": steps_per_epoch, **of_fit(older, _batch_size(x))},
+            )  # fmt: skip
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,
             sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
@@ -82,15 +91,31 @@ class Trainer(Layer):
 
     def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> History:
         """`fit` under the name that older programs use; their settings for worker processes have no meaning here."""
-        return self.fit(generator, steps_per_epoch=steps_per_epoch, **_without_workers(kwargs))
+        return self.fit(generator, steps_per_epoch=steps_per_epoch, **kwargs)
 
     def evaluate_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> Any:
         """`evaluate` under the name that older programs use."""
-        return self.evaluate(generator, steps=steps, **_without_workers(kwargs))
+        verbose = kwargs.pop("verbose", 0)
+        return self.evaluate(generator, verbose=verbose, **{"steps": steps, **of_fit(kwargs, _batch_size(generator))})
 
     def predict_generator(self, generator: Any, steps: int | None = None, **kwargs: Any) -> np.ndarray:
         """`predict` under the name that older programs use."""
-        return self.predict(generator, steps=steps, **_without_workers(kwargs))
+        verbose = kwargs.pop("verbose", 0)
+        return self.predict(generator, verbose=verbose, **{"steps": steps, **of_fit(kwargs, _batch_size(generator))})
+
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> np.ndarray:
+        """The most probable class of every sample; for a single output, whether it is above 1/2."""
+        p = self.predict(x, batch_size, verbose)
+        return p.argmax(axis=-1) if p.shape[-1] > 1 else (p > 0.5).astype("int32")
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> np.ndarray:
+        """`predict` under the name that older programs use."""
+        return self.predict(x, batch_size, verbose)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` gives, in its order."""
+        return list(objective.Means(self).results())
 
     def evaluate(
         self,
@@ -125,5 +150,5 @@ class Trainer(Layer):
         return training.predict_batch(self, x)
 
 
-def _without_workers(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in ("workers", "use_multiprocessing", "max_queue_size")}
+def _batch_size(source: Any) -> int | None:
+    return getattr(source, "batch_size", None)

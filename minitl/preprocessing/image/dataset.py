@@ -12,12 +12,14 @@ from minitl.errors import unknown
 from minitl.preprocessing.image.folders import find_pictures
 from minitl.preprocessing.image.generator import ImageDataGenerator
 from minitl.preprocessing.image.iterators import CACHE_BYTES, FileIterator
+from minitl.preprocessing.image.pipeline import Dataset, tensors
 
 LABEL_MODES = ("int", "categorical", "binary", None)
 
 
-class ImageDataset(FileIterator):
+class ImageDataset(Dataset, FileIterator):
     """Batches of a folder's pictures, as `image_dataset_from_directory` gives them; iterating gives one pass.
+    Methods as tf.data's: map, take, skip, cache, batch, ... (`pipeline`).
 
     Attributes: `class_names`, `file_paths`, `class_indices`.
     """
@@ -31,7 +33,7 @@ class ImageDataset(FileIterator):
         return self.filepaths
 
     def __iter__(self) -> Generator[Any, None, None]:  # type: ignore[override]
-        return self.one_pass()
+        yield from map(tensors, self.one_pass())
 
 
 def image_dataset(

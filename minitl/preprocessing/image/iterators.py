@@ -29,13 +29,13 @@ class Iterator:
     """What all iterators share: the order of a pass, and batches by number.
 
     Attributes: `n` samples, `batch_size`, `shuffle`, `seed`, `augment` (False in evaluation). Iterating gives batches for ever,
-    as in Keras; `one_pass` gives one pass, made ahead in a background thread when `prefetch` is true.
+    as in Keras; `one_pass` gives one pass, made ahead in a background thread when `ahead` is true.
     """
 
-    prefetch = True
+    ahead = True  # whether passes are made in a background thread
 
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int | None, generator: Any):
-        self.n, self.batch_size, self.shuffle = n, checked_batch_size(batch_size), shuffle
+        self.n, self.batch_size, self.shuffled = n, checked_batch_size(batch_size), shuffle
         self.seed = int(new_generator().integers(2**32)) if seed is None else int(seed)
         self.image_data_generator = generator
         self.augment = True
@@ -75,14 +75,14 @@ class Iterator:
     def in_order(self) -> Iterator:
         """The same data in the order of the files or arrays, without augmentation: for evaluation and prediction."""
         twin = copy.copy(self)
-        twin.shuffle = twin.augment = False
+        twin.shuffled = twin.augment = False
         return twin
 
     def one_pass(self, first: int = 0) -> Generator[Any, None, None]:
         """The batches of one pass, from the batch `first` on; then the iterator stands at the next."""
         from minitl.prefetch import prefetch
 
-        with contextlib.closing(prefetch(self._pass(first)) if self.prefetch else self._pass(first)) as batches:
+        with contextlib.closing(prefetch(self._pass(first)) if self.ahead else self._pass(first)) as batches:
             yield from batches
         self.on_epoch_end()
 
@@ -100,9 +100,9 @@ class Iterator:
             yield self._batch(index)
 
     def _order(self) -> np.ndarray:
-        if self._known_order[0] != (self.passes, self.shuffle):
-            shuffled = np.random.default_rng([self.seed, self.passes, 0]).permutation if self.shuffle else np.arange
-            self._known_order = ((self.passes, self.shuffle), shuffled(self.n))
+        if self._known_order[0] != (self.passes, self.shuffled):
+            shuffled = np.random.default_rng([self.seed, self.passes, 0]).permutation if self.shuffled else np.arange
+            self._known_order = ((self.passes, self.shuffled), shuffled(self.n))
         return self._known_order[1]
 
     def _picked(self, index: int) -> np.ndarray:
@@ -188,8 +188,8 @@ class FileIterator(Iterator):
         self.keep_aspect_ratio, self.saving = keep_aspect_ratio, saving
         self.image_shape = (*self.target_size, CHANNELS[color_mode])
         self.bad_files: list[str] = []
-        kept = min(self.n, cache_bytes // int(np.prod(self.image_shape)))
-        self.cache, self.cached = np.empty((kept, *self.image_shape), np.uint8), np.zeros(self.n, bool)
+        room = min(self.n, cache_bytes // int(np.prod(self.image_shape)))
+        self.kept, self.cached = np.empty((room, *self.image_shape), np.uint8), np.zeros(self.n, bool)
         self._broken = np.zeros(self.n, bool)
 
     @property
@@ -212,11 +212,11 @@ class FileIterator(Iterator):
     def _batch(self, index: int, pictures: np.ndarray | None = None) -> Any:
         picked = self._picked(index)
         if pictures is None and self.cached[picked].all() and not self._broken[picked].any():
-            source, rows = self.cache, picked
+            source, rows = self.kept, picked
         else:
             source = self.pictures(picked) if pictures is None else pictures
             rows = np.arange(len(picked))
-        if self.shuffle:
+        if self.shuffled:
             whole = ~self._broken[picked]
             if not whole.any():
                 raise BadImageError(f"no picture of a batch can be read: {', '.join(self.filepaths[i] for i in picked[:3])} ...")
@@ -233,7 +233,7 @@ class FileIterator(Iterator):
         """Some pictures as they are, uint8: from memory, or from their files."""
         pictures = np.empty((len(rows), *self.image_shape), np.uint8)
         known = self.cached[rows]
-        pictures[known] = self.cache[rows[known]]
+        pictures[known] = self.kept[rows[known]]
         for place in np.flatnonzero(~known):
             row = rows[place]
             try:
@@ -246,10 +246,10 @@ class FileIterator(Iterator):
                 if not self._broken[row]:
                     self._broken[row] = True
                     self.bad_files.append(self.filepaths[row])
-                    what = "it is left out" if self.shuffle else "its row is blank"
+                    what = "it is left out" if self.shuffled else "its row is blank"
                     warnings.warn(f"{error}; {what}", stacklevel=2)
-            if row < len(self.cache):
-                self.cache[row], self.cached[row] = pictures[place], True
+            if row < len(self.kept):
+                self.kept[row], self.cached[row] = pictures[place], True
         return pictures
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import unknown, wrong_shape
-from minitl.serialization import constructor_arguments, decode
+from minitl.errors import wrong_shape
+from minitl.serialization import constructor_arguments
 
 
 class Metric:
@@ -170,41 +170,3 @@ def _numbers(y: np.ndarray) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(axis=1)
     return y.reshape(-1).astype(np.int64)
-
-
-CLASSES: dict[str, type[Metric]] = {
-    cls.__name__: cls
-    for cls in (
-        Accuracy,
-        CategoricalAccuracy,
-        SparseCategoricalAccuracy,
-        BinaryAccuracy,
-        TopKCategoricalAccuracy,
-        SparseTopKCategoricalAccuracy,
-        MeanSquaredError,
-    )
-}
-NAMED = {
-    "accuracy": Accuracy,
-    "acc": Accuracy,
-    "categorical_accuracy": CategoricalAccuracy,
-    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
-    "binary_accuracy": BinaryAccuracy,
-    "top_k_categorical_accuracy": TopKCategoricalAccuracy,
-    "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
-    "mse": MeanSquaredError,
-    "mean_squared_error": MeanSquaredError,
-}
-
-
-def get(identifier: Any) -> Metric:
-    """The metric of a name, under that very name in the history; or the object itself."""
-    if isinstance(identifier, str):
-        if identifier.lower() not in NAMED:
-            raise unknown("metric", identifier, NAMED)
-        metric: Any = NAMED[identifier.lower()]
-        return metric(name=identifier)
-    metric = decode("metric", identifier, CLASSES)
-    if not isinstance(metric, Metric):
-        raise TypeError(f"a metric must be a name or a minitl.metrics.Metric, got {metric!r}")
-    return metric

@@ -1,4 +1,4 @@
-"""Optimizers: what to do with a gradient. Each update rule is a few lines of NumPy, in place.
+"""What all optimizers share, and those that most programs use.
 
 Arguments and defaults are Keras's. Weight decay is decoupled: w -= rate decay w, before the update, whatever the rule
 (I. Loshchilov and F. Hutter, arXiv 1711.05101). What is frozen never arrives here, so neither momentum nor decay can
@@ -18,7 +18,7 @@ import numpy as np
 
 from minitl import schedules
 from minitl.backend import engine, get_backend
-from minitl.serialization import constructor_arguments, lookup
+from minitl.serialization import constructor_arguments
 
 Update = tuple[str, np.ndarray, np.ndarray]  # path, parameter, gradient
 
@@ -29,6 +29,7 @@ class Optimizer:
     `learning_rate` is a number or a schedule. `clipvalue` cuts every entry of a gradient to +-clipvalue, `clipnorm`
     scales a gradient down to that norm, `global_clipnorm` all gradients together. `multipliers` maps layer names or patterns
     ("conv*") to factors of the rate, the first that matches counts; a factor of 0 leaves the parameters as they are, bit by bit.
+    `decay`, of older programs, divides the rate by 1 + decay steps.
     Errors: ValueError for a rate or limit that is not positive.
     """
 
@@ -41,7 +42,9 @@ class Optimizer:
         global_clipnorm: float | None = None,
         lr: Any = None,
         multipliers: dict[str, float] | None = None,
+        decay: float = 0.0,
     ):
+        self.decay = decay
         self.learning_rate = schedules.get(learning_rate if lr is None else lr)
         if not callable(self.learning_rate) and not self.learning_rate >= 0:
             raise ValueError(f"{type(self).__name__}: learning_rate must not be negative, got {learning_rate!r}")
@@ -134,7 +137,8 @@ class Optimizer:
     @property
     def current_learning_rate(self) -> float:
         """The rate of the next step."""
-        return schedules.rate_at(self.learning_rate, self.iterations)
+        rate = schedules.rate_at(self.learning_rate, self.iterations)
+        return rate / (1 + self.decay * self.iterations) if self.decay else rate
 
     @property
     def lr(self) -> Any:
@@ -304,9 +308,6 @@ class RMSprop(Optimizer):
         engine("updates").rmsprop(prepared.table, gradients, rate, decay, self.rho, self.momentum, self.epsilon)
 
 
-NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
-
-
 # The rules that have a compiled twin. A subclass with an `update` of its own runs that.
 COMPILED = {SGD.update, Adam.update, RMSprop.update}
 
@@ -336,11 +337,3 @@ def _alike(weights: list[np.ndarray]) -> bool:
 def _from_zero(t: int, beta_1: float, beta_2: float) -> float:
     """What undoes the start of Adam's means from zero."""
     return math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
-
-
-def get(identifier: Any) -> Optimizer:
-    """The optimizer of a name ("adam"), or the object itself."""
-    optimizer = lookup("optimizer", identifier, NAMED)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"an optimizer must be a name or a minitl.optimizers.Optimizer, got {optimizer!r}")
-    return optimizer

@@ -1,0 +1,106 @@
+"""What older programs call arguments: one table, and a wrapper that translates when such a name is used."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from minitl.legacy import warn_once
+
+LAYERS = {
+    "nb_filter": "filters", "border_mode": "padding", "subsample": "strides", "init": "kernel_initializer",
+    "W_regularizer": "kernel_regularizer", "b_regularizer": "bias_regularizer", "W_constraint": "kernel_constraint",
+    "b_constraint": "bias_constraint", "bias": "use_bias", "output_dim": "units", "p": "rate", "sigma": "stddev",
+    "filter_length": "kernel_size", "subsample_length": "strides", "atrous_rate": "dilation_rate", "pool_length": "pool_size",
+    "stride": "strides", "beta_init": "beta_initializer", "gamma_init": "gamma_initializer", "batch_input_shape": "input_shape",
+}  # fmt: skip
+OF_CLASS = {"Embedding": {"output_dim": "output_dim", "init": "embeddings_initializer"}}
+# What has no meaning here, and values that change nothing; anything else in them is refused in a sentence.
+NOTHING: dict[str, tuple[Any, ...]] = {
+    "dim_ordering": ("tf", "default", None), "data_format": ("channels_last", None), "mode": (0,), "weights": (None,),
+    "activity_regularizer": (None,), "noise_shape": (None,), "synchronized": (False,), "renorm": (False,),
+    "fused": (None, True, False),
+    "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
+    "jit_compile": (True, False, "auto"), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
+    "dropout_W": (0.0, 0), "dropout_U": (0.0, 0), "depthwise_constraint": (None,),
+    "pointwise_constraint": (None,), "embeddings_constraint": (None,), "beta_constraint": (None,), "gamma_constraint": (None,),
+    "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
+    "batch_size": (None,), "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
+}  # fmt: skip
+FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
+WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
+
+
+def accept(classes: Iterable[type]) -> None:
+    """Let the constructors of classes take their arguments under old names."""
+    for cls in classes:
+        if "__init__" in vars(cls):
+            cls.__init__ = _translating(vars(cls)["__init__"], cls)  # type: ignore[misc]
+
+
+def of_fit(settings: dict[str, Any], batch_size: int | None = None) -> dict[str, Any]:
+    """The arguments of `fit` and its siblings by their modern names; those for worker processes are left out.
+
+    Errors: TypeError for an unknown name.
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in WORKERS:
+            continue
+        if name not in FIT:
+            raise TypeError(f"got an unexpected keyword argument {name!r}")
+        warn_once(name, FIT[name])
+        if name in ("samples_per_epoch", "nb_val_samples", "val_samples") and batch_size:
+            value = math.ceil(value / batch_size)  # once samples, today batches
+        found[FIT[name]] = value
+    return found
+
+
+def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
+    name = cls.__name__
+    table = {**LAYERS, **OF_CLASS.get(name, {})}
+    old = set(table) | set(NOTHING) | {"nb_row", "nb_col", "seed"}
+    own: set[str] = set()
+    for base in cls.__mro__[:-1]:
+        if "__init__" in vars(base):
+            own |= set(inspect.signature(vars(base)["__init__"]).parameters)
+
+    @functools.wraps(init)
+    def translated(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not old.isdisjoint(kwargs):
+            kwargs = _modern(name, own, table, kwargs)
+        init(self, *args, **kwargs)
+
+    return translated
+
+
+def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    rows, columns = kwargs.pop("nb_row", None), kwargs.pop("nb_col", None)
+    if rows is not None:
+        found["kernel_size"] = (rows, columns)
+    for key, value in kwargs.items():
+        if key in own:
+            found[key] = value
+        elif key == "seed":
+            continue  # one seed for everything: set_random_seed
+        elif key in NOTHING:
+            if value not in NOTHING[key]:
+                raise ValueError(_why(name, key, value))
+        elif key == "batch_input_shape":
+            found["input_shape"] = tuple(value)[1:]
+        elif key in table:
+            warn_once(f"{key}=", f"{table[key]}=")
+            found[table[key]] = value
+        else:
+            found[key] = value
+    return found
+
+
+def _why(name: str, key: str, value: Any) -> str:
+    if key in ("dim_ordering", "data_format"):
+        return f"{name}: {key}={value!r}: images are (N, H, W, C) here; turn them with x.transpose(0, 2, 3, 1)"
+    return f"{name}: {key}={value!r} is not known here"

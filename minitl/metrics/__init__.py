@@ -1,0 +1,125 @@
+"""Metrics: numbers for people; nothing is trained on them.
+
+means      averages over samples: accuracies, squared error
+detection  precision, recall, AUC, overlap
+
+The name of any loss is a metric too: its mean over samples.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from minitl import losses
+from minitl.errors import unknown
+from minitl.metrics.detection import AUC, F1Score, Mean, MeanIoU, Precision, Recall
+from minitl.metrics.means import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    MeanSquaredError,
+    Metric,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+    class_numbers,
+    confusion_matrix,
+)
+from minitl.serialization import decode
+
+
+class MeanLoss(Metric):
+    """The mean of a loss over samples, by the loss's name."""
+
+    def __init__(self, loss: str, name: str | None = None):
+        super().__init__(name or loss)
+        self.loss = loss
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The loss of every sample."""
+        measured = losses.NAMED[self.loss]()
+        return np.array([measured(y_true[i : i + 1], y_pred[i : i + 1]) for i in range(len(y_pred))])
+
+
+class OwnFunction(Metric):
+    """A function of your own, (y_true, y_pred) to a number or one per sample."""
+
+    def __init__(self, function: Any, name: str | None = None):
+        super().__init__(name or function.__name__)
+        self.function = function
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """What the function gives, spread over the samples if it is one number."""
+        found = np.asarray(self.function(y_true, y_pred), float)
+        return np.full(len(y_pred), float(found)) if found.size == 1 else found.reshape(len(y_pred), -1).mean(axis=1)
+
+
+CLASSES: dict[str, type[Metric]] = {
+    cls.__name__: cls
+    for cls in (
+        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, F1Score, Mean, MeanIoU, MeanLoss, MeanSquaredError, OwnFunction,
+        Precision, Recall, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy,
+    )
+}  # fmt: skip
+NAMED = {
+    "accuracy": Accuracy,
+    "acc": Accuracy,
+    "categorical_accuracy": CategoricalAccuracy,
+    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+    "binary_accuracy": BinaryAccuracy,
+    "top_k_categorical_accuracy": TopKCategoricalAccuracy,
+    "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
+    "mse": MeanSquaredError,
+    "mean_squared_error": MeanSquaredError,
+    "precision": Precision,
+    "recall": Recall,
+    "auc": AUC,
+}
+
+
+def get(identifier: Any) -> Metric:
+    """The metric of a name, under that very name in the history; of a function; or the object itself.
+
+    Errors: ValueError for an unknown name; TypeError for what is no metric.
+    """
+    if isinstance(identifier, type) and issubclass(identifier, Metric):
+        kind: Any = identifier
+        identifier = kind()
+    if inspect.isfunction(identifier):
+        name = identifier.__name__
+        return get(name) if name in losses.NAMED and identifier is getattr(losses, name) else OwnFunction(identifier)
+    if isinstance(identifier, str):
+        key = identifier.lower()
+        if key in NAMED:
+            metric: Any = NAMED[key]
+            return metric(name=identifier)
+        if key in losses.NAMED:
+            return MeanLoss(key, identifier)
+        raise unknown("metric", identifier, [*NAMED, *losses.NAMED])
+    metric = decode("metric", identifier, CLASSES)
+    if not isinstance(metric, Metric):
+        raise TypeError(f"a metric must be a name, a function or a minitl.metrics.Metric, got {metric!r}")
+    return metric
+
+
+def __getattr__(name: str) -> Any:
+    # Functions of (y_true, y_pred), one number per sample, under the names of metrics and losses.
+    if name in NAMED and not name.startswith("auc"):
+        metric: Any = NAMED[name]()
+        return lambda y_true, y_pred: metric.values(np.asarray(y_true), np.asarray(y_pred))
+    if name in losses.NAMED:
+        return getattr(losses, name)
+    if name in {cls.__name__ for cls in losses.NAMED.values()}:  # MeanAbsoluteError() as a metric
+        key = next(key for key, cls in losses.NAMED.items() if cls.__name__ == name)
+        return lambda name=None, **_: MeanLoss(key, name or key)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "F1Score", "Mean", "MeanIoU", "MeanLoss", "MeanSquaredError",
+    "Metric", "Precision", "Recall", "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy",
+    "class_numbers", "confusion_matrix", "get",
+]  # fmt: skip

@@ -1,0 +1,151 @@
+"""Metrics that are no means over samples: precision, recall, their harmonic mean, the area under a curve, overlap.
+
+For outputs that are probabilities of yes (N,) or (N, ...): each output counts as one answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.metrics.means import Metric, class_numbers
+
+STEPS = 200  # thresholds of curves, as in Keras
+
+
+class Counts(Metric):
+    """What these metrics share: numbers of right and wrong answers by threshold.
+
+    Attributes: `hits` are right yeses, `misses` wrong noes, `alarms` wrong yeses, `passes` right noes, one entry per threshold.
+    """
+
+    def __init__(self, thresholds: Any, name: str):
+        self.limits = np.atleast_1d(np.asarray(thresholds, float))
+        super().__init__(name)
+
+    def reset_state(self) -> None:
+        """Begin anew."""
+        self.hits, self.misses, self.alarms, self.passes = (np.zeros(len(self.limits)) for _ in range(4))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch."""
+        p: Any = np.asarray(y_pred, float)
+        t: Any = np.asarray(y_true)
+        if t.size != p.size:
+            t = np.eye(p.shape[-1])[class_numbers(t, p)]
+        weights: Any = np.ones(p.shape)
+        if sample_weight is not None:
+            weights = weights * np.asarray(sample_weight, float).reshape(-1, *[1] * (p.ndim - 1))
+        t, p, weights = t.reshape(-1) > 0.5, p.reshape(-1), weights.reshape(-1)
+        yes = p > self.limits[:, None]
+        self.hits += (yes & t) @ weights
+        self.alarms += (yes & ~t) @ weights
+        self.misses += (~yes & t) @ weights
+        self.passes += (~yes & ~t) @ weights
+
+    def result(self) -> float:
+        """The number so far."""
+        raise NotImplementedError
+
+
+class Precision(Counts):
+    """How many of the yeses are right: hits / (hits + false alarms)."""
+
+    def __init__(self, thresholds: Any = None, top_k: Any = None, class_id: Any = None, name: str = "precision"):
+        if top_k is not None or class_id is not None:
+            raise ValueError(f"{type(self).__name__}: top_k and class_id are not known here")
+        self.thresholds, self.top_k, self.class_id = thresholds, None, None
+        super().__init__(0.5 if thresholds is None else thresholds, name)
+
+    def result(self) -> float:
+        """The share; 0 before the first yes."""
+        return _share(self.hits[0], self.hits[0] + self.alarms[0])
+
+
+class Recall(Precision):
+    """How many of those that should be are yeses: hits / (hits + misses)."""
+
+    def __init__(self, thresholds: Any = None, top_k: Any = None, class_id: Any = None, name: str = "recall"):
+        super().__init__(thresholds, top_k, class_id, name)
+
+    def result(self) -> float:
+        """The share; 0 before the first that should be."""
+        return _share(self.hits[0], self.hits[0] + self.misses[0])
+
+
+class F1Score(Precision):
+    """The harmonic mean of precision and recall: 2 hits / (2 hits + false alarms + misses)."""
+
+    def __init__(self, thresholds: Any = None, top_k: Any = None, class_id: Any = None, name: str = "f1_score"):
+        super().__init__(thresholds, top_k, class_id, name)
+
+    def result(self) -> float:
+        """The mean; 0 without hits."""
+        return _share(2 * self.hits[0], 2 * self.hits[0] + self.alarms[0] + self.misses[0])
+
+
+class AUC(Counts):
+    """The area under the curve of hit rate against false-alarm rate, by trapezoids between 200 thresholds."""
+
+    def __init__(self, num_thresholds: int = STEPS, curve: str = "ROC", name: str = "auc"):
+        if curve != "ROC":
+            raise ValueError(f"AUC: curve must be 'ROC', got {curve!r}")
+        self.num_thresholds, self.curve = num_thresholds, curve
+        inside = (np.arange(num_thresholds - 2) + 1) / (num_thresholds - 1)
+        super().__init__([-1e-7, *inside, 1 + 1e-7], name)
+
+    def result(self) -> float:
+        """The area."""
+        hits = np.divide(self.hits, self.hits + self.misses, out=np.zeros_like(self.hits), where=self.hits + self.misses > 0)
+        negatives = self.alarms + self.passes
+        alarms = np.divide(self.alarms, negatives, out=np.zeros_like(hits), where=negatives > 0)
+        return float(((hits[1:] + hits[:-1]) / 2 * (alarms[:-1] - alarms[1:])).sum())
+
+
+class MeanIoU(Metric):
+    """The overlap of each class, intersection over union, averaged over the classes that occur.
+
+    Shapes: y_true and y_pred class numbers of any shape, or y_pred (..., classes).
+    """
+
+    def __init__(self, num_classes: int, name: str = "mean_io_u"):
+        self.num_classes = num_classes
+        super().__init__(name)
+
+    def reset_state(self) -> None:
+        """Begin anew."""
+        self.matrix = np.zeros((self.num_classes, self.num_classes))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch."""
+        p, t = np.asarray(y_pred), np.asarray(y_true)
+        if p.ndim and p.shape[-1] == self.num_classes and p.size != t.size:
+            p = p.argmax(axis=-1)
+        flat = t.reshape(-1).astype(int) * self.num_classes + p.reshape(-1).astype(int)
+        self.matrix += np.bincount(flat, minlength=self.matrix.size).reshape(self.matrix.shape)
+
+    def result(self) -> float:
+        """The mean."""
+        hits = np.diag(self.matrix)
+        union = self.matrix.sum(0) + self.matrix.sum(1) - hits
+        there = union > 0
+        return float((hits[there] / union[there]).mean()) if there.any() else 0.0
+
+
+class Mean(Metric):
+    """The mean of numbers that `update_state(values)` is given."""
+
+    def __init__(self, name: str = "mean"):
+        super().__init__(name)
+
+    def update_state(self, values: Any, y_pred: Any = None, sample_weight: Any = None) -> None:
+        """Take numbers in."""
+        values = np.asarray(values, float)
+        weights = np.broadcast_to(1.0 if sample_weight is None else np.asarray(sample_weight, float), values.shape)
+        self.total += float((values * weights).sum())
+        self.count += float(weights.sum())
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0
