@@ -23,12 +23,16 @@ from minitl import (
 )
 from minitl.backend import get_backend, set_backend, use_backend
 from minitl.layers import Input
+from minitl.legacy.arguments import accept
+from minitl.legacy.modules import PLACES as OLD_MODULES
 from minitl.legacy.modules import install
 from minitl.models import Model, Sequential
 from minitl.random import set_random_seed
 from minitl.version import __version__
 
-install()  # older programs import from modules that are called otherwise today
+# Older programs import from modules that are called otherwise today, and call arguments otherwise.
+install()
+accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
 
 __all__ = [
     "Input",
@@ -60,5 +64,7 @@ __all__ = [
 def __getattr__(name: str) -> ModuleType:
     # These bring libraries that most programs do not need at once.
     if name in ("applications", "datasets", "gradcheck", "interop", "plot", "preprocessing"):
+        return importlib.import_module(f"minitl.{name}")
+    if name in OLD_MODULES:
         return importlib.import_module(f"minitl.{name}")
     raise AttributeError(f"module 'minitl' has no attribute {name!r}")

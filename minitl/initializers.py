@@ -150,8 +150,59 @@ class LecunNormal(VarianceScaling):
         super().__init__(1.0, "fan_in", "truncated_normal")
 
 
+class TruncatedNormal(Initializer):
+    """Normal, redrawn where it is further than two deviations from the mean."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None):
+        self.mean, self.stddev, self.seed = mean, stddev, None
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        x = generator.standard_normal(shape)
+        while (far := np.abs(x) > 2).any():
+            x[far] = generator.standard_normal(int(far.sum()))
+        return self.mean + self.stddev * x
+
+
+class Orthogonal(Initializer):
+    """Columns, or rows, of length `gain` that stand at right angles: Q of a random normal matrix.
+
+    Source: A. Saxe, J. McClelland and S. Ganguli, arXiv 1312.6120.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: Any = None):
+        self.gain, self.seed = gain, None
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
+        q = q * np.sign(np.diag(r))
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """`gain` on the diagonal of a matrix."""
+
+    def __init__(self, gain: float = 1.0):
+        self.gain = gain
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return self.gain * np.eye(shape[0], shape[1])
+
+
+def __getattr__(name: str) -> Any:
+    # `he_normal()`: the names of Keras's functions are those of its strings.
+    if name in NAMED:
+        return NAMED[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 NAMED: dict[str, type[Initializer]] = {
     "zeros": Zeros,
+    "zero": Zeros,
+    "one": Ones,
+    "truncated_normal": TruncatedNormal,
+    "orthogonal": Orthogonal,
+    "identity": Identity,
     "ones": Ones,
     "constant": Constant,
     "random_normal": RandomNormal,

@@ -72,6 +72,65 @@ class CosineDecay(Schedule):
         return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
 
 
+class ExponentialDecay(Schedule):
+    """The rate falls by one factor every so many steps.
+
+    Formula: rate(t) = initial decay_rate^(t / decay_steps), the exponent rounded down with `staircase`.
+    """
+
+    def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False):
+        self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
+        self.staircase = staircase
+
+    def __call__(self, step: int) -> float:
+        power = step // self.decay_steps if self.staircase else step / self.decay_steps
+        return self.initial_learning_rate * self.decay_rate**power
+
+
+class InverseTimeDecay(Schedule):
+    """The rate falls with time.
+
+    Formula: rate(t) = initial / (1 + decay_rate t / decay_steps), the quotient rounded down with `staircase`.
+    """
+
+    def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False):
+        self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
+        self.staircase = staircase
+
+    def __call__(self, step: int) -> float:
+        turns = step // self.decay_steps if self.staircase else step / self.decay_steps
+        return self.initial_learning_rate / (1 + self.decay_rate * turns)
+
+
+class PiecewiseConstantDecay(Schedule):
+    """One rate up to each boundary, and another behind the last: one value more than boundaries."""
+
+    def __init__(self, boundaries: list[int], values: list[float]):
+        if len(values) != len(boundaries) + 1:
+            raise ValueError(
+                f"PiecewiseConstantDecay: {len(boundaries)} boundaries need {len(boundaries) + 1} values, got {len(values)}"
+            )
+        self.boundaries, self.values = list(boundaries), list(values)
+
+    def __call__(self, step: int) -> float:
+        return float(self.values[sum(step > boundary for boundary in self.boundaries)])
+
+
+class PolynomialDecay(Schedule):
+    """From one rate to another along a power of time.
+
+    Formula: rate(t) = (initial - end) (1 - t / decay_steps)^power + end, constant after decay_steps.
+    """
+
+    def __init__(self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 1e-4, power: float = 1.0):
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.end_learning_rate, self.power = end_learning_rate, power
+
+    def __call__(self, step: int) -> float:
+        left = 1 - min(step / self.decay_steps, 1.0)
+        return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+
+
 class OneCycle(Schedule):
     """Up to the largest rate and down again: warm-up, then half a cosine to almost nothing.
 
@@ -137,5 +196,9 @@ def _cosine(start: float, end: float, t: float) -> float:
 
 
 CLASSES: dict[str, type] = {
-    cls.__name__: cls for cls in (Constant, StepDecay, LinearDecay, CosineDecay, OneCycle, SlantedTriangular, WarmUp)
-}
+    cls.__name__: cls
+    for cls in (
+        Constant, CosineDecay, ExponentialDecay, InverseTimeDecay, LinearDecay, OneCycle, PiecewiseConstantDecay, PolynomialDecay,
+        SlantedTriangular, StepDecay, WarmUp,
+    )
+}  # fmt: skip

@@ -84,9 +84,17 @@ def plot_model(model: Any, to_file: Any = "model.png", **_: Any) -> Any:
     return plot.model(model, to_file)
 
 
+__path__: list[str] = []  # older programs import from modules in it, which `minitl.legacy.modules` finds
+
+
 def __getattr__(name: str) -> Any:
     # Where these have been in other versions.
     import importlib
+
+    from minitl.legacy.modules import PLACES
+
+    if f"utils.{name}" in PLACES:
+        return importlib.import_module(f"minitl.utils.{name}")
 
     places = {
         "load_img": "preprocessing.image", "img_to_array": "preprocessing.image", "array_to_img": "preprocessing.image",

@@ -91,7 +91,7 @@ accept([cls for cls in list(globals().values()) if isinstance(cls, type) and iss
 
 def __getattr__(name: str) -> Any:
     # Layers that are called otherwise today.
-    if name in ("AtrousConvolution2D", "Merge", "ThresholdedReLU", "merge"):
+    if name in ("AtrousConvolution2D", "Convolution1D", "Convolution2D", "Merge", "ThresholdedReLU", "merge"):
         return getattr(importlib.import_module("minitl.legacy.layers"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

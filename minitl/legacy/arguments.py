@@ -62,7 +62,7 @@ def of_fit(settings: dict[str, Any], batch_size: int | None = None) -> dict[str,
 def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
     name = cls.__name__
     table = {**LAYERS, **OF_CLASS.get(name, {})}
-    old = set(table) | set(NOTHING) | {"nb_row", "nb_col", "seed"}
+    old = set(table) | set(NOTHING) | {"nb_row", "nb_col", "seed", "epsilon"}
     own: set[str] = set()
     for base in cls.__mro__[:-1]:
         if "__init__" in vars(base):
@@ -83,6 +83,8 @@ def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, A
     if rows is not None:
         found["kernel_size"] = (rows, columns)
     for key, value in kwargs.items():
+        if key == "epsilon" and value is None:
+            continue  # the default, in Keras 2
         if key in own:
             found[key] = value
         elif key == "seed":

@@ -16,7 +16,7 @@ PLACES = {
     "layers.advanced_activations": ("layers",), "layers.convolutional": ("layers",), "layers.embeddings": ("layers",),
     "layers.experimental": ("layers",), "layers.experimental.preprocessing": ("layers",), "layers.local": ("layers",),
     "layers.merge": ("layers",), "layers.noise": ("layers",), "layers.recurrent": ("layers",), "layers.wrappers": ("layers",),
-    "layers.normalization.batch_normalization": ("layers",), "layers.convolutional.conv2d": ("layers",),
+
     "utils.np_utils": ("utils",), "utils.generic_utils": ("utils",), "utils.vis_utils": ("utils",),
     "utils.visualize_util": ("utils",),
     "utils.data_utils": ("utils",), "utils.io_utils": ("utils",), "utils.layer_utils": ("utils",),
@@ -53,6 +53,10 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 class Elsewhere(ModuleType):
     """A module whose names are in others."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`layers.merge(...)`: Keras 1 had a function where Keras 2 had a module."""
+        return getattr(importlib.import_module("minitl.legacy.layers"), self.__name__.rpartition(".")[2])(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

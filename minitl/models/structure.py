@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -167,8 +167,13 @@ class Structure(Trainer):
         """The layers without the places where data come in."""
         return [layer for layer in self.layers if not isinstance(layer, InputLayer)] if self._graph else []
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table: layers, output shapes, parameters, what is frozen, and the totals."""
+    def summary(self, print_fn: Any = None, **_: Any) -> None:
+        """Print a table: layers, output shapes, parameters, what is frozen, and the totals.
+
+        `print_fn` gets the text in place of `print`; line lengths and what else other programs set have no meaning here.
+        """
+        if isinstance(print_fn, int):  # Keras's first argument is the line's length
+            print_fn = None
         self._need_layers()
         branched = self._graph is not None and any(len(node.inputs) != 1 for node in self._graph.nodes)
         rows = [("layer (type)", "output shape", "parameters", "connected to" if branched else "")]
@@ -184,7 +189,7 @@ class Structure(Trainer):
         lines.insert(1, "-" * max(map(len, lines)))
         total, trained = self.count_params(), sum(w.size for w in self.trainable_weights)
         lines += [lines[1], f"total {total:,}: trainable {trained:,}, not trainable {total - trained:,}"]
-        print_fn("\n".join(lines))
+        (print_fn or print)("\n".join(lines))
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""

@@ -81,8 +81,11 @@ class Trainer(Layer):
             return self.fit(
                 x, y, batch_size, verbose=verbose, callbacks=callbacks, validation_split=validation_split,
                 validation_data=validation_data, shuffle=shuffle, class_weight=class_weight, sample_weight=sample_weight,
-                initial_epoch=initial_epoch, validation_steps=validation_steps,
-                **{"epochs": epochs, "steps_per_epoch": steps_per_epoch, **of_fit(older, _batch_size(x))},
+                initial_epoch=initial_epoch,
+                **{
+                    "epochs": epochs, "steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps,
+                    **of_fit(older, _batch_size(x)),
+                },
             )  # fmt: skip
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,

@@ -1,0 +1,314 @@
+"""What Keras has names for: losses, metrics, optimizers, constraints, schedules, initializers, and where they are found."""
+
+import importlib
+import warnings
+
+import numpy as np
+import pytest
+
+import minitl
+from minitl import backend, constraints, initializers, losses, metrics, optimizers, schedules, utils
+from minitl.callbacks import RemoteMonitor, TensorBoard
+from minitl.gradcheck import check_gradients
+from minitl.history import Curves
+from minitl.layers import Conv2D, Dense, Flatten, Input
+from minitl.legacy import layers as old
+from minitl.legacy.modules import PLACES
+from minitl.models import Model, Sequential, load_model, model_from_json
+from minitl.preprocessing.text import Tokenizer, one_hot, pad_sequences, text_to_word_sequence
+
+P = np.random.default_rng(0).uniform(0.1, 0.9, (6, 4))
+P /= P.sum(axis=1, keepdims=True)
+T = np.random.default_rng(1).uniform(0.1, 0.9, (6, 4))
+T /= T.sum(axis=1, keepdims=True)
+ONE_HOT = np.eye(4)[[0, 1, 2, 3, 0, 1]]
+SIGNS = np.where(np.random.default_rng(2).random((6, 4)) > 0.5, 1.0, -1.0)
+# Loss, targets, and what it is of P by hand.
+LOSSES = {
+    "mae": (T, lambda p, t: np.abs(p - t).mean()),
+    "mape": (T, lambda p, t: 100 * (np.abs(p - t) / t).mean()),
+    "msle": (T, lambda p, t: ((np.log(1 + p) - np.log(1 + t)) ** 2).mean()),
+    "huber": (T * 9, lambda p, t: np.where(np.abs(p - t) < 1, (p - t) ** 2 / 2, np.abs(p - t) - 0.5).mean()),
+    "logcosh": (T, lambda p, t: np.log(np.cosh(p - t)).mean()),
+    "poisson": (T, lambda p, t: (p - t * np.log(p)).mean()),
+    "hinge": (SIGNS, lambda p, t: np.maximum(1 - t * p, 0).mean()),
+    "squared_hinge": (SIGNS, lambda p, t: (np.maximum(1 - t * p, 0) ** 2).mean()),
+    "categorical_hinge": (ONE_HOT, lambda p, t: np.maximum(1 + np.where(t > 0, 0, p).max(1) - p[t > 0], 0).mean()),
+    "kl_divergence": (T, lambda p, t: (t * np.log(t / p)).sum(1).mean()),
+    "cosine_similarity": (T, lambda p, t: -((p * t).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(t, axis=1)).mean()),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_what_they_say_and_their_gradients_are_right(name):
+    targets, by_hand = LOSSES[name]
+    loss = losses.get(name)
+    assert loss(targets, P) == pytest.approx(by_hand(P, targets), rel=1e-5)
+    weights = np.arange(1.0, 7)
+
+    class Pair:
+        def forward(self, p, training=False):
+            self.cache = loss.compute(targets, p, weights, False)
+            return np.array([self.cache[0]])
+
+    value = lambda p: loss.compute(targets, p, weights, False)[0]  # noqa: E731
+    gradient = loss.backpropagate(loss.compute(targets, P, weights, False)[1])
+    step = 1e-6
+    for place in np.ndindex(*P.shape):
+        moved = np.zeros(P.shape)
+        moved[place] = step
+        assert (value(P + moved) - value(P - moved)) / (2 * step) == pytest.approx(gradient[place], rel=1e-4, abs=1e-8)
+    each = getattr(losses, name)(targets, P)
+    assert each.shape == (6,) and each.mean() == pytest.approx(loss(targets, P), rel=1e-5)
+    assert losses.get(getattr(losses, name)).name == loss.name
+    assert metrics.get(name).name == name
+    metric = metrics.get(name)
+    metric.update_state(targets, P)
+    assert metric.result() == pytest.approx(loss(targets, P), rel=1e-5)
+
+
+def test_targets_of_a_hinge_may_be_0_and_1():
+    assert losses.get("hinge")((SIGNS + 1) / 2, P) == losses.get("hinge")(SIGNS, P)
+
+
+TORCH = {
+    "Adagrad": (
+        {"learning_rate": 0.1, "initial_accumulator_value": 0.2},
+        "Adagrad",
+        {"lr": 0.1, "initial_accumulator_value": 0.2},
+    ),
+    "Adadelta": ({"learning_rate": 1.0}, "Adadelta", {"lr": 1.0, "rho": 0.95, "eps": 1e-7}),
+    "Adamax": ({"learning_rate": 0.01}, "Adamax", {"lr": 0.01, "eps": 1e-7}),
+    "Nadam": ({"learning_rate": 0.01}, "NAdam", {"lr": 0.01, "momentum_decay": 0.0, "eps": 1e-7}),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_optimizers_follow_pytorch_s(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs, settings = TORCH[name]
+    if name == "Nadam":
+        settings = {**settings, "momentum_decay": 1.0}  # there the exponent is t times it, with base 0.96
+    w, v = np.ones((3, 2)), torch.ones((3, 2), dtype=torch.float64, requires_grad=True)
+    rule, other = getattr(optimizers, name)(**ours), getattr(torch.optim, theirs)([v], **settings)
+    for step in range(6):
+        g = np.random.default_rng(step).standard_normal((3, 2))
+        rule.apply([("w/kernel", w, g)])
+        v.grad = torch.tensor(g)
+        other.step()
+    np.testing.assert_allclose(w, v.detach().numpy(), rtol=1e-5)
+
+
+def test_lion_by_hand():
+    w, m = np.array([1.0, -1.0]), np.zeros(2)
+    rule, expected = optimizers.Lion(0.1, 0.9, 0.99), w.copy()
+    for g in (np.array([0.5, -0.1]), np.array([-2.0, 0.3])):
+        rule.apply([("w/kernel", w, g)])
+        expected -= 0.1 * np.sign(0.9 * m + 0.1 * g)
+        m = 0.99 * m + 0.01 * g
+    np.testing.assert_allclose(w, expected)
+
+
+def test_decay_of_older_programs():
+    rule, w = optimizers.SGD(lr=0.5, decay=0.1), np.zeros(1)
+    for _ in range(3):
+        rule.apply([("w/kernel", w, np.ones(1))])
+    assert w[0] == pytest.approx(-0.5 * (1 + 1 / 1.1 + 1 / 1.2))
+    optimizers.Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)
+    with pytest.raises(ValueError, match="amsgrad=True is not known"):
+        optimizers.Adam(amsgrad=True)
+
+
+def test_precision_recall_and_area():
+    t, p = np.array([0, 0, 1, 1, 1, 0]), np.array([0.1, 0.6, 0.8, 0.4, 0.9, 0.2])
+    found = {}
+    for metric in (metrics.Precision(), metrics.Recall(), metrics.F1Score(), metrics.AUC(2000)):
+        metric.update_state(t[:3], p[:3])
+        metric.update_state(t[3:], p[3:])
+        found[metric.name] = metric.result()
+        metric.reset_state()
+        assert metric.result() == 0
+    assert found["precision"] == pytest.approx(2 / 3) and found["recall"] == pytest.approx(2 / 3)
+    assert found["f1_score"] == pytest.approx(2 / 3)
+    pairs = [(a > b) for a in p[t == 1] for b in p[t == 0]]
+    assert found["auc"] == pytest.approx(np.mean(pairs), abs=2e-3)
+    weighted = metrics.Precision()
+    weighted.update_state(t, p, sample_weight=[1, 2, 1, 1, 1, 1])
+    assert weighted.result() == pytest.approx(2 / 4)
+    overlap = metrics.MeanIoU(2)
+    overlap.update_state([0, 0, 1, 1], [0, 1, 1, 1])
+    assert overlap.result() == pytest.approx((1 / 2 + 2 / 3) / 2)
+    mean = metrics.Mean()
+    mean.update_state([1.0, 3.0])
+    assert mean.result() == 2
+
+
+def test_constraints_hold_after_training_and_in_files(tmp_path):
+    w = np.array([[3.0, 0.3], [4.0, -0.4]])
+    np.testing.assert_allclose(constraints.MaxNorm(2)(w), [[1.2, 0.3], [1.6, -0.4]], rtol=1e-6)
+    np.testing.assert_allclose(constraints.UnitNorm()(w), [[0.6, 0.6], [0.8, -0.8]], rtol=1e-5)
+    np.testing.assert_allclose(constraints.NonNeg()(w), [[3, 0.3], [4, 0]])
+    np.testing.assert_allclose(np.linalg.norm(constraints.MinMaxNorm(1, 2)(w), axis=0), [2, 1], rtol=1e-5)
+    model = Sequential([Input((5,)), Dense(4, kernel_constraint="max_norm", bias_constraint="non_neg"), Dense(2)])
+    model.compile(optimizers.SGD(5.0), "mse")
+    x, y = np.random.default_rng(0).standard_normal((20, 5)), 9 * np.ones((20, 2))
+    model.train_on_batch(x, y)
+    kernel, bias = model.layers[0].get_weights()
+    assert np.linalg.norm(kernel, axis=0).max() == pytest.approx(2, rel=1e-5) and bias.min() >= 0
+    model.save(tmp_path / "m.npz")
+    assert load_model(tmp_path / "m.npz").layers[0].constraints["kernel"].max_value == 2
+
+
+def test_schedules():
+    assert schedules.ExponentialDecay(1.0, 10, 0.5)(20) == 0.25
+    assert schedules.ExponentialDecay(1.0, 10, 0.5, staircase=True)(19) == 0.5
+    assert schedules.InverseTimeDecay(1.0, 10, 0.5)(20) == 0.5
+    assert [schedules.PiecewiseConstantDecay([2, 4], [1, 0.5, 0.1])(t) for t in (0, 2, 3, 4, 5)] == [1, 1, 0.5, 0.5, 0.1]
+    assert schedules.PolynomialDecay(1.0, 10, 0.0, 2.0)(5) == 0.25
+    with pytest.raises(ValueError, match="2 boundaries need 3 values"):
+        schedules.PiecewiseConstantDecay([1, 2], [1, 2])
+
+
+def test_initializers():
+    drawn = np.random.default_rng(0)
+    q = initializers.get("orthogonal")((3, 3, 2, 5), drawn).reshape(18, 5)
+    np.testing.assert_allclose(q.T @ q, np.eye(5), atol=1e-12)
+    wide = initializers.Orthogonal(2.0)((3, 7), drawn)
+    np.testing.assert_allclose(wide @ wide.T, 4 * np.eye(3), atol=1e-12)
+    cut = initializers.TruncatedNormal(1.0, 0.1)((1000,), drawn)
+    assert np.abs(cut - 1).max() <= 0.2 and cut.std() == pytest.approx(0.088, abs=0.01)
+    np.testing.assert_array_equal(initializers.get("identity")((2, 2), drawn), np.eye(2))
+    assert isinstance(initializers.he_normal(seed=3), initializers.HeNormal)
+
+
+@pytest.mark.parametrize("name", sorted(set(PLACES) - {"ops"}))
+def test_old_modules_are_found(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = importlib.import_module(f"minitl.{name}")
+        target = importlib.import_module(f"minitl.{PLACES[name][0]}")
+        public = next(
+            n for n in dir(target) if (not n.startswith("_") and n[0].isupper()) or n in ("image_data_format", "classes")
+        )
+        assert getattr(module, public) is getattr(target, public)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+def test_names_are_found_where_older_programs_look():
+    from minitl.layers.core import Activation, Lambda, Reshape  # noqa: F401
+    from minitl.layers.normalization import BatchNormalization  # noqa: F401
+    from minitl.layers.pooling import MaxPooling1D  # noqa: F401
+    from minitl.utils import img_to_array, load_img, pad_sequences  # noqa: F401
+
+    with pytest.raises(ImportError):
+        from minitl.layers.core import Nothing  # noqa: F401
+    with pytest.raises(AttributeError, match="graphics cards"):
+        utils.multi_gpu_model  # noqa: B018
+
+
+def test_merge_of_keras_1():
+    a, b = Input((3,)), Input((3,))
+    for mode, expected in (("sum", [5, 7, 9]), ("mul", [4, 10, 18]), ("ave", [2.5, 3.5, 4.5]), ("max", [4, 5, 6])):
+        model = Model([a, b], old.merge([a, b], mode=mode))
+        np.testing.assert_allclose(model([np.array([[1.0, 2, 3]]), np.array([[4.0, 5, 6]])])[0], expected)
+    assert Model([a, b], old.merge([a, b], mode="concat", concat_axis=1)).output_shape == (None, 6)
+    with pytest.raises(ValueError, match="unknown mode"):
+        old.merge([a, b], mode="cos")
+    with pytest.raises(ValueError, match="functional API"):
+        old.Merge([1, 2])
+
+
+def test_windows_of_old_and_new_spellings():
+    assert old.Convolution2D(4, 3, 5, subsample=(2, 2), border_mode="same").get_config()["kernel_size"] == (3, 5)
+    assert Conv2D(4, 3, 3).strides == (3, 3)
+    assert old.Convolution2D(4, (3, 3), padding="same").kernel_size == (3, 3)
+    with pytest.raises(ValueError, match=r"transpose\(0, 2, 3, 1\)"):
+        Conv2D(4, 3, dim_ordering="th")
+    with pytest.raises(TypeError, match="nonsense"):
+        Conv2D(4, 3, nonsense=1)
+
+
+def test_the_functions_of_keras_s_backend():
+    x = np.arange(6.0).reshape(2, 3)
+    assert backend.image_data_format() == "channels_last" and backend.floatx() == "float32" and backend.epsilon() == 1e-7
+    np.testing.assert_array_equal(backend.mean(x, axis=[0, 1]), 2.5)
+    np.testing.assert_array_equal(backend.sum(x, axis=-1, keepdims=True), [[3], [12]])
+    np.testing.assert_array_equal(backend.batch_flatten(np.zeros((2, 3, 4))).shape, (2, 12))
+    assert backend.int_shape(Input((3, 4))) == (None, 3, 4)
+    np.testing.assert_array_equal(backend.in_top_k(x, [2, 0], 1), [True, False])
+    backend.set_value(x, 1)
+    assert backend.get_value(x).sum() == 6
+    for call in (lambda: backend.set_image_data_format("channels_first"), lambda: backend.set_floatx("float16")):
+        with pytest.raises(ValueError, match=r"channels_first|float16"):
+            call()
+    with pytest.raises(AttributeError, match="no attribute 'placeholder'"):
+        backend.placeholder  # noqa: B018
+
+
+def test_curves_have_both_names():
+    curves = Curves({"accuracy": [1], "loss": [2]})
+    assert curves["acc"] == [1] and list(curves) == ["accuracy", "loss"]
+    with pytest.raises(KeyError):
+        curves["val_acc"]
+
+
+def test_words():
+    assert text_to_word_sequence("Some text, SOME more!") == ["some", "text", "some", "more"]
+    tokenizer = Tokenizer(num_words=3, oov_token="?")
+    tokenizer.fit_on_texts(["a a b", "a b c"])
+    assert tokenizer.word_index == {"?": 1, "a": 2, "b": 3, "c": 4}
+    assert tokenizer.texts_to_sequences(["c a"]) == [[1, 2]]
+    assert tokenizer.sequences_to_texts([[2, 3]]) == ["a b"]
+    plain = Tokenizer()
+    plain.fit_on_texts(["a a b", "a b c"])
+    np.testing.assert_array_equal(plain.texts_to_matrix(["a a b"], "count"), [[0, 2, 1, 0]])
+    np.testing.assert_allclose(plain.texts_to_matrix(["a a b"], "freq"), [[0, 2 / 3, 1 / 3, 0]])
+    np.testing.assert_allclose(plain.texts_to_matrix(["c"], "tfidf"), [[0, 0, 0, np.log(1 + 2 / 2)]])
+    with pytest.raises(ValueError, match="mode must be"):
+        plain.texts_to_matrix(["a"], "odd")
+    assert set(one_hot("a b c a", 5)) <= {1, 2, 3, 4}
+    np.testing.assert_array_equal(pad_sequences([[1, 2, 3], [4]], 2), [[2, 3], [0, 4]])
+    np.testing.assert_array_equal(
+        pad_sequences([[1, 2, 3], [4]], 2, padding="post", truncating="post", value=9), [[1, 2], [4, 9]]
+    )
+    with pytest.raises(ValueError, match="'pre' or 'post'"):
+        pad_sequences([[1]], padding="left")
+
+
+def test_architectures_as_json():
+    model = Sequential([Input((4, 4, 3)), Conv2D(2, 3, name="c"), Flatten(), Dense(2)])
+    other = model_from_json(model.to_json(indent=1))
+    assert [layer.name for layer in other.layers] == [layer.name for layer in model.layers]
+    for text in ("[]", "{}", '{"format": 2, "model": {"class_name": "os.system"}}'):
+        with pytest.raises(ValueError, match=r"describes no model|unknown layer|no Functional"):
+            model_from_json(text)
+    with pytest.raises(RuntimeError, match="to_json"):
+        model.to_yaml()
+
+
+def test_small_things(tmp_path, monkeypatch):
+    assert utils.to_categorical([0, 2], dtype="int32").dtype == np.int32
+    np.testing.assert_allclose(utils.normalize([[3.0, 4.0], [0, 0]]), [[0.6, 0.8], [0, 0]])
+    with pytest.raises(ValueError, match="sends nothing over a network"):
+        RemoteMonitor()
+    model = Sequential([Input((3,)), Dense(2)])
+    (tmp_path / "m.npz").write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        model.save(tmp_path / "m.npz", overwrite=False)
+    with pytest.raises(TypeError, match="unknown arguments colour"):
+        model.save(tmp_path / "m.npz", colour=1)
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), epoch=3)
+    for module in ("tensorboardX", "torch.utils.tensorboard"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.warns(UserWarning, match="tensorboardX is not installed"):
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=[TensorBoard(tmp_path / "logs")])
+    with pytest.raises(ValueError, match="give origin="):
+        utils.get_file("x")
+    frame = type(
+        "Frame", (), {"to_numpy": lambda self: np.ones((4, 3)), "__len__": lambda self: 4, "__iter__": lambda self: iter("abc")}
+    )
+    model.fit(frame(), np.ones((4, 2)), steps_per_epoch=None, verbose=0)  # a table is no iterable of batches
+    assert check_gradients and minitl

@@ -1,0 +1,679 @@
+"""Programs as people have written them for Keras, of all its ages, with `keras` changed to `minitl`: they run, and losses fall.
+
+Each is written anew after the manner of its time: Keras 1 (2015), Keras 2 (2017), tf.keras (2019), Keras 3 (2024). The data are
+small and synthetic, epochs few. `python -m pytest tests/test_programs.py -s -k count` prints how many run.
+"""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+# What stands for the data set, the files and the words of the program.
+DATA = """
+import numpy as np
+drawn = np.random.default_rng(0)
+labels = np.arange(96) % 4
+images = drawn.normal(0, 0.3, (96, 12, 12, 3)).astype("float32") + np.eye(4)[labels][:, :, None, None].repeat(3, 1)[:, :12].astype("float32")
+grey = images[..., :1]
+rows = images[:, :4, :4].reshape(96, -1)
+words = (labels[:, None] * 10 + drawn.integers(1, 9, (96, 20))).astype("int32")
+"""
+
+KERAS_1 = {
+    "cifar10 cnn": """
+from minitl.models import Sequential
+from minitl.layers.core import Dense, Dropout, Activation, Flatten
+from minitl.layers.convolutional import Convolution2D, MaxPooling2D
+from minitl.optimizers import SGD
+from minitl.utils import np_utils
+Y = np_utils.to_categorical(labels, 4)
+model = Sequential()
+model.add(Convolution2D(8, 3, 3, border_mode='same', input_shape=(12, 12, 3)))
+model.add(Activation('relu'))
+model.add(Convolution2D(8, 3, 3))
+model.add(Activation('relu'))
+model.add(MaxPooling2D(pool_size=(2, 2)))
+model.add(Dropout(0.25))
+model.add(Flatten())
+model.add(Dense(16, init='uniform'))
+model.add(Activation('relu'))
+model.add(Dense(4))
+model.add(Activation('softmax'))
+sgd = SGD(lr=0.05, decay=1e-6, momentum=0.9, nesterov=True)
+model.compile(loss='categorical_crossentropy', optimizer=sgd, metrics=['accuracy'])
+history = model.fit(images, Y, batch_size=16, nb_epoch=4, validation_data=(images, Y), shuffle=True)
+print(history.history['acc'], history.history['val_acc'])
+""",
+    "mlp with output_dim": """
+from minitl.models import Sequential
+from minitl.layers.core import Dense, Dropout, Activation
+from minitl.optimizers import RMSprop, Adagrad
+from minitl.utils import np_utils
+model = Sequential()
+model.add(Dense(output_dim=16, input_dim=48, init='glorot_uniform', activation='relu'))
+model.add(Dropout(p=0.1))
+model.add(Dense(output_dim=4))
+model.add(Activation('softmax'))
+model.compile(loss='categorical_crossentropy', optimizer=Adagrad(lr=0.1))
+history = model.fit(rows, np_utils.to_categorical(labels, nb_classes=4), nb_epoch=5, batch_size=16, verbose=0)
+print(model.predict_classes(rows)[:5], model.predict_proba(rows).shape)
+""",
+    "image generator": """
+from minitl.preprocessing.image import ImageDataGenerator
+from minitl.models import Sequential
+from minitl.layers import Convolution2D, MaxPooling2D, Activation, Flatten, Dense
+from minitl.regularizers import l2
+model = Sequential()
+model.add(Convolution2D(8, 3, 3, input_shape=(12, 12, 3), W_regularizer=l2(1e-4), subsample=(1, 1), dim_ordering='tf'))
+model.add(Activation('relu'))
+model.add(MaxPooling2D((2, 2), strides=(2, 2)))
+model.add(Flatten())
+model.add(Dense(1, activation='sigmoid'))
+model.compile(loss='binary_crossentropy', optimizer='rmsprop', metrics=['accuracy'])
+flow = ImageDataGenerator(horizontal_flip=True).flow(images, labels % 2, batch_size=16)
+history = model.fit_generator(flow, samples_per_epoch=96, nb_epoch=4, validation_data=flow, nb_val_samples=32, nb_worker=1)
+print(model.evaluate_generator(flow, val_samples=32))
+""",
+    "functional with merge": """
+from minitl.layers import Input, Dense, merge, Convolution2D, Flatten
+from minitl.models import Model
+a = Input(shape=(12, 12, 3))
+left = Convolution2D(4, 1, 1, activation='relu', border_mode='same')(a)
+right = Convolution2D(4, 3, 3, activation='relu', border_mode='same')(a)
+x = merge([left, right], mode='concat', concat_axis=3)
+y = Convolution2D(8, 1, 1)(x)
+x = merge([x, y], mode='sum')
+model = Model(input=a, output=Dense(4, activation='softmax')(Flatten()(x)))
+model.compile('adam', 'sparse_categorical_crossentropy')
+history = model.fit(images, labels, nb_epoch=3, batch_size=16)
+""",
+    "advanced activations and normalization": """
+from minitl.layers.advanced_activations import LeakyReLU, PReLU, ELU
+from minitl.layers.normalization import BatchNormalization
+from minitl.layers.core import Dense, Reshape, Permute, RepeatVector, Lambda
+from minitl.models import Sequential
+from minitl.optimizers import Adadelta
+model = Sequential()
+model.add(Dense(16, input_shape=(48,)))
+model.add(BatchNormalization(epsilon=1e-3, mode=0, axis=1, momentum=0.9))
+model.add(LeakyReLU(alpha=0.2))
+model.add(Dense(8)); model.add(PReLU()); model.add(ELU())
+model.add(Dense(4, activation='softmax'))
+model.compile(loss='sparse_categorical_crossentropy', optimizer=Adadelta(lr=1.0, rho=0.95, epsilon=1e-06))
+history = model.fit(rows, labels, nb_epoch=5, show_accuracy=True)
+""",
+    "constraints": """
+from minitl.constraints import maxnorm
+from minitl.layers import Dense, Dropout
+from minitl.models import Sequential
+model = Sequential()
+model.add(Dropout(0.2, input_shape=(48,)))
+model.add(Dense(20, init='normal', activation='relu', W_constraint=maxnorm(3)))
+model.add(Dense(4, init='normal', activation='softmax', kernel_constraint=maxnorm(3)))
+model.compile(loss='sparse_categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
+history = model.fit(rows, labels, nb_epoch=5)
+assert np.sqrt((model.layers[1].get_weights()[0] ** 2).sum(0)).max() < 3.001
+""",
+    "text with objectives and initializations": """
+from minitl.preprocessing.sequence import pad_sequences
+from minitl.layers.embeddings import Embedding
+from minitl.layers import Convolution1D, GlobalMaxPooling1D, Dense, Activation
+from minitl.models import Sequential
+from minitl import objectives, initializations
+x = pad_sequences([list(w) for w in words], maxlen=16)
+model = Sequential()
+model.add(Embedding(50, 8, input_length=16))
+model.add(Convolution1D(nb_filter=8, filter_length=3, border_mode='valid', activation='relu', subsample_length=1))
+model.add(GlobalMaxPooling1D())
+model.add(Dense(4)); model.add(Activation('softmax'))
+model.compile(loss=objectives.sparse_categorical_crossentropy, optimizer='adam')
+history = model.fit(x, labels, batch_size=16, nb_epoch=5)
+""",
+    "json and weights": """
+from minitl.models import Sequential, model_from_json
+from minitl.layers import Dense
+model = Sequential([Dense(8, input_dim=48, activation='relu'), Dense(4, activation='softmax')])
+model.compile('sgd', 'sparse_categorical_crossentropy')
+history = model.fit(rows, labels, nb_epoch=3)
+open('model.json', 'w').write(model.to_json())
+model.save_weights('model.h5', overwrite=True)
+loaded = model_from_json(open('model.json').read())
+loaded.load_weights('model.h5')
+loaded.compile(loss='sparse_categorical_crossentropy', optimizer='rmsprop', metrics=['accuracy'])
+assert (loaded.predict(rows) == model.predict(rows)).all()
+print(loaded.metrics_names, loaded.evaluate(rows, labels, verbose=0))
+""",
+}
+KERAS_2 = {
+    "mnist cnn": """
+import minitl as keras
+from minitl.models import Sequential
+from minitl.layers import Dense, Dropout, Flatten, Conv2D, MaxPooling2D
+from minitl import backend as K
+if K.image_data_format() == 'channels_first':
+    shape = (1, 12, 12)
+else:
+    shape = (12, 12, 1)
+y = keras.utils.to_categorical(labels, 4)
+model = Sequential()
+model.add(Conv2D(8, kernel_size=(3, 3), activation='relu', input_shape=shape))
+model.add(Conv2D(8, (3, 3), activation='relu'))
+model.add(MaxPooling2D(pool_size=(2, 2)))
+model.add(Dropout(0.25))
+model.add(Flatten())
+model.add(Dense(16, activation='relu'))
+model.add(Dense(4, activation='softmax'))
+model.compile(loss=keras.losses.categorical_crossentropy, optimizer=keras.optimizers.Adadelta(lr=1.0), metrics=['accuracy'])
+history = model.fit(grey, y, batch_size=16, epochs=5, verbose=1, validation_data=(grey, y))
+score = model.evaluate(grey, y, verbose=0)
+print('Test loss:', score[0], 'Test accuracy:', score[1])
+""",
+    "cats and dogs with generators": """
+from minitl.preprocessing.image import ImageDataGenerator, img_to_array, load_img
+from minitl.models import Sequential
+from minitl.layers import Conv2D, MaxPooling2D, Activation, Dropout, Flatten, Dense
+from minitl import backend as K
+model = Sequential()
+model.add(Conv2D(8, (3, 3), input_shape=(16, 16, 3)))
+model.add(Activation('relu'))
+model.add(MaxPooling2D(pool_size=(2, 2)))
+model.add(Flatten())
+model.add(Dense(1))
+model.add(Activation('sigmoid'))
+model.compile(loss='binary_crossentropy', optimizer='rmsprop', metrics=['accuracy'])
+train = ImageDataGenerator(rescale=1. / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True)
+test = ImageDataGenerator(rescale=1. / 255)
+train = train.flow_from_directory('pictures', target_size=(16, 16), batch_size=8, class_mode='binary')
+test = test.flow_from_directory('pictures', target_size=(16, 16), batch_size=8, class_mode='binary')
+history = model.fit_generator(train, steps_per_epoch=24 / 8, epochs=6, validation_data=test, validation_steps=24 // 8)
+model.save_weights('first_try.h5')
+import matplotlib
+acc, val = history.history['acc'], history.history['val_acc']
+""",
+    "resnet block": """
+import minitl
+from minitl.layers import Dense, Conv2D, BatchNormalization, Activation, AveragePooling2D, Input, Flatten
+from minitl.callbacks import ModelCheckpoint, LearningRateScheduler, ReduceLROnPlateau
+from minitl.optimizers import Adam
+from minitl.regularizers import l2
+from minitl.models import Model
+import os
+def layer(inputs, filters=8, strides=1, activation='relu'):
+    x = Conv2D(filters, kernel_size=3, strides=strides, padding='same', kernel_initializer='he_normal', kernel_regularizer=l2(1e-4))(inputs)
+    x = BatchNormalization()(x)
+    return Activation(activation)(x) if activation is not None else x
+inputs = Input(shape=images.shape[1:])
+x = layer(inputs)
+for stack in range(2):
+    y = layer(x, strides=1)
+    y = layer(y, activation=None)
+    x = minitl.layers.add([x, y])
+    x = Activation('relu')(x)
+x = AveragePooling2D(pool_size=4)(x)
+y = Flatten()(x)
+outputs = Dense(4, activation='softmax', kernel_initializer='he_normal')(y)
+model = Model(inputs=inputs, outputs=outputs)
+def schedule(epoch):
+    return 1e-2 if epoch < 2 else 1e-3
+model.compile(loss='sparse_categorical_crossentropy', optimizer=Adam(lr=schedule(0)), metrics=['accuracy'])
+model.summary()
+checkpoint = ModelCheckpoint(filepath='best.h5', monitor='val_acc', verbose=1, save_best_only=True)
+callbacks = [checkpoint, ReduceLROnPlateau(factor=np.sqrt(0.1), cooldown=0, patience=5, min_lr=0.5e-6), LearningRateScheduler(schedule)]
+history = model.fit(images, labels, batch_size=16, epochs=3, validation_data=(images, labels), shuffle=True, callbacks=callbacks)
+assert os.path.exists('best.h5')
+scores = model.evaluate(images, labels, verbose=1)
+""",
+    "vgg16 transfer": """
+from minitl.applications.vgg16 import VGG16, preprocess_input
+from minitl.layers import Dense, GlobalAveragePooling2D
+from minitl.models import Model
+from minitl import optimizers
+base = VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
+x = base.output
+x = GlobalAveragePooling2D()(x)
+x = Dense(16, activation='relu')(x)
+predictions = Dense(4, activation='softmax')(x)
+model = Model(inputs=base.input, outputs=predictions)
+for layer in base.layers:
+    layer.trainable = False
+model.compile(optimizer=optimizers.SGD(lr=1e-2, momentum=0.9), loss='sparse_categorical_crossentropy', metrics=['accuracy'])
+big = images.repeat(3, 1).repeat(3, 2)[:, :32, :32]
+history = model.fit(big[:32], labels[:32], epochs=2, batch_size=8)
+for layer in model.layers[:15]: layer.trainable = False
+for layer in model.layers[15:]: layer.trainable = True
+model.compile(optimizer=optimizers.SGD(lr=1e-4, momentum=0.9), loss='sparse_categorical_crossentropy', metrics=['accuracy'])
+print(len(model.trainable_weights), model.count_params())
+""",
+    "mobilenet features": """
+from minitl.applications.mobilenet import MobileNet
+from minitl.applications import mobilenet_v2
+from minitl.models import Sequential
+from minitl.layers import Dense, Flatten
+base = MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25)
+model = Sequential()
+model.add(base)
+model.add(Flatten())
+model.add(Dense(4, activation='softmax'))
+base.trainable = True
+model.compile('adam', 'sparse_categorical_crossentropy', metrics=['acc'])
+history = model.fit(images.repeat(3, 1).repeat(3, 2)[:48, :32, :32], labels[:48], epochs=3, batch_size=8)
+print(history.history['acc'])
+""",
+    "imdb-like embedding": """
+from minitl.preprocessing import sequence
+from minitl.models import Sequential
+from minitl.layers import Dense, Dropout, Activation, Embedding, Conv1D, GlobalMaxPooling1D, SpatialDropout1D
+x = sequence.pad_sequences(words, maxlen=15)
+model = Sequential()
+model.add(Embedding(60, 16, input_length=15))
+model.add(Dropout(0.2))
+model.add(Conv1D(16, 3, padding='valid', activation='relu', strides=1))
+model.add(GlobalMaxPooling1D())
+model.add(Dense(8)); model.add(Activation('relu'))
+model.add(Dense(1)); model.add(Activation('sigmoid'))
+model.compile(loss='binary_crossentropy', optimizer='adam', metrics=['accuracy'])
+history = model.fit(x, labels // 2, batch_size=16, epochs=5, validation_data=(x, labels // 2))
+""",
+    "tokenizer": """
+from minitl.preprocessing.text import Tokenizer, text_to_word_sequence
+from minitl.models import Sequential
+from minitl.layers import Dense, Activation, Dropout
+texts = [' '.join('w%d' % w for w in row) for row in words]
+tokenizer = Tokenizer(num_words=60)
+tokenizer.fit_on_texts(texts)
+x = tokenizer.texts_to_matrix(texts, mode='tfidf')
+assert x.shape == (96, 60) and len(tokenizer.word_index) > 20
+model = Sequential([Dense(16, input_shape=(60,)), Activation('relu'), Dropout(0.3), Dense(4), Activation('softmax')])
+model.compile(loss='sparse_categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
+history = model.fit(x, labels, batch_size=16, epochs=4, verbose=1, validation_split=0.1)
+""",
+    "own metric and custom callback": """
+import minitl
+from minitl import backend as K
+from minitl.callbacks import Callback, EarlyStopping, CSVLogger, TerminateOnNaN, LambdaCallback
+from minitl.models import Sequential
+from minitl.layers import Dense
+def recall(y_true, y_pred):
+    true = K.sum(K.round(K.clip(y_true * y_pred, 0, 1)))
+    possible = K.sum(K.round(K.clip(y_true, 0, 1)))
+    return true / (possible + K.epsilon())
+class Losses(Callback):
+    def on_train_begin(self, logs={}):
+        self.losses = []
+    def on_batch_end(self, batch, logs={}):
+        self.losses.append(logs.get('loss'))
+seen = Losses()
+model = Sequential([Dense(8, activation='relu', input_dim=48), Dense(4, activation='softmax')])
+model.compile('adam', 'categorical_crossentropy', metrics=['mse', recall, 'mae'])
+calls = [seen, EarlyStopping(monitor='val_acc', patience=2), CSVLogger('log.csv'), TerminateOnNaN(), LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch))]
+history = model.fit(rows, minitl.utils.to_categorical(labels), epochs=4, callbacks=calls)
+assert len(seen.losses) > 8 and 'recall' in history.history
+""",
+    "autoencoder": """
+from minitl.layers import Input, Dense, Conv2D, MaxPooling2D, UpSampling2D
+from minitl.models import Model
+x = inputs = Input(shape=(12, 12, 1))
+x = Conv2D(8, (3, 3), activation='relu', padding='same')(x)
+encoded = MaxPooling2D((2, 2), padding='same')(x)
+x = Conv2D(8, (3, 3), activation='relu', padding='same')(encoded)
+x = UpSampling2D((2, 2))(x)
+decoded = Conv2D(1, (3, 3), activation='sigmoid', padding='same')(x)
+autoencoder = Model(inputs, decoded)
+autoencoder.compile(optimizer='adadelta', loss='binary_crossentropy')
+autoencoder.optimizer.lr = 1.0
+clean = (grey - grey.min()) / (grey.max() - grey.min())
+history = autoencoder.fit(clean, clean, epochs=4, batch_size=16, shuffle=True, validation_data=(clean, clean))
+encoder = Model(inputs, encoded)
+print(encoder.predict(clean).shape)
+""",
+    "siamese with a shared network": """
+from minitl.models import Sequential, Model
+from minitl.layers import Dense, Input, Lambda, Flatten, concatenate, subtract, multiply
+from minitl import backend as K
+def base(shape):
+    return Sequential([Dense(16, activation='relu', input_shape=shape), Dense(8)])
+network = base((48,))
+a, b = Input(shape=(48,)), Input(shape=(48,))
+apart = subtract([network(a), network(b)])
+same = Dense(1, activation='sigmoid')(multiply([apart, apart]))
+model = Model([a, b], same)
+model.compile(loss='binary_crossentropy', optimizer='rmsprop', metrics=['accuracy'])
+other = np.random.default_rng(1).permutation(96)
+history = model.fit([rows, rows[other]], (labels == labels[other]).astype(int), batch_size=16, epochs=5)
+""",
+    "two outputs": """
+from minitl.layers import Input, Dense, Conv2D, Flatten
+from minitl.models import Model
+inputs = Input(shape=(12, 12, 3), name='image')
+x = Flatten()(Conv2D(4, 3, activation='relu')(inputs))
+model = Model(inputs=inputs, outputs=[Dense(4, activation='softmax', name='kind')(x), Dense(1, name='size')(x)])
+model.compile(optimizer='adam', loss={'kind': 'sparse_categorical_crossentropy', 'size': 'mse'}, loss_weights={'kind': 1., 'size': .2}, metrics={'kind': 'accuracy'})
+history = model.fit({'image': images}, {'kind': labels, 'size': labels / 4.}, epochs=4, batch_size=16)
+assert 'kind_accuracy' in history.history
+""",
+    "a Sequence": """
+from minitl.utils import Sequence, plot_model
+from minitl.models import Sequential
+from minitl.layers import Dense, Flatten
+class Batches(Sequence):
+    def __init__(self, x, y, size):
+        self.x, self.y, self.size = x, y, size
+    def __len__(self):
+        return int(np.ceil(len(self.x) / float(self.size)))
+    def __getitem__(self, i):
+        return self.x[i * self.size:(i + 1) * self.size], self.y[i * self.size:(i + 1) * self.size]
+model = Sequential([Flatten(input_shape=(12, 12, 3)), Dense(4, activation='softmax')])
+model.compile('adam', 'sparse_categorical_crossentropy')
+batches = Batches(images, labels, 16)
+history = model.fit_generator(generator=batches, epochs=4, validation_data=batches, use_multiprocessing=True, workers=6, max_queue_size=10)
+plot_model(model, to_file='model.png', show_shapes=True)
+""",
+    "channels first is refused in a sentence": """
+from minitl.layers import Conv2D
+try:
+    Conv2D(8, 3, data_format='channels_first')
+except ValueError as error:
+    assert 'transpose' in str(error)
+from minitl.models import Sequential
+from minitl.layers import Dense
+model = Sequential([Dense(4, activation='softmax', input_shape=(48,))])
+model.compile('nadam', 'sparse_categorical_crossentropy'); history = model.fit(rows, labels, epochs=3)
+""",
+}
+TF_KERAS = {
+    "classification tutorial": """
+import minitl as keras
+model = keras.Sequential([
+    keras.layers.Flatten(input_shape=(12, 12)),
+    keras.layers.Dense(32, activation='relu'),
+    keras.layers.Dense(4)
+])
+model.compile(optimizer='adam', loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=['accuracy'])
+history = model.fit(grey[..., 0], labels, epochs=4)
+test_loss, test_acc = model.evaluate(grey[..., 0], labels, verbose=2)
+probability = keras.Sequential([model, keras.layers.Softmax()])
+predictions = probability.predict(grey[..., 0])
+print(np.argmax(predictions[0]))
+""",
+    "flowers tutorial": """
+import minitl
+from minitl import layers
+from minitl.models import Sequential
+AUTOTUNE = -1
+train = minitl.utils.image_dataset_from_directory('pictures', validation_split=0.25, subset='training', seed=123, image_size=(16, 16), batch_size=6)
+val = minitl.utils.image_dataset_from_directory('pictures', validation_split=0.25, subset='validation', seed=123, image_size=(16, 16), batch_size=6)
+names = train.class_names
+for image_batch, labels_batch in train.take(1):
+    print(image_batch.shape, labels_batch.numpy(), image_batch[0].numpy().astype('uint8').max())
+train = train.cache().shuffle(1000).prefetch(buffer_size=AUTOTUNE)
+val = val.cache().prefetch(buffer_size=AUTOTUNE)
+normalization = layers.Rescaling(1. / 255)
+scaled = train.map(lambda x, y: (normalization(x), y))
+first, _ = next(iter(scaled))
+assert first.max() <= 1
+augmentation = Sequential([layers.RandomFlip("horizontal", input_shape=(16, 16, 3)), layers.RandomRotation(0.1), layers.RandomZoom(0.1)])
+model = Sequential([augmentation, layers.Rescaling(1. / 255), layers.Conv2D(8, 3, padding='same', activation='relu'), layers.MaxPooling2D(),
+    layers.Dropout(0.2), layers.Flatten(), layers.Dense(16, activation='relu'), layers.Dense(len(names), name="outputs")])
+model.compile(optimizer='adam', loss=minitl.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=['accuracy'])
+history = model.fit(train, validation_data=val, epochs=5)
+acc, val_acc = history.history['accuracy'], history.history['val_accuracy']
+image = minitl.utils.load_img('pictures/a/0.png', target_size=(16, 16))
+array = minitl.utils.img_to_array(image)
+print(names[np.argmax(model.predict(array[None])[0])])
+""",
+    "transfer learning guide": """
+import minitl as keras
+base_model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35)
+base_model.trainable = False
+inputs = keras.Input(shape=(32, 32, 3))
+x = keras.layers.Rescaling(scale=1 / 127.5, offset=-1)(inputs)
+x = base_model(x, training=False)
+x = keras.layers.GlobalAveragePooling2D()(x)
+x = keras.layers.Dropout(0.2)(x)
+outputs = keras.layers.Dense(1)(x)
+model = keras.Model(inputs, outputs)
+model.summary(show_trainable=True)
+model.compile(optimizer=keras.optimizers.Adam(), loss=keras.losses.BinaryCrossentropy(from_logits=True), metrics=[keras.metrics.BinaryAccuracy()])
+big = images.repeat(3, 1).repeat(3, 2)[:32, :32, :32]
+model.fit(big, labels[:32] % 2, epochs=1, batch_size=8)
+base_model.trainable = True
+for layer in base_model.layers[:100]:
+    layer.trainable = False
+model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=keras.losses.BinaryCrossentropy(from_logits=True), metrics=['accuracy', keras.metrics.AUC(name='auc')])
+history = model.fit(big, labels[:32] % 2, epochs=4, batch_size=8)
+""",
+    "callbacks and checkpoints": """
+import minitl
+import os
+model = minitl.models.Sequential([minitl.layers.Dense(16, activation='relu', input_shape=(48,)), minitl.layers.Dropout(0.2), minitl.layers.Dense(4)])
+model.compile(optimizer='adam', loss=minitl.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[minitl.metrics.SparseCategoricalAccuracy()])
+path = "training_2/cp-{epoch:04d}.weights.h5"
+os.makedirs('training_2')
+cp = minitl.callbacks.ModelCheckpoint(filepath=path, verbose=1, save_weights_only=True, save_freq='epoch')
+model.save_weights(path.format(epoch=0))
+history = model.fit(rows, labels, epochs=3, batch_size=16, callbacks=[cp, minitl.callbacks.TensorBoard(log_dir='logs'), minitl.callbacks.BackupAndRestore('bk')], validation_data=(rows, labels), verbose=0)
+model.load_weights(path.format(epoch=3))
+model.save('my_model.keras')
+new_model = minitl.models.load_model('my_model.keras')
+assert new_model.predict(rows).shape == (96, 4)
+""",
+    "regression": """
+import minitl
+from minitl import layers
+normalizer = layers.Normalization(axis=-1)
+normalizer.adapt(rows)
+model = minitl.Sequential([normalizer, layers.Dense(16, activation='relu'), layers.Dense(1)])
+model.compile(loss='mean_absolute_error', optimizer=minitl.optimizers.Adam(0.01), metrics=['mse', 'mae'])
+history = model.fit(rows, labels.astype('float32'), validation_split=0.2, verbose=0, epochs=8)
+print(model.evaluate(rows, labels.astype('float32'), verbose=0), history.history['val_mae'][-1])
+""",
+    "imbalanced metrics": """
+import minitl as keras
+METRICS = [keras.metrics.BinaryAccuracy(name='accuracy'), keras.metrics.Precision(name='precision'), keras.metrics.Recall(name='recall'), keras.metrics.AUC(name='auc'), 'mae']
+model = keras.Sequential([keras.layers.Dense(16, activation='relu', input_shape=(rows.shape[-1],)), keras.layers.Dropout(0.5), keras.layers.Dense(1, activation='sigmoid')])
+model.compile(optimizer=keras.optimizers.Adam(learning_rate=1e-2), loss=keras.losses.BinaryCrossentropy(), metrics=METRICS)
+stop = keras.callbacks.EarlyStopping(monitor='val_auc', verbose=1, patience=10, mode='max', restore_best_weights=True)
+history = model.fit(rows, labels == 3, batch_size=16, epochs=5, callbacks=[stop], validation_data=(rows, labels == 3), class_weight={0: 0.7, 1: 2.0})
+assert history.history['auc'][-1] > 0.6
+""",
+    "learning rate schedules": """
+import minitl
+from minitl.optimizers.schedules import ExponentialDecay
+schedule = minitl.optimizers.schedules.ExponentialDecay(0.1, decay_steps=10, decay_rate=0.96, staircase=True)
+model = minitl.Sequential([minitl.Input((48,)), minitl.layers.Dense(4, activation=minitl.activations.softmax)])
+model.compile(minitl.optimizers.SGD(learning_rate=schedule, momentum=0.9), 'sparse_categorical_crossentropy', ['accuracy'])
+history = model.fit(rows, labels, epochs=4)
+""",
+    "unet": """
+import minitl
+from minitl.layers import *
+def block(x, n):
+    x = Conv2D(n, 3, padding='same', kernel_initializer='he_normal')(x)
+    x = BatchNormalization()(x)
+    return Activation('relu')(x)
+i = Input((12, 12, 3))
+a = block(i, 8); p = MaxPooling2D((2, 2))(a)
+b = block(p, 16)
+u = Conv2DTranspose(8, (2, 2), strides=(2, 2), padding='same')(b)
+c = block(concatenate([u, a]), 8)
+o = Conv2D(1, (1, 1), activation='sigmoid')(c)
+model = minitl.Model(inputs=[i], outputs=[o])
+model.compile(optimizer='adam', loss='binary_crossentropy', metrics=[minitl.metrics.MeanIoU(num_classes=2)])
+mask = (images.mean(-1, keepdims=True) > 0.2).astype('float32')
+history = model.fit(images, mask, epochs=3, batch_size=16)
+""",
+    "inputs of a subclass of Layer": """
+import minitl
+class Scale(minitl.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+    def build(self, input_shape):
+        self.g = self.add_weight(name='g', shape=(input_shape[-1],), initializer='ones')
+    def forward(self, x, training):
+        self.x = x
+        return x * self.g
+    def backward(self, dy):
+        self.gradients['g'] = (dy * self.x).sum(axis=0)
+        return dy * self.g
+model = minitl.Sequential([minitl.Input((48,)), Scale(), minitl.layers.Dense(4, activation='softmax')])
+model.compile('adamax', 'sparse_categorical_crossentropy')
+history = model.fit(rows, labels, epochs=4)
+""",
+    "train_on_batch": """
+import minitl as keras
+from minitl.models import Sequential
+model = Sequential([keras.layers.Dense(8, activation='relu', input_shape=(48,)), keras.layers.Dense(4, activation='softmax')])
+model.compile('adam', 'sparse_categorical_crossentropy', ['accuracy'])
+losses = []
+for step in range(30):
+    i = np.random.default_rng(step).integers(0, 96, 16)
+    losses.append(model.train_on_batch(rows[i], labels[i])[0])
+history = {'loss': [losses[0], min(losses[-3:])]}
+print(model.metrics_names, model.test_on_batch(rows, labels), model.predict_on_batch(rows[:2]).shape)
+""",
+    "activations as functions": """
+import minitl
+from minitl import layers, activations, initializers, regularizers
+model = minitl.Sequential([minitl.Input((48,)), layers.Dense(16, activation=activations.relu, kernel_initializer=initializers.HeNormal(), kernel_regularizer=regularizers.L2(1e-4)), layers.LeakyReLU(), layers.Dense(8, activation='swish'), layers.Dense(4, activation='softmax')])
+model.compile(optimizer=minitl.optimizers.RMSprop(learning_rate=0.003, rho=0.9), loss='kl_divergence')
+history = model.fit(rows, np.eye(4)[labels], epochs=4)
+""",
+    "feature extraction from a layer": """
+import minitl
+base = minitl.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3), pooling='avg')
+extractor = minitl.Model(inputs=base.inputs, outputs=base.get_layer('conv3_block1_out').output)
+many = minitl.Model(base.input, [layer.output for layer in base.layers[:8]])
+big = images.repeat(3, 1).repeat(3, 2)[:8, :32, :32]
+features = extractor.predict(big)
+assert features.shape == (8, 4, 4, 512) and len(many(big)) == 8
+head = minitl.Sequential([minitl.Input(features.shape[1:]), minitl.layers.GlobalAveragePooling2D(), minitl.layers.Dense(4, activation='softmax')])
+head.compile('adam', 'sparse_categorical_crossentropy')
+history = head.fit(features, labels[:8], epochs=3)
+""",
+}
+KERAS_3 = {
+    "quickstart": """
+import minitl as keras
+keras.utils.set_random_seed(812)
+model = keras.Sequential([
+    keras.layers.Input(shape=(12, 12, 1)),
+    keras.layers.Conv2D(8, kernel_size=(3, 3), activation="relu"),
+    keras.layers.Conv2D(8, kernel_size=(3, 3), activation="relu"),
+    keras.layers.MaxPooling2D(pool_size=(2, 2)),
+    keras.layers.GlobalAveragePooling2D(),
+    keras.layers.Dropout(0.5),
+    keras.layers.Dense(4, activation="softmax"),
+])
+model.compile(loss=keras.losses.SparseCategoricalCrossentropy(), optimizer=keras.optimizers.Adam(learning_rate=1e-2), metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")])
+callbacks = [keras.callbacks.ModelCheckpoint(filepath="model_at_epoch_{epoch}.keras"), keras.callbacks.EarlyStopping(monitor="val_loss", patience=2)]
+history = model.fit(grey, labels, batch_size=16, epochs=4, validation_split=0.15, callbacks=callbacks)
+score = model.evaluate(grey, labels, verbose=0)
+model.save("final_model.keras")
+model = keras.saving.load_model("final_model.keras")
+predictions = model.predict(grey)
+""",
+    "depthwise separable": """
+import minitl as keras
+from minitl import layers
+inputs = keras.Input(shape=(12, 12, 3))
+x = layers.Conv2D(8, 3, strides=2, padding="same")(inputs)
+x = layers.BatchNormalization()(x)
+x = layers.Activation("relu")(x)
+before = x
+for size in [16, 24]:
+    x = layers.Activation("relu")(x)
+    x = layers.SeparableConv2D(size, 3, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    residual = layers.Conv2D(size, 1, strides=2, padding="same")(before)
+    x = layers.add([x, residual])
+    before = x
+x = layers.GlobalAveragePooling2D()(x)
+outputs = layers.Dense(1, activation=None)(layers.Dropout(0.25)(x))
+model = keras.Model(inputs, outputs)
+model.compile(optimizer=keras.optimizers.Adam(3e-3), loss=keras.losses.BinaryCrossentropy(from_logits=True), metrics=[keras.metrics.BinaryAccuracy(name="acc")])
+history = model.fit(images, labels // 2, epochs=4, batch_size=16)
+""",
+    "lion and cosine decay": """
+import minitl as keras
+model = keras.Sequential([keras.Input((48,)), keras.layers.Dense(16, activation="gelu"), keras.layers.LayerNormalization(), keras.layers.Dense(4)])
+rate = keras.optimizers.schedules.CosineDecay(1e-2, decay_steps=30)
+model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+history = model.fit(rows, labels, epochs=5, batch_size=16)
+other = keras.models.clone_model(model)
+other.compile(keras.optimizers.Lion(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+other.fit(rows, labels, epochs=2, verbose=0)
+""",
+}
+PROGRAMS = {
+    f"{age}: {name}": text
+    for age, programs in (("Keras 1", KERAS_1), ("Keras 2", KERAS_2), ("tf.keras", TF_KERAS), ("Keras 3", KERAS_3))
+    for name, text in programs.items()
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    drawn = np.random.default_rng(0)
+    for number, name in enumerate("ab"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = drawn.integers(0, 60, (20, 20, 3)) + 120 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "pictures" / name / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_program_runs_and_its_loss_falls(name, folder):
+    if any(ending in PROGRAMS[name] for ending in (".h5", ".keras")):
+        pytest.importorskip("h5py")
+    import minitl
+
+    minitl.set_random_seed(0)
+    names = {"__name__": "program"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message="TensorBoard|.*no 'val_acc'|single sample")
+        exec(compile(DATA + PROGRAMS[name], name, "exec"), names)
+    losses = getattr(names["history"], "history", names["history"])["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_the_count_is_what_the_readme_says():
+    text = (ROOT / "README.md").read_text()
+    assert f"{len(PROGRAMS)} programs" in text
+    print(
+        f"{len(PROGRAMS)} programs: {len(KERAS_1)} of Keras 1, {len(KERAS_2)} of Keras 2, {len(TF_KERAS)} of tf.keras, {len(KERAS_3)} of Keras 3"
+    )
+
+
+def test_old_spellings_are_said_once_with_the_modern_one():
+    program = """
+import warnings
+warnings.simplefilter("always")
+from minitl.layers.convolutional import Convolution2D
+for _ in range(3):
+    Convolution2D(8, 3, 3, border_mode="same")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env={**os.environ})
+    said = [line for line in done.stderr.splitlines() if "old spelling" in line]
+    assert len(said) == 3, done.stderr
+    assert any("border_mode= is an old spelling of padding=" in line for line in said)
+    assert any("Conv2D(32, (3, 3))" in line for line in said)
+
+
+def test_modern_programs_do_not_load_what_old_ones_need():
+    program = (
+        "import sys, minitl.layers; print([m for m in sys.modules if m in ('minitl.legacy.layers', 'minitl.legacy.backend')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
