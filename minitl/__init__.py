@@ -63,7 +63,7 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # These bring libraries that most programs do not need at once.
-    if name in ("applications", "datasets", "gradcheck", "interop", "plot", "preprocessing"):
+    if name in ("applications", "datasets", "gradcheck", "explain", "interop", "photographs", "plot", "preprocessing"):
         return importlib.import_module(f"minitl.{name}")
     if name in OLD_MODULES:
         return importlib.import_module(f"minitl.{name}")

@@ -1,4 +1,4 @@
-"""minitl's commands: `minitl gradcheck`, `pretrain`, `data`; or `python -m minitl ...`."""
+"""minitl's commands: `minitl train`, `predict`, `gradcheck`, ...; or `python -m minitl ...`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from minitl import __version__
 from minitl.errors import unknown
+from minitl.photographs import commands as photographs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_gradcheck(commands)
     _add_pretrain(commands)
     _add_data(commands)
+    photographs.add(commands)
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()

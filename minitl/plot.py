@@ -224,6 +224,26 @@ def model(network: Any, path: str | os.PathLike | None = None) -> Any:
     return _finish(figure, path)
 
 
+def explanation(x: np.ndarray, maps: dict[str, np.ndarray], path: str | os.PathLike | None = None) -> Any:
+    """Images, and maps of what their classes depend on, side by side: a row per image, a column per method.
+
+    Shapes: x (N, H, W, 3), uint8 or floats in 0 .. 1; maps (N, H, W), each scaled to its largest value.
+    """
+    figure, axes = _figure(len(x), 1 + len(maps), 2.1 * (1 + len(maps)), 2.3 * len(x))
+    for row, image in enumerate(x):
+        place = row * (1 + len(maps))
+        axes[place].imshow(image)
+        for column, (name, found) in enumerate(maps.items(), 1):
+            ax, heat = axes[place + column], found[row]
+            ax.imshow(np.asarray(image).mean(axis=-1), cmap="gray", alpha=0.6)
+            ax.imshow(heat, cmap="magma", alpha=0.6, vmin=0, vmax=max(float(heat.max()), 1e-12))
+            if row == 0:
+                ax.set_title(name, fontsize=9)
+    for ax in axes:
+        ax.axis("off")
+    return _finish(figure, path)
+
+
 def features(x: np.ndarray, labels: Any, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None) -> Any:
     """Samples on the two directions in which their features differ most (PCA), coloured by class.
 

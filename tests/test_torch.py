@@ -63,7 +63,9 @@ def test_conv2d(data):
     x, kernel, bias, strides, padding, dilation, groups = (*data.draw(CASES["conv2d"](np.float32)), (1, 1), 1)[:7]
     leaves = tensors(x, kernel, bias)
     images = padded(x, reach(kernel.shape, dilation), strides, padding)(leaves[0])
-    theirs = F.conv2d(images, leaves[1].permute(3, 2, 0, 1), leaves[2], strides, 0, dilation, groups).permute(0, 2, 3, 1)
+    theirs = F.conv2d(images, leaves[1].permute(3, 2, 0, 1).contiguous(), leaves[2], strides, 0, dilation, groups).permute(
+        0, 2, 3, 1
+    )
     agree(conv2d.forward(x, kernel, bias, strides, padding, dilation, groups), conv2d.backward, theirs, leaves)
 
 
@@ -85,7 +87,9 @@ def test_conv2d_transpose_without_padding(data):
         kernel if all(k >= s for k, s in zip(kernel.shape, strides, strict=False)) else np.ones((4, 4, *kernel.shape[2:]), "f")
     )
     leaves = tensors(x, kernel, bias)
-    theirs = F.conv_transpose2d(nchw(leaves[0]), leaves[1].permute(3, 2, 0, 1), leaves[2], strides).permute(0, 2, 3, 1)
+    theirs = F.conv_transpose2d(nchw(leaves[0]), leaves[1].permute(3, 2, 0, 1).contiguous(), leaves[2], strides).permute(
+        0, 2, 3, 1
+    )
     agree(conv2d_transpose.forward(x, kernel, bias, strides, "valid"), conv2d_transpose.backward, theirs, leaves)
 
 

@@ -1,0 +1,134 @@
+"""Where a network looked: five ways to colour an image by what its class depends on, each a short function with its paper.
+
+Every function takes a model, images as the model takes them, and class numbers (by default the most probable), and gives maps
+(N, H, W), float64. `plot.explanation` draws them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.models import Model
+
+
+def gradients(model: Model, x: np.ndarray, classes: Any = None, scores: bool = True) -> np.ndarray:
+    """The derivative of each image's class score with respect to its pixels.
+
+    Formula: d s_c / d x, s_c the logit of class c where the last activation is a softmax (`scores`), else the output.
+    Shapes: x (N, H, W, C), the result alike.
+    Errors: ValueError for a model with several outputs.
+    """
+    y, back = _forward(model, x, scores)
+    dy = np.zeros_like(y)
+    dy[np.arange(len(y)), _classes(y, classes)] = 1
+    return back(dy)
+
+
+def saliency(model: Model, x: np.ndarray, classes: Any = None) -> np.ndarray:
+    """The largest absolute derivative over the channels.
+
+    Source: K. Simonyan, A. Vedaldi and A. Zisserman, arXiv 1312.6034.
+    """
+    return np.abs(gradients(model, x, classes)).max(axis=-1).astype(float)
+
+
+def smooth_grad(
+    model: Model, x: np.ndarray, classes: Any = None, samples: int = 16, noise: float = 0.15, seed: int = 0
+) -> np.ndarray:
+    """The mean saliency of noisy copies: what flickers from pixel to pixel averages out.
+
+    `noise` is the deviation as a share of the image's range.
+    Source: D. Smilkov et al., arXiv 1706.03825.
+    """
+    classes = _classes(model.predict_on_batch(x), classes)
+    generator, spread = np.random.default_rng(seed), noise * (x.max() - x.min())
+    total = np.zeros(x.shape)
+    for _ in range(samples):
+        total += gradients(model, x + generator.normal(0, spread, x.shape).astype(x.dtype), classes)
+    return np.abs(total / samples).max(axis=-1)
+
+
+def integrated_gradients(model: Model, x: np.ndarray, classes: Any = None, baseline: Any = 0.0, steps: int = 64) -> np.ndarray:
+    """How much each pixel adds to the score on the way from a baseline to the image.
+
+    Formula: (x - b) times the mean of d s / d x over b + t (x - b), t in (0, 1), by the midpoint rule; it sums to s(x) - s(b).
+    Shapes: the result is (N, H, W, C), signed: sum over the last axis to draw it.
+    Source: M. Sundararajan, A. Taly and Q. Yan, arXiv 1703.01365.
+    """
+    classes = _classes(model.predict_on_batch(x), classes)
+    base = np.broadcast_to(np.asarray(baseline, x.dtype), x.shape)
+    total = np.zeros(x.shape)
+    for t in (np.arange(steps) + 0.5) / steps:
+        total += gradients(model, (base + t * (x - base)).astype(x.dtype), classes)
+    return (x - base) * total / steps
+
+
+def grad_cam(model: Model, x: np.ndarray, classes: Any = None, layer: str | None = None) -> np.ndarray:
+    """Which places of a layer's feature maps speak for the class.
+
+    Formula: max(sum_k a_k A_k, 0), A_k the maps of `layer` (by default the last that is an image), a_k the mean over places of
+    the score's derivative with respect to A_k; spread over the image by nearest neighbours.
+    Errors: ValueError for a layer that gives no image.
+    Source: R. Selvaraju et al., arXiv 1610.02391.
+    """
+    layer = layer or next((l.name for l in reversed(model.layers) if _is_image(l.output_shape)), None)
+    if layer is None or not _is_image(model.get_layer(layer).output_shape):
+        raise ValueError(f"grad_cam: {layer!r} gives no image; choose a convolution")
+    middle = model.get_layer(layer).output
+    lower, upper = Model(model.input, middle), Model(middle, model.output)
+    maps = lower.predict_on_batch(x)
+    slopes = gradients(upper, maps, _classes(model.predict_on_batch(x), classes))
+    cam = np.maximum((slopes.mean(axis=(1, 2), keepdims=True) * maps).sum(axis=-1), 0)
+    rows = np.arange(x.shape[1]) * cam.shape[1] // x.shape[1]
+    columns = np.arange(x.shape[2]) * cam.shape[2] // x.shape[2]
+    return cam[:, rows][:, :, columns].astype(float)
+
+
+def occlusion(
+    model: Model, x: np.ndarray, classes: Any = None, window: int = 16, stride: int = 8, value: float = 0.0
+) -> np.ndarray:
+    """How much the class's probability falls when a square of the image is covered.
+
+    Source: M. Zeiler and R. Fergus, arXiv 1311.2901.
+    """
+    y = model.predict_on_batch(x)
+    classes = _classes(y, classes)
+    whole = y[np.arange(len(x)), classes]
+    total, times = np.zeros(x.shape[:3]), np.zeros(x.shape[1:3])
+    for top in range(0, max(x.shape[1] - window, 0) + 1, stride):
+        for left in range(0, max(x.shape[2] - window, 0) + 1, stride):
+            covered = x.copy()
+            covered[:, top : top + window, left : left + window] = value
+            fall = whole - model.predict_on_batch(covered)[np.arange(len(x)), classes]
+            total[:, top : top + window, left : left + window] += fall[:, None, None]
+            times[top : top + window, left : left + window] += 1
+    return total / np.maximum(times, 1)
+
+
+METHODS = {
+    "saliency": saliency,
+    "smooth-grad": smooth_grad,
+    "integrated-gradients": integrated_gradients,
+    "grad-cam": grad_cam,
+    "occlusion": occlusion,
+}
+
+
+def _forward(model: Model, x: np.ndarray, scores: bool) -> tuple[np.ndarray, Any]:
+    """The scores, and the way back to x from their gradient."""
+    if len(model.outputs) != 1:
+        raise ValueError(f"{model.label}: has {len(model.outputs)} outputs; explain one: Model(model.input, model.outputs[0])")
+    joint = (0,) if scores and model.output_activation in ("softmax", "sigmoid") else ()
+    run = model.new_run(keep=True, need_dx=True, joint=joint)
+    y = run.forward(model.prepare(x))[0]
+    return (run.logits[0] if joint else y), lambda dy: run.backward([dy])[0]
+
+
+def _classes(y: np.ndarray, classes: Any) -> np.ndarray:
+    return y.argmax(axis=-1) if classes is None else np.broadcast_to(np.asarray(classes), len(y))
+
+
+def _is_image(shape: Any) -> bool:
+    return isinstance(shape, tuple) and len(shape) == 4

@@ -1,0 +1,116 @@
+"""`minitl train`, `predict`, `evaluate` and `explain`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def add(commands: Any) -> None:
+    """Add the four commands to a parser."""
+    parser = commands.add_parser("train", help="train a classifier of your photographs: a folder with a folder per class")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz")
+    parser.add_argument("--size", type=int, default=224, help="pixels, 96 to 224: smaller is faster")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="of the photographs, held out to measure")
+    parser.add_argument("--tune", action="store_true", help="fine-tune the upper layers too, and keep that if it is better")
+    parser.add_argument("--control", action="store_true", help="also train the same classifier on raw pixels")
+    parser.set_defaults(run=_train)
+    parser = commands.add_parser("predict", help="classes of photographs, by a model that train made")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("sources", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
+    parser.add_argument("--format", choices=["text", "csv", "json"], default="text")
+    parser.set_defaults(run=_predict)
+    parser = commands.add_parser("evaluate", help="how good a model is on a folder of photographs with a folder per class")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.set_defaults(run=_evaluate)
+    parser = commands.add_parser("explain", help="where a model looked")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("photographs", nargs="+", type=Path)
+    parser.add_argument("--method", nargs="+", default=["grad-cam", "smooth-grad"], metavar="NAME")
+    parser.add_argument("--output", type=Path, default=Path("explained.png"))
+    parser.set_defaults(run=_explain)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from minitl.photographs import train
+
+    if not 32 <= options.size <= 512:
+        raise ValueError(f"--size: expected 32 to 512 pixels, got {options.size}")
+    if not 0 < options.validation < 1:
+        raise ValueError(f"--validation: expected a share between 0 and 1, got {options.validation}")
+    train(
+        options.folder, options.output, options.size, options.seed, options.validation, options.tune, options.control,
+        say=lambda text: print(text, flush=True),
+    )  # fmt: skip
+    print(f"written: {options.output}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from minitl.photographs import predict
+
+    made = list(predict(options.model, options.sources))
+    if options.format == "json":
+        print(json.dumps([p._asdict() for p in made], indent=1))
+    elif options.format == "csv":
+        names = next((list(p.probabilities) for p in made if p.probabilities), [])
+        writer = csv.writer(sys.stdout)
+        writer.writerow(["file", "class", *names])
+        for p in made:
+            writer.writerow(
+                [p.file, p.label or "", *(f"{(p.probabilities or {}).get(name, float('nan')):.6f}" for name in names)]
+            )
+    else:
+        for p in made:
+            shown = "cannot be read" if p.probabilities is None else f"{p.label} {100 * max(p.probabilities.values()):.1f} %"
+            print(f"{p.file}: {shown}")
+    return 0 if all(p.label is not None for p in made) else 1
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from minitl.photographs import evaluate
+
+    found = evaluate(options.model, options.folder)
+    low, high = found["interval"]
+    print(f"{found['accuracy']:.1f} % of {found['photographs']} photographs (95 % interval {low:.1f} to {high:.1f})")
+    print(f"{'class':<24}{'precision %':>13}{'recall %':>10}")
+    for name in found["precision"]:
+        print(f"{name:<24}{found['precision'][name]:>13.1f}{found['recall'][name]:>10.1f}")
+    for file, truth, said, sure in found["mistakes"][:10]:
+        print(f"{file}: {said} ({100 * sure:.0f} %), and is {truth}")
+    for file in found["unreadable"]:
+        print(f"{file}: cannot be read")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from minitl import plot
+    from minitl.errors import unknown
+    from minitl.explain import METHODS
+    from minitl.photographs.images import read
+    from minitl.photographs.predict import opened
+
+    for name in options.method:
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+    model = opened(options.model)
+    images = np.stack([read(path, model.input_shape[1]) for path in options.photographs])
+    x = model.preprocessing(images)
+    maps = {}
+    for name in options.method:
+        found = METHODS[name](model, x)
+        maps[name] = np.abs(found).sum(axis=-1) if found.ndim == 4 else np.maximum(found, 0)
+    plot.explanation(images, maps, options.output)
+    for path, p in zip(options.photographs, model.predict_on_batch(x), strict=True):
+        print(f"{path}: {model.class_names[int(p.argmax())]} {100 * p.max():.1f} %")
+    print(f"drawn: {options.output}")
+    return 0

@@ -1,0 +1,135 @@
+"""What is in a folder of photographs, before anything is learnt from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minitl.preprocessing.image.files import BadImageError, load_img
+from minitl.preprocessing.image.folders import find_pictures
+
+NEAR = 3  # bits of 64 by which fingerprints of the same picture, resized or compressed anew, may differ
+UNEQUAL = 3.0  # how many times the smallest class the largest may be before that is said
+
+
+@dataclass
+class Look:
+    """What was found: files and class numbers without what is broken or there twice, and sentences about the rest."""
+
+    root: Path
+    class_names: list[str]
+    files: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    duplicates: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = Counter(self.labels)
+        lines = [f"{self.root}: {len(self.files)} photographs in {len(self.class_names)} classes"]
+        lines += [f"  {name:<24}{counts[i]:>7}" for i, name in enumerate(self.class_names)]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def near(self, first: Any, second: Any) -> list[tuple[str, str]]:
+        """Pairs of photographs, one of each of two lists of positions, that look alike."""
+        a = np.array([self.fingerprints[i] for i in first], np.uint64)
+        b = np.array([self.fingerprints[i] for i in second], np.uint64)
+        found = []
+        for i, mark in zip(first, a, strict=True):
+            apart = np.bitwise_count(mark ^ b) if hasattr(np, "bitwise_count") else _bits(mark ^ b)
+            found += [(self.files[i], self.files[second[j]]) for j in np.flatnonzero(apart <= NEAR)]
+        return found
+
+
+def look(folder: str | os.PathLike, minimum: int = 2) -> Look:
+    """Read every photograph of a folder once: classes, counts, what is broken, what is there twice.
+
+    Errors: FileNotFoundError; ValueError for fewer than two classes, or a class with fewer than `minimum` photographs.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = find_pictures(folder)
+    report = Look(Path(folder), [name for name, files in found.items() if files])
+    report.notes += [str(w.message).replace("\n", " ") for w in said]
+    if len(report.class_names) < 2:
+        inside = ", ".join(report.class_names) or "none"
+        raise ValueError(f"{folder}: at least two classes are needed, a folder for each; found {inside}")
+    known: dict[str, str] = {}
+    names = [(name, number) for number, label in enumerate(report.class_names) for name in found[label]]
+    with ThreadPoolExecutor(4) as pool:
+        marks = pool.map(_fingerprint, [os.path.join(folder, name) for name, _ in names])
+        for (name, number), mark in zip(names, marks, strict=True):
+            if isinstance(mark, str):
+                report.broken.append(name)
+                continue
+            digest, fingerprint = mark
+            if digest in known:
+                report.duplicates.append((known[digest], name))
+                continue
+            known[digest] = name
+            report.files.append(name)
+            report.labels.append(number)
+            report.fingerprints.append(fingerprint)
+    _note(report, minimum)
+    return report
+
+
+def split(labels: Any, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions for training and for validation: of each class the same share, at least one, drawn by `seed`."""
+    labels, generator = np.asarray(labels), np.random.default_rng(seed)
+    held = []
+    for number in np.unique(labels):
+        own = generator.permutation(np.flatnonzero(labels == number))
+        held += own[: max(1, round(share * len(own)))].tolist()
+    apart = np.zeros(len(labels), bool)
+    apart[held] = True
+    return np.flatnonzero(~apart), np.flatnonzero(apart)
+
+
+def _note(report: Look, minimum: int) -> None:
+    counts = Counter(report.labels)
+    for number, name in enumerate(report.class_names):
+        if counts[number] < minimum:
+            raise ValueError(
+                f"{report.root / name}: {counts[number]} photographs that can be read; at least {minimum} are needed"
+            )
+    if report.broken:
+        report.notes.append(f"{len(report.broken)} files cannot be read and are left out, such as {report.broken[0]}")
+    across = [pair for pair in report.duplicates if Path(pair[0]).parts[0] != Path(pair[1]).parts[0]]
+    if report.duplicates:
+        first = report.duplicates[0]
+        report.notes.append(f"{len(report.duplicates)} exact copies are left out, such as {first[1]} of {first[0]}")
+    if across:
+        report.notes.append(
+            f"{len(across)} of them stand in two classes, such as {across[0][0]} and {across[0][1]}: which is right?"
+        )
+    most, least = max(counts.values()), min(counts.values())
+    if most > UNEQUAL * least:
+        report.notes.append(
+            f"the classes differ in size, {least} to {most}: their photographs are weighted so that classes count alike"
+        )
+
+
+def _fingerprint(path: str) -> tuple[str, int] | str:
+    """A hash of the pixels, and 64 bits of what the picture looks like: is each of 8x9 grey patches lighter than the next?"""
+    try:
+        image = load_img(path)
+    except (BadImageError, OSError) as error:
+        return str(error)
+    digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+    grey = np.asarray(image.convert("L").resize((9, 8), 2), np.int16)
+    bits = (grey[:, 1:] > grey[:, :-1]).reshape(-1)
+    return digest, int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def _bits(numbers: np.ndarray) -> np.ndarray:
+    return np.array([int(n).bit_count() for n in numbers])

@@ -1,0 +1,203 @@
+"""From a folder of photographs to a model: look, split, features, head, and, where it helps, fine-tuning; and what was found."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minitl import plot
+from minitl.applications import efficientnet_lite
+from minitl.layers import Dense
+from minitl.metrics import confusion_matrix
+from minitl.models import Model
+from minitl.photographs import head
+from minitl.photographs.features import features
+from minitl.photographs.folder import Look, look, split
+from minitl.photographs.images import read
+from minitl.random import set_random_seed
+from minitl.transfer import fine_tune, freeze
+from minitl.weights import check_target
+
+SIZE, SHARE, EPOCHS = 224, 0.2, 4
+TUNED = 60  # layers from the top that fine-tuning may change
+Say = Callable[[str], Any]
+
+
+@dataclass
+class Result:
+    """A trained model, and what was found on the way: accuracies in per cent, on `held` photographs that it never saw."""
+
+    model: Model
+    look: Look
+    accuracy: float
+    interval: tuple[float, float]
+    majority: float
+    held: list[int]
+    predicted: np.ndarray
+    probabilities: np.ndarray
+    seconds: float
+    tuned: bool = False
+    controls: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        lines = [
+            f"validation: {self.accuracy:.1f} % of {len(self.held)} photographs (95 % interval {low:.1f} to {high:.1f})",
+            f"always the largest class: {self.majority:.1f} %",
+            *(f"{name}: {value:.1f} %" for name, value in self.controls.items()),
+            f"{'fine-tuned' if self.tuned else 'features of the base as they are'}; {self.seconds:.0f} s",
+        ]
+        return "\n".join(lines)
+
+
+def train(
+    folder: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    size: int = SIZE,
+    seed: int = 0,
+    validation: float = SHARE,
+    tune: bool = False,
+    control: bool = False,
+    cache: str | os.PathLike | None = None,
+    say: Say = print,
+) -> Result:
+    """Train a classifier of photographs on the features of EfficientNet-Lite0, which comes with the package.
+
+    `output` is the model's file; pictures of the results go beside it. `tune` also fine-tunes the base's upper layers, and
+    keeps that when it is better on the validation photographs. `control` trains the same head on raw pixels. `cache`
+    keeps features (by default beside the output). All numbers come from photographs that were held out before anything was
+    learnt; those are part of the final model's head, which is fitted to all photographs with the settings found.
+    Errors: FileNotFoundError or ValueError for a folder that cannot be used; OSError when the output cannot be written.
+    """
+    if output is not None:
+        check_target(output)
+    started = time.perf_counter()
+    set_random_seed(seed)
+    found = look(folder)
+    say(str(found))
+    labels, classes = np.array(found.labels), len(found.class_names)
+    learnt, held = split(labels, validation, seed)
+    for first, second in found.near(learnt, held)[:3]:
+        say(f"  note: {first} and {second} look alike, and stand on two sides of the split: the accuracy may be too good")
+    base = efficientnet_lite.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(size, size, 3))
+    paths = [os.path.join(folder, name) for name in found.files]
+    kept = cache if cache is not None else (None if output is None else Path(output).with_suffix(".features"))
+    plain, _ = features(base, paths, size, kept, progress=_told(say, "features"))
+    mirrored, _ = features(base, [paths[i] for i in learnt], size, kept, mirrored=True, progress=_told(say, "mirror images"))
+    x, y = np.concatenate([plain[learnt], mirrored]), np.concatenate([labels[learnt], labels[learnt]])
+    groups = np.concatenate([np.arange(len(learnt))] * 2)
+    strength, tried = head.chosen(x, y, classes, seed, groups)
+    say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
+    kernel, bias = head.fit(x, y, strength, classes)
+    logits = plain[held] @ kernel + bias
+    model = assembled(base, kernel, bias, found.class_names)
+    probabilities = _softmax(logits)
+    tuned = False
+    if tune:
+        other = _tuned(model, paths, labels, learnt, size, say)
+        better = other.predict(_images(other, [paths[i] for i in held], size), batch_size=16, verbose=0)
+        before, after = (float((p.argmax(axis=1) == labels[held]).mean()) for p in (probabilities, better))
+        say(f"fine-tuned: {100 * after:.1f} % against {100 * before:.1f} %")
+        if after > before:
+            model, probabilities, tuned = other, better, True
+    predicted = probabilities.argmax(axis=1)
+    right = int((predicted == labels[held]).sum())
+    if not tuned:  # the held-out photographs have done their work
+        model.layers[-1].set_weights(
+            list(head.fit(np.concatenate([plain, mirrored]), np.concatenate([labels, labels[learnt]]), strength, classes))
+        )
+    result = Result(
+        model, found, 100 * right / len(held), head.interval(right, len(held)),
+        100 * float((labels[held] == np.bincount(labels[learnt]).argmax()).mean()), held.tolist(), predicted, probabilities,
+        time.perf_counter() - started, tuned,
+    )  # fmt: skip
+    if control:
+        result.controls["the same head on raw pixels, 16x16"] = _raw(paths, labels, learnt, held, classes, seed)
+    result.seconds = time.perf_counter() - started
+    if output is not None:
+        model.save(output)
+        _draw(result, labels, paths, Path(output))
+    say(str(result))
+    return result
+
+
+def assembled(base: Model, kernel: np.ndarray, bias: np.ndarray, class_names: list[str]) -> Model:
+    """The base with a classifier on top; it keeps the class names and what its images go through."""
+    model = Model(base.input, Dense(len(bias), activation="softmax", name="classes")(base.output))
+    model.layers[-1].set_weights([kernel, bias])
+    model.preprocessing, model.class_names = base.preprocessing, list(class_names)
+    return model
+
+
+def _images(model: Model, paths: list[str], size: int) -> np.ndarray:
+    return model.preprocessing(np.stack([read(path, size) for path in paths]))  # type: ignore[misc]
+
+
+def _tuned(model: Model, paths: list[str], labels: np.ndarray, learnt: np.ndarray, size: int, say: Say) -> Model:
+    """A copy whose upper layers have learnt on, gently; normalisations keep their statistics."""
+    from minitl.models import clone_model
+    from minitl.transfer import batch_norm
+
+    other = clone_model(model)
+    other.set_weights(model.get_weights())
+    other.preprocessing, other.class_names = model.preprocessing, model.class_names
+    batch_norm(other, "frozen")
+    names = [path for path, _ in other.named_layers()]
+    freeze(other, names[:-TUNED])
+    x = _images(other, [paths[i] for i in learnt], size)
+    x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([labels[learnt], labels[learnt]])
+    say("fine-tuning the upper layers ...")
+    order = np.random.default_rng(0).permutation(len(x))
+    return fine_tune(
+        other,
+        (x[order], y[order]),
+        "full",
+        batch_size=16,
+        epochs=EPOCHS,
+        rate=3e-5,
+        classes=len(model.class_names or []),
+        verbose=0,
+    )[0]
+
+
+def _raw(paths: list[str], labels: np.ndarray, learnt: np.ndarray, held: np.ndarray, classes: int, seed: int) -> float:
+    x = np.stack([read(path, 16).reshape(-1) for path in paths]).astype(np.float32) / 255
+    strength, _ = head.chosen(x[learnt], labels[learnt], classes, seed)
+    kernel, bias = head.fit(x[learnt], labels[learnt], strength, classes)
+    return 100 * float(((x[held] @ kernel + bias).argmax(axis=1) == labels[held]).mean())
+
+
+def _draw(result: Result, labels: np.ndarray, paths: list[str], output: Path) -> None:
+    """The confusion, and the photographs about which the model was most wrong, beside the model."""
+    held = np.array(result.held)
+    names = result.look.class_names
+    matrix = confusion_matrix(labels[held], result.predicted, len(names))
+    plot.confusion(matrix, names, output.with_suffix(".confusion.png"))
+    sure = result.probabilities.max(axis=1)
+    wrong = [i for i in np.argsort(-sure) if result.predicted[i] != labels[held[i]]][:16]
+    if wrong:
+        images = np.stack([read(paths[held[i]], 96) for i in wrong])
+        titles = [f"{names[result.predicted[i]]} {100 * sure[i]:.0f} %" for i in wrong]
+        plot.images(images, titles, output.with_suffix(".mistakes.png"), columns=4, size=1.6)
+
+
+def _told(say: Say, what: str) -> Callable[[int, int], Any]:
+    last = [time.perf_counter()]
+
+    def progress(done: int, whole: int) -> None:
+        if done == whole or time.perf_counter() - last[0] > 5:
+            last[0] = time.perf_counter()
+            say(f"{what}: {done} of {whole}")
+
+    return progress
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
