@@ -86,6 +86,20 @@ def test_published(tmp_path, capsys):
     assert (tmp_path / "p-20.png").exists()
 
 
+def test_photographs(tmp_path, capsys):
+    from test_photographs import draw
+
+    for part, count in (("train", 10), ("test", 4)):
+        for kind, name in enumerate(("stripes", "blobs")):
+            (tmp_path / "set" / part / name).mkdir(parents=True)
+            for i in range(count):
+                draw(kind, i + (0 if part == "train" else 50)).save(tmp_path / "set" / part / name / f"{i}.png")
+    arguments = Namespace(folders=[tmp_path / "set"], size=64, seeds=2, cache=None)
+    found = load("photographs").main(arguments)["set"]
+    assert found.shape == (5, 2) and (found[0] == 50).all() and found[3].mean() > 60
+    assert "base, mirrored" in capsys.readouterr().out
+
+
 def test_own_layer(capsys):
     accuracy = load("own_layer").main(samples=300, epochs=1)
     out = capsys.readouterr().out

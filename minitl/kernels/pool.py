@@ -36,7 +36,7 @@ ENTRY, SCRATCH, STRIDE, GRAIN, ADDRESSES = TASKS + 1, TASKS + 2, TASKS + 3, TASK
 QUIT, ACQUIRE, RELEASE, YIELD = 6 * WORDS, 6 * WORDS + 1, 6 * WORDS + 2, 6 * WORDS + 3
 SLEEP, LOCK = 7 * WORDS, 7 * WORDS + 1  # of thread 0; thread k's are k lines further
 SHARES = 16  # of the tasks per thread: how finely they are shared out
-SPIN = 2_000  # pauses, some 50 microseconds, before a thread begins to let others run
+SPIN = 2_000  # pauses of the processor before a thread begins to let others run
 YIELDS = 200  # times that it lets others run before it sleeps
 
 
