@@ -47,6 +47,9 @@ def name_of(activation: Any) -> str:
         return "linear"
     if callable(activation) and globals().get(getattr(activation, "__name__", "")) is activation:
         activation = getattr(activation, "__name__")  # noqa: B009 (mypy)
+    module = str(getattr(activation, "__module__", "")).split(".")[0]
+    if callable(activation) and module in ("tensorflow", "keras", "torch", "jax"):  # tf.nn.relu, where TensorFlow is installed
+        activation = getattr(activation, "__name__", activation)
     if not isinstance(activation, str):
         raise TypeError(
             f"activation must be a name, a function of minitl.activations or None, got {activation!r}; write a Layer for your "

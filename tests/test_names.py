@@ -246,6 +246,51 @@ def test_the_functions_of_keras_s_backend():
         backend.placeholder  # noqa: B018
 
 
+def test_rates_are_read_and_set_as_variables():
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile(optimizers.SGD(lr=0.5), "mse")
+    assert backend.get_value(model.optimizer.lr) == 0.5 == backend.eval(model.optimizer.lr)
+    backend.set_value(model.optimizer.lr, 0.25)
+    assert model.optimizer.learning_rate == 0.25 and model.optimizer.learning_rate.numpy() == 0.25
+    model.optimizer.learning_rate.assign(0.125)
+    assert type(model.optimizer.get_config()["learning_rate"]) is float
+    w = np.ones(1)
+    model.optimizer.apply([("a/kernel", w, np.ones(1))])
+    assert w[0] == 0.875
+
+
+def test_the_estimators_of_older_programs():
+    sklearn = pytest.importorskip("sklearn")
+    from minitl.wrappers.scikit_learn import KerasClassifier, KerasRegressor
+
+    from minitl.callbacks import History
+
+    def build(units=8, loss="sparse_categorical_crossentropy", outputs=3):
+        model = Sequential([Dense(units, activation="relu", input_dim=4), Dense(outputs, activation="softmax")])
+        model.compile("adam", loss, metrics=["accuracy"])
+        return model
+
+    x = np.random.default_rng(0).standard_normal((90, 4))
+    names = np.array(["a", "b", "c"])[x[:, :3].argmax(axis=1)]
+    seen = History()
+    model = KerasClassifier(build_fn=build, epochs=40, batch_size=10, verbose=0, units=16)
+    model.fit(x, names, callbacks=[seen])
+    assert (model.predict(x) == names).mean() > 0.8 and model.score(x, names) > 0.8
+    assert len(seen.history["loss"]) == 40 and model.predict_proba(x).shape == (90, 3)
+    with pytest.raises(ValueError, match="neither build nor fit takes 'size'"):
+        KerasClassifier(build, size=3)
+
+    def line():
+        model = Sequential([Dense(1, input_dim=4)])
+        model.compile("adam", "mse")
+        return model
+
+    regressor = KerasRegressor(line, nb_epoch=3, verbose=0)
+    regressor.fit(x, x[:, 0])
+    assert regressor.predict(x).shape == (90,) and regressor.score(x, x[:, 0]) < 0
+    assert sklearn and regressor.get_params()["epochs"] == 3
+
+
 def test_curves_have_both_names():
     curves = Curves({"accuracy": [1], "loss": [2]})
     assert curves["acc"] == [1] and list(curves) == ["accuracy", "loss"]

@@ -8,18 +8,21 @@ logs         CSVLogger
 other        TensorBoard, TerminateOnNaN, ProgbarLogger, RemoteMonitor
 """
 
-from minitl.callbacks.base import Callback, HistoryCallback, LambdaCallback
+from minitl.callbacks.base import Callback, HistoryCallback, LambdaCallback, Record
 from minitl.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
 from minitl.callbacks.logs import CSVLogger
 from minitl.callbacks.monitor import EarlyStopping, Monitor
 from minitl.callbacks.other import ProgbarLogger, RemoteMonitor, TensorBoard, TerminateOnNaN
 from minitl.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
 
+History = Record  # Keras's name
+
 __all__ = [
     "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "EarlyStopping",
+    "History",
     "HistoryCallback",
     "LambdaCallback",
     "LearningRateScheduler",

@@ -75,6 +75,28 @@ class LambdaCallback(Callback):
             setattr(self, name, function)
 
 
+class Record(Callback):
+    """The callback that Keras calls History: `history` maps names to lists, `epoch` lists the epochs."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Begin anew."""
+        self.record = History()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Add the epoch."""
+        self.record.append(epoch, dict(logs or {}))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The numbers by name."""
+        return self.record.history
+
+    @property
+    def epoch(self) -> list[int]:
+        """The epochs."""
+        return self.record.epoch
+
+
 class HistoryCallback(Callback):
     """Fills the History that fit returns."""
 

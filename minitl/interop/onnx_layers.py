@@ -265,6 +265,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     ),
     layers.Dropout: _same,
     layers.GaussianNoise: _same,
+    layers.GaussianDropout: _same,
     layers.Rescaling: _rescaling,
     layers.Embedding: _embedding,
     layers.ConstantOperation: _constant_operation,

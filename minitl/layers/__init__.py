@@ -56,7 +56,7 @@ from minitl.layers.preprocessing import (
     Rescaling,
     Resizing,
 )
-from minitl.layers.regularization import GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from minitl.layers.regularization import GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from minitl.layers.reshaping import (
     ChannelPadding,
     Cropping1D,
@@ -102,6 +102,7 @@ __all__ = [
     "Conv1D", "Conv2D", "Conv2DTranspose",
 
     "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dot", "Dropout", "Embedding", "Flatten",
+    "GaussianDropout",
     "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
     "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply",

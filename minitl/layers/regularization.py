@@ -92,3 +92,43 @@ class GaussianNoise(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
+
+
+class GaussianDropout(Layer):
+    """While training, multiplies every entry by noise of mean 1, as strong as Dropout's.
+
+    Formula: y = x n, n normal of mean 1 and variance rate / (1 - rate); dx = dy n.
+    Shapes: any; x and y alike.
+    Errors: ValueError for a rate outside [0, 1).
+    Source: N. Srivastava et al., Dropout, JMLR 15, 2014, section 10.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"GaussianDropout: rate must be in [0, 1), got {rate}")
+        self.rate = rate
+
+    @property
+    def draws(self) -> bool:
+        """Unless the rate is 0."""
+        return self.rate > 0
+
+    def build(self, input_shape: Shape) -> None:
+        """Take a generator."""
+        self.generator = new_generator()
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x times noise while training, else x."""
+        if not training or self.rate == 0:
+            return x, None
+        noise = (1 + self.generator.standard_normal(x.shape) * np.sqrt(self.rate / (1 - self.rate))).astype(x.dtype)
+        return x * noise, noise
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dy times the same noise."""
+        return dy if cache is None else dy * cache, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape

@@ -87,7 +87,7 @@ def int_shape(x: Any) -> tuple[Any, ...]:
 
 def get_value(x: Any) -> Any:
     """The value itself."""
-    return x() if callable(x) else x
+    return float(x) if isinstance(x, float) else x() if callable(x) else x
 
 
 def set_value(x: Any, value: Any) -> None:
@@ -95,8 +95,11 @@ def set_value(x: Any, value: Any) -> None:
 
     Errors: TypeError for a number, which cannot be overwritten.
     """
+    if hasattr(x, "assign"):  # an optimizer's learning rate
+        x.assign(value)
+        return
     if not isinstance(x, np.ndarray):
-        raise TypeError("set_value: numbers are plain numbers here; assign the attribute: model.optimizer.learning_rate = ...")
+        raise TypeError("set_value: numbers are plain numbers here; assign the attribute that has it")
     x[...] = value
 
 

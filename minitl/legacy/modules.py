@@ -27,7 +27,9 @@ PLACES = {
     "engine.training": ("models",), "engine.base_layer": ("layers",), "engine.input_layer": ("layers",),
     "engine.sequential": ("models",), "initializations": ("initializers",), "objectives": ("losses",),
     "optimizers.legacy": ("optimizers",), "optimizers.experimental": ("optimizers",), "optimizers.schedules": ("schedules",),
-    "callbacks.callbacks": ("callbacks",), "saving": ("models",), "config": ("backend",), "ops": ("backend",),
+    "callbacks.callbacks": ("callbacks",),
+    "wrappers": ("legacy.wrappers",), "wrappers.scikit_learn": ("legacy.wrappers",),
+     "saving": ("models",), "config": ("backend",), "ops": ("backend",),
     "applications.imagenet_utils": ("applications.imagenet",), "applications.resnet_v1": ("applications.resnet",),
 }  # fmt: skip
 OURS = {"ops"}  # a folder of ours has the name

@@ -18,6 +18,7 @@ import numpy as np
 
 from minitl import schedules
 from minitl.backend import engine, get_backend
+from minitl.optimizers.rate import Rate
 from minitl.serialization import constructor_arguments
 
 Update = tuple[str, np.ndarray, np.ndarray]  # path, parameter, gradient
@@ -141,6 +142,15 @@ class Optimizer:
         return rate / (1 + self.decay * self.iterations) if self.decay else rate
 
     @property
+    def learning_rate(self) -> Any:
+        """The rate, or the schedule of it."""
+        return self._rate if callable(self._rate) else Rate(self._rate, self)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._rate = float(value) if isinstance(value, Rate) else value
+
+    @property
     def lr(self) -> Any:
         """`learning_rate` under the name that older programs use."""
         return self.learning_rate
@@ -151,7 +161,7 @@ class Optimizer:
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return constructor_arguments(self, skip=("lr",))
+        return {**constructor_arguments(self, skip=("lr",)), "learning_rate": self._rate}
 
     def slot(self, memory: dict[str, np.ndarray], name: str, w: np.ndarray) -> np.ndarray:
         """A remembered array like w, zeros at first."""

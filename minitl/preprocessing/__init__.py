@@ -1,5 +1,19 @@
 """What happens to data before a network sees them."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from minitl.preprocessing.record import Preprocessing
 
 __all__ = ["Preprocessing"]
+
+
+def __getattr__(name: str) -> Any:
+    # Read when they are asked for: images need Pillow.
+    if name in ("image", "text", "sequence"):
+        return importlib.import_module(f"minitl.preprocessing.{name}")
+    if name == "image_dataset_from_directory":
+        return importlib.import_module("minitl.utils").image_dataset_from_directory
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
