@@ -189,6 +189,32 @@ class Identity(Initializer):
         return self.gain * np.eye(shape[0], shape[1])
 
 
+class Dirac(Initializer):
+    """A convolution that begins as the identity: filter i has a 1 for channel i in the middle of its window, `gain` times.
+
+    Filters beyond the channels are drawn as by `rest`. Signals and gradients pass from the first step on.
+    Source: S. Zagoruyko and N. Komodakis, DiracNets, arXiv 1706.00388; K. Jordan, arXiv 2404.00498.
+    """
+
+    def __init__(self, gain: float = 1.0, rest: Any = "torch_uniform"):
+        self.gain, self.rest = gain, get(rest)
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        kernel = self.rest(shape, generator)
+        same = min(shape[-2:])
+        kernel[..., :same] = 0
+        middle = tuple((n - 1) // 2 for n in shape[:-2])
+        kernel[middle][range(same), range(same)] = self.gain
+        return kernel
+
+
+class TorchUniform(VarianceScaling):
+    """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in): PyTorch's default for convolutions and dense layers."""
+
+    def __init__(self) -> None:
+        super().__init__(1 / 3, "fan_in", "uniform")
+
+
 def __getattr__(name: str) -> Any:
     # `he_normal()`: the names of Keras's functions are those of its strings.
     if name in NAMED:
@@ -197,6 +223,8 @@ def __getattr__(name: str) -> Any:
 
 
 NAMED: dict[str, type[Initializer]] = {
+    "dirac": Dirac,
+    "torch_uniform": TorchUniform,
     "zeros": Zeros,
     "zero": Zeros,
     "one": Ones,

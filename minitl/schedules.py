@@ -5,6 +5,7 @@ Give one to an optimizer in the place of a number. Your own schedule is any func
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -55,6 +56,26 @@ class LinearDecay(Schedule):
     def __call__(self, step: int) -> float:
         t = min(step / self.decay_steps, 1.0)
         return self.initial_learning_rate * (1 - t) + self.end_learning_rate * t
+
+
+class PiecewiseLinear(Schedule):
+    """Straight lines between given rates at given steps, constant before the first and after the last.
+
+    `PiecewiseLinear([0, 200, 1000], [0.2, 1.0, 0.07])` is a triangle: up for 200 steps, then down.
+    Errors: ValueError for steps that do not rise, or another number of rates.
+    """
+
+    def __init__(self, steps: list[int], values: list[float]):
+        if len(steps) != len(values) or any(b <= a for a, b in itertools.pairwise(steps)) or not steps:
+            raise ValueError(f"PiecewiseLinear: needs rising steps and a rate for each, got {steps} and {values}")
+        self.steps, self.values = list(steps), list(values)
+
+    def __call__(self, step: int) -> float:
+        ends = list(zip(self.steps, self.values, strict=True))
+        for (first, from_rate), (last, to_rate) in itertools.pairwise(ends):
+            if step < last:
+                return from_rate + (to_rate - from_rate) * max(0, step - first) / (last - first)
+        return self.values[-1]
 
 
 class CosineDecay(Schedule):

@@ -228,7 +228,39 @@ def prelu(draw, dtype, ties=False):
     return numbers(draw, shape, dtype), numbers(draw, tuple(n if draw(st.booleans()) else 1 for n in shape[1:]), dtype)
 
 
+def _recurrent(draw, dtype, gates):
+    n, steps, units = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    mask = np.random.default_rng(draw(seeds)).random((n, steps)) < 0.7 if draw(st.booleans()) else None
+    drop = np.abs(numbers(draw, (n, units), dtype)) if draw(st.integers(0, 3)) == 0 else None
+    return numbers(draw, (n, steps, gates * units), dtype), numbers(draw, (units, gates * units), dtype), mask, drop
+
+
+@st.composite
+def lstm(draw, dtype, ties=False):
+    return _recurrent(draw, dtype, 4)
+
+
+@st.composite
+def gru(draw, dtype, ties=False):
+    x, recurrent, mask, drop = _recurrent(draw, dtype, 3)
+    bias = numbers(draw, recurrent.shape[1:], dtype) if draw(st.booleans()) else None
+    return x, recurrent, bias, mask, drop
+
+
+@st.composite
+def crf(draw, dtype, ties=False):
+    n, steps, classes = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    random = np.random.default_rng(draw(seeds))
+    labels = random.integers(0, classes, (n, steps))
+    labels[np.arange(steps) >= random.integers(1, steps + 1, n)[:, None]] = -1
+    weights = np.abs(numbers(draw, (n,), dtype)) if draw(st.booleans()) else None
+    return numbers(draw, (n, steps, classes, classes), dtype), labels, weights
+
+
 CASES = {
+    "crf": crf,
+    "gru": gru,
+    "lstm": lstm,
     "average_pool2d": pool,
     "batch_norm": batch_norm,
     "binary_cross_entropy": binary_cross_entropy,

@@ -20,6 +20,7 @@ from minitl.ops import (
     concatenate,
     conv2d,
     conv2d_transpose,
+    crf,
     dense,
     depthwise_conv2d,
     dot,
@@ -31,8 +32,10 @@ from minitl.ops import (
     gated,
     global_average_pool2d,
     group_norm,
+    gru,
     hard_sigmoid,
     leaky_relu,
+    lstm,
     max_pool2d,
     maximum,
     mean_squared_error,
@@ -572,6 +575,30 @@ plant_op(hard_sigmoid, "slope of one", "dy inside", "factor", lambda dy, c, d: 6
 plant_op(softplus, "tanh for the sigmoid", "a scale forgotten", None, lambda dy, c, d: dy * np.tanh(c), WIDE)
 plant_op(exponential, "of the gradient", "dy exp(y)", None, lambda dy, c, d: dy * np.exp(c), WIDE)
 plant_op(prelu, "dalpha from both sides", "dy x everywhere", None, lambda dy, c, d: (d[0], (dy * c[0]).sum(axis=0)), WIDE, BIAS)
+RECURRENT = (numbers(50, 2, 3, 8), numbers(51, 2, 8))
+plant_op(lstm, "dh not passed on", "each step alone", None, lambda dy, c, d: (_steps_alone(lstm, dy, c), d[1]), *RECURRENT)
+plant_op(lstm, "dR of the step itself", "h[t] for h[t-1]", None, lambda dy, c, d: (d[0], np.einsum("ntu,ntv->uv", c[3], d[0])),
+         *RECURRENT)  # fmt: skip
+plant_op(
+    gru, "one bias for two", "de of the inputs' sums", None, lambda dy, c, d: (*d[:2], d[0].sum(axis=(0, 1))),
+    numbers(52, 2, 3, 6), numbers(53, 2, 6), numbers(54, 6),
+)  # fmt: skip
+plant_op(
+    crf, "the right labels forgotten", "probabilities alone", None,
+    lambda dy, c, d: d + dy * c[2][:, None, None, None] / len(c[1]) * crf.right(c[1], c[0].shape),
+    numbers(55, 2, 3, 2, 2), labels=np.array([[0, 1, 1], [1, 0, -1]]),
+)  # fmt: skip
+
+
+def _steps_alone(module, dy, cache):
+    total = 0
+    for t in range(dy.shape[1]):
+        one = np.zeros_like(dy)
+        one[:, t] = dy[:, t]
+        found = module.backward(one, cache)[0]
+        found[:, :t] = 0
+        total = total + found
+    return total
 
 
 def _last_one(dy, cache):

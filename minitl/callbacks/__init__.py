@@ -4,12 +4,16 @@ base         Callback, LambdaCallback
 monitor      EarlyStopping
 checkpoints  ModelCheckpoint, BackupAndRestore
 rates        LearningRateScheduler, ReduceLROnPlateau
+averaging    Lookahead, WeightAveraging
+freezing     FreezeOut
 logs         CSVLogger
 other        TensorBoard, TerminateOnNaN, ProgbarLogger, RemoteMonitor
 """
 
+from minitl.callbacks.averaging import Lookahead, WeightAveraging
 from minitl.callbacks.base import Callback, HistoryCallback, LambdaCallback, Record
 from minitl.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
+from minitl.callbacks.freezing import FreezeOut
 from minitl.callbacks.logs import CSVLogger
 from minitl.callbacks.monitor import EarlyStopping, Monitor
 from minitl.callbacks.other import ProgbarLogger, RemoteMonitor, TensorBoard, TerminateOnNaN
@@ -22,10 +26,12 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "EarlyStopping",
+    "FreezeOut",
     "History",
     "HistoryCallback",
     "LambdaCallback",
     "LearningRateScheduler",
+    "Lookahead",
     "ModelCheckpoint",
     "Monitor",
     "ProgbarLogger",
@@ -33,4 +39,5 @@ __all__ = [
     "RemoteMonitor",
     "TensorBoard",
     "TerminateOnNaN",
+    "WeightAveraging",
 ]

@@ -2,6 +2,7 @@
 
     convolution or dense + ReLU                        one kernel, which takes a 2x2 max-pooling behind it along
     batch normalisation [+ sum with a skip] + ReLU     one pass; the ReLU may have a ceiling
+    batch normalisation + GELU                         one pass
     convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
     convolution [+ batch normalisation] + sum with a skip + ReLU    at inference: the end of a residual block
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
@@ -127,6 +128,26 @@ class FusedNormalization(Step):
         return (dx, dz), {self.layer: named_gradients}
 
 
+class GeluNormalization(Step):
+    """A batch normalisation and the GELU behind it; what lies between is made again when the gradient comes back."""
+
+    def __init__(self, nodes: list[Node]):
+        super().__init__(nodes)
+        self.layer, self.shape = nodes[0].layer, nodes[0].inputs[0].shape
+
+    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The GELU's y."""
+        x = self.layer.admit(x, self.shape)
+        return engine("batch_norm").normalise_gelu(x, *self.layer.constants(x, training))
+
+    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, Gradients]:
+        """The normalisation's dx and gradients."""
+        batch_norm, parameters = engine("batch_norm"), need.parameters and bool(self.layer.parameters)
+        dz = batch_norm.behind_gelu(dy, cache)
+        dx, gradients = self.layer.named(*batch_norm.backward(dz, cache[0], need.dx, parameters))
+        return dx, {self.layer: gradients}
+
+
 class Folded(Step):
     """A convolution and the batch normalisation behind it, with fixed statistics, as one convolution; only forward.
 
@@ -186,6 +207,8 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> St
         behind = _next(graph, node)
         if behind is not None and ceiling_of(behind) is not None:
             return FusedNormalization([node, behind])
+        if behind is not None and type(behind.layer) is Activation and behind.layer.activation == "gelu":
+            return GeluNormalization([node, behind])
         total, relu = _end_of_block(graph, node)
         if total is not None and relu is not None:
             return FusedNormalization([node, total, relu])

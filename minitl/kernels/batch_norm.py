@@ -12,6 +12,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
+from minitl.kernels.normal import gelu, gelu_slope
 from minitl.kernels.processor import ELEMENTS_PER_TASK, VECTOR_BYTES
 from minitl.kernels.simd import constant, moments, products
 from minitl.ops.batch_norm import check
@@ -73,6 +74,34 @@ def normalise(
     added = x_flat if skip is None else flat(skip, dtype)
     _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, added, y, constants=constants)
     return y, (x, gamma, mean, r, batch_statistics)
+
+
+def normalise_gelu(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+    batch_statistics: bool,
+) -> tuple[np.ndarray, tuple]:
+    """The same with a GELU behind; the cache has the constants from which the GELU's input is made again."""
+    check(x, gamma, beta, mean, variance)
+    dtype = common_dtype(x, gamma)
+    y, r = memory.empty(x.shape, dtype), (1 / np.sqrt(variance + epsilon)).astype(dtype)
+    constants = np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
+    _launch_rows(_normalise_gelu, x.shape[-1], (False, 0, False), flat(x, dtype), y, constants=constants)
+    return y, ((x, gamma, mean, r, batch_statistics), constants)
+
+
+def behind_gelu(dy: np.ndarray, cache: tuple) -> np.ndarray:
+    """The gradient of the normalisation's y, from that of the GELU behind it."""
+    (x, *_), constants = cache
+    check_shape("batch_norm", "dy", dy.shape, x.shape)
+    dtype = constants.dtype
+    dz = memory.empty(x.shape, dtype)
+    _launch_rows(_slope_gelu, x.shape[-1], (False, 0, False), flat(dy, dtype), flat(x, dtype), dz, constants=constants)
+    return dz
 
 
 def backward(
@@ -188,6 +217,25 @@ def _normalise(task: Task, plan: Plan, x: Numbers, skip: Numbers, y: Numbers, co
         if plan.ceiling > 0:
             for c in range(here):
                 y[at + c] = ceiling if y[at + c] > ceiling else y[at + c]
+
+
+@task_kernel
+def _normalise_gelu(task: Task, plan: Plan, x: Numbers, y: Numbers, constants: Numbers):
+    channels = plan.channels
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        at = n * channels
+        for c in range(min(channels, plan.size - at)):
+            y[at + c] = gelu((x[at + c] - constants[c]) * constants[channels + c] + constants[2 * channels + c])
+
+
+@task_kernel
+def _slope_gelu(task: Task, plan: Plan, dy: Numbers, x: Numbers, dz: Numbers, constants: Numbers):
+    channels = plan.channels
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        at = n * channels
+        for c in range(min(channels, plan.size - at)):
+            z = (x[at + c] - constants[c]) * constants[channels + c] + constants[2 * channels + c]
+            dz[at + c] = dy[at + c] * gelu_slope(z)
 
 
 @task_kernel

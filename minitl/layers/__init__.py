@@ -10,6 +10,7 @@ from typing import Any
 from minitl.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from minitl.layers.arithmetic import ConstantOperation
 from minitl.layers.base import Layer
+from minitl.layers.chain import Transitions
 from minitl.layers.conv import Conv2D
 from minitl.layers.conv_transpose import Conv2DTranspose
 from minitl.layers.core import Dense, Dropout, Flatten, Input, InputLayer
@@ -56,6 +57,7 @@ from minitl.layers.preprocessing import (
     Rescaling,
     Resizing,
 )
+from minitl.layers.recurrent import GRU, LSTM, Masking
 from minitl.layers.regularization import GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from minitl.layers.reshaping import (
     ChannelPadding,
@@ -81,6 +83,7 @@ from minitl.layers.sequences import (
     MaxPooling1D,
     UpSampling1D,
 )
+from minitl.layers.wrappers import Bidirectional, TimeDistributed
 from minitl.legacy.arguments import accept
 
 Convolution2DTranspose = Deconvolution2D = Conv2DTranspose
@@ -97,18 +100,15 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "ELU", "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D", "AvgPool2D",
-    "BatchNormalization", "CenterCrop", "ChannelPadding", "Concatenate", "ConstantOperation",
-    "Conv1D", "Conv2D", "Conv2DTranspose",
-
-    "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dot", "Dropout", "Embedding", "Flatten",
-    "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply",
-    "Normalization", "PReLU", "Permute", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom",
-    "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout1D",
-    "SpatialDropout2D", "Subtract", "UpSampling1D", "UpSampling2D", "ValuePadding2D",
-    "ZeroPadding1D", "ZeroPadding2D", "add", "average",
-    "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
+    "ELU", "GRU", "LSTM", "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D", "AvgPool2D",
+    "BatchNormalization", "Bidirectional", "CenterCrop", "ChannelPadding", "Concatenate", "ConstantOperation", "Conv1D",
+    "Conv2D", "Conv2DTranspose", "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dot",
+    "Dropout", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+    "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D",
+    "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "Permute",
+    "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
+    "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "Subtract",
+    "TimeDistributed", "Transitions", "UpSampling1D", "UpSampling2D", "ValuePadding2D", "ZeroPadding1D", "ZeroPadding2D",
+    "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
 ]  # fmt: skip

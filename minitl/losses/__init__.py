@@ -2,6 +2,7 @@
 
 base          what a loss is
 crossentropy  categorical, sparse categorical, binary
+chain         of whole sequences of labels
 distances     squared, absolute, hinge, Huber, ...
 
 Each is there as a class, and as a function of (y_true, y_pred) under its lower-case name.
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minitl.losses.base import Loss, backpropagate, compute
+from minitl.losses.chain import ChainCrossentropy
 from minitl.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 from minitl.losses.distances import (
     CategoricalHinge,
@@ -36,6 +38,7 @@ NAMED: dict[str, type[Loss]] = {
     "categorical_crossentropy": CategoricalCrossentropy,
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
     "binary_crossentropy": BinaryCrossentropy,
+    "chain_crossentropy": ChainCrossentropy,
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
     "mean_absolute_error": MeanAbsoluteError,

@@ -2,6 +2,7 @@
 
 means      averages over samples: accuracies, squared error
 detection  precision, recall, AUC, overlap
+spans      precision, recall, F1 of spans in sentences
 
 The name of any loss is a metric too: its mean over samples.
 """

@@ -22,6 +22,7 @@ from minitl import metrics
 from minitl import weights as weight_files
 from minitl.errors import unknown
 from minitl.layers.base import Layer
+from minitl.layers.known import layer_classes
 from minitl.layers.names import check_name
 from minitl.layers.reserve import limited_weights
 from minitl.models.foreign import foreign, load_foreign
@@ -125,18 +126,6 @@ def layers_from(described: list[dict[str, Any]], custom_objects: dict[str, Any] 
     Errors: ValueError for a class that is not known; whatever a constructor raises for wrong settings.
     """
     return [_layer_from(data, custom_objects) for data in described]
-
-
-def layer_classes() -> dict[str, type[Layer]]:
-    """The layers that minitl itself defines, by class name: what an architecture in a file may ask for."""
-    found: dict[str, type[Layer]] = {}
-    rest = list(Layer.__subclasses__())
-    while rest:
-        cls = rest.pop()
-        rest += cls.__subclasses__()
-        if cls.__module__.split(".")[0] == __package__.split(".")[0]:
-            found[cls.__name__] = cls
-    return found
 
 
 def _checkpoint(found: Any) -> dict[str, Any] | None:

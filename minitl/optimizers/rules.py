@@ -11,13 +11,13 @@ import fnmatch
 import functools
 import math
 from collections.abc import Iterable
-from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minitl import schedules
 from minitl.backend import engine, get_backend
+from minitl.optimizers.prepared import Prepared, alike
 from minitl.optimizers.rate import Rate
 from minitl.serialization import constructor_arguments
 
@@ -28,8 +28,9 @@ class Optimizer:
     """What all optimizers share: rate, clipping, weight decay, and the memory of each parameter.
 
     `learning_rate` is a number or a schedule. `clipvalue` cuts every entry of a gradient to +-clipvalue, `clipnorm`
-    scales a gradient down to that norm, `global_clipnorm` all gradients together. `multipliers` maps layer names or patterns
-    ("conv*") to factors of the rate, the first that matches counts; a factor of 0 leaves the parameters as they are, bit by bit.
+    scales a gradient down to that norm, `global_clipnorm` all gradients together. `multipliers` maps names of layers or
+    parameters, or patterns ("conv*", "*/beta"), to factors of the rate, the first that matches counts; a factor of 0 leaves the
+    parameters as they are, bit by bit.
     `decay`, of older programs, divides the rate by 1 + decay steps.
     Errors: ValueError for a rate or limit that is not positive.
     """
@@ -60,7 +61,8 @@ class Optimizer:
         self.iterations = 0
         self.memory: dict[str, dict[str, np.ndarray]] = {}
         self._owner: dict[str, np.ndarray] = {}  # whose memory it is
-        self._passes: dict[float, _Pass] = {}  # by the factor of the rate
+        self._passes: dict[tuple[float, bool], Prepared] = {}  # by the factor of the rate, and whether weights decay
+        self.undecayed: list[str] = []  # parts of names
 
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
         """Change w in place; `memory` is this parameter's own."""
@@ -77,48 +79,56 @@ class Optimizer:
                 updates = [(path, w, g * (self.global_clipnorm / norm)) for path, w, g in updates]
         rate = self.current_learning_rate
         self.iterations += 1
-        for factor, group in self._by_multiplier(updates).items():
-            self._apply_at(factor, group, rate * factor)
+        for (factor, decays), group in self._by_factor(updates).items():
+            self._apply_at((factor, decays), group, rate * factor, self.weight_decay or 0.0 if decays else 0.0)
 
-    def _apply_at(self, factor: float, updates: list[Update], rate: float) -> None:
+    def _apply_at(self, key: tuple[float, bool], updates: list[Update], rate: float, decay: float) -> None:
         if get_backend() == "numba" and type(self).update in COMPILED and updates:
-            prepared = self._passes.get(factor)
+            prepared = self._passes.get(key)
             if prepared is None or not prepared.fits(updates, self.remembered):
-                prepared = self._passes[factor] = self._prepare(updates)
+                prepared = self._passes[key] = self._prepare(updates)
             if prepared.table is not None:
-                self.update_all(prepared, [g for _, _, g in updates], rate)
+                self.update_all(prepared, [g for _, _, g in updates], rate, decay)
                 return
         for path, w, g in updates:
-            if self.weight_decay:
-                w -= w * (rate * self.weight_decay)
+            if decay:
+                w -= w * (rate * decay)
             self.update(w, g, self._memory_of(path, w), rate)
 
-    def _prepare(self, updates: list[Update]) -> _Pass:
+    def _prepare(self, updates: list[Update]) -> Prepared:
         paths, weights, _ = map(list, zip(*updates, strict=True))
         memories = [self._memory_of(path, w) for path, w, _ in updates]
         table = None
-        if _alike(weights):
+        if alike(weights):
             slots = [[self.slot(m, name, w) for name in self.remembered] for m, w in zip(memories, weights, strict=True)]
             table = engine("updates").Table(weights, slots)
-        return _Pass(paths, weights, self.remembered, memories, table)
+        return Prepared(paths, weights, self.remembered, memories, table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_passes": {}}  # a copy has arrays of its own
 
-    def _by_multiplier(self, updates: list[Update]) -> dict[float, list[Update]]:
-        if not self.multipliers:
-            return {1.0: updates}
-        groups: dict[float, list[Update]] = {}
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Iterable[str] = ()) -> None:
+        """Leave parameters out of weight decay, by parts of their names ("beta", "dense/kernel"), as in Keras."""
+        if var_list is not None:
+            raise ValueError("exclude_from_weight_decay: parameters are arrays here and have no names; give var_names=")
+        self.undecayed = [*self.undecayed, *var_names]
+
+    def _by_factor(self, updates: list[Update]) -> dict[tuple[float, bool], list[Update]]:
+        """The updates by the factor of their rate, and whether their weights decay."""
+        if not self.multipliers and not self.undecayed:
+            return {(1.0, True): updates}
+        groups: dict[tuple[float, bool], list[Update]] = {}
         for update in updates:
-            factor = self.multiplier_of(update[0].rpartition("/")[0])
+            factor = self.multiplier_of(update[0].rpartition("/")[0], update[0])
             if factor > 0:
-                groups.setdefault(factor, []).append(update)
+                decays = not any(name in update[0] for name in self.undecayed)
+                groups.setdefault((factor, decays), []).append(update)
         return groups
 
-    def multiplier_of(self, layer: str) -> float:
-        """The factor of the rate for a layer, by its path."""
+    def multiplier_of(self, layer: str, parameter: str = "") -> float:
+        """The factor of the rate for a layer by its path, or for one of its parameters by its own."""
         for pattern, factor in (self.multipliers or {}).items():
-            if fnmatch.fnmatchcase(layer, pattern):
+            if fnmatch.fnmatchcase(layer, pattern) or fnmatch.fnmatchcase(parameter, pattern):
                 return factor
         return 1.0
 
@@ -131,7 +141,7 @@ class Optimizer:
         """The names of the arrays that are remembered of each weight."""
         return ()
 
-    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
+    def update_all(self, prepared: Prepared, gradients: list[np.ndarray], rate: float, decay: float) -> None:
         """The same for all parameters at once, weight decay included, in one compiled pass."""
         raise NotImplementedError
 
@@ -226,9 +236,8 @@ class SGD(Optimizer):
         """The velocity, if there is one."""
         return ("velocity",) if self.momentum else ()
 
-    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
+    def update_all(self, prepared: Prepared, gradients: list[np.ndarray], rate: float, decay: float) -> None:
         """One compiled pass."""
-        decay = self.weight_decay or 0.0
         engine("updates").sgd(prepared.table, gradients, rate, decay, self.momentum, self.nesterov)
 
 
@@ -258,11 +267,10 @@ class Adam(Optimizer):
         """The two means."""
         return ("m", "v")
 
-    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
+    def update_all(self, prepared: Prepared, gradients: list[np.ndarray], rate: float, decay: float) -> None:
         """One compiled pass."""
         rates = [rate * self._correction(memory) for memory in prepared.memories]
-        decay = rate * (self.weight_decay or 0.0)
-        engine("updates").adam(prepared.table, gradients, rates, decay, self.beta_1, self.beta_2, self.epsilon)
+        engine("updates").adam(prepared.table, gradients, rates, rate * decay, self.beta_1, self.beta_2, self.epsilon)
 
     def _correction(self, memory: dict[str, np.ndarray]) -> float:
         t = memory.get("t")
@@ -312,35 +320,13 @@ class RMSprop(Optimizer):
         """The mean square, and the momentum, if there is one."""
         return ("velocity", "momentum") if self.momentum else ("velocity",)
 
-    def update_all(self, prepared: _Pass, gradients: list[np.ndarray], rate: float) -> None:
+    def update_all(self, prepared: Prepared, gradients: list[np.ndarray], rate: float, decay: float) -> None:
         """One compiled pass."""
-        decay = self.weight_decay or 0.0
         engine("updates").rmsprop(prepared.table, gradients, rate, decay, self.rho, self.momentum, self.epsilon)
 
 
 # The rules that have a compiled twin. A subclass with an `update` of its own runs that.
 COMPILED = {SGD.update, Adam.update, RMSprop.update}
-
-
-class _Pass(NamedTuple):
-    """What a compiled step needs, and for which parameters; without a table where kernels cannot take them."""
-
-    paths: list[str]
-    weights: list[np.ndarray]
-    remembered: tuple[str, ...]
-    memories: list[dict[str, np.ndarray]]
-    table: Any
-
-    def fits(self, updates: list[Update], remembered: tuple[str, ...]) -> bool:
-        """Whether it was made for these parameters."""
-        paths, weights = [path for path, _, _ in updates], [w for _, w, _ in updates]
-        return self.paths == paths and all(map(is_, self.weights, weights)) and self.remembered == remembered
-
-
-def _alike(weights: list[np.ndarray]) -> bool:
-    """Whether all weights are what a kernel takes: contiguous, and of one dtype."""
-    dtype = weights[0].dtype
-    return dtype in (np.float32, np.float64) and all(w.dtype == dtype and w.flags.c_contiguous for w in weights)
 
 
 @functools.lru_cache(maxsize=16)

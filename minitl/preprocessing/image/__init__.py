@@ -13,6 +13,8 @@ from minitl.preprocessing.image.recipes import (
     mixup,
     pad_and_crop,
 )
+from minitl.preprocessing.image.views import predict_views
+from minitl.preprocessing.image.whitening import whitening_kernel
 
 __all__ = [
     "BadImageError",
@@ -31,5 +33,7 @@ __all__ = [
     "load_img",
     "mixup",
     "pad_and_crop",
+    "predict_views",
     "save_img",
+    "whitening_kernel",
 ]

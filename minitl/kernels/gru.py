@@ -1,0 +1,123 @@
+"""GRU, some samples a task; the mathematics is in `minitl.ops.gru`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.jit import common_dtype
+from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
+from minitl.kernels.memory import whole_lines
+from minitl.kernels.recurrent import Plan, bytes_of, matrix_of, pass_on, plan_of, recurrent_gradient, sigmoid_of
+from minitl.kernels.row_sums import sum_rows
+from minitl.kernels.simd import constant, product, tanh
+from minitl.ops import gru as book
+from minitl.ops.window import check_shape
+
+
+def forward(
+    x: np.ndarray,
+    recurrent: np.ndarray,
+    bias: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+) -> tuple[np.ndarray, tuple]:
+    """h of every step."""
+    if drop is not None:  # rare
+        return book.forward(x, recurrent, bias, mask, drop)
+    n, steps, units = book.check("gru", x, recurrent, 3, mask)
+    dtype = common_dtype(x, recurrent)
+    kept, y, matrix = (
+        memory.empty((n, steps, 4 * units), dtype),
+        memory.empty((n, steps, units), dtype),
+        matrix_of(recurrent, dtype),
+    )
+    start = np.zeros(3 * units, dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=False)
+    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, start, kept, y, bytes_of(mask))
+    return y, (recurrent, bias, kept, y, mask, None)
+
+
+def backward(
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """dx, dR and de; what is not needed is None."""
+    recurrent, bias, kept, y, mask, drop = cache
+    if drop is not None:
+        return book.backward(dy, cache, need_dx, need_dparameters)
+    check_shape("gru", "dy", dy.shape, y.shape)
+    dtype, (n, steps, units) = common_dtype(dy, kept), y.shape
+    # One column of zeros for dg, which the product with R^T leaves out: da lies in d with dg between its parts.
+    back = np.concatenate([recurrent[:, : 2 * units], np.zeros((units, units), dtype), recurrent[:, 2 * units :]], axis=1)
+    d, matrix = memory.empty(kept.shape, dtype), matrix_of(back, dtype, transposed=True)
+    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=True)
+    given = (np.ascontiguousarray(a, dtype) for a in (dy, matrix, kept, y))
+    launch(_backward, tasks, plan, *given, d, bytes_of(mask), scratch=whole_lines(plan.plan.per_task * units))
+    dx = np.ascontiguousarray(d[..., : 3 * units]) if need_dx else None
+    if not need_dparameters:
+        return dx, None, None
+    da = book.recurrent_part(d, units)
+    return dx, recurrent_gradient(y, da, recurrent), None if bias is None else sum_rows(da)
+
+
+@task_kernel
+def _forward(
+    task: Task, plan: Plan, x: Numbers, matrix: Numbers, bias: Numbers, kept: Numbers, y: Numbers, mask: Bytes,
+    in_kept: Indices, in_y: Indices,
+):  # fmt: skip
+    units, steps, first = plan.units, plan.steps, task * plan.per_task
+    rows = min(plan.per_task, plan.samples - first)
+    for t in range(steps):
+        at = (first * steps + t) * 4 * units + units  # a, behind the first quarter: its last part stays there
+        if t:
+            product(
+                y, (first * steps + t - 1) * units, in_y, 0, matrix, 0, ((1, 0, 0), (1, 0, 0), (units, 1, plan.width)),
+                bias, 0, 0, kept, at, in_kept, 0, rows, 3 * units, -np.inf,
+            )  # fmt: skip
+        for row in range(rows):
+            place = (first + row) * steps + t
+            z, h, of_x = place * 4 * units, place * units, place * 3 * units
+            a = z + units
+            if t == 0:
+                for k in range(3 * units):
+                    kept[a + k] = bias[k]
+            for k in range(2 * units):  # each number is written one place below where it is read
+                kept[z + k] = sigmoid_of(x, x[of_x + k] + kept[a + k])
+            r, g, hidden = z + units, z + 2 * units, z + 3 * units
+            for k in range(units):
+                kept[g + k] = tanh(x[of_x + 2 * units + k] + kept[r + k] * kept[hidden + k])
+            stays = plan.masked and not mask[place]
+            for k in range(units):
+                before = y[h - units + k] if t else constant(x, 0)
+                y[h + k] = before if stays else kept[z + k] * before + (1 - kept[z + k]) * kept[g + k]
+
+
+@task_kernel
+def _backward(
+    task: Task, plan: Plan, dy: Numbers, matrix: Numbers, kept: Numbers, y: Numbers, d: Numbers, mask: Bytes,
+    in_d: Indices, in_dh: Indices, scratch: Scratch,
+):  # fmt: skip
+    units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
+    rows = min(plan.per_task, plan.samples - first)
+    for row in range(rows):
+        for k in range(units):
+            scratch[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
+    for t in range(steps - 1, -1, -1):
+        for row in range(rows):
+            place = (first + row) * steps + t
+            at, h, dh = place * 4 * units, place * units, row * units
+            if plan.masked and not mask[place]:
+                for k in range(4 * units):
+                    d[at + k] = zero
+                continue
+            for k in range(units):
+                keep, reset, new, hidden = kept[at + k], kept[at + units + k], kept[at + 2 * units + k], kept[at + 3 * units + k]
+                before, into = y[h - units + k] if t else zero, scratch[dh + k]
+                dg = into * (one - keep) * (one - new * new)
+                d[at + k] = into * (before - new) * keep * (one - keep)
+                d[at + units + k] = dg * hidden * reset * (one - reset)
+                d[at + 2 * units + k] = dg
+                d[at + 3 * units + k] = dg * reset
+                scratch[dh + k] = into * keep
+        if t:
+            pass_on(plan, first, rows, t, dy, matrix, d, scratch, in_d, in_dh, 4)

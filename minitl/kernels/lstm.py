@@ -1,0 +1,119 @@
+"""LSTM, some samples a task; the mathematics is in `minitl.ops.lstm`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.jit import common_dtype
+from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
+from minitl.kernels.memory import whole_lines
+from minitl.kernels.recurrent import Plan, bytes_of, matrix_of, pass_on, plan_of, recurrent_gradient, sigmoid_of
+from minitl.kernels.simd import constant, product, tanh
+from minitl.ops import lstm as book
+from minitl.ops.window import check_shape
+
+
+def forward(
+    x: np.ndarray, recurrent: np.ndarray, mask: np.ndarray | None = None, drop: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple]:
+    """h of every step."""
+    if drop is not None:  # rare
+        return book.forward(x, recurrent, mask, drop)
+    n, steps, units = book.check("lstm", x, recurrent, 4, mask)
+    dtype = common_dtype(x, recurrent)
+    kept = memory.empty(x.shape, dtype)
+    cells, y = memory.empty((n, steps, units), dtype), memory.empty((n, steps, units), dtype)
+    matrix = matrix_of(recurrent, dtype)
+    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=False)
+    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, kept, cells, y, bytes_of(mask))
+    return y, (recurrent, kept, cells, y, mask, None)
+
+
+def backward(
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """dx and dR; what is not needed is None."""
+    recurrent, kept, cells, y, mask, drop = cache
+    if drop is not None:
+        return book.backward(dy, cache, need_dx, need_dparameters)
+    check_shape("lstm", "dy", dy.shape, y.shape)
+    dtype, (n, steps, units) = common_dtype(dy, kept), y.shape
+    dx, matrix = memory.empty(kept.shape, dtype), matrix_of(recurrent, dtype, transposed=True)
+    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=True)
+    given = (np.ascontiguousarray(a, dtype) for a in (dy, matrix, kept, cells))
+    launch(_backward, tasks, plan, *given, dx, bytes_of(mask), scratch=whole_lines(2 * plan.plan.per_task * units))
+    return dx if need_dx else None, recurrent_gradient(y, dx, recurrent) if need_dparameters else None
+
+
+@task_kernel
+def _forward(
+    task: Task, plan: Plan, x: Numbers, matrix: Numbers, kept: Numbers, cells: Numbers, y: Numbers, mask: Bytes,
+    in_kept: Indices, in_y: Indices,
+):  # fmt: skip
+    units, steps, first = plan.units, plan.steps, task * plan.per_task
+    rows = min(plan.per_task, plan.samples - first)
+    for t in range(steps):
+        at = (first * steps + t) * 4 * units
+        if t:
+            product(
+                y, (first * steps + t - 1) * units, in_y, 0, matrix, 0, ((1, 0, 0), (1, 0, 0), (units, 1, plan.width)),
+                x, at, steps * 4 * units, kept, at, in_kept, 0, rows, 4 * units, -np.inf,
+            )  # fmt: skip
+        for row in range(rows):
+            place = (first + row) * steps + t
+            i, h = place * 4 * units, place * units
+            f, g, o = i + units, i + 2 * units, i + 3 * units
+            a = kept if t else x
+            for k in range(2 * units):
+                kept[i + k] = sigmoid_of(x, a[i + k])
+            for k in range(units):
+                kept[g + k] = tanh(a[g + k])
+            for k in range(units):
+                kept[o + k] = sigmoid_of(x, a[o + k])
+            if plan.masked and not mask[place]:
+                for k in range(units):
+                    cells[h + k] = cells[h - units + k] if t else constant(x, 0)
+                    y[h + k] = y[h - units + k] if t else constant(x, 0)
+                continue
+            for k in range(units):
+                before = cells[h - units + k] if t else constant(x, 0)
+                cells[h + k] = kept[f + k] * before + kept[i + k] * kept[g + k]
+            for k in range(units):
+                y[h + k] = kept[o + k] * tanh(cells[h + k])
+
+
+@task_kernel
+def _backward(
+    task: Task, plan: Plan, dy: Numbers, matrix: Numbers, kept: Numbers, cells: Numbers, dx: Numbers, mask: Bytes,
+    in_dx: Indices, in_dh: Indices, scratch: Scratch,
+):  # fmt: skip
+    units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
+    rows = min(plan.per_task, plan.samples - first)
+    in_dc = plan.per_task * units  # behind dh
+    for row in range(rows):
+        for k in range(units):
+            scratch[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
+            scratch[in_dc + row * units + k] = zero
+    for t in range(steps - 1, -1, -1):
+        for row in range(rows):
+            place = (first + row) * steps + t
+            i, h, dh, dc = place * 4 * units, place * units, row * units, in_dc + row * units
+            f, g, o = i + units, i + 2 * units, i + 3 * units
+            if plan.masked and not mask[place]:
+                for k in range(4 * units):
+                    dx[i + k] = zero
+                continue
+            for k in range(units):
+                before = cells[h - units + k] if t else zero
+                s = tanh(cells[h + k])
+                into, write, keep, seen, out = scratch[dh + k], kept[i + k], kept[f + k], kept[g + k], kept[o + k]
+                dcell = scratch[dc + k] + into * out * (one - s * s)
+                dx[i + k] = dcell * seen * write * (one - write)
+                dx[f + k] = dcell * before * keep * (one - keep)
+                dx[g + k] = dcell * write * (one - seen * seen)
+                dx[o + k] = into * s * out * (one - out)
+                scratch[dc + k] = dcell * keep
+                scratch[dh + k] = zero
+        if t:
+            pass_on(plan, first, rows, t, dy, matrix, dx, scratch, in_dx, in_dh, 4)

@@ -1,0 +1,17 @@
+"""Which layers there are, by name."""
+
+from __future__ import annotations
+
+from minitl.layers.base import Layer
+
+
+def layer_classes() -> dict[str, type[Layer]]:
+    """The layers that minitl itself defines, by class name: what an architecture in a file may ask for."""
+    found: dict[str, type[Layer]] = {}
+    rest = list(Layer.__subclasses__())
+    while rest:
+        cls = rest.pop()
+        rest += cls.__subclasses__()
+        if cls.__module__.split(".")[0] == "minitl":
+            found[cls.__name__] = cls
+    return found

@@ -1,0 +1,285 @@
+"""Recurrent layers: LSTM and GRU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl import initializers, regularizers
+from minitl.backend import op
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape, Value
+from minitl.layers.base import Layer
+from minitl.layers.core import Dropout, positive
+from minitl.layers.embedding import Embedding
+from minitl.layers.linear import named
+from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
+from minitl.random import new_generator
+
+KEEPS_ZEROS = (Dropout, GaussianDropout, SpatialDropout1D)  # zeros stay zeros behind these
+
+
+class Masking(Layer):
+    """Steps in which all numbers are `mask_value` become zeros, and are left out by the recurrent layers behind.
+
+    Shapes: x and y (N, T, C).
+    """
+
+    def __init__(self, mask_value: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.mask_value = mask_value
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x, or zeros."""
+        counts = (x != self.mask_value).any(axis=-1, keepdims=True)
+        return x * counts, counts
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dy where x was taken."""
+        return dy * cache, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class Recurrent(Layer):
+    """What recurrent layers share: sums of the inputs for all steps at once, then one step after another.
+
+    Behind an `Embedding(mask_zero=True)` or a `Masking`, with nothing but dropout or other recurrent layers between, steps of
+    zeros alone are left out: they change nothing. With `return_sequences`, such a step gives zeros.
+    `dropout` drops inputs, `recurrent_dropout` what comes from the step before, the same ones in all steps of a sequence.
+    Errors: ValueError for other activations than tanh and sigmoid, for `stateful` and `return_state`.
+    """
+
+    operation: str
+    gates: int
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        implementation: int = 2,
+        input_length: int | None = None,
+        **kwargs: Any,
+    ):
+        if "input_dim" in kwargs and input_length is not None:
+            kwargs["input_shape"] = (input_length, kwargs.pop("input_dim"))
+        elif "input_dim" in kwargs:
+            kwargs["input_shape"] = (None, kwargs.pop("input_dim"))
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        if getattr(activation, "__name__", activation) != "tanh" or (
+            getattr(recurrent_activation, "__name__", recurrent_activation) != "sigmoid"
+        ):
+            raise ValueError(f"{name}: computes tanh and sigmoid, got {activation!r} and {recurrent_activation!r}")
+        if stateful or return_state:
+            raise ValueError(f"{name}: stateful and return_state are not there; give whole sequences, and return_sequences=True")
+        for what, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"{name}: {what} must be in [0, 1), got {rate}")
+        self.units, self.use_bias = positive("units", units), use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        self.return_sequences, self.go_backwards = return_sequences, go_backwards
+        self.masked = False
+
+    @property
+    def passes_mask(self) -> bool:
+        """Whether steps that it leaves out are left out behind it, too."""
+        return self.return_sequences and self.masked
+
+    @property
+    def draws(self) -> bool:
+        """If it drops something."""
+        return self.dropout > 0 or self.recurrent_dropout > 0
+
+    def build(self, input_shape: Shape, prefix: str = "", owner: Layer | None = None) -> None:
+        """Create kernel, recurrent kernel and bias, under names of its own or in another layer."""
+        if len(input_shape) != 3 or input_shape[2] is None:
+            raise ValueError(f"needs sequences (N, T, C) with known C, got {input_shape}")
+        layer, columns = owner or self, self.gates * self.units
+        layer.add_weight(prefix + "kernel", (input_shape[2], columns), self.kernel_initializer, self.kernel_regularizer)
+        layer.add_weight(
+            prefix + "recurrent_kernel", (self.units, columns), self.recurrent_initializer, self.recurrent_regularizer
+        )
+        if self.use_bias:
+            self.add_bias(layer, prefix + "bias")
+        if self.draws:
+            self.generator = new_generator()
+
+    def add_bias(self, layer: Layer, name: str) -> None:
+        """Create the bias."""
+        layer.add_weight(name, (self.gates * self.units,), self.bias_initializer, self.bias_regularizer)
+
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+        """h of all steps from the inputs' sums."""
+        raise NotImplementedError
+
+    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+        """The gradients of the sums, and of the recurrent kernel and what belongs to it."""
+        raise NotImplementedError
+
+    def input_bias(self, weights: dict[str, Any]) -> np.ndarray | None:
+        """The bias of the inputs' sums."""
+        return weights.get("bias")
+
+    def run(self, x: np.ndarray, weights: dict[str, Any], training: bool) -> tuple[np.ndarray, Any]:
+        """y with some weights, and the cache."""
+        if self.go_backwards:
+            x = x[:, ::-1]
+        mask: np.ndarray | None = np.any(x, axis=-1) if self.masked else None
+        drop_x = drop_h = None
+        if training and self.dropout:
+            ones = np.ones((len(x), 1, x.shape[2]), x.dtype)
+            drop_x = op("dropout").forward(ones, self.dropout, self.generator)[0]
+            x = x * drop_x
+        if training and self.recurrent_dropout:
+            drop_h = op("dropout").forward(np.ones((len(x), self.units), x.dtype), self.recurrent_dropout, self.generator)[0]
+        sums, of_sums = op("dense").forward(np.ascontiguousarray(x), weights["kernel"], self.input_bias(weights))
+        h, of_steps = self.steps(sums, weights, mask, drop_h)
+        y = h if self.return_sequences else np.ascontiguousarray(h[:, -1])
+        if self.return_sequences and mask is not None:
+            y = y * mask[:, :, None]
+        return y, (h.shape, of_sums, of_steps, mask, drop_x)
+
+    def back(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, Any]]:
+        """dx, and the gradients by name."""
+        shape, of_sums, of_steps, mask, drop_x = cache
+        if self.return_sequences:
+            dh = dy if mask is None else dy * mask[:, :, None]
+        else:
+            dh = np.zeros(shape, dy.dtype)
+            dh[:, -1] = dy
+        dsums, gradients = self.steps_backward(dh, of_steps, need)
+        dx, dkernel, dbias = op("dense").backward(dsums, of_sums, *need)
+        gradients["kernel"] = dkernel
+        if self.use_bias and need.parameters:
+            gradients["bias"] = dbias if "bias" not in gradients else np.stack([dbias, gradients["bias"]])  # type: ignore[list-item]
+        if dx is not None and drop_x is not None:
+            dx = dx * drop_x
+        return dx[:, ::-1] if dx is not None and self.go_backwards else dx, gradients
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The last h, or all of them."""
+        return self.run(x, self.parameters, training)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the parameters' gradients."""
+        dx, gradients = self.back(dy, cache, need)
+        return dx, named(**gradients)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, units), or (N, T, units)."""
+        return (input_shape[0], input_shape[1], self.units) if self.return_sequences else (input_shape[0], self.units)
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        self.masked = self.masked or leaves_out_steps(values[0])
+        return super()._connect(values, training)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        skipped = ("activation", "recurrent_activation", "return_state", "stateful", "unroll", "implementation", "input_length")
+        for name in skipped:
+            vars(self).setdefault(name, {"activation": "tanh", "recurrent_activation": "sigmoid"}.get(name))
+        return {name: value for name, value in super().get_config().items() if name not in skipped}
+
+
+class LSTM(Recurrent):
+    """A memory with gates that write, keep and read it.
+
+    Formula: a = x[t] W + b + h[t-1] R;  c[t] = sigmoid(a_f) c[t-1] + sigmoid(a_i) tanh(a_g);  h[t] = sigmoid(a_o) tanh(c[t]).
+    Shapes: x (N, T, C), kernel (C, 4 units), recurrent_kernel (units, 4 units), bias (4 units,), in the order i, f, g, o;
+    y (N, units), or (N, T, units) with `return_sequences`.
+    Source: `minitl.ops.lstm`.
+    """
+
+    operation, gates = "lstm", 4
+
+    def __init__(self, units: int, *args: Any, unit_forget_bias: bool = True, **kwargs: Any):
+        super().__init__(units, *args, **kwargs)
+        self.unit_forget_bias = unit_forget_bias
+
+    def add_bias(self, layer: Layer, name: str) -> None:
+        """Create the bias; the gate that keeps begins open."""
+        super().add_bias(layer, name)
+        if self.unit_forget_bias:
+            layer.parameters[name][self.units : 2 * self.units] = 1
+
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+        """h of all steps."""
+        return op("lstm").forward(sums, weights["recurrent_kernel"], mask, drop)
+
+    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+        """Back through all steps."""
+        dsums, drecurrent = op("lstm").backward(dh, cache, True, need.parameters)
+        return dsums, {"recurrent_kernel": drecurrent}
+
+
+class GRU(Recurrent):
+    """Two gates, and no memory beside the output.
+
+    Formula: a = h[t-1] R + e;  z, r = sigmoid(x[t] W + b + a);  g = tanh(x_g + r a_g);  h[t] = z h[t-1] + (1 - z) g.
+    Shapes: x (N, T, C), kernel (C, 3 units), recurrent_kernel (units, 3 units), bias (2, 3 units): b and e, in the order z, r, g;
+    y (N, units), or (N, T, units) with `return_sequences`.
+    Errors: ValueError for `reset_after=False`, the form of older programs.
+    Source: `minitl.ops.gru`.
+    """
+
+    operation, gates = "gru", 3
+
+    def __init__(self, units: int, *args: Any, reset_after: bool = True, **kwargs: Any):
+        super().__init__(units, *args, **kwargs)
+        if not reset_after:
+            raise ValueError("GRU: reset_after=False is not there; train anew with reset_after=True, Keras's default since 2.0")
+        self.reset_after = reset_after
+
+    def add_bias(self, layer: Layer, name: str) -> None:
+        """Create both biases."""
+        layer.add_weight(name, (2, 3 * self.units), self.bias_initializer, self.bias_regularizer)
+
+    def input_bias(self, weights: dict[str, Any]) -> np.ndarray | None:
+        """The first of the two."""
+        return weights["bias"][0] if self.use_bias else None
+
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+        """h of all steps."""
+        return op("gru").forward(sums, weights["recurrent_kernel"], weights["bias"][1] if self.use_bias else None, mask, drop)
+
+    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+        """Back through all steps."""
+        dsums, drecurrent, dbias = op("gru").backward(dh, cache, True, need.parameters)
+        return dsums, {"recurrent_kernel": drecurrent, **({"bias": dbias} if dbias is not None else {})}
+
+
+def leaves_out_steps(value: Value) -> bool:
+    """Whether steps of zeros stand for nothing in what a value will hold."""
+    layer = value.node.layer
+    if isinstance(layer, Embedding):
+        return layer.mask_zero
+    if isinstance(layer, Masking):
+        return True
+    if isinstance(layer, KEEPS_ZEROS):
+        return leaves_out_steps(value.node.inputs[0])
+    return bool(getattr(layer, "passes_mask", False))

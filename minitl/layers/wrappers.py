@@ -1,0 +1,143 @@
+"""Layers around a layer: a recurrent one in both directions, and any one applied to every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape, Value
+from minitl.layers.base import Layer
+from minitl.layers.known import layer_classes
+from minitl.layers.recurrent import Recurrent, leaves_out_steps
+from minitl.serialization import decode
+
+
+class Bidirectional(Layer):
+    """Two copies of a recurrent layer, one of which reads from the end.
+
+    Formula: y = the two outputs, put side by side ("concat"), added ("sum"), multiplied ("mul") or averaged ("ave").
+    Shapes: x (N, T, C); y as the layer's, twice as many units for "concat".
+    Errors: TypeError for another layer, ValueError for an unknown way to merge.
+    Source: M. Schuster and K. Paliwal 1997.
+    """
+
+    def __init__(self, layer: Any, merge_mode: str = "concat", **kwargs: Any):
+        super().__init__(**kwargs)
+        layer = decode("layer", layer, layer_classes())
+        if not isinstance(layer, Recurrent):
+            raise TypeError(f"Bidirectional: takes an LSTM or GRU, got {layer!r}")
+        if merge_mode not in ("concat", "sum", "mul", "ave"):
+            raise unknown("merge_mode", merge_mode, ("concat", "sum", "mul", "ave"))
+        self.layer, self.merge_mode = layer, merge_mode
+        config = layer.get_config()
+        self.both = [type(layer)(**{**config, "go_backwards": bool(config["go_backwards"]) != back}) for back in (False, True)]
+        if layer.declared_shape is not None and self.declared_shape is None:
+            self.declared_shape = layer.declared_shape
+
+    @property
+    def draws(self) -> bool:
+        """As the layer does."""
+        return bool(self.layer.draws)
+
+    @property
+    def passes_mask(self) -> bool:
+        """As the layer does."""
+        return bool(self.both[0].passes_mask)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the weights of both."""
+        for prefix, layer in zip(("forward_", "backward_"), self.both, strict=True):
+            layer.build(input_shape, prefix, self)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """Both, merged."""
+        (a, of_a), (b, of_b) = (
+            layer.run(x, self._weights(prefix), training)
+            for prefix, layer in zip(("forward_", "backward_"), self.both, strict=True)
+        )
+        if b.ndim == 3:
+            b = b[:, ::-1]
+        if self.merge_mode == "concat":
+            return np.concatenate([a, b], axis=-1), (of_a, of_b, a.shape[-1])
+        if self.merge_mode == "mul":
+            return a * b, (of_a, of_b, a, b)
+        return (a + b) / (2 if self.merge_mode == "ave" else 1), (of_a, of_b)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """The sum of both dx, and the gradients of both."""
+        if self.merge_mode == "concat":
+            parts = [dy[..., : cache[2]], dy[..., cache[2] :]]
+        elif self.merge_mode == "mul":
+            parts = [dy * cache[3], dy * cache[2]]
+        else:
+            parts = [dy / (2 if self.merge_mode == "ave" else 1)] * 2
+        if dy.ndim == 3:
+            parts[1] = parts[1][:, ::-1]
+        gradients: dict[str, np.ndarray] = {}
+        total = None
+        for prefix, layer, part, kept in zip(("forward_", "backward_"), self.both, parts, cache[:2], strict=True):
+            dx, found = layer.back(np.ascontiguousarray(part), kept, need)
+            gradients.update({prefix + name: g for name, g in found.items() if g is not None})
+            total = dx if total is None else total + dx
+        return total, gradients
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The layer's, with twice as many units for "concat"."""
+        shape = self.layer.compute_output_shape(input_shape)
+        return (*shape[:-1], 2 * self.layer.units) if self.merge_mode == "concat" else shape
+
+    def _weights(self, prefix: str) -> dict[str, Any]:
+        return {name.removeprefix(prefix): w for name, w in self.parameters.items() if name.startswith(prefix)}
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        for layer in self.both:
+            layer.masked = layer.masked or leaves_out_steps(values[0])
+        return super()._connect(values, training)
+
+
+class TimeDistributed(Layer):
+    """The same layer for every step.
+
+    Formula: y[n, t] = layer(x[n, t]).
+    Shapes: x (N, T, ...), y (N, T, ...).
+    Errors: TypeError for a model, or a layer of your own; ValueError for one that mixes samples, as BatchNormalization does.
+    """
+
+    def __init__(self, layer: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        layer = decode("layer", layer, layer_classes())
+        if not isinstance(layer, Layer) or layer.is_users or layer.is_container or layer.takes_several:
+            raise TypeError(f"TimeDistributed: takes one of minitl's layers, got {layer!r}; use one for each")
+        self.layer = layer
+        self.parameters, self.state = layer.parameters, layer.state  # they are the layer's
+        self.regularizers = layer.regularizers
+
+    @property
+    def draws(self) -> bool:
+        """As the layer does."""
+        return bool(self.layer.draws)
+
+    def build(self, input_shape: Shape) -> None:
+        """Build the layer for one step."""
+        if len(input_shape) < 3:
+            raise ValueError(f"needs inputs (N, T, ...), got {input_shape}")
+        self.layer.dtype = self.dtype
+        self.layer.ensure_built((None, *input_shape[2:]))
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The steps as samples."""
+        y, cache = self.layer.compute(x.reshape(-1, *x.shape[2:]), training and self.trainable)
+        return y.reshape(*x.shape[:2], *y.shape[1:]), (x.shape, cache)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the layer's gradients."""
+        shape, kept = cache
+        dx, gradients = self.layer.backpropagate(np.ascontiguousarray(dy).reshape(-1, *dy.shape[2:]), kept, need)
+        return None if dx is None else dx.reshape(shape), gradients
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """(N, T, the layer's)."""
+        return (*input_shape[:2], *self.layer.compute_output_shape((None, *input_shape[2:]))[1:])
