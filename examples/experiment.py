@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 from minitl.models import Sequential
@@ -12,6 +14,13 @@ BATCH = 32
 LINE = 80  # characters; wider tables are printed in blocks of columns
 # Student's t, 97.5 %, by the number of values less one.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options of many experiments at once."""
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with one thread; 1 uses all threads for one")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep results as they come, and go on from those that are there")
+    parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster")
 
 
 def interval(values: np.ndarray) -> float:

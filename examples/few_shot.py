@@ -22,12 +22,13 @@ import argparse
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, ahead, epochs_for, few, table, train
+from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, table, train
 
 from minitl import plot
 from minitl.applications import classic, load
 from minitl.datasets import cifar10, glyphs
 from minitl.models import Sequential
+from minitl.parallel import each
 from minitl.transfer import STRATEGIES, fine_tune, freeze, replace_head
 from minitl.utils import set_random_seed
 
@@ -107,29 +108,39 @@ def letters_base(seed: int, samples: int, validate: bool) -> Sequential:
     return train(classic(26), x.astype(np.float32) / 255, y, epochs=6)
 
 
+def of_seed(seed: int, cifar: bool, labels: list[int], methods: list[str], updates: int, samples: int, tests: int | None,
+            validate: bool) -> np.ndarray:  # fmt: skip
+    """The accuracies of one seed (labels, methods)."""
+    pool, measured = (cifar_problem if cifar else glyph_problem)(validate)
+    test_x, test_y = measured[0][:tests].astype(np.float32) / 255, measured[1][:tests]
+    results = np.empty((len(labels), len(methods)))
+    base = load("cifar100_small") if cifar else letters_base(seed, samples, validate)
+    for i, k in enumerate(labels):
+        x, y = few(*pool, k, np.random.default_rng([seed, k]))
+        x = x.astype(np.float32) / 255
+        if cifar:
+            x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([y, y])
+            order = np.random.default_rng([seed, k, 1]).permutation(len(x))
+            x, y = x[order], y[order]
+        for j, method in enumerate(methods):
+            results[i, j] = accuracy(run(method, base, x, y, updates, seed), test_x, test_y)
+    return results
+
+
 def main(arguments: argparse.Namespace) -> np.ndarray:
     """Run everything; returns accuracies (labels, methods, seeds)."""
+    if arguments.quick:
+        arguments.dataset, arguments.labels, arguments.seeds, arguments.updates = "glyphs", [5, 20], 2, 100
     cifar = arguments.dataset == "cifar"
     labels = arguments.labels or ([5, 10, 25, 50, 100, 500] if cifar else [1, 2, 5, 10, 20, 50])
     updates = arguments.updates or (400 if cifar else 200)
-    pool, measured = (cifar_problem if cifar else glyph_problem)(arguments.validate)
-    test_x = measured[0][: arguments.tests].astype(np.float32) / 255
-    test_y = measured[1][: arguments.tests]
+    measured = (cifar_problem if cifar else glyph_problem)(arguments.validate)[1]
+    test_x = measured[0][: arguments.tests]
     started = time.perf_counter()
-    methods = arguments.methods or METHODS
-    results = np.empty((len(labels), len(methods), arguments.seeds))
-    for seed in range(arguments.seeds):
-        base = load("cifar100") if cifar else letters_base(seed, arguments.samples, arguments.validate)
-        for i, k in enumerate(labels):
-            x, y = few(*pool, k, np.random.default_rng([seed, k]))
-            x = x.astype(np.float32) / 255
-            if cifar:
-                x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([y, y])
-                order = np.random.default_rng([seed, k, 1]).permutation(len(x))
-                x, y = x[order], y[order]
-            for j, method in enumerate(methods):
-                results[i, j, seed] = accuracy(run(method, base, x, y, updates, seed), test_x, test_y)
-        print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
+    methods = list(arguments.methods or METHODS)
+    settings = (cifar, labels, methods, updates, arguments.samples, arguments.tests, arguments.validate)
+    tasks = [(seed, *settings) for seed in range(arguments.seeds)]
+    results = np.stack(each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask), axis=-1)
 
     names = "CIFAR-100 -> CIFAR-10" if cifar else "letters -> digits"
     where = "held-out training pictures" if arguments.validate else "test pictures"
@@ -170,4 +181,6 @@ if __name__ == "__main__":
     parser.add_argument("--tests", type=int, help="use only so many pictures to measure on")
     parser.add_argument("--validate", action="store_true", help="measure on held-out training data instead of the test set")
     parser.add_argument("--output", default="few_shot.png")
+    parser.add_argument("--quick", action="store_true", help="glyphs, two seeds, a minute")
+    add_workers(parser)
     main(parser.parse_args())

@@ -20,13 +20,14 @@ import argparse
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, ahead, epochs_for, few, interval, table, train
+from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, interval, table, train
 from few_shot import scratch
 
 from minitl import plot
 from minitl.applications import classic
 from minitl.datasets import glyphs
 from minitl.models import Sequential
+from minitl.parallel import each
 from minitl.transfer import fine_tune, replace_head
 from minitl.utils import set_random_seed
 
@@ -47,39 +48,51 @@ def source(kind: str, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float32) / 255, y[:, 0]
 
 
-def base(kind: str, arguments: argparse.Namespace, seed: int) -> tuple[Sequential, float]:
+def base(kind: str, samples: int, epochs: int, seed: int) -> tuple[Sequential, float]:
     """A network that learnt from a source, and its accuracy on it in per cent."""
     set_random_seed(seed)
     model = classic(26)
     if kind == "none":
         return model, float("nan")
-    x, y = source(kind, arguments.samples, seed)
-    train(model, x, y, arguments.epochs)
+    x, y = source(kind, samples, seed)
+    train(model, x, y, epochs)
     return model, accuracy(model, x[:1000], y[:1000])
+
+
+def measured_on() -> tuple[np.ndarray, np.ndarray]:
+    """Digits in fonts that nothing has seen."""
+    x, y = glyphs.draw("digits", 2000, glyphs.TEST_FONTS, np.random.default_rng(8))
+    return x.astype(np.float32) / 255, y
+
+
+def of_seed(seed: int, labels: int, updates: int, samples: int, epochs: int) -> tuple[float, np.ndarray, list[float]]:
+    """Accuracy from scratch, from every base (sources, (frozen, fine-tuned)), and of the bases on their sources."""
+    pool, (x_test, y_test) = glyphs.draw("digits", 3000, glyphs.TRAIN_FONTS, np.random.default_rng(7)), measured_on()
+    x, y = few(*pool, labels, np.random.default_rng([seed, labels]))
+    x = x.astype(np.float32) / 255
+    passes = epochs_for(updates, len(x))
+    set_random_seed(1000 + seed)
+    control = accuracy(scratch(x, y, updates, 1e-3), x_test, y_test)
+    results, learnt = np.empty((len(SOURCES), 2)), []
+    for i, kind in enumerate(SOURCES):
+        start, seen = base(kind, samples, epochs, seed)
+        learnt.append(seen)
+        for j, strategy in enumerate(("reinitialize", "full")):
+            set_random_seed(1000 + seed)
+            model = replace_head(start, 10, copy=True)
+            fine_tune(model, (x, y), strategy, batch_size=BATCH, epochs=passes, rate=1e-3, verbose=0)
+            results[i, j] = accuracy(model, x_test, y_test)
+    return control, results, learnt
 
 
 def main(arguments: argparse.Namespace) -> np.ndarray:
     """Run everything; returns accuracies (sources, (frozen, fine-tuned), seeds)."""
-    started = time.perf_counter()
-    pool = glyphs.draw("digits", 3000, glyphs.TRAIN_FONTS, np.random.default_rng(7))
-    x_test, y_test = glyphs.draw("digits", 2000, glyphs.TEST_FONTS, np.random.default_rng(8))
-    x_test = x_test.astype(np.float32) / 255
-    results, control, learnt = np.empty((len(SOURCES), 2, arguments.seeds)), np.empty(arguments.seeds), {}
-    for seed in range(arguments.seeds):
-        x, y = few(*pool, arguments.labels, np.random.default_rng([seed, arguments.labels]))
-        x = x.astype(np.float32) / 255
-        epochs = epochs_for(arguments.updates, len(x))
-        set_random_seed(1000 + seed)
-        control[seed] = accuracy(scratch(x, y, arguments.updates, 1e-3), x_test, y_test)
-        for i, kind in enumerate(SOURCES):
-            start, seen = base(kind, arguments, seed)
-            learnt.setdefault(kind, []).append(seen)
-            for j, strategy in enumerate(("reinitialize", "full")):
-                set_random_seed(1000 + seed)
-                model = replace_head(start, 10, copy=True)
-                fine_tune(model, (x, y), strategy, batch_size=BATCH, epochs=epochs, rate=1e-3, verbose=0)
-                results[i, j, seed] = accuracy(model, x_test, y_test)
-        print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
+    started, (x_test, _) = time.perf_counter(), measured_on()
+    settings = (arguments.labels, arguments.updates, arguments.samples, arguments.epochs)
+    tasks = [(seed, *settings) for seed in range(arguments.seeds)]
+    found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
+    control, results = np.array([one[0] for one in found]), np.stack([one[1] for one in found], axis=-1)
+    learnt = {kind: [one[2][i] for one in found] for i, kind in enumerate(SOURCES)}
     print(f"\ndigits, {arguments.labels} labels per class, about {arguments.updates} updates, accuracy in %,")
     print(f"mean +- 95 % interval, {arguments.seeds} seeds, {len(x_test)} test pictures\n")
     rows = {f"{kind}": [np.array(learnt[kind]), *results[i]] for i, kind in enumerate(SOURCES)}
@@ -121,4 +134,5 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=6, help="of pretraining")
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--output", default="negative_transfer.png")
+    add_workers(parser)
     main(parser.parse_args())

@@ -22,7 +22,7 @@ from minitl.preprocessing.image import ImageDataGenerator
 from minitl.transfer import fine_tune, replace_head
 from minitl.utils import set_random_seed
 
-WAYS = [(base, strategy) for base in ("letters", "cifar100") for strategy in ("linear probe", "full", "lp-ft")]
+WAYS = [(base, strategy) for base in ("letters", "cifar100_small") for strategy in ("linear probe", "full", "lp-ft")]
 METHODS = ["scratch", "scratch, tuned", "random base", *(f"{base}, {strategy}" for base, strategy in WAYS)]
 
 

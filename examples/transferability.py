@@ -21,12 +21,13 @@ import argparse
 import time
 
 import numpy as np
-from experiment import accuracy, ahead, interval, show, table, train
+from experiment import accuracy, add_workers, ahead, interval, show, table, train
 
 from minitl import plot
 from minitl.applications import classic
 from minitl.datasets import cifar100
 from minitl.models import Sequential
+from minitl.parallel import each
 from minitl.transfer import draw_again, freeze, replace_head
 from minitl.utils import set_random_seed
 
@@ -68,20 +69,21 @@ def built_on(base: Sequential, n: int, classes: int, fixed: bool) -> Sequential:
     return model
 
 
-def run(split: str, seed: int, arguments: argparse.Namespace, data: tuple) -> tuple[float, np.ndarray]:
+def run(split: str, seed: int, per_class: int, epochs: int) -> tuple[float, np.ndarray]:
     """Accuracy of the plain network on B, and of every kind at every depth (kinds, depths)."""
-    (x, fine, coarse), (x_test, fine_test) = data
+    (x, fine), (x_test, fine_test) = cifar100.load_data()
+    fine, fine_test, coarse = fine[:, 0], fine_test[:, 0], cifar100.load_data("coarse")[0][1][:, 0]
     set_random_seed(seed)
     a, b = halves(split, coarse, fine, np.random.default_rng([seed, split == "far"]))
-    on_a, on_b = (subset((x, fine), side, arguments.per_class) for side in (a, b))
+    on_a, on_b = (subset((x, fine), side, per_class) for side in (a, b))
     test = subset((x_test, fine_test), b, None)
-    base_a, base_b = (train(classic(len(a)), *side, arguments.epochs) for side in (on_a, on_b))
+    base_a, base_b = (train(classic(len(a)), *side, epochs) for side in (on_a, on_b))
     results = np.empty((len(KINDS), len(LAYERS)))
     for i, kind in enumerate(KINDS):
         for n in range(1, len(LAYERS) + 1):
             set_random_seed(100 * seed + 10 * i + n)
             model = built_on(base_b if kind[0] == "B" else base_a, n, len(b), fixed=kind[-1] != "+")
-            results[i, n - 1] = accuracy(train(model, *on_b, arguments.epochs), *test)
+            results[i, n - 1] = accuracy(train(model, *on_b, epochs), *test)
     return accuracy(base_b, *test), results
 
 
@@ -90,17 +92,10 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     if arguments.quick:
         arguments.seeds, arguments.per_class, arguments.epochs, arguments.splits = 2, 60, 4, ["random", "far"]
     started = time.perf_counter()
-    (x, fine), (x_test, fine_test) = cifar100.load_data()
-    coarse = cifar100.load_data("coarse")[0][1]
-    data = (x, fine[:, 0], coarse[:, 0]), (x_test, fine_test[:, 0])
     found = {}
     for split in arguments.splits:
-        plain, values = [], []
-        for seed in range(arguments.seeds):
-            base, results = run(split, seed, arguments, data)
-            plain.append(base)
-            values.append(results)
-            print(f"{split}, seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
+        tasks = [(split, seed, arguments.per_class, arguments.epochs) for seed in range(arguments.seeds)]
+        plain, values = zip(*each(run, tasks, arguments.workers, arguments.keep, arguments.dask), strict=True)
         found[split] = np.stack(values, axis=-1)
         report(split, np.array(plain), found[split], arguments)
     draw(found, arguments.output)
@@ -150,4 +145,5 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--splits", nargs="+", choices=["random", "far"], default=["random", "far"])
     parser.add_argument("--output", default="transferability.png")
+    add_workers(parser)
     main(parser.parse_args())

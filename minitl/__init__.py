@@ -10,6 +10,7 @@ from minitl import (
     backend,
     callbacks,
     constraints,
+    distributed,
     initializers,
     layers,
     losses,
@@ -32,6 +33,7 @@ from minitl.version import __version__
 
 # Older programs import from modules that are called otherwise today, and call arguments otherwise.
 install()
+distributed.begin()
 accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
 
 __all__ = [

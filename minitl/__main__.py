@@ -123,7 +123,7 @@ def _settings(text: str) -> dict[str, Any]:
 
 def _add_pretrain(commands: Any) -> None:
     parser = commands.add_parser("pretrain", help="make a pretrained network, with its model card")
-    parser.add_argument("name", help="letters (no download) or cifar100")
+    parser.add_argument("name", help="letters (no download), cifar10, cifar100 or cifar100_small")
     parser.add_argument("--output", type=Path, default=Path("."), metavar="FOLDER")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--samples", type=int, help="use a part of the training pictures")

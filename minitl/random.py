@@ -28,6 +28,12 @@ def set_random_seed(seed: int) -> None:
     np.random.seed(int(seed))
 
 
+def set_start(entropy: int) -> None:
+    """Where minitl's generators begin without a seed: several processes that train together share it."""
+    global _sequence
+    _sequence = np.random.SeedSequence(entropy)
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside the block minitl's generators follow a seed; afterwards they go on where they were. Nobody else's are touched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl import distributed, processes
+from minitl.accumulation import accumulated_step, add_to
 from minitl.batches import ArrayBatches, as_arrays, check_same_classes, epochs_of, in_order, is_array, rows, unpack
 from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
 from minitl.graph import rules
@@ -42,6 +45,7 @@ def fit(
     validation_steps: int | None = None,
     validation_batch_size: int | None = None,
     validation_freq: int = 1,
+    accumulate: int = 1,
 ) -> History:
     """Train a model, and return the History of its losses and metrics, one entry per epoch.
 
@@ -49,12 +53,17 @@ def fit(
     the epoch's batches, each taken before its update.
     A second `fit` goes on with the order of samples, so that two give the bits of one; with `initial_epoch`, the number of epochs
     so far, callbacks of the same kinds go on too, in a model from a file as well. `compile` begins anew.
+    `accumulate=k` computes each batch in k parts, and updates once (`minitl.accumulation`); under `mpirun -n k` each process
+    takes one (`minitl.distributed`).
     Shapes: x and y arrays of N samples, or x an iterable of batches (x, y) or (x, y, weights).
     Errors: ValueError for data that do not fit or hold NaN, a loss that is not finite, a model that cannot be trained.
     """
     _need_ready(model, loss=True)
-    if epochs < 1:
-        raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
+    if epochs < 1 or accumulate < 1:
+        raise ValueError(f"fit: epochs and accumulate must be at least 1, got {epochs} and {accumulate}")
+    together = processes.size()
+    if together > 1 and accumulate not in (1, together):
+        raise ValueError(f"fit: accumulate={accumulate} in {together} processes; each takes one part, leave accumulate out")
     if validation_split:
         x, y, sample_weight, validation_data = take_validation(x, y, sample_weight, validation_split, validation_data)
     generator = new_generator() if shuffle else None
@@ -99,7 +108,13 @@ def fit(
                 if not checked:
                     check_inputs(model, xb, "fit")
                     checked = True
-                means.add(*train_step(model, xb, yb, _with_class_weight(wb, yb, class_weight), (epoch, step)))
+                weights = _with_class_weight(wb, yb, class_weight)
+                if together > 1 or accumulate > 1:
+                    explain = functools.partial(_explain, place=(epoch, step))
+                    others = (processes.rank(), distributed.gather) if together > 1 else ()
+                    add_to(means, accumulated_step(model, xb, yb, weights, max(together, accumulate), explain, *others))
+                else:
+                    means.add(*train_step(model, xb, yb, weights, (epoch, step)))
                 run.step = step + 1
                 _tell(watchers, "on_train_batch_end", step, means.results())
             logs = means.results()
@@ -287,7 +302,7 @@ def _tell(watchers: list[Callback], event: str, *arguments: Any) -> None:
         getattr(watcher, event)(*arguments)
 
 
-def _explain(model: Any, x: np.ndarray, y: Any, loss: float, place: tuple[int, int] | None) -> str:
+def _explain(model: Any, x: np.ndarray, y: Any, loss: float, place: tuple[int, int] | None = None) -> str:
     where = f" at epoch {place[0] + 1}, batch {place[1]}" if place else ""
     targets = [np.asarray(part) for part in targets_of(model, y, "y") if part is not None]
     if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in targets):

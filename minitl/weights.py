@@ -25,6 +25,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from minitl.processes import rank
+
 CONFIG = "model.json"
 OPTIMIZER = "@optimizer/"
 TRAINING = "@training/"
@@ -66,6 +68,9 @@ def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(os.path.realpath(path))
     check_target(path)
+    if rank():  # another process of this training writes it
+        yield io.BytesIO()
+        return
     _remove_abandoned(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}-", suffix=".part", dir=path.parent)
     try:

@@ -2,7 +2,7 @@
 
     MobileNetV2(weights="imagenet", include_top=False, pooling="avg")    its official file, or one of your own, in any format
     EfficientNetLite0()                                                  comes with the package
-    load("letters"), load("cifar100")                                    made by `minitl pretrain NAME`, each with its card
+    load("letters"), load("cifar100"), load("cifar100_small")            made by `minitl pretrain NAME`, each with its card
 
 Published networks are read when they are asked for.
 """
@@ -17,7 +17,7 @@ from minitl.errors import unknown
 from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from minitl.models import Sequential, load_model
 
-NAMES = ("letters", "cifar100")
+NAMES = ("letters", "cifar100_small", "cifar10", "cifar100")
 NETWORKS = {
     "EfficientNetLite0": "efficientnet_lite",
     "LeNet5": "lenet",
@@ -61,20 +61,32 @@ def classic(classes: int, input_shape: tuple[int, int, int] = (32, 32, 3)) -> Se
 
 
 def load(name: str) -> Sequential:
-    """A pretrained classic network, with what its inputs went through in `model.preprocessing`.
+    """A pretrained network for images of 32x32, with what its inputs went through in `model.preprocessing`.
 
-    Errors: ValueError for another name.
+    "letters" and "cifar100_small" are classic networks, "cifar10" and "cifar100" have learnt by the recipe of `fast_cifar`.
+    Errors: ValueError for another name; OSError for one that does not come with the package and has not been made.
     """
-    if name not in NAMES:
-        raise unknown("pretrained network", name, NAMES)
-    return load_model(Path(__file__).parent / f"{name}.npz")
+    return load_model(_file_of(name, ".npz"))
 
 
 def card(name: str) -> str:
     """The model card of a pretrained network.
 
-    Errors: ValueError for another name.
+    Errors: as `load`.
     """
+    return _file_of(name, ".md").read_text()
+
+
+def _file_of(name: str, ending: str) -> Path:
+    """In the package, or where `minitl pretrain` puts it."""
+    from minitl.datasets.download import data_folder
+
     if name not in NAMES:
         raise unknown("pretrained network", name, NAMES)
-    return (Path(__file__).parent / f"{name}.md").read_text()
+    places = [folder / f"{name}{ending}" for folder in (Path(__file__).parent, data_folder())]
+    for place in places:
+        if place.exists():
+            return place
+    raise FileNotFoundError(
+        f"{places[-1]} is not there; make it with one command: python -m minitl pretrain {name} --output {places[-1].parent}"
+    )

@@ -10,6 +10,7 @@ import os
 import llvmlite.binding
 
 from minitl.kernels.jit import config
+from minitl.processes import neighbours
 
 
 def _host_vectors() -> tuple[int, int, int]:
@@ -26,7 +27,8 @@ def _host_vectors() -> tuple[int, int, int]:
 
 
 VECTOR_BYTES, ROWS, VECTORS = _host_vectors()
-THREADS: int = config.NUMBA_NUM_THREADS  # that share a launch
+# That share a launch; processes that train together share the cores.
+THREADS: int = config.NUMBA_NUM_THREADS if "NUMBA_NUM_THREADS" in os.environ else max(1, config.NUMBA_NUM_THREADS // neighbours())
 IS_X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "amd64"))
 IS_WINDOWS = os.name == "nt"
 CACHE_LINE = 64  # bytes

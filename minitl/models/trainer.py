@@ -74,6 +74,7 @@ class Trainer(Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        accumulate: int = 1,
         **older: Any,
     ) -> History:
         """Train; see `minitl.training.fit`."""
@@ -89,7 +90,7 @@ class Trainer(Layer):
             )  # fmt: skip
         return training.fit(
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,
-            sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
+            sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq, accumulate,
         )  # fmt: skip
 
     def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> History:

