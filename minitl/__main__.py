@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minitl import __version__
+from minitl.course import commands as course
 from minitl.errors import unknown
 from minitl.photographs import commands as photographs
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_pretrain(commands)
     _add_data(commands)
     photographs.add(commands)
+    course.add(commands)
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()

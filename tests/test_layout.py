@@ -31,7 +31,7 @@ ENGINE_ONLY = {
     "fused": "conv2d, relu and max_pool2d one after another",
     "warp": "an affine warp, whose definition is minitl.preprocessing.image.transforms; nothing is differentiated",
 }
-BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import"}
+BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import", "winograd": "F(2x2, 3x3); the engine has a folder of it"}
 
 # The order of the house: a part may import those before it and itself.
 FLOORS = (
@@ -137,7 +137,7 @@ def test_the_book_is_short_and_needs_numpy_only():
             assert all(
                 name.split(".")[0] in ("__future__", "functools", "math", "numpy", "minitl", "typing") for name in found
             ), path
-    assert lines < 1700
+    assert lines < 1750
 
 
 def test_no_file_is_too_long():

@@ -1,4 +1,4 @@
-"""A small training for `test_distributed.py`, alone with accumulate=k or under mpirun; prints its history and its weights' hash."""
+"""A small training for `test_distributed.py`, alone or under mpirun; prints its history and a hash of its weights."""
 
 import hashlib
 import os

@@ -1,0 +1,79 @@
+"""The course: its exercises, their grader, and that its chapters run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minitl.course import exercise
+from minitl.course.grade import of_text
+
+ROOT = Path(__file__).parent.parent
+CHAPTERS = sorted((ROOT / "docs/course").glob("*.md"))
+MISTAKES = [(name, mistake) for name in exercise.names() for mistake in exercise.mistakes(name)]
+
+
+@pytest.mark.parametrize("name", exercise.names())
+def test_solutions_are_right_and_gaps_are_empty(name):
+    text = exercise.template(name)
+    assert "MISTAKES" not in text
+    assert text.count("NotImplementedError") == 1
+    assert of_text(name, text).mistake == "empty"
+    before, solution, after = exercise._parts(name)
+    grade = of_text(name, before + solution + after)
+    assert grade.right
+    assert "Right." in grade.text
+    assert len(exercise.mistakes(name)) >= 3
+
+
+@pytest.mark.parametrize(("name", "mistake"), MISTAKES)
+def test_mistakes_are_told_by_name(name, mistake):
+    body, hint = exercise.mistakes(name)[mistake]
+    before, _, after = exercise._parts(name)
+    grade = of_text(name, before + f"    {body}\n" + after)
+    assert not grade.right
+    assert (grade.mistake, grade.text) == (mistake, hint)
+
+
+def test_other_answers():
+    before, _, after = exercise._parts("dense")
+    other = of_text("dense", before + "    return dy @ kernel.T * 1.5, x.T @ dy, dy.sum(axis=0)\n" + after)
+    assert not other.right
+    assert "factor" in other.text
+    assert "shape" in of_text("dense", before + "    return dy, x.T @ dy, dy.sum(axis=0)\n" + after).text
+    assert "ZeroDivisionError" in of_text("dense", before + "    return 1 / 0\n" + after).text
+
+
+def test_commands(tmp_path):
+    def minitl(*arguments):
+        command = [sys.executable, "-m", "minitl", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
+
+    assert "conv2d" in minitl("exercise").stdout
+    assert minitl("exercise", "relu").returncode == 0
+    assert "already" in minitl("exercise", "relu").stderr
+    assert minitl("grade", "relu.py").returncode == 1
+    text = (tmp_path / "relu.py").read_text()
+    (tmp_path / "relu.py").write_text(text.replace('raise NotImplementedError("your turn")', "return dy * (x > 0)"))
+    done = minitl("grade", "relu.py")
+    assert done.returncode == 0, done
+    assert "did you mean" in minitl("exercise", "relo").stderr
+    (tmp_path / "foreign.py").write_text("print('ran')\n")
+    assert "no exercise" in minitl("grade", "foreign.py").stderr
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_run(chapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": chapter.stem}
+    blocks = re.findall(r"```python\n(.*?)```", chapter.read_text(), re.DOTALL)
+    for block in blocks:
+        exec(compile(block, f"<{chapter.name}>", "exec"), space)
+
+
+def test_every_exercise_belongs_to_a_chapter():
+    text = "\n".join(chapter.read_text() for chapter in CHAPTERS)
+    for name in exercise.names():
+        assert f"minitl exercise {name}" in text, name
