@@ -28,6 +28,16 @@ NAMES = ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT", "OUTP
 MATRICES = [*(getattr(winograd.tasks, name) for name in NAMES), "1", "1 1"]
 
 
+def test_the_books_own_gives_what_the_definition_gives():
+    from minitl.ops import winograd as lesson
+
+    random = np.random.default_rng(0)
+    x, kernel = random.standard_normal((2, 8, 6, 3)), random.standard_normal((3, 3, 3, 4))
+    np.testing.assert_allclose(lesson.convolve(x, kernel), book.forward(x, kernel)[0], atol=1e-12)
+    with pytest.raises(ValueError, match="even"):
+        lesson.convolve(x[:, 1:], kernel)
+
+
 @st.composite
 def convolutions(draw, dtype, smallest=1):
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize

@@ -1,16 +1,20 @@
-"""The ladder from seven loops to the engine: one convolution, six ways, each as a share of the peak that is measured here and now."""
+"""The ladder from seven loops to the engine: one convolution, six ways, each as a share of the peak, measured here and now."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 from unittest import mock
 
-import numba
 import numpy as np
 
-from minitl.kernels import convolution, fused, processor, simd, winograd
+from minitl.kernels import convolution, fused, processor, winograd
 from minitl.kernels.jit import jit
+from minitl.kernels.launch import Indices, Numbers, Task, launch, packed, task_kernel
+from minitl.kernels.places import steps
+from minitl.kernels.simd import product
 from minitl.ops import conv2d, max_pool2d, relu
 
 SHAPE, KERNEL = (16, 32, 32, 32), (3, 3, 32, 64)
@@ -79,23 +83,32 @@ def blocked(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.concatenate([conv2d.forward(x[n : n + 1], kernel)[0] for n in range(len(x))])
 
 
+class Repetitions(NamedTuple):
+    """One small product of matrices, again and again."""
+
+    rows: int
+    columns: int
+    depth: int
+    repeat: int
+
+
+@task_kernel
+def _products(task: Task, plan: Repetitions, a: Numbers, b: Numbers, c: Numbers, in_a: Indices, in_c: Indices):
+    for _ in range(plan.repeat):
+        counters = ((1, 0, 0), (1, 0, 0), (plan.depth, 0, 0))
+        at = task * plan.rows * plan.columns
+        product(a, 0, in_a, 0, b, 0, counters, c, at, 0, c, at, in_c, 0, plan.rows, plan.columns, -np.inf)
+
+
 def peak(rounds: int = 5) -> float:
     """GFLOP/s of all threads, multiplying and adding the same rows again and again."""
     lanes = processor.VECTOR_BYTES // 4
-    rows, columns, depth, repeat, threads = processor.ROWS, processor.VECTORS * lanes, 4096, 50, processor.THREADS
-    simd.ready(np.dtype(np.float32))
-
-    @numba.njit(parallel=True)
-    def tiles(rows, columns, depth, repeat, threads):
-        for _ in numba.prange(threads):
-            a, b, c = np.ones(rows, np.float32), np.ones(columns, np.float32), np.zeros(rows * columns, np.float32)
-            a_rows, c_rows = np.arange(rows), np.arange(rows) * columns
-            for _repeat in range(repeat):
-                counters = ((1, 0, 0), (1, 0, 0), (depth, 0, 0))
-                simd.product(a, 0, a_rows, 0, b, 0, counters, c, 0, 0, c, 0, c_rows, 0, rows, columns, np.float32(0))
-
-    seconds = _fastest(lambda: tiles(rows, columns, depth, repeat, threads), rounds)
-    return float(2 * rows * columns * depth * repeat * threads / seconds / 1e9)
+    tasks, plan = 8 * processor.THREADS, Repetitions(processor.ROWS, processor.VECTORS * lanes, 4096, 10)
+    a, b = np.ones(plan.rows, np.float32), np.ones(plan.columns, np.float32)
+    c = np.zeros(tasks * plan.rows * plan.columns, np.float32)
+    ready = packed(plan, steps(plan.rows, 1), steps(plan.rows, plan.columns))
+    seconds = _fastest(lambda: launch(_products, tasks, ready, a, b, c), rounds)
+    return 2 * math.prod(plan) * tasks / seconds / 1e9
 
 
 def _tile(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
