@@ -59,8 +59,9 @@ def fit(
     Errors: ValueError for data that do not fit or hold NaN, a loss that is not finite, a model that cannot be trained.
     """
     _need_ready(model, loss=True)
-    if epochs < 1 or accumulate < 1:
-        raise ValueError(f"fit: epochs and accumulate must be at least 1, got {epochs} and {accumulate}")
+    for name, value in {"epochs": epochs, "accumulate": accumulate}.items():
+        if value < 1:
+            raise ValueError(f"fit: {name} must be at least 1, got {value}")
     together = processes.size()
     if together > 1 and accumulate not in (1, together):
         raise ValueError(f"fit: accumulate={accumulate} in {together} processes; each takes one part, leave accumulate out")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minitl import plot
-from minitl.applications import NAMES, card, classic, load
+from minitl.applications import card, classic, load
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
 from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD, Adam, RMSprop
@@ -429,11 +429,11 @@ def test_preprocessing_is_kept_and_checked(tmp_path):
 # Pretrained networks.
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["letters", "cifar100_small"])
 def test_pretrained_networks_load(name):
     model = load(name)
     assert model.preprocessing == Preprocessing(1 / 255, size=(32, 32))
-    assert model.layers[-1].units == {"letters": 26, "cifar100": 100}[name]
+    assert model.layers[-1].units == {"letters": 26, "cifar100_small": 100}[name]
     assert f"python -m minitl pretrain {name}" in card(name)
     assert [type(a) for a in model.layers] == [type(b) for b in classic(10).layers]
     assert model.weights[0].dtype == np.float32
