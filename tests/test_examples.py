@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from test_datasets import needs_cifar
 
+ALONE = {"workers": 1, "keep": None, "dask": None, "quick": False}
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -124,6 +126,7 @@ def test_few_shot_on_glyphs(tmp_path, capsys):
         tests=100,
         validate=False,
         output=str(tmp_path / "f.png"),
+        **ALONE,
     )
     results = load("few_shot").main(arguments)
     assert results.shape == (1, 9, 2) and ((results >= 0) & (results <= 100)).all()
@@ -131,7 +134,7 @@ def test_few_shot_on_glyphs(tmp_path, capsys):
 
 
 def test_negative_transfer(tmp_path, capsys):
-    arguments = Namespace(labels=2, seeds=2, samples=130, epochs=1, updates=4, output=str(tmp_path / "n.png"))
+    arguments = Namespace(labels=2, seeds=2, samples=130, epochs=1, updates=4, output=str(tmp_path / "n.png"), **ALONE)
     assert load("negative_transfer").main(arguments).shape == (5, 2, 2)
     assert "shuffled, frozen" in capsys.readouterr().out
 
@@ -185,7 +188,7 @@ def test_sign_digits(photographs):
 @pytest.mark.cifar
 @needs_cifar
 def test_transferability(tmp_path, capsys):
-    arguments = Namespace(quick=False, seeds=2, per_class=4, epochs=1, splits=["random", "far"], output=str(tmp_path / "t.png"))
+    arguments = Namespace(seeds=2, per_class=4, epochs=1, splits=["random", "far"], output=str(tmp_path / "t.png"), **ALONE)
     found = load("transferability").main(arguments)
     assert found["random"].shape == found["far"].shape == (4, 4, 2)
     assert "confirmed" in capsys.readouterr().out
@@ -196,7 +199,7 @@ def test_transferability(tmp_path, capsys):
 def test_few_shot_on_the_real_sets(tmp_path):
     arguments = Namespace(
         dataset="cifar", labels=[5], methods=["scratch", "lp-ft"], seeds=2, updates=10, samples=0, tests=200, validate=True,
-        output=str(tmp_path / "f.png"),
+        output=str(tmp_path / "f.png"), **ALONE,
     )  # fmt: skip
     assert load("few_shot").main(arguments).shape == (1, 2, 2)
 
@@ -224,7 +227,7 @@ def test_transfer_between_the_real_sets(tmp_path, monkeypatch):
 
 def test_examples_explain_themselves():
     for path in sorted((ROOT / "examples").glob("*.py")):
-        if path.stem in ("own_layer", "experiment"):
+        if path.stem in ("own_layer", "experiment", "tagging", "semantic_roles_twin"):
             continue
         result = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, env=dict(os.environ))
         assert result.returncode == 0 and "usage" in result.stdout, path

@@ -207,6 +207,39 @@ def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
             assert close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
 
 
+def test_keras_s_recurrent_layers_go_both_ways(tmp_path):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    from minitl.layers import GRU, LSTM, Bidirectional, Embedding, TimeDistributed
+
+    k = keras.layers
+    theirs = keras.Sequential([
+        keras.Input((5,)), k.Embedding(20, 4), k.Bidirectional(k.LSTM(3, return_sequences=True)),
+        k.TimeDistributed(k.Dense(6, activation="relu")), k.GRU(4), k.Dense(2),
+    ])  # fmt: skip
+    ours = Sequential([
+        Input((5,), dtype="int32"), Embedding(20, 4), Bidirectional(LSTM(3, return_sequences=True)),
+        TimeDistributed(Dense(6, activation="relu")), GRU(4), Dense(2),
+    ])  # fmt: skip
+    x = np.random.default_rng(0).integers(0, 20, (3, 5))
+    y = np.asarray(theirs.predict(x, verbose=0))
+    for ending in (".keras", ".h5"):
+        theirs.save(tmp_path / f"theirs{ending}")
+        assert close(load_model(tmp_path / f"theirs{ending}").predict(x, verbose=0), y)
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    load_keras_weights(ours, tmp_path / "theirs.weights.h5")
+    assert close(ours.predict(x, verbose=0), y)
+    ours.set_weights([w + 0.1 for w in ours.get_weights()])
+    y = ours.predict(x, verbose=0)
+    for ending in (".keras", ".h5"):
+        ours.save(tmp_path / f"ours{ending}")
+        assert close(keras.saving.load_model(tmp_path / f"ours{ending}").predict(x, verbose=0), y)
+    save_keras_weights(ours, tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    assert close(theirs.predict(x, verbose=0), y)
+
+
 # The standard's own tests.
 
 READ = [
@@ -487,7 +520,7 @@ def test_layers_without_a_partner_are_named(tmp_path):
     assert not list(tmp_path.iterdir())
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file.attrs["model_config"] = (
-            '{"class_name": "Sequential", "config": {"layers": [{"class_name": "LSTM", "config": {"units": 3}}]}}'
+            '{"class_name": "Sequential", "config": {"layers": [{"class_name": "ConvLSTM2D", "config": {}}]}}'
         )
     with pytest.raises(ValueError, match="unknown layer of Keras"):
         load_model(tmp_path / "m.h5")

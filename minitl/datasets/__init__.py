@@ -1,5 +1,5 @@
-"""Data sets: CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST from their official files, and glyphs, which need no download."""
+"""Data sets: CIFAR-10/100, MNIST, Fashion-MNIST, IMDB and Reuters from their official files, and glyphs, without a download."""
 
-from minitl.datasets import cifar10, cifar100, fashion_mnist, glyphs, mnist
+from minitl.datasets import cifar10, cifar100, fashion_mnist, glyphs, imdb, mnist, reuters
 
-__all__ = ["cifar10", "cifar100", "fashion_mnist", "glyphs", "mnist"]
+__all__ = ["cifar10", "cifar100", "fashion_mnist", "glyphs", "imdb", "mnist", "reuters"]

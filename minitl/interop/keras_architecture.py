@@ -26,6 +26,7 @@ IGNORED = {
     "optional", "pointwise_constraint", "quantization_config", "quantization_mode", "ragged", "registered_name", "renorm",
     "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "value_range",
     "lora_alpha", "output_padding", "fill_value", "fill_mode", "rms_scaling", "embeddings_dtype", "time_major",
+    "backward_layer", "recurrent_constraint", "zero_output_for_mask",
 }  # fmt: skip
 MODELS = ("Functional", "Model", "Sequential")
 RENAMED = {"Convolution2D": "Conv2D", "Convolution1D": "Conv1D", "MaxPool2D": "MaxPooling2D", "AvgPool2D": "AveragePooling2D"}
@@ -131,6 +132,11 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
             {**_entry("keras.layers", kind, {"name": own, **config}), "name": own, "inbound_nodes": [], "_shape": shape}
             for kind, own, config, shape in parts
         ]
+    return [{**_entry("keras.layers", type(layer).__name__, _settings(layer, name)), "name": name, "inbound_nodes": []}]
+
+
+def _settings(layer: Any, name: str) -> dict[str, Any]:
+    """A layer's arguments as Keras writes them; initializers are left out, since the weights come with the file."""
     config: dict[str, Any] = {"name": name, "trainable": bool(layer.trainable), "dtype": layer.dtype.name}
     for key, value in layer.get_config().items():
         if key.endswith("_initializer") or key in ("name", "trainable", "dtype", "input_shape", "input_dim_", "declared_shape"):
@@ -139,8 +145,12 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
             continue
         if key.endswith("_regularizer") and value is not None:
             value = _entry("keras.regularizers", "L1L2", {"l1": float(value.l1), "l2": float(value.l2)})
+        inner = getattr(layer, key, None)
+        if isinstance(inner, Layer):  # in Bidirectional and TimeDistributed
+            kind = type(inner).__name__
+            value = _entry("keras.layers", kind, _settings(inner, inner.name or kind.lower()))
         config[key] = encode(value)
-    return [{**_entry("keras.layers", type(layer).__name__, config), "name": name, "inbound_nodes": []}]
+    return config
 
 
 def _tensor(value: Any, history: tuple[str, int, int]) -> dict[str, Any]:
@@ -183,7 +193,9 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
             value = _initializer(value)
         elif key.endswith("_regularizer"):
             value = _regularizer(value)
-        elif key == "activation" and isinstance(value, dict):
+        elif key == "layer":
+            value = _layer(value, custom_objects)
+        elif key.endswith("activation") and isinstance(value, dict):
             value = value["config"] if isinstance(value.get("config"), str) else value["class_name"]
         elif isinstance(value, list):
             value = tuple(tuple(v) if isinstance(v, list) else v for v in value)

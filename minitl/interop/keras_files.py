@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minitl.interop.keras_architecture import described, keras_class, rebuilt
-from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer
+from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
 from minitl.layers import InputLayer
@@ -228,10 +228,8 @@ def _in_described_order(
         if layer.is_container:
             yield from _in_described_order(layer, entry, group, where, f"{prefix}{name}/")
             continue
-        weights = [*layer.parameters, *layer.state]
-        for number, key in enumerate(weights):
-            if "vars" in group and str(number) in group["vars"]:
-                yield f"{prefix}{name}/{key}", (f"layers/{place}/vars/{number}", group["vars"][str(number)])
+        for key, (label, array) in zip([*layer.parameters, *layer.state], arrays_of(group), strict=False):
+            yield f"{prefix}{name}/{key}", (f"layers/{place}/{label}", array)
 
 
 def _weights_bytes(model: Any) -> bytes:
@@ -254,6 +252,10 @@ def _write_layers(group: Any, model: Any, name: str) -> None:
             continue
         variables = own.create_group("vars")
         variables.attrs["name"] = model._names[layer]
-        for number, weight in enumerate((*layer.parameters.values(), *layer.state.values())):
-            variables[str(number)] = weight
+        weights, parts = [*layer.parameters.values(), *layer.state.values()], inner_groups(layer)
+        for number, part in enumerate(parts):
+            share = weights[number * len(weights) // len(parts) : (number + 1) * len(weights) // len(parts)]
+            target = own.create_group(f"{part}/vars") if part else variables
+            for place_in_part, weight in enumerate(share):
+                target[str(place_in_part)] = weight
     group.create_group("vars").attrs["name"] = name

@@ -105,14 +105,34 @@ def arrays_by_layer(file: Group, path: Any) -> Entries:
     raise ValueError(f"{path}: no layers in it; is it a file of Keras?")
 
 
+def inner_groups(layer: Any) -> list[str]:
+    """The groups inside a layer's own in which Keras 3 keeps its weights, an equal part of them in each."""
+    kind = type(layer).__name__
+    if kind == "Bidirectional":
+        return ["forward_layer/cell", "backward_layer/cell"]
+    if kind == "TimeDistributed":
+        return ["/".join(["layer", *filter(None, inner_groups(layer.layer))])]
+    return ["cell"] if kind in ("LSTM", "GRU") else [""]
+
+
+def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
+    """The arrays in a layer's group, its own before those of the layers inside."""
+    found = []
+    if "vars" in group:
+        variables = group["vars"]
+        found = [(n, variables[n]) for n in sorted((n for n in variables.group if n.isdecimal()), key=int)]
+    for part in ("forward_layer", "backward_layer", "layer", "cell"):
+        if part in group:
+            found += [(f"{part}/{name}", array) for name, array in arrays_of(group[part])]
+    return found
+
+
 def _walk(group: Group, prefix: str, found: Entries) -> None:
     for part in group.group:
         inside = group[part]
         if "vars" in inside:
-            variables = inside["vars"]
-            name = variables.group.attrs.get("name", part)
+            name = inside["vars"].group.attrs.get("name", part)
             name = name.decode() if isinstance(name, bytes) else str(name)
-            numbered = sorted((n for n in variables.group if n.isdecimal()), key=int)
-            found[f"{prefix}{part}"] = [(f"{prefix}{name}/{n}", variables[n]) for n in numbered]
+            found[f"{prefix}{part}"] = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
         if "layers" in inside:
             _walk(inside["layers"], f"{prefix}{part}/", found)

@@ -83,6 +83,7 @@ from minitl.layers.sequences import (
     MaxPooling1D,
     UpSampling1D,
 )
+from minitl.layers.text import TextVectorization
 from minitl.layers.wrappers import Bidirectional, TimeDistributed
 from minitl.legacy.arguments import accept
 
@@ -109,6 +110,7 @@ __all__ = [
     "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "Permute",
     "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
     "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "Subtract",
-    "TimeDistributed", "Transitions", "UpSampling1D", "UpSampling2D", "ValuePadding2D", "ZeroPadding1D", "ZeroPadding2D",
+    "TextVectorization", "TimeDistributed", "Transitions", "UpSampling1D", "UpSampling2D", "ValuePadding2D",
+    "ZeroPadding1D", "ZeroPadding2D",
     "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
 ]  # fmt: skip

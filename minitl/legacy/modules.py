@@ -15,7 +15,7 @@ from minitl.legacy import warn_once
 PLACES = {
     "layers.advanced_activations": ("layers",), "layers.convolutional": ("layers",), "layers.embeddings": ("layers",),
     "layers.experimental": ("layers",), "layers.experimental.preprocessing": ("layers",), "layers.local": ("layers",),
-    "layers.merge": ("layers",), "layers.noise": ("layers",), "layers.recurrent": ("layers",), "layers.wrappers": ("layers",),
+    "layers.merge": ("layers",), "layers.noise": ("layers",),
 
     "utils.np_utils": ("utils",), "utils.generic_utils": ("utils",), "utils.vis_utils": ("utils",),
     "utils.visualize_util": ("utils",),

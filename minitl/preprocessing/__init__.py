@@ -12,7 +12,7 @@ __all__ = ["Preprocessing"]
 
 def __getattr__(name: str) -> Any:
     # Read when they are asked for: images need Pillow.
-    if name in ("image", "text", "sequence"):
+    if name in ("image", "text", "sequence", "video"):
         return importlib.import_module(f"minitl.preprocessing.{name}")
     if name == "image_dataset_from_directory":
         return importlib.import_module("minitl.utils").image_dataset_from_directory
