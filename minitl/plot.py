@@ -262,6 +262,30 @@ def features(x: np.ndarray, labels: Any, classes: Sequence[str] | None = None, p
     return _finish(figure, path)
 
 
+def reliability(table: Any, path: str | os.PathLike | None = None) -> Any:
+    """What was said against what came true: `calibration.reliability`. On the diagonal, probabilities can be believed."""
+    figure, (ax,) = _figure(1, 1, 4.2, 4.2)
+    some, bins = table.counts > 0, len(table.counts)
+    ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
+    ax.bar((np.arange(bins) + 0.5) / bins, table.counts / table.counts.sum(), 0.9 / bins, color="0.85", label="share of samples")
+    ax.plot(table.confidence[some], table.accuracy[some], marker="o", ms=5, label="accuracy")
+    title = f"calibration error {100 * table.error:.1f} %"
+    ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=title, aspect="equal")
+    ax.legend(frameon=False, loc="upper left")
+    return _finish(figure, path)
+
+
+def rates(found: Any, path: str | os.PathLike | None = None) -> Any:
+    """The loss against a rising learning rate, with the suggestion: `rate_finder.find_learning_rate`."""
+    figure, (ax,) = _figure(1, 1, 5.6, 3.4)
+    ax.plot(found.rates, found.losses)
+    ax.axvline(found.suggestion, color="0.4", lw=1, ls="--")
+    ax.text(found.suggestion, ax.get_ylim()[1], f" {found.suggestion:.1e}", va="top", color="0.3")
+    ax.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
+    ax.grid(alpha=0.3)
+    return _finish(figure, path)
+
+
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

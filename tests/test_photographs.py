@@ -343,3 +343,32 @@ def test_a_new_process_predicts(trained, folder):
     command = [sys.executable, "-m", "minitl", "predict", str(output), str(folder / "blobs" / "02.jpg")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert ": blobs " in done.stdout, done.stderr
+
+
+def test_an_interrupted_fine_tuning_goes_on_with_the_same_bits(folder, tmp_path, monkeypatch):
+    from minitl.callbacks import BackupAndRestore
+
+    whole = photographs.train(folder, tmp_path / "whole.npz", size=SIZE, tune=True, say=lambda text: None)
+    ended, said = BackupAndRestore.on_epoch_end, []
+
+    def stop(self, epoch, logs=None):
+        ended(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(BackupAndRestore, "on_epoch_end", stop)
+    stopped = photographs.train(folder, tmp_path / "part.npz", size=SIZE, tune=True, say=said.append)
+    assert any("stopped: the model without fine-tuning is kept" in text for text in said)
+    assert not stopped.tuned and load_model(tmp_path / "part.npz").class_names == ["blobs", "stripes"]
+    assert (tmp_path / "part.backup").is_dir()
+    monkeypatch.setattr(BackupAndRestore, "on_epoch_end", ended)
+    epochs = []
+    monkeypatch.setattr(
+        BackupAndRestore, "on_epoch_end", lambda self, epoch, logs=None: (epochs.append(epoch), ended(self, epoch, logs))
+    )
+    said.clear()
+    resumed = photographs.train(folder, tmp_path / "part.npz", size=SIZE, tune=True, resume=True, say=said.append)
+    assert epochs == [2, 3]  # it did not begin anew
+    assert resumed.tuned == whole.tuned and resumed.accuracy == whole.accuracy
+    np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
+    assert not (tmp_path / "part.backup").exists()

@@ -173,6 +173,11 @@ class Optimizer:
         """The constructor's arguments."""
         return {**constructor_arguments(self, skip=("lr",)), "learning_rate": self._rate}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """An optimizer with these arguments, and an empty memory."""
+        return cls(**config)
+
     def slot(self, memory: dict[str, np.ndarray], name: str, w: np.ndarray) -> np.ndarray:
         """A remembered array like w, zeros at first."""
         remembered = memory.get(name)

@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="of the photographs, held out to measure")
     parser.add_argument("--tune", action="store_true", help="fine-tune the upper layers too, and keep that if it is better")
     parser.add_argument("--control", action="store_true", help="also train the same classifier on raw pixels")
+    parser.add_argument("--resume", action="store_true", help="go on with a fine-tuning that was interrupted")
     parser.set_defaults(run=_train)
     parser = commands.add_parser("predict", help="classes of photographs, by a model that train made")
     parser.add_argument("model", type=Path)
@@ -49,7 +50,7 @@ def _train(options: argparse.Namespace) -> int:
         raise ValueError(f"--validation: expected a share between 0 and 1, got {options.validation}")
     train(
         options.folder, options.output, options.size, options.seed, options.validation, options.tune, options.control,
-        say=lambda text: print(text, flush=True),
+        resume=options.resume, say=lambda text: print(text, flush=True),
     )  # fmt: skip
     print(f"written: {options.output}")
     return 0
@@ -82,6 +83,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     found = evaluate(options.model, options.folder)
     low, high = found["interval"]
     print(f"{found['accuracy']:.1f} % of {found['photographs']} photographs (95 % interval {low:.1f} to {high:.1f})")
+    print(f"calibration error {100 * found['calibration']:.1f} %: how far its probabilities are from how often it is right")
     print(f"{'class':<24}{'precision %':>13}{'recall %':>10}")
     for name in found["precision"]:
         print(f"{name:<24}{found['precision'][name]:>13.1f}{found['recall'][name]:>10.1f}")

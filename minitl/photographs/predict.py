@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minitl.calibration import reliability
 from minitl.metrics import confusion_matrix
 from minitl.models import load_model
 from minitl.photographs.head import interval
@@ -57,7 +58,7 @@ def predict(model: Any, sources: Iterable[str | os.PathLike], batch_size: int = 
 
 
 def evaluate(model: Any, folder: str | os.PathLike) -> dict[str, Any]:
-    """Accuracy with its interval, precision and recall of each class, the confusion, and the worst mistakes.
+    """Accuracy with its interval, precision and recall of each class, the confusion, calibration, and the worst mistakes.
 
     Shapes: `confusion` (classes, classes), rows are the truth.
     Errors: ValueError for a folder whose classes the model does not know.
@@ -75,7 +76,9 @@ def evaluate(model: Any, folder: str | os.PathLike) -> dict[str, Any]:
     matrix = confusion_matrix(np.array(true), np.array(said), len(names))
     right = int(np.trace(matrix))
     wrong = sorted((p for p in read if p.label != truth[p.file]), key=lambda p: -max((p.probabilities or {}).values()))
+    probabilities = np.array([[(p.probabilities or {})[name] for name in names] for p in read])
     return {
+        "calibration": reliability(probabilities, np.array(true)).error,
         "accuracy": 100 * right / len(read),
         "interval": interval(right, len(read)),
         "photographs": len(read),

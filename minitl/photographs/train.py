@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,18 +14,22 @@ import numpy as np
 
 from minitl import plot
 from minitl.applications import efficientnet_lite
+from minitl.callbacks import BackupAndRestore
 from minitl.layers import Dense
 from minitl.metrics import confusion_matrix
 from minitl.models import Model
+from minitl.optimizers import Adam
 from minitl.photographs import head
 from minitl.photographs.features import features
 from minitl.photographs.folder import Look, look, split
 from minitl.photographs.images import read
 from minitl.random import set_random_seed
-from minitl.transfer import fine_tune, freeze
+from minitl.schedules import LinearDecay
+from minitl.transfer import freeze
 from minitl.weights import check_target
 
-SIZE, SHARE, EPOCHS = 224, 0.2, 4
+SIZE, SHARE = 224, 0.2
+BATCH, EPOCHS = 16, 4  # of fine-tuning
 TUNED = 60  # layers from the top that fine-tuning may change
 Say = Callable[[str], Any]
 
@@ -65,6 +70,7 @@ def train(
     tune: bool = False,
     control: bool = False,
     cache: str | os.PathLike | None = None,
+    resume: bool = False,
     say: Say = print,
 ) -> Result:
     """Train a classifier of photographs on the features of EfficientNet-Lite0, which comes with the package.
@@ -73,6 +79,8 @@ def train(
     keeps that when it is better on the validation photographs. `control` trains the same head on raw pixels. `cache`
     keeps features (by default beside the output). All numbers come from photographs that were held out before anything was
     learnt; those are part of the final model's head, which is fitted to all photographs with the settings found.
+    Ctrl-C while features are computed keeps those that are there; while fine-tuning, the model without it is finished and
+    written. `resume` goes on with fine-tuning where it was interrupted, and gives the bits of a run that was not.
     Errors: FileNotFoundError or ValueError for a folder that cannot be used; OSError when the output cannot be written.
     """
     if output is not None:
@@ -99,8 +107,9 @@ def train(
     model = assembled(base, kernel, bias, found.class_names)
     probabilities = _softmax(logits)
     tuned = False
-    if tune:
-        other = _tuned(model, paths, labels, learnt, size, say)
+    backup = None if output is None else Path(output).with_suffix(".backup")
+    other = _tuned(model, paths, labels, learnt, size, say, backup, resume) if tune else None
+    if other is not None:
         better = other.predict(_images(other, [paths[i] for i in held], size), batch_size=16, verbose=0)
         before, after = (float((p.argmax(axis=1) == labels[held]).mean()) for p in (probabilities, better))
         say(f"fine-tuned: {100 * after:.1f} % against {100 * before:.1f} %")
@@ -139,8 +148,10 @@ def _images(model: Model, paths: list[str], size: int) -> np.ndarray:
     return model.preprocessing(np.stack([read(path, size) for path in paths]))  # type: ignore[misc]
 
 
-def _tuned(model: Model, paths: list[str], labels: np.ndarray, learnt: np.ndarray, size: int, say: Say) -> Model:
-    """A copy whose upper layers have learnt on, gently; normalisations keep their statistics."""
+def _tuned(
+    model: Model, paths: list[str], labels: np.ndarray, learnt: np.ndarray, size: int, say: Say, backup: Path | None, resume: bool
+) -> Model | None:
+    """A copy whose upper layers have learnt on, gently; normalisations keep their statistics. None if it was interrupted."""
     from minitl.models import clone_model
     from minitl.transfer import batch_norm
 
@@ -154,16 +165,17 @@ def _tuned(model: Model, paths: list[str], labels: np.ndarray, learnt: np.ndarra
     x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([labels[learnt], labels[learnt]])
     say("fine-tuning the upper layers ...")
     order = np.random.default_rng(0).permutation(len(x))
-    return fine_tune(
-        other,
-        (x[order], y[order]),
-        "full",
-        batch_size=16,
-        epochs=EPOCHS,
-        rate=3e-5,
-        classes=len(model.class_names or []),
-        verbose=0,
-    )[0]
+    if backup is not None and not resume:
+        shutil.rmtree(backup, ignore_errors=True)
+    other.compile(Adam(LinearDecay(3e-5, EPOCHS * -(-len(x) // BATCH))), "sparse_categorical_crossentropy")
+    try:
+        other.fit(x[order], y[order], BATCH, EPOCHS, verbose=0, callbacks=[] if backup is None else [BackupAndRestore(backup)])
+    except KeyboardInterrupt:
+        say("stopped: the model without fine-tuning is kept" + ("; --resume goes on from here" if backup is not None else ""))
+        return None
+    if backup is not None:
+        shutil.rmtree(backup, ignore_errors=True)
+    return other
 
 
 def _raw(paths: list[str], labels: np.ndarray, learnt: np.ndarray, held: np.ndarray, classes: int, seed: int) -> float:
