@@ -77,3 +77,23 @@ def test_every_exercise_belongs_to_a_chapter():
     text = "\n".join(chapter.read_text() for chapter in CHAPTERS)
     for name in exercise.names():
         assert f"minitl exercise {name}" in text, name
+
+
+def test_chapters_become_notebooks_that_run(tmp_path, monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    from minitl.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    for chapter in CHAPTERS:
+        assert main(["notebook", str(chapter)]) == 0
+        book = nbformat.read(tmp_path / f"{chapter.stem}.ipynb", as_version=4)
+        nbformat.validate(book)
+        text = chapter.read_text()
+        code = [cell.source for cell in book.cells if cell.cell_type == "code"]
+        assert code == [block.strip() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+        told = " ".join(cell.source for cell in book.cells if cell.cell_type == "markdown").split()
+        assert told == re.sub(r"```python\n.*?```", "", text, flags=re.DOTALL).split()
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    book = nbformat.read(tmp_path / "05-convolution.ipynb", as_version=4)
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -1,4 +1,4 @@
-"""The course's commands: `minitl exercise NAME`, `minitl grade FILE`, `minitl lesson`."""
+"""The course's commands: `minitl exercise NAME`, `grade FILE`, `ladder`, `lesson`, `notebook CHAPTER`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("lesson", help="write the page that one plays with: one file, no network")
     parser.add_argument("--output", type=Path, default=Path("lesson.html"), metavar="FILE.html")
     parser.set_defaults(run=_lesson)
+    parser = commands.add_parser("notebook", help="write a chapter of the course as a notebook")
+    parser.add_argument("chapter", type=Path, metavar="CHAPTER.md")
+    parser.add_argument("--output", type=Path, metavar="FILE.ipynb")
+    parser.set_defaults(run=_notebook)
 
 
 def _exercise(options: argparse.Namespace) -> int:
@@ -66,4 +70,13 @@ def _lesson(options: argparse.Namespace) -> int:
 
     write(options.output)
     print(f"{options.output.resolve()} is written; open it in a browser")
+    return 0
+
+
+def _notebook(options: argparse.Namespace) -> int:
+    from minitl.course.notebook import write
+
+    output = options.output or Path(options.chapter.with_suffix(".ipynb").name)
+    write(options.chapter, output)
+    print(f"{output} is written; open it with Jupyter")
     return 0
