@@ -8,7 +8,7 @@ import numpy as np
 
 from minitl.random import set_random_seed
 
-__all__ = ["image_dataset_from_directory", "set_random_seed", "to_categorical"]
+__all__ = ["image_dataset_from_directory", "set_random_seed", "text_dataset_from_directory", "to_categorical"]
 
 
 def to_categorical(x: Any, num_classes: int | None = None, dtype: Any = "float32", nb_classes: int | None = None) -> np.ndarray:
@@ -137,4 +137,32 @@ def image_dataset_from_directory(
     return image_dataset(
         directory, labels, label_mode, class_names, color_mode, batch_size, image_size, shuffle, seed, validation_split, subset,
         interpolation, follow_links, crop_to_aspect_ratio, verbose,
+    )  # fmt: skip
+
+
+def text_dataset_from_directory(
+    directory: Any,
+    labels: Any = "inferred",
+    label_mode: str | None = "int",
+    class_names: Any = None,
+    batch_size: int = 32,
+    max_length: int | None = None,
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    follow_links: bool = False,
+    verbose: bool = True,
+) -> Any:
+    """Batches of texts from a folder with a folder of .txt files for every class: re-iterable, with `class_names`.
+
+    Parameters: `max_length` characters of a text at most; the others as in `image_dataset_from_directory`.
+    Shapes: texts (N,) of strings, for `layers.TextVectorization`; labels as there.
+    Errors: FileNotFoundError or ValueError for folders, labels and splits that cannot be used, and for a file that is not UTF-8.
+    """
+    from minitl.preprocessing.text_folders import text_dataset
+
+    return text_dataset(
+        directory, labels, label_mode, class_names, batch_size, max_length, shuffle, seed, validation_split, subset,
+        follow_links, verbose,
     )  # fmt: skip

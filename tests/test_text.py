@@ -266,6 +266,45 @@ def test_vectorization_refuses(use, message):
         use()
 
 
+def test_a_program_from_a_folder_of_texts(tmp_path):
+    from minitl.layers import GlobalAveragePooling1D
+    from minitl.utils import text_dataset_from_directory
+
+    for name, words in (("neg", "dull bad poor"), ("pos", "fine good great")):
+        (tmp_path / name).mkdir()
+        for k in range(20):
+            (tmp_path / name / f"{k}.txt").write_text(f"A {words.split()[k % 3]} film, number {k}.")
+    settings = {"batch_size": 4, "validation_split": 0.25, "seed": 3, "verbose": False}
+    train, valid = text_dataset_from_directory(tmp_path, subset="both", **settings)
+    assert train.class_names == ["neg", "pos"] and len(train) == 8 and len(valid) == 3
+    assert not set(train.file_paths) & set(valid.file_paths)
+    texts, labels = next(iter(train))
+    assert texts.shape == (4,) and labels.dtype == np.int32
+    for text, label in zip(texts, labels, strict=True):
+        assert any(word in text for word in (("dull", "bad", "poor"), ("fine", "good", "great"))[label])
+    vectorize = TextVectorization(max_tokens=50, output_sequence_length=5)
+    vectorize.adapt(train.map(lambda x, y: x))
+    ready = train.map(lambda x, y: (vectorize(x), y)).cache().prefetch(2)
+    model = Sequential([Input((5,), dtype="int32"), Embedding(50, 8), GlobalAveragePooling1D(), Dense(1, activation="sigmoid")])
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    history = model.fit(ready, validation_data=valid.map(lambda x, y: (vectorize(x), y)), epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] and "val_accuracy" in history
+    short = text_dataset_from_directory(tmp_path, label_mode="binary", max_length=3, shuffle=False, verbose=False)
+    texts, labels = next(iter(short))
+    assert all(len(text) == 3 for text in texts) and labels.shape == (32, 1)
+    assert next(iter(text_dataset_from_directory(tmp_path, labels=None, verbose=False))).shape == (32,)
+    (tmp_path / "pos" / "odd.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"odd\.txt: is not UTF-8"):
+        list(text_dataset_from_directory(tmp_path, verbose=False))
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        text_dataset_from_directory(tmp_path / "none")
+    with pytest.raises(ValueError, match="give a seed"):
+        text_dataset_from_directory(tmp_path, validation_split=0.5, subset="training")
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no \.txt files"):
+        text_dataset_from_directory(tmp_path / "empty")
+
+
 # IMDB and Reuters.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from minitl.weights import atomic_file
 
@@ -17,7 +18,7 @@ def write(chapter: Path, output: Path) -> None:
         from nbformat import v4, writes
     except ImportError as error:
         raise ImportError("notebooks need nbformat: pip install nbformat") from error
-    cells = []
+    cells: list[Any] = []
     for number, part in enumerate(re.split(r"```python\n(.*?)```\n?", chapter.read_text(encoding="utf-8"), flags=re.DOTALL)):
         if part.strip():
             cell = (v4.new_code_cell if number % 2 else v4.new_markdown_cell)(part.strip())

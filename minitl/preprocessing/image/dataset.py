@@ -42,14 +42,7 @@ def image_dataset(
     interpolation: str, follow_links: bool, crop_to_aspect_ratio: bool, verbose: bool,
 ) -> Any:  # fmt: skip
     """See `minitl.utils.image_dataset_from_directory`."""
-    if label_mode not in LABEL_MODES:
-        raise unknown("label_mode", label_mode, map(str, LABEL_MODES))
-    if (validation_split is None) != (subset is None):
-        raise ValueError("image_dataset_from_directory: validation_split and subset belong together")
-    if subset not in (None, "training", "validation", "both"):
-        raise unknown("subset", subset, ("training", "validation", "both"))
-    if subset is not None and shuffle and seed is None:
-        raise ValueError("image_dataset_from_directory: give a seed, so that training and validation part do not overlap")
+    check_split("image_dataset_from_directory", label_mode, validation_split, subset, shuffle, seed)
     found = find_pictures(directory, class_names, follow_links)
     names = [name for files in found.values() for name in files]
     if labels == "inferred":
@@ -62,16 +55,8 @@ def image_dataset(
             raise ValueError(f"image_dataset_from_directory: {len(numbers)} labels for {len(names)} files, sorted by path")
     if not names:
         raise ValueError(f"no pictures in {directory}")
-    if label_mode == "binary" and len(found) != 2:
-        raise ValueError(f"label_mode='binary' needs two classes, {directory} has {len(found)}")
-    targets = {
-        "int": numbers.astype(np.int32),
-        "categorical": np.eye(max(len(found), 1), dtype=np.float32)[numbers],
-        "binary": numbers.astype(np.float32)[:, None],
-    }.get(str(label_mode))
-    order = np.random.default_rng(seed).permutation(len(names)) if shuffle and subset else np.arange(len(names))
-    cut = len(names) - int(len(names) * (validation_split or 0.0))
-    parts = {None: order, "training": order[:cut], "validation": order[cut:]}
+    targets = targets_of(label_mode, numbers, len(found), directory)
+    parts = split_rows(len(names), validation_split, subset, shuffle, seed)
 
     def part(rows: np.ndarray) -> ImageDataset:
         if not len(rows):
@@ -87,3 +72,37 @@ def image_dataset(
     if verbose:
         print(f"Found {len(names)} files belonging to {len(found)} classes.")
     return (part(parts["training"]), part(parts["validation"])) if subset == "both" else part(parts[subset])
+
+
+def check_split(
+    where: str, label_mode: str | None, validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None
+) -> None:
+    """Refuse settings of a data set from a folder that contradict one another."""
+    if label_mode not in LABEL_MODES:
+        raise unknown("label_mode", label_mode, map(str, LABEL_MODES))
+    if (validation_split is None) != (subset is None):
+        raise ValueError(f"{where}: validation_split and subset belong together")
+    if subset not in (None, "training", "validation", "both"):
+        raise unknown("subset", subset, ("training", "validation", "both"))
+    if subset is not None and shuffle and seed is None:
+        raise ValueError(f"{where}: give a seed, so that training and validation part do not overlap")
+
+
+def targets_of(label_mode: str | None, numbers: np.ndarray, classes: int, directory: Any) -> np.ndarray | None:
+    """Class numbers as a label mode wants them; None for none."""
+    if label_mode == "binary" and classes != 2:
+        raise ValueError(f"label_mode='binary' needs two classes, {directory} has {classes}")
+    return {
+        "int": numbers.astype(np.int32),
+        "categorical": np.eye(max(classes, 1), dtype=np.float32)[numbers],
+        "binary": numbers.astype(np.float32)[:, None],
+    }.get(str(label_mode))
+
+
+def split_rows(
+    count: int, validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None
+) -> dict[str | None, np.ndarray]:
+    """Which files belong to which subset; None is all of them."""
+    order = np.random.default_rng(seed).permutation(count) if shuffle and subset else np.arange(count)
+    cut = count - int(count * (validation_split or 0.0))
+    return {None: order, "training": order[:cut], "validation": order[cut:]}
