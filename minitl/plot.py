@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+# Told apart by all kinds of colour vision. Source: M. Okabe and K. Ito, Color universal design, 2008; a grey and a brown added.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C", "#7A4B12")
+
 
 def history(record: Any, path: str | os.PathLike | None = None) -> Any:
     """The curves of a History: a panel for every number, training and validation together."""
@@ -134,10 +137,12 @@ def comparison(
     Shapes: `results` maps a method's name to (len(x), seeds).
     """
     figure, (ax,) = _figure(1, 1, 7.6, 4.2)
+    ends = []
     for (name, values), marker in zip(results.items(), itertools.cycle("osD^vP*X"), strict=False):
         mean = values.mean(axis=1)
         spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.zeros(len(values))
-        (line,) = ax.plot(x, mean, marker=marker, ms=5, label=name)
+        (line,) = ax.plot(x, mean, marker=marker, ms=5)
+        ends.append((float(mean[-1]), name, line.get_color()))
         ax.fill_between(x, mean - spread, mean + spread, alpha=0.15, color=line.get_color(), lw=0)
         ax.plot(np.repeat(x, values.shape[1]), values.reshape(-1), ".", ms=3, alpha=0.5, color=line.get_color())
     ax.set_xscale("log")
@@ -145,7 +150,7 @@ def comparison(
     ax.minorticks_off()
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the lines, however many
+    _label_ends(ax, ends)
     return _finish(figure, path)
 
 
@@ -286,6 +291,24 @@ def rates(found: Any, path: str | os.PathLike | None = None) -> Any:
     return _finish(figure, path)
 
 
+def _label_ends(ax: Any, ends: list[tuple[float, str, Any]]) -> None:
+    """Names beside the ends of lines, in their colours, moved apart where lines meet."""
+    low, high = ax.get_ylim()
+    gap, places = 0.055 * (high - low), sorted(ends)
+    heights = [end for end, _, _ in places]
+    for k in range(1, len(heights)):
+        heights[k] = max(heights[k], heights[k - 1] + gap)
+    over = max(0.0, heights[-1] - high) if heights else 0.0
+    for k in range(len(heights) - 1, -1, -1):  # what stands too high pushes down what is in its way
+        heights[k] = min(
+            heights[k] - (over if k == len(heights) - 1 else 0), heights[k + 1] - gap if k + 1 < len(heights) else high
+        )
+    for height, (end, name, colour) in zip(heights, places, strict=True):
+        right = ax.get_yaxis_transform()
+        ax.plot([1.0, 1.03], [end, height], transform=right, color=colour, lw=0.8, clip_on=False)
+        ax.text(1.035, height, name, transform=right, color=colour, va="center", fontsize=9)
+
+
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -300,7 +323,10 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
 
     figure = Picture(figsize=(max(width, 2.0), max(height, 1.5)), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).reshape(-1))
+    axes = list(np.atleast_1d(figure.subplots(rows, columns)).reshape(-1))
+    for ax in axes:
+        ax.set_prop_cycle(color=COLOURS)
+    return figure, axes
 
 
 def _finish(figure: Any, path: str | os.PathLike | None) -> Any:

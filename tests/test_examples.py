@@ -115,6 +115,19 @@ def test_find_the_bug(tmp_path, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 8
 
 
+def test_find_the_bug_gives_hints_one_at_a_time(monkeypatch, capsys):
+    example, answers = load("find_the_bug"), ["h", "", "h", "h", *[""] * 6]
+    for bug in example.BUGS.values():
+        compile(bug.code, "bug", "exec")  # every snippet is whole
+    monkeypatch.setattr("builtins.input", lambda text: answers.pop(0))
+    assert example.main(pause=True) == 8
+    out = capsys.readouterr().out
+    first, second = list(example.BUGS.values())[:2]
+    assert first.hints[0] in out and first.hints[1] not in out
+    assert second.hints[0] in out and second.hints[1] in out
+    assert not answers
+
+
 def test_few_shot_on_glyphs(tmp_path, capsys):
     arguments = Namespace(
         dataset="glyphs",
