@@ -248,6 +248,12 @@ def gru(draw, dtype, ties=False):
 
 
 @st.composite
+def simple_rnn(draw, dtype, ties=False):
+    x, recurrent, mask, drop = _recurrent(draw, dtype, 1)
+    return x, recurrent, draw(st.booleans()), mask, drop
+
+
+@st.composite
 def crf(draw, dtype, ties=False):
     n, steps, classes = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
     random = np.random.default_rng(draw(seeds))
@@ -261,6 +267,7 @@ CASES = {
     "crf": crf,
     "gru": gru,
     "lstm": lstm,
+    "simple_rnn": simple_rnn,
     "average_pool2d": pool,
     "batch_norm": batch_norm,
     "binary_cross_entropy": binary_cross_entropy,

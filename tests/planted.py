@@ -43,6 +43,7 @@ from minitl.ops import (
     prelu,
     relu,
     sigmoid,
+    simple_rnn,
     softmax,
     softplus,
     sparse_categorical_cross_entropy,
@@ -579,6 +580,10 @@ RECURRENT = (numbers(50, 2, 3, 8), numbers(51, 2, 8))
 plant_op(lstm, "dh not passed on", "each step alone", None, lambda dy, c, d: (_steps_alone(lstm, dy, c), d[1]), *RECURRENT)
 plant_op(lstm, "dR of the step itself", "h[t] for h[t-1]", None, lambda dy, c, d: (d[0], np.einsum("ntu,ntv->uv", c[3], d[0])),
          *RECURRENT)  # fmt: skip
+plant_op(
+    simple_rnn, "slope of the inputs", "1 - h^2 forgotten", None, lambda dy, c, d: (d[0] / (1 - c[1] ** 2), d[1]),
+    numbers(56, 2, 3, 2), numbers(57, 2, 2),
+)  # fmt: skip
 plant_op(
     gru, "one bias for two", "de of the inputs' sums", None, lambda dy, c, d: (*d[:2], d[0].sum(axis=(0, 1))),
     numbers(52, 2, 3, 6), numbers(53, 2, 6), numbers(54, 6),

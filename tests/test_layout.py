@@ -26,7 +26,7 @@ ENGINE_ONLY = {
     "padding": "zeros around images and behind rows",
     "row_sums": "sums over rows, in a fixed order",
     "updates": "the rules of minitl.optimizers",
-    "recurrent": "how sequences are cut into tasks, which lstm and gru share",
+    "recurrent": "how sequences are cut into tasks, which recurrent operations share",
     "normal": "GELU and its slope, which gated and batch_norm share",
     "fused": "conv2d, relu and max_pool2d one after another",
     "warp": "an affine warp, whose definition is minitl.preprocessing.image.transforms; nothing is differentiated",

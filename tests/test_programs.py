@@ -295,6 +295,86 @@ model = Sequential([Dense(16, input_shape=(60,)), Activation('relu'), Dropout(0.
 model.compile(loss='sparse_categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
 history = model.fit(x, labels, batch_size=16, epochs=4, verbose=1, validation_split=0.1)
 """,
+    "reviews, simple and gated": """
+from minitl.preprocessing import sequence
+from minitl.models import Sequential
+from minitl.layers import Embedding, SimpleRNN, LSTM, Dense
+x = sequence.pad_sequences(words, maxlen=15)
+model = Sequential()
+model.add(Embedding(60, 16))
+model.add(SimpleRNN(16, return_sequences=True))
+model.add(LSTM(16, dropout=0.1, recurrent_dropout=0.1))
+model.add(Dense(1, activation='sigmoid'))
+model.compile(optimizer='rmsprop', loss='binary_crossentropy', metrics=['acc'])
+history = model.fit(x, labels // 2, epochs=4, batch_size=16, validation_split=0.2)
+assert 'val_acc' in history.history
+""",
+    "both ways, Keras 1": """
+from minitl.models import Sequential
+from minitl.layers.core import Dense, Dropout, Activation
+from minitl.layers.embeddings import Embedding
+from minitl.layers.recurrent import LSTM
+from minitl.layers.wrappers import Bidirectional
+from minitl.preprocessing import sequence
+x = sequence.pad_sequences(words, maxlen=15)
+model = Sequential()
+model.add(Embedding(60, 16, input_length=15, dropout=0.2))
+model.add(Bidirectional(LSTM(output_dim=8, dropout_W=0.1, dropout_U=0.1, inner_activation='sigmoid')))
+model.add(Dropout(0.2))
+model.add(Dense(1))
+model.add(Activation('sigmoid'))
+model.compile(loss='binary_crossentropy', optimizer='adam', metrics=['accuracy'])
+history = model.fit(x, labels // 2, batch_size=16, nb_epoch=4, validation_data=(x, labels // 2))
+""",
+    "sequence to sequence by repetition": """
+import numpy as np
+from minitl import layers
+from minitl.models import Sequential
+x = np.eye(12)[np.array([row[:6] for row in words]) % 12].astype(bool)
+model = Sequential()
+model.add(layers.LSTM(24, input_shape=(6, 12)))
+model.add(layers.RepeatVector(6))
+model.add(layers.LSTM(24, return_sequences=True))
+model.add(layers.TimeDistributed(layers.Dense(12, activation='softmax')))
+model.compile(loss='categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
+history = model.fit(x, x[:, ::-1], batch_size=16, epochs=4, validation_data=(x, x[:, ::-1]))
+assert model.predict(x[:1]).shape == (1, 6, 12)
+""",
+    "rows of an image, and rows of rows": """
+from minitl.models import Model
+from minitl.layers import Input, Dense, TimeDistributed, LSTM, CuDNNLSTM
+x = Input(shape=(12, 12, 1))
+encoded_rows = TimeDistributed(LSTM(8))(x)
+encoded_columns = CuDNNLSTM(8)(encoded_rows)
+prediction = Dense(4, activation='softmax')(encoded_columns)
+model = Model(x, prediction)
+model.compile(loss='sparse_categorical_crossentropy', optimizer='rmsprop', metrics=['accuracy'])
+history = model.fit(images[..., :1], labels, batch_size=16, epochs=4, verbose=1)
+""",
+    "windows, then a GRU": """
+from minitl.models import Sequential
+from minitl.layers import Embedding, Dropout, Conv1D, MaxPooling1D, GRU, Dense, Activation
+from minitl.preprocessing.sequence import pad_sequences
+x = pad_sequences(words, maxlen=16, padding='post', truncating='post')
+model = Sequential([Embedding(60, 16, input_length=16), Dropout(0.25), Conv1D(12, 3, padding='valid', activation='relu', strides=1),
+                    MaxPooling1D(pool_size=2), GRU(10), Dense(1), Activation('sigmoid')])
+model.compile(loss='binary_crossentropy', optimizer='adam', metrics=['accuracy'])
+history = model.fit(x, labels // 2, batch_size=16, epochs=4, validation_split=0.1)
+score, acc = model.evaluate(x, labels // 2, batch_size=16)
+""",
+    "texts to numbers": """
+import numpy as np
+from minitl import layers, Sequential, losses, metrics
+texts = [' '.join('w%d' % w for w in row) + '!' for row in words]
+vectorize_layer = layers.TextVectorization(max_tokens=60, output_mode='int', output_sequence_length=12)
+vectorize_layer.adapt(texts)
+assert vectorize_layer.get_vocabulary()[:2] == ['', '[UNK]']
+x = vectorize_layer(texts)
+model = Sequential([layers.Embedding(60, 16), layers.Dropout(0.2), layers.GlobalAveragePooling1D(), layers.Dropout(0.2), layers.Dense(1, activation='sigmoid')])
+model.compile(loss=losses.BinaryCrossentropy(), optimizer='adam', metrics=[metrics.BinaryAccuracy(threshold=0.5)])
+history = model.fit(x, labels // 2, epochs=4)
+assert 'binary_accuracy' in history.history
+""",
     "own metric and custom callback": """
 import minitl
 from minitl import backend as K

@@ -151,6 +151,8 @@ def _further_operations() -> Iterator[tuple[Any, ...]]:
     mask = np.array([[True, True, False, True]] * 2 + [[True, False, False, False]])
     yield "lstm", "3 units, 4 steps", [_numbers((3, 4, 12)), _numbers((3, 12))]
     yield "lstm", "steps left out", [_numbers((3, 4, 12)), _numbers((3, 12))], mask
+    yield "simple_rnn", "3 units, 4 steps", [_numbers((3, 4, 3)), _numbers((3, 3))]
+    yield "simple_rnn", "rectified, steps left out", [_numbers((3, 4, 3)), _numbers((3, 3))], True, mask
     yield "gru", "3 units, 4 steps", [_numbers((3, 4, 9)), _numbers((3, 9)), _numbers((9,))]
     yield "gru", "steps left out", [_numbers((3, 4, 9)), _numbers((3, 9)), _numbers((9,))], mask
     yield "crf", "4 classes, 4 and 2 steps", [_numbers((2, 4, 4, 4))], np.array([[0, 3, 1, 1], [2, 0, -1, -1]])
@@ -225,7 +227,8 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "two inputs", layers.Subtract(), [row, row]
     yield "cosine", layers.Dot(-1, normalize=True), [row, row]
     recurrent: list[Layer] = [
-        layers.LSTM(3), layers.GRU(3, return_sequences=True, dropout=0.3, recurrent_dropout=0.3), layers.Masking(),
+        layers.LSTM(3), layers.SimpleRNN(3),
+        layers.GRU(3, return_sequences=True, dropout=0.3, recurrent_dropout=0.3), layers.Masking(),
         layers.Bidirectional(layers.LSTM(2, return_sequences=True)), layers.Bidirectional(layers.GRU(2), merge_mode="mul"),
         layers.TimeDistributed(layers.Dense(3, activation="tanh")), layers.Transitions(),
     ]  # fmt: skip

@@ -112,7 +112,7 @@ def inner_groups(layer: Any) -> list[str]:
         return ["forward_layer/cell", "backward_layer/cell"]
     if kind == "TimeDistributed":
         return ["/".join(["layer", *filter(None, inner_groups(layer.layer))])]
-    return ["cell"] if kind in ("LSTM", "GRU") else [""]
+    return ["cell"] if kind in ("LSTM", "GRU", "SimpleRNN") else [""]
 
 
 def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""What LSTM and GRU share: some samples a task, which walks all steps alone; the matrix stays in the processor's cache.
+"""What recurrent layers share: some samples a task, which walks all steps alone; the matrix stays in the processor's cache.
 
 Each sample's numbers are its own, so that the cut into tasks changes no bit. The gradient of the recurrent matrix is one product
 over all steps, made behind.
@@ -31,15 +31,18 @@ class Plan(NamedTuple):
     masked: int
     width: int  # of the recurrent matrix, in whole vectors
     width_back: int  # of its transpose
+    rectified: int  # whether steps of a simple network give max(0, .), and not tanh
 
 
-def plan_of(n: int, steps: int, units: int, gates: int, masked: bool, matrix: np.ndarray, back: bool) -> tuple[int, Packed]:
+def plan_of(
+    n: int, steps: int, units: int, gates: int, masked: bool, matrix: np.ndarray, back: bool, rectified: bool = False
+) -> tuple[int, Packed]:
     """The number of tasks, and the plan with where the samples of a task begin: in what has all gates, and in y, or, for the
     way back, in dh.
     """
     per_task = max(1, min(SAMPLES_PER_TASK, -(-n // THREADS)))
     width, width_back = (0, matrix.shape[1]) if back else (matrix.shape[1], 0)
-    plan = Plan(n, steps, units, per_task, masked, width, width_back)
+    plan = Plan(n, steps, units, per_task, masked, width, width_back, rectified)
     in_y = places(per_task, units if back else steps * units)
     return -(-n // per_task), packed(plan, places(per_task, steps * gates * units), in_y)
 

@@ -57,7 +57,7 @@ from minitl.layers.preprocessing import (
     Rescaling,
     Resizing,
 )
-from minitl.layers.recurrent import GRU, LSTM, Masking
+from minitl.layers.recurrent import GRU, LSTM, Masking, SimpleRNN
 from minitl.layers.regularization import GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from minitl.layers.reshaping import (
     ChannelPadding,
@@ -95,7 +95,16 @@ accept([cls for cls in list(globals().values()) if isinstance(cls, type) and iss
 
 def __getattr__(name: str) -> Any:
     # Layers that are called otherwise today.
-    if name in ("AtrousConvolution2D", "Convolution1D", "Convolution2D", "Merge", "ThresholdedReLU", "merge"):
+    if name in (
+        "AtrousConvolution2D",
+        "Convolution1D",
+        "Convolution2D",
+        "CuDNNGRU",
+        "CuDNNLSTM",
+        "Merge",
+        "ThresholdedReLU",
+        "merge",
+    ):
         return getattr(importlib.import_module("minitl.legacy.layers"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -109,7 +118,7 @@ __all__ = [
     "GroupNormalization", "Input", "InputLayer", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D",
     "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "Permute",
     "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "Subtract",
+    "Reshape", "Resizing", "SeparableConv2D", "SimpleRNN", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "Subtract",
     "TextVectorization", "TimeDistributed", "Transitions", "UpSampling1D", "UpSampling2D", "ValuePadding2D",
     "ZeroPadding1D", "ZeroPadding2D",
     "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",

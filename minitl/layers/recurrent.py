@@ -1,4 +1,4 @@
-"""Recurrent layers: LSTM and GRU."""
+"""Recurrent layers: LSTM, GRU and SimpleRNN."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class Recurrent(Layer):
 
     operation: str
     gates: int
+    known_activations: tuple[str, ...] = ("tanh",)
 
     def __init__(
         self,
@@ -85,10 +86,12 @@ class Recurrent(Layer):
             kwargs["input_shape"] = (None, kwargs.pop("input_dim"))
         super().__init__(**kwargs)
         name = type(self).__name__
-        if getattr(activation, "__name__", activation) != "tanh" or (
+        self.activation_name = getattr(activation, "__name__", activation)
+        if self.activation_name not in self.known_activations or (
             getattr(recurrent_activation, "__name__", recurrent_activation) != "sigmoid"
         ):
-            raise ValueError(f"{name}: computes tanh and sigmoid, got {activation!r} and {recurrent_activation!r}")
+            known = " or ".join(self.known_activations)
+            raise ValueError(f"{name}: computes {known} (and sigmoid), got {activation!r} and {recurrent_activation!r}")
         if stateful or return_state:
             raise ValueError(f"{name}: stateful and return_state are not there; give whole sequences, and return_sequences=True")
         for what, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
@@ -271,6 +274,33 @@ class GRU(Recurrent):
         """Back through all steps."""
         dsums, drecurrent, dbias = op("gru").backward(dh, cache, True, need.parameters)
         return dsums, {"recurrent_kernel": drecurrent, **({"bias": dbias} if dbias is not None else {})}
+
+
+class SimpleRNN(Recurrent):
+    """The output of a step goes into the next one; no gates, so that it forgets quickly.
+
+    Formula: h[t] = f(x[t] W + b + h[t-1] R), f = tanh or ReLU.
+    Shapes: x (N, T, C), kernel (C, units), recurrent_kernel (units, units), bias (units,); y (N, units), or (N, T, units) with
+    `return_sequences`.
+    Errors: ValueError for another activation.
+    Source: `minitl.ops.simple_rnn`.
+    """
+
+    operation, gates = "simple_rnn", 1
+    known_activations = ("tanh", "relu")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "activation": self.activation_name}
+
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+        """h of all steps."""
+        return op("simple_rnn").forward(sums, weights["recurrent_kernel"], self.activation_name == "relu", mask, drop)
+
+    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+        """Back through all steps."""
+        dsums, drecurrent = op("simple_rnn").backward(dh, cache, True, need.parameters)
+        return dsums, {"recurrent_kernel": drecurrent}
 
 
 def leaves_out_steps(value: Value) -> bool:

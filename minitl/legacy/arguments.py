@@ -15,9 +15,14 @@ LAYERS = {
     "W_regularizer": "kernel_regularizer", "b_regularizer": "bias_regularizer", "W_constraint": "kernel_constraint",
     "b_constraint": "bias_constraint", "bias": "use_bias", "output_dim": "units", "p": "rate", "sigma": "stddev",
     "filter_length": "kernel_size", "subsample_length": "strides", "atrous_rate": "dilation_rate", "pool_length": "pool_size",
+    "inner_activation": "recurrent_activation", "inner_init": "recurrent_initializer", "U_regularizer": "recurrent_regularizer",
     "stride": "strides", "beta_init": "beta_initializer", "gamma_init": "gamma_initializer", "batch_input_shape": "input_shape",
 }  # fmt: skip
-OF_CLASS = {"Embedding": {"output_dim": "output_dim", "init": "embeddings_initializer"}}
+RECURRENT = {"dropout_W": "dropout", "dropout_U": "recurrent_dropout"}
+OF_CLASS = {
+    "Embedding": {"output_dim": "output_dim", "init": "embeddings_initializer"},
+    "LSTM": RECURRENT, "GRU": RECURRENT, "SimpleRNN": RECURRENT,
+}  # fmt: skip
 # What has no meaning here, and values that change nothing; anything else in them is refused in a sentence.
 NOTHING: dict[str, tuple[Any, ...]] = {
     "dim_ordering": ("tf", "default", None), "data_format": ("channels_last", None), "mode": (0,), "weights": (None,),
@@ -25,7 +30,8 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "fused": (None, True, False),
     "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
     "jit_compile": (True, False, "auto"), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
-    "dropout_W": (0.0, 0), "dropout_U": (0.0, 0), "depthwise_constraint": (None,),
+    "consume_less": ("cpu", "mem", "gpu"), "forget_bias_init": ("one", "ones"),
+    "depthwise_constraint": (None,),
     "pointwise_constraint": (None,), "embeddings_constraint": (None,), "beta_constraint": (None,), "gamma_constraint": (None,),
     "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
     "batch_size": (None,), "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
@@ -62,7 +68,7 @@ def of_fit(settings: dict[str, Any], batch_size: int | None = None) -> dict[str,
 def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
     name = cls.__name__
     table = {**LAYERS, **OF_CLASS.get(name, {})}
-    old = set(table) | set(NOTHING) | {"nb_row", "nb_col", "seed", "epsilon"}
+    old = set(table) | set(NOTHING) | {"nb_row", "nb_col", "seed", "epsilon", "dropout"}
     own: set[str] = set()
     for base in cls.__mro__[:-1]:
         if "__init__" in vars(base):
@@ -87,6 +93,8 @@ def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, A
             continue  # the default, in Keras 2
         if key in own:
             found[key] = value
+        elif name == "Embedding" and key == "dropout":
+            warn_once("Embedding(dropout=)", "a SpatialDropout1D behind it; nothing is dropped now")
         elif key == "seed":
             continue  # one seed for everything: set_random_seed
         elif key in NOTHING:

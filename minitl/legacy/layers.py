@@ -68,3 +68,15 @@ def ThresholdedReLU(theta: float = 1.0, **kwargs: Any) -> layers.ReLU:
 def AtrousConvolution2D(filters: Any, rows: int, columns: int, **kwargs: Any) -> layers.Conv2D:
     """Conv2D with a dilation rate."""
     return layers.Conv2D(filters, (rows, columns), **kwargs)
+
+
+def CuDNNLSTM(units: int, **kwargs: Any) -> layers.LSTM:
+    """LSTM; the name asked for a graphics card."""
+    warn_once("CuDNNLSTM", "LSTM")
+    return layers.LSTM(units, **kwargs)
+
+
+def CuDNNGRU(units: int, **kwargs: Any) -> layers.GRU:
+    """GRU; the name asked for a graphics card."""
+    warn_once("CuDNNGRU", "GRU")
+    return layers.GRU(units, **kwargs)

@@ -1,0 +1,104 @@
+"""A simple recurrent network, some samples a task; the mathematics is in `minitl.ops.simple_rnn`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.jit import common_dtype
+from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
+from minitl.kernels.memory import whole_lines
+from minitl.kernels.recurrent import Plan, bytes_of, matrix_of, pass_on, plan_of, recurrent_gradient
+from minitl.kernels.simd import constant, product, tanh
+from minitl.ops import simple_rnn as book
+from minitl.ops.lstm import check
+from minitl.ops.window import check_shape
+
+
+def forward(
+    x: np.ndarray,
+    recurrent: np.ndarray,
+    rectified: bool = False,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+) -> tuple[np.ndarray, tuple]:
+    """h of every step."""
+    if drop is not None:  # rare
+        return book.forward(x, recurrent, rectified, mask, drop)
+    n, steps, units = check("simple_rnn", x, recurrent, 1, mask)
+    dtype = common_dtype(x, recurrent)
+    y, matrix = memory.empty((n, steps, units), dtype), matrix_of(recurrent, dtype)
+    tasks, plan = plan_of(n, steps, units, 1, mask is not None, matrix, back=False, rectified=rectified)
+    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, y, bytes_of(mask))
+    return y, (recurrent, y, rectified, mask, None)
+
+
+def backward(
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """dx and dR; what is not needed is None."""
+    recurrent, y, rectified, mask, drop = cache
+    if drop is not None:
+        return book.backward(dy, cache, need_dx, need_dparameters)
+    check_shape("simple_rnn", "dy", dy.shape, y.shape)
+    dtype, (n, steps, units) = common_dtype(dy, y), y.shape
+    dx, matrix = memory.empty(y.shape, dtype), matrix_of(recurrent, dtype, transposed=True)
+    tasks, plan = plan_of(n, steps, units, 1, mask is not None, matrix, back=True, rectified=rectified)
+    given = (np.ascontiguousarray(a, dtype) for a in (dy, matrix, y))
+    launch(_backward, tasks, plan, *given, dx, bytes_of(mask), scratch=whole_lines(plan.plan.per_task * units))
+    return dx if need_dx else None, recurrent_gradient(y, dx, recurrent) if need_dparameters else None
+
+
+@task_kernel
+def _forward(
+    task: Task, plan: Plan, x: Numbers, matrix: Numbers, y: Numbers, mask: Bytes, in_x: Indices, in_y: Indices,
+):  # fmt: skip
+    units, steps, first, zero = plan.units, plan.steps, task * plan.per_task, constant(x, 0)
+    rows = min(plan.per_task, plan.samples - first)
+    for t in range(steps):
+        at = (first * steps + t) * units
+        if t:
+            product(
+                y, at - units, in_y, 0, matrix, 0, ((1, 0, 0), (1, 0, 0), (units, 1, plan.width)),
+                x, at, steps * units, y, at, in_x, 0, rows, units, -np.inf,
+            )  # fmt: skip
+        for row in range(rows):
+            place = (first + row) * steps + t
+            h, a = place * units, y if t else x
+            if plan.masked and not mask[place]:
+                for k in range(units):
+                    y[h + k] = y[h - units + k] if t else zero
+            elif plan.rectified:
+                for k in range(units):
+                    y[h + k] = a[h + k] if a[h + k] > zero or a[h + k] != a[h + k] else zero
+            else:
+                for k in range(units):
+                    y[h + k] = tanh(a[h + k])
+
+
+@task_kernel
+def _backward(
+    task: Task, plan: Plan, dy: Numbers, matrix: Numbers, y: Numbers, dx: Numbers, mask: Bytes,
+    in_dx: Indices, in_dh: Indices, scratch: Scratch,
+):  # fmt: skip
+    units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
+    rows = min(plan.per_task, plan.samples - first)
+    for row in range(rows):
+        for k in range(units):
+            scratch[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
+    for t in range(steps - 1, -1, -1):
+        for row in range(rows):
+            place = (first + row) * steps + t
+            h, dh = place * units, row * units
+            if plan.masked and not mask[place]:
+                for k in range(units):
+                    dx[h + k] = zero
+                continue
+            for k in range(units):
+                slope = one - y[h + k] * y[h + k]
+                if plan.rectified:
+                    slope = one if y[h + k] > zero else zero
+                dx[h + k] = scratch[dh + k] * slope
+                scratch[dh + k] = zero
+        if t:
+            pass_on(plan, first, rows, t, dy, matrix, dx, scratch, in_dx, in_dh, 1)
