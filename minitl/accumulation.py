@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitl.batches import rows
-from minitl.objective import Means, forward_loss, trained_layers, updates
+from minitl.objective import Means, forward_loss, layer_updates, trained_layers, updates
 from minitl.resume import layer_generators
 
 
@@ -43,9 +43,6 @@ class Part(NamedTuple):
     states: list[np.ndarray]
 
 
-Gather = Callable[[list[Part]], list[Part]]
-
-
 def accumulated_step(
     model: Any,
     x: Any,
@@ -54,9 +51,9 @@ def accumulated_step(
     count: int,
     explain: Callable[..., str],
     own: int | None = None,
-    gather: Gather | None = None,
+    exchange: Any = None,
 ) -> list[Measured]:
-    """One update from `count` parts of a batch; with `own`, only that part is computed here, and `gather` brings the others.
+    """One update from `count` parts of a batch; with `own`, only that part is computed here, and an exchange brings the others.
 
     Errors: ValueError for a loss that is not finite, before any update.
     """
@@ -77,23 +74,24 @@ def accumulated_step(
         for generator, seed in zip(generators, seeds, strict=True):
             generator.bit_generator.state = np.random.default_rng([seed, number]).bit_generator.state
         found = forward_loss(model, trained, *part, training=True, keep=True)
-        if not math.isfinite(found.total) and gather is None:
+        if not math.isfinite(found.total) and exchange is None:
             raise ValueError(explain(model, part[0], part[1], found.total))
-        if math.isfinite(found.total):
-            found.run.backward(found.output_gradients())
-        made = updates(trained, found.run)
+        sent = exchange is not None and exchange.together(math.isfinite(found.total))
+        if sent:  # gradients go on their way as soon as they are there
+            found.run.tell = _sender(exchange, trained, share)
+        found.run.backward(found.output_gradients())
+        made = [] if sent else updates(trained, found.run)
         measured = Measured(found.total, found.of_outputs, found.predictions, found.targets, found.weights)
-        scaled = [gradient * gradient.dtype.type(share) for _, _, gradient in made]
+        scaled = [_scaled(gradient, share) for _, _, gradient in made]
         parts.append(Part(share, measured, [path for path, _, _ in made], scaled, [array.copy() for array in states]))
         for array, value in zip(states, before, strict=True):
             array[...] = value
     for generator, state in zip(generators, after, strict=True):
         generator.bit_generator.state = state
-    if gather is not None:
-        parts = gather(parts)
-        for one in parts:
-            if not math.isfinite(one.measured.total):
-                raise ValueError(f"the loss is {one.measured.total} in one of the processes; run in one process to see where")
+    if exchange is not None:
+        if not parts:
+            exchange.together(None)
+        parts = exchange.parts(parts)
     _update(model, trained, parts, states)
     return [part.measured for part in parts]
 
@@ -102,6 +100,22 @@ def add_to(means: Means, parts: list[Measured]) -> None:
     """Take what was measured of all parts into the running means."""
     for part in parts:
         means.add(part, part.targets, part.weights)  # type: ignore[arg-type]
+
+
+def _sender(exchange: Any, trained: list[tuple[str, Any]], share: float) -> Callable[[Any, dict[str, np.ndarray]], None]:
+    """What a run tells when the gradients of a layer are complete."""
+    paths = {layer: path for path, layer in trained}
+
+    def tell(layer: Any, gradients: dict[str, np.ndarray]) -> None:
+        if layer in paths:
+            for path, _, gradient in layer_updates(paths[layer], layer, gradients):
+                exchange.take(path, _scaled(gradient, share))
+
+    return tell
+
+
+def _scaled(gradient: np.ndarray, share: float) -> np.ndarray:
+    return gradient * gradient.dtype.type(share)
 
 
 def _update(model: Any, trained: list[tuple[str, Any]], parts: list[Part], states: list[np.ndarray]) -> None:

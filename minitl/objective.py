@@ -218,16 +218,18 @@ def targets_of(model: Any, y: Any, what: str) -> list[Any]:
 
 def updates(trained: Trained, run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Path, parameter and gradient of all parameters of some layers that a backward pass reached."""
-    found = []
-    for path, layer in trained:
-        gradients, prices = run.gradients.get(layer), layer.regularizers
-        if gradients is None:
+    reached = [(path, layer, run.gradients[layer]) for path, layer in trained if layer in run.gradients]
+    return [update for path, layer, gradients in reached for update in layer_updates(path, layer, gradients)]
+
+
+def layer_updates(path: str, layer: Any, gradients: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The same of one layer; regularizers add their gradients."""
+    found, prices = [], layer.regularizers
+    for name, w in layer.parameters.items():
+        gradient = gradients.get(name)
+        if gradient is None:
             continue
-        for name, w in layer.parameters.items():
-            gradient = gradients.get(name)
-            if gradient is None:
-                continue
-            if name in prices:
-                gradient = gradient + prices[name].gradient(w)
-            found.append((f"{path}/{name}", w, gradient))
+        if name in prices:
+            gradient = gradient + prices[name].gradient(w)
+        found.append((f"{path}/{name}", w, gradient))
     return found

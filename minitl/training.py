@@ -112,7 +112,7 @@ def fit(
                 weights = _with_class_weight(wb, yb, class_weight)
                 if together > 1 or accumulate > 1:
                     explain = functools.partial(_explain, place=(epoch, step))
-                    others = (processes.rank(), distributed.gather) if together > 1 else ()
+                    others = (processes.rank(), distributed.Exchange()) if together > 1 else ()
                     add_to(means, accumulated_step(model, xb, yb, weights, max(together, accumulate), explain, *others))
                 else:
                     means.add(*train_step(model, xb, yb, weights, (epoch, step)))

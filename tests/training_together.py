@@ -24,8 +24,8 @@ class Dies(Callback):
 
 def main(accumulate, backup, dies):
     set_random_seed(3)
-    x = np.random.default_rng(0).standard_normal((53, 10, 10, 3)).astype(np.float32)
-    y = np.arange(53) % 4
+    x = np.random.default_rng(0).standard_normal((51, 10, 10, 3)).astype(np.float32)
+    y = np.arange(51) % 4  # the last batch has fewer samples than four processes
     model = Sequential(
         [
             Input((10, 10, 3)), Conv2D(8, 3, activation="relu"), MaxPooling2D(), BatchNormalization(), Dropout(0.3), Flatten(),

@@ -10,6 +10,8 @@ Any number of runs of one model may be under way at once, in as many threads: th
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from minitl.graph.plan import Gradients, Plan
 class Run:
     """One forward pass of a plan, and the backward passes that follow it.
 
-    Attributes: `gradients` of the last backward pass, {layer: {name: array}}; `logits` of the outputs whose last activation is
+    Attributes: `gradients` of the last backward pass, {layer: {name: array}}; `tell(layer, gradients)`, if it is set, is called
+    as soon as a layer's gradients are complete, the last layer's first; `logits` of the outputs whose last activation is
     joined to their loss (`rules.joint`), by the outputs' positions.
     """
 
@@ -30,6 +33,7 @@ class Run:
         self.caches: list[Any] | None = None
         self.logits: dict[int, np.ndarray] = {}
         self.gradients: Gradients = {}
+        self.tell: Callable[[Any, dict[str, np.ndarray]], None] | None = None
 
     def forward(self, arrays: list[np.ndarray], training: bool = False) -> list[np.ndarray]:
         """The outputs for some inputs."""
@@ -71,6 +75,7 @@ class Run:
         for slot, gradient in zip(plan.outputs, gradients, strict=True):
             _add(arrived, slot, gradient)
         self.gradients = {}
+        uses = Counter(layer for step, *_ in plan.program for layer in step.layers) if self.tell is not None else Counter()
         for cache, (step, takes, gives, _, single, alone) in zip(reversed(self.caches), reversed(plan.program), strict=True):
             if not step.keep:
                 continue
@@ -83,6 +88,8 @@ class Run:
             dx, of_layers = step.backward(dy, cache, need)
             for layer, named in of_layers.items():
                 self._add_gradients(layer, named)
+                if self.tell is not None and uses[layer] == 1:
+                    self.tell(layer, self.gradients[layer])
             if single:
                 if need.dx:
                     _add(arrived, takes[0], dx)
@@ -90,6 +97,9 @@ class Run:
                 for slot, wanted, part in zip(takes, need.dx, dx, strict=True):
                     if wanted:
                         _add(arrived, slot, part)
+        for layer, count in uses.items():  # shared layers: complete at the end
+            if count > 1 and layer in self.gradients and self.tell is not None:
+                self.tell(layer, self.gradients[layer])
         return [arrived[slot] if wanted else None for slot, wanted in zip(plan.inputs, plan.need_dx, strict=True)]
 
     def _add_gradients(self, layer: Any, named: dict[str, np.ndarray]) -> None:
