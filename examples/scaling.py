@@ -6,7 +6,7 @@ Measures the seconds per step of the classic network and of `fast_cifar` in one 
 of one thread each that share every batch (`minitl.distributed`). Then a model of the cost:
 
     seconds(k machines) = compute(k) + communication(k),  compute(k) = seconds of one process x (share of the batch, 1 / k)
-    communication(k) = bytes of all gradients x (k - 1) / bandwidth      (each gets the gradients of all others, see `gather`)
+    communication(k) = bytes of all gradients x (k - 1) / bandwidth      (each gets those of all others; none is hidden)
 
 The table is a prediction from it, for machines like this one, not a measurement.
 """
