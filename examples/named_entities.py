@@ -4,7 +4,7 @@
     ... --quick                                                        a tenth of the sentences, one seed
 
 FOLDER has the shared task's eng.train, eng.testa and eng.testb (or .gz); FILE holds GloVe or word2vec vectors. Every word is
-its vector (of the lower-case word), how it is written (capitals, digits) and its last three letters; two convolutions look at
+its vector (of the lower-case word), how it is written (capitals, digits), its first three, last three and last two letters; two convolutions look at
 its neighbours, and a linear chain chooses the labels of a sentence together (R. Collobert et al., JMLR 2011, the sentence
 approach). With vectors
 
@@ -28,13 +28,14 @@ from tagging import Batches, BestEpoch, Sentence, command_line, compare, predict
 from minitl.datasets.sentences import read_columns
 from minitl.embeddings import Vectors
 from minitl.layers import Concatenate, Conv1D, Dense, Dropout, Embedding, Input, Transitions
-from minitl.metrics.spans import span_scores, spans_of, tags_of
+from minitl.metrics.spans import span_scores, spans_of
 from minitl.models import Model
 from minitl.optimizers import Adam
 from minitl.schedules import LinearDecay
 from minitl.utils import set_random_seed
 
 BATCH = 16
+AFFIXES = (slice(0, 3), slice(-3, None), slice(-2, None))  # letters of a word that are looked up by themselves
 
 
 def shape_of(word: str) -> int:
@@ -50,35 +51,38 @@ def shape_of(word: str) -> int:
     return 4 if any(letter.isupper() for letter in word) else 6
 
 
-def iob2(tags: list[str]) -> list[str]:
-    """IOB2 tags from any others: the first word of an entity always has a B-."""
-    return tags_of(spans_of(tags), len(tags))
+def iobes(tags: list[str]) -> list[str]:
+    """Tags that also say where an entity ends: B- begins one, I- is inside, E- is its last word, S- its only one."""
+    out = ["O"] * len(tags)
+    for first, last, kind in spans_of(tags):
+        out[first:last] = [f"B-{kind}", *[f"I-{kind}"] * (last - first - 2), f"E-{kind}"] if last - first > 1 else [f"S-{kind}"]
+    return out
 
 
 class Tagged:
     """Sentences as numbers.
 
-    Attributes: `inputs` per sentence the numbers of words, ways of writing and endings; `labels`, `tags`.
+    Attributes: `inputs` per sentence the numbers of words, ways of writing and affixes; `labels`, `tags`.
     """
 
-    def __init__(self, sentences: list[Sentence], words: dict[str, int], endings: dict[str, int], labels: dict[str, int]):
-        self.tags = [iob2([row[-1] for row in sentence]) for sentence in sentences]
+    def __init__(self, sentences: list[Sentence], words: dict[str, int], affixes: list[dict[str, int]], labels: dict[str, int]):
+        self.tags = [iobes([row[-1] for row in sentence]) for sentence in sentences]
         self.labels = [np.array([labels.get(tag, 0) for tag in tags]) for tags in self.tags]
         self.inputs = []
         for sentence in sentences:
             tokens = [row[0] for row in sentence]
             numbers = [words.get(token.lower(), 1) for token in tokens]
-            ends = [endings.get(token[-3:].lower(), 1) for token in tokens]
-            self.inputs.append(np.array([numbers, [shape_of(token) for token in tokens], ends]))
+            parts = [[known.get(t[cut].lower(), 1) for t in tokens] for cut, known in zip(AFFIXES, affixes, strict=True)]
+            self.inputs.append(np.array([numbers, [shape_of(token) for token in tokens], *parts]))
 
 
-def network(rows: np.ndarray, trainable: bool, endings: int, labels: int, width: int) -> Model:
-    """Word, writing and ending side by side, two convolutions, one score per label, and the chain."""
-    inputs = [Input((None,), dtype="int32") for _ in range(3)]
+def network(rows: np.ndarray, trainable: bool, affixes: list[int], labels: int, width: int) -> Model:
+    """Word, writing and affixes side by side, two convolutions, one score per label, and the chain."""
+    inputs = [Input((None,), dtype="int32") for _ in range(2 + len(affixes))]
     vectors = [
         Embedding(*rows.shape, weights=rows, trainable=trainable, mask_zero=True)(inputs[0]),
         Embedding(7, 5, mask_zero=True)(inputs[1]),
-        Embedding(endings, 20, mask_zero=True)(inputs[2]),
+        *(Embedding(count, 20, mask_zero=True)(x) for count, x in zip(affixes, inputs[2:], strict=True)),
     ]
     x = Dropout(0.5)(Concatenate()(vectors))
     for size in (5, 3):
@@ -95,11 +99,12 @@ def run(sets: list[list[Sentence]], vectors: list[Vectors], way: str, seed: int,
     """F1 on testa at the best epoch, and on testb."""
     set_random_seed(seed)
     words, rows = word_rows(sets, vectors, way, seed)
-    endings = {end: k for k, end in enumerate(sorted({row[0][-3:].lower() for s in sets[0] for row in s}), 2)}
-    names = ["O", *sorted({tag for s in sets[0] for tag in iob2([row[-1] for row in s])} - {"O"})]
+    seen = [sorted({row[0][cut].lower() for sentence in sets[0] for row in sentence}) for cut in AFFIXES]
+    affixes = [{part: number for number, part in enumerate(parts, 2)} for parts in seen]
+    names = ["O", *sorted({tag for s in sets[0] for tag in iobes([row[-1] for row in s])} - {"O"})]
     labels = {name: k for k, name in enumerate(names)}
-    train, dev, test = (Tagged(part, words, endings, labels) for part in sets)
-    model = network(rows, way != "static", len(endings) + 2, len(names), width)
+    train, dev, test = (Tagged(part, words, affixes, labels) for part in sets)
+    model = network(rows, way != "static", [len(known) + 2 for known in affixes], len(names), width)
     batches = Batches(train.inputs, train.labels, BATCH, seed)
     model.compile(Adam(LinearDecay(1e-3, epochs * len(batches)), global_clipnorm=5.0), "chain_crossentropy")
     best = BestEpoch(lambda m: f1(m, dev, names))
@@ -125,7 +130,8 @@ def task(way: str, seed: int, folder: str, files: tuple[str, ...], quick: bool, 
 def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     """Print the table; returns {way: F1 on testb of all seeds}."""
     sets = read(arguments.data, arguments.quick)
-    cover = vectors_for(sets, arguments.vectors)[0].coverage(words_of(sets))
+    covers = [one.coverage(words_of(sets)) for one in vectors_for(sets, arguments.vectors)]
+    cover = max(covers, key=lambda found: found["tokens"])
     print(
         f"{', '.join(f'{len(part):,}' for part in sets)} sentences; vectors for {100 * cover['tokens']:.1f} % of the text",
         flush=True,

@@ -72,7 +72,8 @@ def test_named_entities(tmp_path, vectors, capsys):
     found = example.main(Namespace(data=str(tmp_path), vectors=[vectors], ways=["static"], epochs=40, width=16, **SETTINGS))
     assert found["static"][0] >= 90
     assert example.shape_of("IBM") == 3 and example.shape_of("Rome") == 2 and example.shape_of("42nd") == 5
-    assert example.iob2(["I-PER", "I-PER", "B-PER", "O"]) == ["B-PER", "I-PER", "B-PER", "O"]
+    assert example.iobes(["I-PER", "I-PER", "I-PER", "B-PER", "O"]) == ["B-PER", "I-PER", "E-PER", "S-PER", "O"]
+    assert example.iobes(["I-PER", "B-PER", "I-PER"]) == ["S-PER", "B-PER", "E-PER"]
 
 
 def roles(random, count):
