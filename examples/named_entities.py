@@ -4,9 +4,9 @@
     ... --quick                                                        a tenth of the sentences, one seed
 
 FOLDER has the shared task's eng.train, eng.testa and eng.testb (or .gz); FILE holds GloVe or word2vec vectors. Every word is
-its vector (of the lower-case word), how it is written (capitals, digits), its first three, last three and last two letters; two convolutions look at
-its neighbours, and a linear chain chooses the labels of a sentence together (R. Collobert et al., JMLR 2011, the sentence
-approach). With vectors
+its vector (of the lower-case word), how it is written (capitals, digits), its first three, last three and last two letters;
+two convolutions look at its neighbours, and a linear chain chooses the labels of a sentence together (R. Collobert et al.,
+JMLR 2011, the sentence approach). With vectors
 
     random        that begin at random and are learnt
     static        published and frozen
