@@ -145,7 +145,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = command_line(__doc__, epochs=15, width=200)
+    parser = command_line(__doc__, epochs=15, width=300)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.seeds, arguments.epochs = 1, 8
