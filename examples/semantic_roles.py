@@ -179,6 +179,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = command_line(__doc__, epochs=4, width=128)
+    parser.set_defaults(ways=["random", "static"])  # within half an hour
     parser.add_argument("--twin", action="store_true", help="train the same network in PyTorch, too")
     arguments = parser.parse_args()
     if arguments.quick:
