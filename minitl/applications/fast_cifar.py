@@ -55,7 +55,8 @@ def compile_fast(model: Sequential, samples: int, batch: int, epochs: int, rate:
     """Compile a `fast_cifar` for a run of so many epochs, and give the callbacks that belong to it."""
     steps = epochs * -(-samples // batch)
     peak = rate * batch / 1024
-    triangle = PiecewiseLinear([0, max(1, int(0.23 * steps)), steps], [0.2 * peak, peak, 0.07 * peak])
+    rise = max(1, int(0.23 * steps))
+    triangle = PiecewiseLinear([0, rise, max(rise + 1, steps)], [0.2 * peak, peak, 0.07 * peak])
     optimizer = SGD(triangle, momentum=0.85, nesterov=True, weight_decay=DECAY)
     optimizer.multipliers = {"whitening/kernel": 0.0, "batch_normalization*/beta": 64.0}
     optimizer.exclude_from_weight_decay(var_names=["beta"])
