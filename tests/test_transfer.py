@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_datasets import needs_cifar
 
 from minitl import plot
 from minitl.applications import card, classic, load
@@ -448,6 +449,22 @@ def test_the_letters_know_letters():
     (_, _), (x, y) = glyphs.load_data("letters", 26, 520)
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     assert model.evaluate(model.preprocessing(x), y, verbose=0)[1] > 0.75
+
+
+@needs_cifar
+def test_pretraining_by_the_fast_recipe_writes_weights_and_card(tmp_path, monkeypatch):
+    from minitl.applications import pretrain
+    from minitl.datasets import cifar100
+
+    (x, y), (x_test, y_test) = cifar100.load_data()
+    monkeypatch.setattr(cifar100, "load_data", lambda: ((x, y), (x_test[:300], y_test[:300])))
+    made = pretrain.pretrain("cifar100", tmp_path, epochs=1, samples=500)
+    model = load_model(tmp_path / "cifar100.npz")
+    for ours, kept in zip(made.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, kept)
+        np.testing.assert_array_equal(kept, kept.astype(np.float16).astype(np.float32))
+    found = model.predict(model.preprocessing(x_test[:300]), verbose=0).argmax(axis=1)
+    assert f": {100 * np.mean(found == y_test[:300, 0]):.2f} %" in (tmp_path / "cifar100.md").read_text()
 
 
 def test_pretraining_writes_weights_and_card(tmp_path, capsys):
