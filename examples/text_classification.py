@@ -79,9 +79,9 @@ def read(folder: Path, name: str, phrases: bool, seed: int = 0) -> tuple[Sentenc
 
 
 def network(table: np.ndarray, classes: int, trainable: bool, filters: int = 100) -> Model:
-    """Windows of 3, 4 and 5 words, the strongest answer of each filter, dropout, and one dense layer."""
+    """Windows of 3, 4 and 5 words, the strongest answer of each filter, dropout before and behind, and one dense layer."""
     words = Input((None,), dtype="int32")
-    vectors = Embedding(*table.shape, weights=table, trainable=trainable, mask_zero=True)(words)
+    vectors = Dropout(0.3)(Embedding(*table.shape, weights=table, trainable=trainable, mask_zero=True)(words))
     answers = [GlobalMaxPooling1D()(Conv1D(filters, size, activation="relu")(vectors)) for size in (3, 4, 5)]
     return Model(words, Dense(classes, activation="softmax")(Dropout(0.5)(Concatenate()(answers))))
 
