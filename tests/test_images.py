@@ -559,7 +559,14 @@ def test_sheets(tmp_path, folder):
 def test_a_comparison_draws_every_method(tmp_path):
     results = {f"method {i}": np.random.default_rng(i).random((2, 3)) for i in range(12)}
     figure = plot.comparison([1, 10], results, "x", "y", "title", tmp_path / "c.png")
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(results)
+    labels = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    assert set(labels) == set(results)
+    low, high = figure.axes[0].get_ylim()
+    heights = sorted(labels.values())
+    assert (np.diff(heights) > 0.05 * (high - low)).all()  # none lies on another
+    assert heights[-1] <= high
+    ends = sorted(results, key=lambda name: results[name][-1].mean())
+    assert sorted(labels, key=labels.get) == ends
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compares compiled code with its definition")
