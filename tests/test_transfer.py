@@ -1,5 +1,7 @@
 """Transfer: what is frozen stays, each strategy does what its recipe says, and wrong use is told."""
 
+import re
+
 import numpy as np
 import pytest
 from test_datasets import needs_cifar
@@ -440,6 +442,29 @@ def test_pretrained_networks_load(name):
     assert model.weights[0].dtype == np.float32
     with pytest.raises(ValueError, match="did you mean"):
         load("leters")
+
+
+def test_the_large_base_loads():
+    model = load("cifar100")
+    assert tuple(model.preprocessing.size) == (32, 32) and len(np.ravel(model.preprocessing.mean)) == 3
+    assert [layer.units for layer in model.layers if hasattr(layer, "units")] == [100]
+    assert model.weights[0].dtype == np.float32
+    text = card("cifar100")
+    assert "python -m minitl pretrain cifar100" in text and "test" in text
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    np.testing.assert_allclose(model.predict(model.preprocessing(images), verbose=0).sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(FileNotFoundError, match="python -m minitl pretrain cifar10 --output"):
+        load("cifar10")
+
+
+@needs_cifar
+def test_the_large_base_knows_what_its_card_says():
+    from minitl.datasets import cifar100
+
+    model, (_, (x, y)) = load("cifar100"), cifar100.load_data()
+    found = model.predict(model.preprocessing(x[:1000]), batch_size=200, verbose=0).argmax(axis=1)
+    told = float(re.search(r"Accuracy on 10000 test pictures.*?: ([\d.]+) %", card("cifar100"))[1])
+    assert abs(100 * np.mean(found == y[:1000, 0]) - told) < 4
 
 
 def test_the_letters_know_letters():
