@@ -26,7 +26,7 @@ from minitl.photographs import head
 from minitl.preprocessing.image import predict_views
 from minitl.utils import set_random_seed, to_categorical
 
-BASES = {"small base, 44 % of CIFAR-100": "cifar100_small", "large base": "cifar100"}
+BASES = {"small base": "cifar100_small", "large base": "cifar100"}
 LABELS = (5, 25, 100, 500)
 EPOCHS = {5: 100, 25: 60, 100: 40, 500: 16}  # of the network from scratch
 HELD_OUT = 5000
