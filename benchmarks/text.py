@@ -110,7 +110,7 @@ def theirs(kind: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
