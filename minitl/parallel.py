@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def _in_processes(
             from distributed import Client
         except ImportError as error:
             raise ImportError(f"a Dask cluster needs Dask: pip install minitl[parallel] ({error})") from error
+        _carry_along()
         with Client(dask) as client:
             futures = {client.submit(_numbered, function, number, tasks[number], pure=False): number for number in numbers}
             from distributed import as_completed
@@ -89,6 +91,18 @@ def _in_processes(
         except TerminatedWorkerError:
             if attempt == REPETITIONS:
                 raise
+
+
+def _carry_along() -> None:
+    """Send the modules that lie beside the program with the tasks: a cluster's processes cannot import them."""
+    import cloudpickle
+
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    folder = Path(main or ".").resolve().parent
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is not None and module.__name__ != "__main__" and Path(file).resolve().parent == folder:
+            cloudpickle.register_pickle_by_value(module)
 
 
 def _numbered(function: Any, number: int, task: tuple[Any, ...]) -> tuple[int, Any]:
