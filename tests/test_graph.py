@@ -491,3 +491,28 @@ def test_the_picture_of_a_network_shows_what_skips_layers():
     y = Conv2D(4, 3, padding="same")(x)
     assert arrows(Model(inputs, y)) == 0
     assert arrows(Model(inputs, Add()([x, y]))) == 1
+
+
+def test_a_run_tells_the_gradients_of_every_layer_once_and_whole():
+    class Holds(Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = Sequential([Input((4,)), Dense(4, activation="tanh"), Dense(4)])
+
+        def forward(self, x, training):
+            return self.inner(x, training)
+
+        def backward(self, dy):
+            return self.inner.backward(dy)
+
+    inputs, shared = Input((4,)), Dense(4)
+    x = shared(Dense(4, activation="relu")(shared(inputs)))
+    model = Model(inputs, Dense(2)(Holds()(x)))
+    run, told = model.new_run(keep=True), {}
+    run.tell = lambda layer, gradients: told.setdefault(layer, []).append({name: g.copy() for name, g in gradients.items()})
+    run.forward([np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)], training=True)
+    run.backward([np.ones((3, 2), np.float32)])
+    assert len(run.gradients) == 6 and set(told) == set(run.gradients)
+    for layer, (gradients,) in told.items():
+        for name, gradient in run.gradients[layer].items():
+            np.testing.assert_array_equal(gradients[name], gradient)

@@ -75,7 +75,8 @@ class Run:
         for slot, gradient in zip(plan.outputs, gradients, strict=True):
             _add(arrived, slot, gradient)
         self.gradients = {}
-        uses = Counter(layer for step, *_ in plan.program for layer in step.layers) if self.tell is not None else Counter()
+        tell = self.tell
+        uses = Counter(layer for step, *_ in plan.program for layer in step.layers) if tell is not None else Counter()
         for cache, (step, takes, gives, _, single, alone) in zip(reversed(self.caches), reversed(plan.program), strict=True):
             if not step.keep:
                 continue
@@ -88,8 +89,8 @@ class Run:
             dx, of_layers = step.backward(dy, cache, need)
             for layer, named in of_layers.items():
                 self._add_gradients(layer, named)
-                if self.tell is not None and uses[layer] == 1:
-                    self.tell(layer, self.gradients[layer])
+                if tell is not None and uses[layer] == 1:
+                    tell(layer, self.gradients[layer])
             if single:
                 if need.dx:
                     _add(arrived, takes[0], dx)
@@ -97,9 +98,10 @@ class Run:
                 for slot, wanted, part in zip(takes, need.dx, dx, strict=True):
                     if wanted:
                         _add(arrived, slot, part)
-        for layer, count in uses.items():  # shared layers: complete at the end
-            if count > 1 and layer in self.gradients and self.tell is not None:
-                self.tell(layer, self.gradients[layer])
+        if tell is not None:  # complete at the end: what is used several times, and what a user's layer holds
+            for layer, named in self.gradients.items():
+                if uses[layer] != 1:
+                    tell(layer, named)
         return [arrived[slot] if wanted else None for slot, wanted in zip(plan.inputs, plan.need_dx, strict=True)]
 
     def _add_gradients(self, layer: Any, named: dict[str, np.ndarray]) -> None:
