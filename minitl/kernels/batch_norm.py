@@ -65,12 +65,9 @@ def normalise(
     skip: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     """The same; with a `skip` like x added, as at the end of a residual block, and a ReLU behind, which may have a ceiling."""
-    check(x, gamma, beta, mean, variance)
-    dtype = common_dtype(x, gamma)
-    y = memory.empty(x.shape, dtype)
-    r = (1 / np.sqrt(variance + epsilon)).astype(dtype)
-    constants = np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
-    x_flat = flat(x, dtype)
+    r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
+    dtype = constants.dtype
+    x_flat, y = flat(x, dtype), memory.empty(x.shape, dtype)
     added = x_flat if skip is None else flat(skip, dtype)
     _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, added, y, constants=constants)
     return y, (x, gamma, mean, r, batch_statistics)
@@ -86,11 +83,9 @@ def normalise_gelu(
     batch_statistics: bool,
 ) -> tuple[np.ndarray, tuple]:
     """The same with a GELU behind; the cache has the constants from which the GELU's input is made again."""
-    check(x, gamma, beta, mean, variance)
-    dtype = common_dtype(x, gamma)
-    y, r = memory.empty(x.shape, dtype), (1 / np.sqrt(variance + epsilon)).astype(dtype)
-    constants = np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
-    _launch_rows(_normalise_gelu, x.shape[-1], (False, 0, False), flat(x, dtype), y, constants=constants)
+    r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
+    y = memory.empty(x.shape, constants.dtype)
+    _launch_rows(_normalise_gelu, x.shape[-1], (False, 0, False), flat(x, constants.dtype), y, constants=constants)
     return y, ((x, gamma, mean, r, batch_statistics), constants)
 
 
@@ -201,6 +196,16 @@ def _moments(task: Task, plan: Plan, rows: Numbers, sums: Numbers, squares: Numb
         for n in range(first, last):
             difference = rows[n * channels + c] - sums[at + c] / here
             squares[at + c] += difference * difference
+
+
+def _constants(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """r, and per channel what is taken away, the factor, and what is added."""
+    check(x, gamma, beta, mean, variance)
+    dtype = common_dtype(x, gamma)
+    r = (1 / np.sqrt(variance + epsilon)).astype(dtype)
+    return r, np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
 
 
 @task_kernel

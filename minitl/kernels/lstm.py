@@ -8,7 +8,7 @@ from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.memory import whole_lines
-from minitl.kernels.recurrent import Plan, bytes_of, matrix_of, pass_on, plan_of, recurrent_gradient, sigmoid_of
+from minitl.kernels.recurrent import Plan, bytes_of, last_gradient, matrix_of, pass_on, plan_of, recurrent_gradient, sigmoid_of
 from minitl.kernels.simd import constant, product, tanh
 from minitl.ops import lstm as book
 from minitl.ops.window import check_shape
@@ -91,10 +91,9 @@ def _backward(
     units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
     rows = min(plan.per_task, plan.samples - first)
     in_dc = plan.per_task * units  # behind dh
-    for row in range(rows):
-        for k in range(units):
-            scratch[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
-            scratch[in_dc + row * units + k] = zero
+    last_gradient(plan, first, rows, dy, scratch)
+    for k in range(rows * units):
+        scratch[in_dc + k] = zero
     for t in range(steps - 1, -1, -1):
         for row in range(rows):
             place = (first + row) * steps + t

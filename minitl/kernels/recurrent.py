@@ -74,6 +74,15 @@ def sigmoid_of(numbers, x):
 
 
 @jit()
+def last_gradient(plan, first, rows, dy, dh):
+    """dh behind the last step: dy of that step."""
+    units, steps = plan.units, plan.steps
+    for row in range(rows):
+        for k in range(units):
+            dh[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
+
+
+@jit()
 def pass_on(plan, first, rows, t, dy, matrix, da, dh, in_da, in_dh, gates):
     """dh of the step before: what is left in dh, plus dy of that step, plus da[t] R^T."""
     units, steps = plan.units, plan.steps

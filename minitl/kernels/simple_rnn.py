@@ -8,7 +8,7 @@ from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.memory import whole_lines
-from minitl.kernels.recurrent import Plan, bytes_of, matrix_of, pass_on, plan_of, recurrent_gradient
+from minitl.kernels.recurrent import Plan, bytes_of, last_gradient, matrix_of, pass_on, plan_of, recurrent_gradient
 from minitl.kernels.simd import constant, product, tanh
 from minitl.ops import simple_rnn as book
 from minitl.ops.lstm import check
@@ -83,9 +83,7 @@ def _backward(
 ):  # fmt: skip
     units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
     rows = min(plan.per_task, plan.samples - first)
-    for row in range(rows):
-        for k in range(units):
-            scratch[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
+    last_gradient(plan, first, rows, dy, scratch)
     for t in range(steps - 1, -1, -1):
         for row in range(rows):
             place = (first + row) * steps + t
