@@ -80,7 +80,7 @@ def throughput(x) -> None:
                 count = len(x) if name.startswith("minitl") else len(fewer)
                 kept[name].append((time.perf_counter() - started) / count * 1e6)
     medians = {name: float(np.median(values)) for name, values in kept.items()}
-    print("\nmicroseconds a picture, one thread, 32x32x3")
+    print("\nmicroseconds per picture, one thread, 32x32x3")
     for name, value in medians.items():
         print(f"  {name:<24}{value:9.1f}   this / minitl {value / medians['minitl']:8.2f}")
 

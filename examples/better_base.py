@@ -87,7 +87,7 @@ def main(arguments: argparse.Namespace) -> dict[str, list[np.ndarray]]:
     table("labels per class", cells, [str(k) for k in arguments.labels])
     conclude(cells, arguments.labels)
     if len(arguments.labels) > 1:
-        figure = {title: np.array([np.resize(c, arguments.seeds) for c in values]) for title, values in cells.items()}
+        figure = {title: np.array(values) for title, values in cells.items()}
         plot.comparison(
             arguments.labels, figure, "labels per class", "accuracy, %", "What a better base is worth", arguments.output
         )

@@ -50,7 +50,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="batches an epoch; without it, one pass over the files")
+    parser.add_argument("--steps", type=int, help="batches per epoch; without it, one pass over the files")
     parser.add_argument("--output", default="tutorial.npz")
     options = parser.parse_args()
     main(options.folder, options.epochs, options.steps, options.output)

@@ -1,4 +1,4 @@
-"""What happened in a training run: a number of each kind an epoch."""
+"""What happened in a training run: a number of each kind per epoch."""
 
 from __future__ import annotations
 

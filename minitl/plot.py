@@ -298,11 +298,9 @@ def _label_ends(ax: Any, ends: list[tuple[float, str, Any]]) -> None:
     heights = [end for end, _, _ in places]
     for k in range(1, len(heights)):
         heights[k] = max(heights[k], heights[k - 1] + gap)
-    over = max(0.0, heights[-1] - high) if heights else 0.0
-    for k in range(len(heights) - 1, -1, -1):  # what stands too high pushes down what is in its way
-        heights[k] = min(
-            heights[k] - (over if k == len(heights) - 1 else 0), heights[k + 1] - gap if k + 1 < len(heights) else high
-        )
+    for k in reversed(range(len(heights))):  # what stands too high pushes down what is in its way
+        heights[k] = min(heights[k], high)
+        high = heights[k] - gap
     for height, (end, name, colour) in zip(heights, places, strict=True):
         right = ax.get_yaxis_transform()
         ax.plot([1.0, 1.03], [end, height], transform=right, color=colour, lw=0.8, clip_on=False)

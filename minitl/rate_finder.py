@@ -60,7 +60,9 @@ def find_learning_rate(
         rows = random.choice(len(y), min(batch_size, len(y)), replace=False)
         try:
             loss = _loss_of(copy.train_on_batch(x[rows], y[rows]))
-        except (ValueError, FloatingPointError):  # not finite any more: the rate is too high
+        except ValueError:  # not finite any more: the rate is too high
+            if not losses:
+                raise  # it was not the rate
             break
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         losses.append(mean / (1 - SMOOTHING ** (step + 1)))

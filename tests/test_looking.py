@@ -167,3 +167,5 @@ def test_a_rate_is_found_and_the_model_stays(tmp_path):
         find_learning_rate(model, x, y, 1, 0.1)
     with pytest.raises(ValueError, match="is not compiled"):
         find_learning_rate(Sequential([Input((10,)), Dense(3)]), x, y)
+    with pytest.raises(ValueError, match="expected shape"):  # what is wrong with the data is said, not taken for an explosion
+        find_learning_rate(model, x[:, :4], y)

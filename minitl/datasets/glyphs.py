@@ -101,7 +101,7 @@ def _warp(atlas: np.ndarray, cells: np.ndarray, neighbours: np.ndarray, generato
     def uniform(limit: float) -> np.ndarray:
         return generator.uniform(-limit, limit, n)
 
-    zoom = EM / generator.uniform(24, 34, n)  # atlas pixels a picture pixel
+    zoom = EM / generator.uniform(24, 34, n)  # atlas pixels per pixel of the picture
     angle, shear, aspect = uniform(np.pi / 15), uniform(0.15), np.exp(uniform(0.12))
     shift = np.stack([uniform(3), uniform(3)], axis=1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)

@@ -28,7 +28,7 @@ def read(file: str, checksum: str) -> dict[str, np.ndarray]:
 
     Errors: OSError that says which file to put where; ValueError for a damaged file, or one that holds anything else.
     """
-    path = Path(file) if Path(file).is_absolute() else fetched(URL + file, checksum, data_folder(), file, "")
+    path = _path(file, checksum)
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): _array(archive.read(name), path) for name in archive.namelist()}
@@ -41,8 +41,7 @@ def word_index(file: str, checksum: str) -> dict[str, int]:
 
     Errors: as `read`.
     """
-    path = Path(file) if Path(file).is_absolute() else fetched(URL + file, checksum, data_folder(), file, "")
-    return json.loads(path.read_text())
+    return json.loads(_path(file, checksum).read_text())
 
 
 def marked(texts: Any, start_char: int | None, index_from: int) -> list[list[int]]:
@@ -77,6 +76,10 @@ def limited(texts: list[list[int]], num_words: int | None, skip_top: int, oov_ch
         else:
             out[k] = [word if skip_top <= word < limit else oov_char for word in text]
     return out
+
+
+def _path(file: str, checksum: str) -> Path:
+    return Path(file) if Path(file).is_absolute() else fetched(URL + file, checksum, data_folder(), file, "")
 
 
 def _array(data: bytes, path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One affine warp a picture: rotation, shear, zoom, shift and flips are one matrix, and one pass over the pixels.
+"""One affine warp per picture: rotation, shear, zoom, shift and flips are one matrix, and one pass over the pixels.
 
     y[i, j, c] = x(m00 i + m01 j + m02, m10 i + m11 j + m12, c) scale
 

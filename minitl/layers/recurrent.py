@@ -16,6 +16,7 @@ from minitl.layers.embedding import Embedding
 from minitl.layers.linear import named
 from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
 from minitl.random import new_generator
+from minitl.serialization import constructor_arguments
 
 KEEPS_ZEROS = (Dropout, GaussianDropout, SpatialDropout1D)  # zeros stay zeros behind these
 
@@ -203,10 +204,8 @@ class Recurrent(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        skipped = ("activation", "recurrent_activation", "return_state", "stateful", "unroll", "implementation", "input_length")
-        for name in skipped:
-            vars(self).setdefault(name, {"activation": "tanh", "recurrent_activation": "sigmoid"}.get(name))
-        return {name: value for name, value in super().get_config().items() if name not in skipped}
+        accepted = ("activation", "recurrent_activation", "return_state", "stateful", "unroll", "implementation", "input_length")
+        return constructor_arguments(self, skip=("input_shape", "input_dim", *accepted))
 
 
 class LSTM(Recurrent):

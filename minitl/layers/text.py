@@ -62,7 +62,7 @@ class TextVectorization(Layer):
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
 
-    def adapt(self, data: Any, batch_size: Any = None, steps: Any = None) -> None:
+    def adapt(self, data: Any) -> None:
         """Count the words of texts: a list, an array, or an iterable of batches."""
         counts: collections.Counter[str] = collections.Counter()
         documents: collections.Counter[str] = collections.Counter()

@@ -47,7 +47,7 @@ class Task:
 
     @property
     def steps(self) -> int:
-        """Updates an epoch."""
+        """Updates per epoch."""
         return -(-len(self.x) // self.batch_size) if is_array(self.x) else len(self.x)
 
     def unfreeze(self, names: Any = "*") -> list[str]:

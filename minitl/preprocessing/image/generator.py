@@ -1,4 +1,4 @@
-"""ImageDataGenerator: Keras's, with every argument and the same meaning, on one compiled warp a picture."""
+"""ImageDataGenerator: Keras's, with every argument and the same meaning, on one compiled warp per picture."""
 
 from __future__ import annotations
 
