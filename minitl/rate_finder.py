@@ -54,7 +54,8 @@ def find_learning_rate(
     rates = np.geomspace(lowest, highest, steps)
     copy.compile(optimizer, model.loss)
     random = np.random.default_rng(seed)
-    mean, losses = 0.0, []
+    mean = 0.0
+    losses: list[float] = []
     for step, rate in enumerate(rates):
         optimizer.learning_rate = float(rate)
         rows = random.choice(len(y), min(batch_size, len(y)), replace=False)
