@@ -2,6 +2,7 @@
 
     python examples/records.py                        all three, 5 seeds each: about two hours on two cores
     python examples/records.py --goals 90 --seeds 1   one goal, one seed
+    python examples/records.py --workers 2            seeds side by side: the same accuracies, other times
     python examples/records.py --compare 4            steps of the same network in PyTorch, beside ours, and nothing else
 
 Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs differs, and was chosen on 5,000
@@ -14,6 +15,7 @@ start of the process.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from pathlib import Path
 
@@ -21,12 +23,13 @@ import numpy as np
 
 STARTED = time.perf_counter()
 
-from experiment import interval  # noqa: E402
+from experiment import add_workers, interval  # noqa: E402
 
 from minitl.applications.fast_cifar import compile_fast, fast_batches, fast_cifar  # noqa: E402
 from minitl.callbacks import FreezeOut  # noqa: E402
 from minitl.datasets import cifar10, cifar100  # noqa: E402
 from minitl.models import Sequential  # noqa: E402
+from minitl.parallel import each  # noqa: E402
 from minitl.preprocessing import Preprocessing  # noqa: E402
 from minitl.preprocessing.image import predict_views  # noqa: E402
 from minitl.utils import set_random_seed, to_categorical  # noqa: E402
@@ -36,6 +39,7 @@ BATCH = 500
 HELD_OUT = 5000
 
 
+@functools.lru_cache(maxsize=1)
 def load(name: str, validate: bool) -> tuple:
     """Training and test images as the network sees them, their labels, and how they were prepared."""
     (x, y), (x_test, y_test) = (cifar10 if name == "cifar10" else cifar100).load_data()
@@ -65,24 +69,31 @@ def run(
     return model, 100 * float(np.mean(found == y_test)), time.perf_counter() - started, history.history["accuracy"]
 
 
+def of_seed(
+    goal: str, epochs: int, seed: int, freeze: float | None, validate: bool, save: str | None
+) -> tuple[float, float, list[float]]:
+    """One seed of a goal: accuracy in per cent, seconds, and the training accuracy per epoch; prints a line."""
+    model, accuracy, took, curve = run(load(GOALS[goal][0], validate), epochs, seed, freeze)
+    rising = " ".join(f"{100 * value:.0f}" for value in curve)
+    print(f"  {goal}, seed {seed}: {accuracy:.2f} % in {took:.0f} s; training accuracy per epoch {rising}", flush=True)
+    if save:
+        Path(save).mkdir(parents=True, exist_ok=True)
+        model.save(Path(save) / f"{goal}-{seed}.npz")
+    return accuracy, took, curve
+
+
 def main(arguments: argparse.Namespace) -> dict:
     """Run the goals and print a line for each; returns {goal: (accuracies, seconds)}."""
     results = {}
     for goal in arguments.goals:
         name, epochs = GOALS[goal]
         epochs = arguments.epochs or epochs
-        data = load(name, arguments.validate)
+        load(name, arguments.validate)
         loaded = time.perf_counter() - STARTED
-        accuracies, seconds = [], []
-        for seed in range(arguments.first, arguments.first + arguments.seeds):
-            model, accuracy, took, curve = run(data, epochs, seed, arguments.freeze)
-            accuracies.append(accuracy)
-            seconds.append(took)
-            rising = " ".join(f"{100 * value:.0f}" for value in curve)
-            print(f"  {goal}, seed {seed}: {accuracy:.2f} % in {took:.0f} s; training accuracy per epoch {rising}", flush=True)
-            if arguments.save:
-                Path(arguments.save).mkdir(parents=True, exist_ok=True)
-                model.save(Path(arguments.save) / f"{goal}-{seed}.npz")
+        seeds = range(arguments.first, arguments.first + arguments.seeds)
+        tasks = [(goal, epochs, seed, arguments.freeze, arguments.validate, arguments.save) for seed in seeds]
+        found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
+        accuracies, seconds, _ = zip(*found, strict=True)
         spread = f" +- {interval(np.array(accuracies)):.2f}" if len(accuracies) > 1 else ""
         where = "held-out training images" if arguments.validate else "test images"
         print(f"{goal}: {epochs} epochs, {np.mean(accuracies):.2f}{spread} % of the {where}, n = {len(accuracies)}, in")
@@ -155,6 +166,7 @@ if __name__ == "__main__":
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--save", help="folder for the models")
     parser.add_argument("--compare", type=int, metavar="ROUNDS")
+    add_workers(parser)
     given = parser.parse_args()
     if given.compare:
         compare(given.compare)

@@ -10,14 +10,16 @@ updates, a random base, and the bases that come with the package, as a probe and
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, ahead, epochs_for, few, table
+from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, table
 from few_shot import SETTINGS, scratch, tuned
 
 from minitl import plot
 from minitl.applications import load
+from minitl.parallel import each
 from minitl.preprocessing.image import ImageDataGenerator
 from minitl.transfer import fine_tune, replace_head
 from minitl.utils import set_random_seed
@@ -26,6 +28,7 @@ WAYS = [(base, strategy) for base in ("letters", "cifar100_small") for strategy 
 METHODS = ["scratch", "scratch, tuned", "random base", *(f"{base}, {strategy}" for base, strategy in WAYS)]
 
 
+@functools.lru_cache(maxsize=1)
 def read(folder: str) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """All pictures (N, 32, 32, 3) in 0 .. 1, their labels, and the classes."""
     data = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
@@ -48,21 +51,27 @@ def run(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
     return fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)[0]
 
 
+def of_seed(seed: int, folder: str, labels: list[int], updates: int) -> np.ndarray:
+    """One split and draw of labels: accuracies (labels, methods)."""
+    x, y, _ = read(folder)
+    order = np.random.default_rng([21, seed]).permutation(len(x))
+    test, pool = order[: len(x) // 5], order[len(x) // 5 :]
+    results = np.empty((len(labels), len(METHODS)))
+    for i, k in enumerate(labels):
+        few_x, few_y = few(x[pool], y[pool], k, np.random.default_rng([seed, k]))
+        for j, method in enumerate(METHODS):
+            results[i, j] = accuracy(run(method, few_x, few_y, updates, seed), x[test], y[test])
+    return results
+
+
 def main(arguments: argparse.Namespace) -> np.ndarray:
     """Run everything; returns accuracies (labels, methods, seeds)."""
     started = time.perf_counter()
-    x, y, classes = read(arguments.folder)
+    x, _, classes = read(arguments.folder)
     if len(classes) != 10:
         raise SystemExit(f"{arguments.folder} has {len(classes)} classes; this example is about ten")
-    results = np.empty((len(arguments.labels), len(METHODS), arguments.seeds))
-    for seed in range(arguments.seeds):
-        order = np.random.default_rng([21, seed]).permutation(len(x))
-        test, pool = order[: len(x) // 5], order[len(x) // 5 :]
-        for i, k in enumerate(arguments.labels):
-            few_x, few_y = few(x[pool], y[pool], k, np.random.default_rng([seed, k]))
-            for j, method in enumerate(METHODS):
-                results[i, j, seed] = accuracy(run(method, few_x, few_y, arguments.updates, seed), x[test], y[test])
-        print(f"seed {seed} done [{time.perf_counter() - started:.0f} s]", flush=True)
+    tasks = [(seed, arguments.folder, arguments.labels, arguments.updates) for seed in range(arguments.seeds)]
+    results = np.stack(each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask), axis=-1)
     print(f"\nphotographs of hands, about {arguments.updates} updates, accuracy in % on a random fifth of {len(x)} pictures,")
     print(f"mean +- 95 % interval, {arguments.seeds} seeds\n")
     table("labels per class", {str(k): results[i] for i, k in enumerate(arguments.labels)}, METHODS)
@@ -86,4 +95,5 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--output", default="sign_digits.png")
+    add_workers(parser)
     main(parser.parse_args())

@@ -17,11 +17,13 @@ chosen on a part of the training data: `--validate` shows that comparison (for g
 from __future__ import annotations
 
 import argparse
+import functools
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from experiment import add_workers
 
 from minitl import plot
 from minitl.applications import classic
@@ -29,6 +31,7 @@ from minitl.datasets import cifar10, cifar100, glyphs
 from minitl.layers import Dense
 from minitl.models import Sequential, load_model
 from minitl.optimizers import Adam
+from minitl.parallel import each
 from minitl.schedules import LinearDecay
 from minitl.transfer import freeze, replace_head, unfreeze
 from minitl.utils import set_random_seed
@@ -126,6 +129,33 @@ def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generato
     return x[np.concatenate(picked)], y[np.concatenate(picked)]
 
 
+@functools.lru_cache(maxsize=1)
+def load_data(cifar: bool, validate: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The three sets with pictures as the network sees them, 0 to 1."""
+    return [(x.astype(np.float32) / 255, y) for x, y in (cifar_data if cifar else glyph_data)(validate)]
+
+
+def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[int], updates: int) -> np.ndarray:
+    """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods)."""
+    started = time.perf_counter()
+    source, target, measured = load_data(cifar, validate)
+    results = np.empty((len(labels), len(METHODS)))
+    set_random_seed(seed)
+    base = classic(int(source[1].max()) + 1)
+    train(base, *source, updates=epochs * len(source[0]) // BATCH, rate=1e-3)
+    seen, seconds = accuracy(base, *(part[:2000] for part in source)), time.perf_counter() - started
+    print(f"seed {seed}: pretrained to {seen:.1f} % of its training pictures in {seconds:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        base_file = Path(folder) / "base.npz"
+        base.save(base_file)
+        for i, k in enumerate(labels):
+            x, y = few(*target, k, np.random.default_rng([seed, k]))
+            for j, method in enumerate(METHODS):
+                set_random_seed(1000 + seed)
+                results[i, j] = accuracy(run(method, base_file, x, y, updates), *measured)
+    return results
+
+
 def main(arguments: argparse.Namespace) -> np.ndarray:
     """Run everything; returns accuracies (labels, methods, seeds)."""
     cifar = arguments.dataset == "cifar"
@@ -133,32 +163,13 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     updates = arguments.updates or (600 if cifar else 150)
     epochs = arguments.epochs or (12 if cifar else 4)
     started = time.perf_counter()
-    source, target, measured = (cifar_data if cifar else glyph_data)(arguments.validate)
-    source, target, measured = ((x.astype(np.float32) / 255, y) for x, y in (source, target, measured))
     names = ("CIFAR-100", "CIFAR-10") if cifar else ("letters", "digits")
-
-    results = np.empty((len(labels), len(METHODS), arguments.seeds))
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(arguments.seeds):
-            set_random_seed(seed)
-            base = classic(int(source[1].max()) + 1)
-            train(base, *source, updates=epochs * len(source[0]) // BATCH, rate=1e-3)
-            base_file = Path(folder) / f"base-{seed}.npz"
-            base.save(base_file)
-            seconds = time.perf_counter() - started
-            part = slice(0, 2000)
-            seen = accuracy(base, source[0][part], source[1][part])
-            print(
-                f"seed {seed}: pretrained on {names[0]} to {seen:.1f} % of its training pictures   [{seconds:.0f} s]", flush=True
-            )
-            for i, k in enumerate(labels):
-                x, y = few(*target, k, np.random.default_rng([seed, k]))
-                for j, method in enumerate(METHODS):
-                    set_random_seed(1000 + seed)
-                    results[i, j, seed] = accuracy(run(method, base_file, x, y, updates), *measured)
+    tasks = [(seed, cifar, arguments.validate, epochs, labels, updates) for seed in range(arguments.seeds)]
+    results = np.stack(each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask), axis=-1)
 
     where = "held-out training data" if arguments.validate else "test pictures"
-    print(f"\n{names[0]} -> {names[1]}, {updates} updates each, accuracy on {len(measured[0])} {where},")
+    tests = len(load_data(cifar, arguments.validate)[2][0])
+    print(f"\n{names[0]} -> {names[1]}, {updates} updates each, accuracy on {tests} {where},")
     print(f"mean +- standard deviation over {arguments.seeds} seeds (base, labels and head vary), in %\n")
     widths = [max(14, len(method) + 2) for method in METHODS]
     print(f"{'labels per class':>16}" + "".join(f"{method:>{width}}" for method, width in zip(METHODS, widths, strict=True)))
@@ -185,4 +196,5 @@ if __name__ == "__main__":
     parser.add_argument("--updates", type=int, help="of each network on the target")
     parser.add_argument("--validate", action="store_true", help="measure on held-out training data instead of the test set")
     parser.add_argument("--output", default="transfer.png")
+    add_workers(parser)
     main(parser.parse_args())

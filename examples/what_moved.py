@@ -11,43 +11,53 @@ import argparse
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, epochs_for, few, interval, table
+from experiment import BATCH, accuracy, add_workers, epochs_for, few, interval, table
 from few_shot import SETTINGS
 
 from minitl import plot
 from minitl.applications import load
 from minitl.datasets import glyphs
+from minitl.parallel import each
 from minitl.transfer import STRATEGIES, fine_tune, gradient_norms, layer_similarity, replace_head, weight_distance
 from minitl.utils import set_random_seed
 
 LAYERS = ("conv2d", "conv2d_1", "conv2d_2", "dense")
 
 
-def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Run everything; returns by strategy an array (2, layers, seeds): distance and similarity."""
-    started = time.perf_counter()
+def of_seed(seed: int, labels: int, updates: int) -> tuple[dict, dict, list[float], np.ndarray]:
+    """One seed: distance, similarity and accuracy by strategy; gradients after a probe; the filters after "full"."""
     pool = glyphs.draw("digits", 3000, glyphs.TRAIN_FONTS, np.random.default_rng(7))
     x_test, y_test = glyphs.draw("digits", 1000, glyphs.TEST_FONTS, np.random.default_rng(8))
     x_test = x_test.astype(np.float32) / 255
     base = load("letters")
-    found = {name: np.empty((2, len(LAYERS), arguments.seeds)) for name in STRATEGIES}
-    right = {name: np.empty(arguments.seeds) for name in STRATEGIES}
-    gradients, kernels = np.empty((len(LAYERS), arguments.seeds)), {}
-    for seed in range(arguments.seeds):
-        x, y = few(*pool, arguments.labels, np.random.default_rng([seed, arguments.labels]))
-        x = x.astype(np.float32) / 255
-        for strategy in STRATEGIES:
-            set_random_seed(1000 + seed)
-            model = replace_head(base, 10, copy=True)
-            settings = {"epochs": epochs_for(arguments.updates, len(x)), **SETTINGS.get(strategy, {})}
-            fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)
-            distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
-            found[strategy][:, :, seed] = [[distance[n] for n in LAYERS], [similarity[n] for n in LAYERS]]
-            right[strategy][seed] = accuracy(model, x_test, y_test)
-            kernels[strategy] = model.layers[0].parameters["kernel"].copy()
-            if strategy == "linear probe":  # where the first steps of fine-tuning would go
-                model.trainable = True
-                gradients[:, seed] = [gradient_norms(model, x, y)[n] for n in LAYERS]
+    x, y = few(*pool, labels, np.random.default_rng([seed, labels]))
+    x = x.astype(np.float32) / 255
+    found, right, gradients, filters = {}, {}, [], np.empty(0)
+    for strategy in STRATEGIES:
+        set_random_seed(1000 + seed)
+        model = replace_head(base, 10, copy=True)
+        settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS.get(strategy, {})}
+        fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)
+        distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
+        found[strategy] = [[distance[n] for n in LAYERS], [similarity[n] for n in LAYERS]]
+        right[strategy] = accuracy(model, x_test, y_test)
+        if strategy == "full":
+            filters = model.layers[0].parameters["kernel"].copy()
+        if strategy == "linear probe":  # where the first steps of fine-tuning would go
+            model.trainable = True
+            norms = gradient_norms(model, x, y)
+            gradients = [norms[n] for n in LAYERS]
+    return found, right, gradients, filters
+
+
+def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Run everything; returns by strategy an array (2, layers, seeds): distance and similarity."""
+    started = time.perf_counter()
+    tasks = [(seed, arguments.labels, arguments.updates) for seed in range(arguments.seeds)]
+    seeds = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
+    found = {name: np.stack([one[0][name] for one in seeds], axis=-1) for name in STRATEGIES}
+    right = {name: np.array([one[1][name] for one in seeds]) for name in STRATEGIES}
+    gradients = np.stack([one[2] for one in seeds], axis=-1)
     print(f"letters -> digits, {arguments.labels} labels per class, mean +- 95 % interval, {arguments.seeds} seeds\n")
     for title, index in (("distance moved, % of the weights' size", 0), ("similarity (linear CKA), %", 1)):
         table(title[:21], {n: list(100 * v[index]) for n, v in found.items()}, list(LAYERS))
@@ -62,7 +72,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
         f"layers, l2-sp moves conv2d by {100 * moved['l2-sp'][0]:.2f} %, lp-ft by {100 * moved['lp-ft'][0]:.2f} %, "
         f"full by {100 * moved['full'][0]:.2f} %."
     )
-    draw(found, base.layers[0].parameters["kernel"], kernels["full"], arguments.output)
+    draw(found, load("letters").layers[0].parameters["kernel"], seeds[-1][3], arguments.output)
     print(f"figure in {arguments.output}; {time.perf_counter() - started:.0f} s")
     return found
 
@@ -99,4 +109,5 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--output", default="what_moved.png")
+    add_workers(parser)
     main(parser.parse_args())

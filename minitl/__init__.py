@@ -23,7 +23,7 @@ from minitl import (
     utils,
 )
 from minitl.backend import get_backend, set_backend, use_backend
-from minitl.layers import Input
+from minitl.layers import Input, Layer
 from minitl.legacy.arguments import accept
 from minitl.legacy.modules import PLACES as OLD_MODULES
 from minitl.legacy.modules import install
@@ -38,6 +38,7 @@ accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
 
 __all__ = [
     "Input",
+    "Layer",
     "Model",
     "Sequential",
     "__version__",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.autodiff import Traced
 from minitl.backend import op
 from minitl.errors import unknown
 
@@ -68,14 +69,15 @@ def get(identifier: Any) -> Any:
 
 def linear(x: Any) -> np.ndarray:
     """x itself."""
-    return np.asarray(x)
+    return _real(x)
 
 
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> np.ndarray:
     """max(x, 0), or with a slope below the threshold and a ceiling. Source: `minitl.ops.relu`, `leaky_relu`."""
     if negative_slope == 0 and max_value is None and threshold == 0:
         return _apply("relu", x)
-    return op("leaky_relu").forward(_real(x), negative_slope, threshold, np.inf if max_value is None else max_value)[0]
+    ceiling = np.inf if max_value is None else max_value
+    return _run("leaky_relu", x, slope=negative_slope, threshold=threshold, ceiling=ceiling)
 
 
 def relu6(x: Any) -> np.ndarray:
@@ -85,7 +87,7 @@ def relu6(x: Any) -> np.ndarray:
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> np.ndarray:
     """x, or negative_slope x where x is negative."""
-    return op("leaky_relu").forward(_real(x), negative_slope)[0]
+    return _run("leaky_relu", x, slope=negative_slope)
 
 
 def sigmoid(x: Any) -> np.ndarray:
@@ -100,13 +102,12 @@ def tanh(x: Any) -> np.ndarray:
 
 def softmax(x: Any, axis: int = -1) -> np.ndarray:
     """exp(x) / sum exp(x), along an axis."""
-    x = np.moveaxis(_real(x), axis, -1)
-    return np.moveaxis(_apply("softmax", np.ascontiguousarray(x)), -1, axis)
+    return np.moveaxis(_apply("softmax", np.moveaxis(_real(x), axis, -1)), -1, axis)
 
 
 def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
     """x, or alpha (exp(x) - 1) where x is negative."""
-    return op("elu").forward(_real(x), alpha)[0]
+    return _run("elu", x, alpha=alpha)
 
 
 def selu(x: Any) -> np.ndarray:
@@ -116,7 +117,7 @@ def selu(x: Any) -> np.ndarray:
 
 def gelu(x: Any, approximate: bool = False) -> np.ndarray:
     """x times the probability that a normal number is below it."""
-    return op("gated").forward(_real(x), "normal_tanh" if approximate else "normal")[0]
+    return _run("gated", x, gate="normal_tanh" if approximate else "normal")
 
 
 def silu(x: Any) -> np.ndarray:
@@ -149,9 +150,18 @@ swish, hard_swish = silu, hard_silu
 
 def _apply(name: str, x: Any) -> np.ndarray:
     operation, settings = NAMED[name]
-    return op(operation).forward(_real(x), **settings)[0]
+    return _run(operation, x, **settings)
 
 
-def _real(x: Any) -> np.ndarray:
-    x = np.asarray(x)
+def _run(operation: str, x: Any, **settings: Any) -> Any:
+    """An operation on an array, or on a traced one, with its backward."""
+    x = _real(x)
+    if not isinstance(x, Traced):
+        return op(operation).forward(np.ascontiguousarray(x), **settings)[0]
+    y, cache = op(operation).forward(np.ascontiguousarray(x.value), **settings)
+    return Traced(y, [x], lambda dy: [op(operation).backward(np.ascontiguousarray(dy), cache)])
+
+
+def _real(x: Any) -> Any:
+    x = x if isinstance(x, Traced) else np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.float32)

@@ -62,6 +62,9 @@ def _load(folder: str, name: str) -> ModuleType:
     return importlib.import_module(f"minitl.{folder}.{name}")
 
 
+__path__: list[str] = []  # older programs import `backend.tensorflow_backend`, which `minitl.legacy.modules` finds
+
+
 def __getattr__(name: str) -> Any:  # `backend as K`: what other programs mean by this module's name
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

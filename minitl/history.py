@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-# The same numbers have had two names: "acc" was "accuracy" before Keras 2.3, and programs ask for either.
-OTHER_NAMES = {"acc": "accuracy", "accuracy": "acc", "val_acc": "val_accuracy", "val_accuracy": "val_acc", "lr": "learning_rate"}
+# The same numbers have had two names: "acc" was "accuracy" before Keras 2.3, "mae" "mean_absolute_error", and programs ask for
+# either.
+SHORT = {"acc": "accuracy", "mae": "mean_absolute_error", "mse": "mean_squared_error", "mape": "mean_absolute_percentage_error"}
+OTHER_NAMES = {"lr": "learning_rate"}
+for _short, _long in SHORT.items():
+    for _set in ("", "val_"):
+        OTHER_NAMES |= {_set + _short: _set + _long, _set + _long: _set + _short}
 
 
 def known_as(name: str, logs: Any) -> str | None:

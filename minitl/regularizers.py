@@ -57,6 +57,13 @@ def l2(l2: float = 0.01) -> L2:
     return L2(l2)
 
 
+def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
+    """L1L2 under the name that older programs use."""
+    return L1L2(l1, l2)
+
+
+l1l2 = l1_l2
+
 NAMED: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2}
 
 

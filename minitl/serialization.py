@@ -41,7 +41,8 @@ def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[
     return arguments
 
 
-_custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039 (never written to)
+_everywhere: dict[str, Any] = {}
+_custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default=_everywhere)
 
 
 @contextlib.contextmanager
@@ -54,10 +55,26 @@ def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
         _custom.reset(token)
 
 
+def get_custom_objects() -> dict[str, Any]:
+    """The user's classes and functions that are found everywhere: put yours in, by name."""
+    return _everywhere
+
+
+def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Any:
+    """A decorator that makes a class or function known by its name, so that files with it load."""
+
+    def known(decorated: Any) -> Any:
+        _everywhere[name or decorated.__name__] = decorated
+        return decorated
+
+    return known
+
+
 def encode(value: Any) -> Any:
     """Turn a configuration into what JSON can hold."""
     if hasattr(value, "get_config"):
-        return {"class_name": type(value).__name__, "config": encode(value.get_config())}
+        name = getattr(value, "saved_as", type(value).__name__)
+        return {"class_name": name, "config": encode(value.get_config())}
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -99,7 +99,8 @@ def __getattr__(name: str) -> Any:
     places = {
         "load_img": "preprocessing.image", "img_to_array": "preprocessing.image", "array_to_img": "preprocessing.image",
         "save_img": "preprocessing.image", "pad_sequences": "preprocessing.text", "custom_object_scope": "serialization",
-        "CustomObjectScope": "serialization",
+        "CustomObjectScope": "serialization", "get_custom_objects": "serialization",
+        "register_keras_serializable": "serialization", "model_to_dot": "legacy.drawing", "Progbar": "legacy.progress",
     }  # fmt: skip
     if name in places:
         module = importlib.import_module(f"minitl.{places[name]}")

@@ -49,7 +49,14 @@ def test_the_readme_s_commands():
 
 def test_the_main_job(tmp_path):
     arguments = Namespace(
-        dataset="glyphs", labels=[2], seeds=2, epochs=1, updates=20, validate=False, output=str(tmp_path / "transfer.png")
+        dataset="glyphs",
+        labels=[2],
+        seeds=2,
+        epochs=1,
+        updates=20,
+        validate=False,
+        output=str(tmp_path / "transfer.png"),
+        **ALONE,
     )
     results = load("transfer").main(arguments)
     assert results.shape == (1, 4, 2)
@@ -153,7 +160,7 @@ def test_negative_transfer(tmp_path, capsys):
 
 
 def test_what_moved(tmp_path):
-    found = load("what_moved").main(Namespace(labels=2, seeds=2, updates=4, output=str(tmp_path / "w.png")))
+    found = load("what_moved").main(Namespace(labels=2, seeds=2, updates=4, output=str(tmp_path / "w.png"), **ALONE))
     assert (found["linear probe"][0] == 0).all()  # a frozen base does not move
     assert (found["full"][0] > 0).all()
     assert (found["surgical"][0][1:] == 0).all() and (found["surgical"][0][0] > 0).all()
@@ -194,7 +201,9 @@ def test_the_tutorial_s_program(photographs, capsys):
 
 
 def test_sign_digits(photographs):
-    arguments = Namespace(folder=str(photographs / "train"), labels=[5], seeds=2, updates=6, output=str(photographs / "s.png"))
+    arguments = Namespace(
+        folder=str(photographs / "train"), labels=[5], seeds=2, updates=6, output=str(photographs / "s.png"), **ALONE
+    )
     assert load("sign_digits").main(arguments).shape == (1, 9, 2)
 
 
@@ -233,7 +242,7 @@ def test_transfer_between_the_real_sets(tmp_path, monkeypatch):
     source, target, test = transfer.cifar_data(False)
     monkeypatch.setattr(transfer, "cifar_data", lambda validate: (tuple(a[:2000] for a in source), target, test))
     arguments = Namespace(
-        dataset="cifar", labels=[2], seeds=2, epochs=1, updates=10, validate=False, output=str(tmp_path / "t.png")
+        dataset="cifar", labels=[2], seeds=2, epochs=1, updates=10, validate=False, output=str(tmp_path / "t.png"), **ALONE
     )
     assert np.isfinite(transfer.main(arguments)).all()
 

@@ -283,7 +283,7 @@ def test_bad_graphs_are_told():
         (lambda: Dense(2)([a, b]), ValueError, "takes one value, got 2; merge them first"),
         (lambda: Model(np.ones((2, 4)), a), TypeError, "inputs must be values, got ndarray"),
         (lambda: Model([a, a], Dense(2)(a)), ValueError, "an input is given twice"),
-        (lambda: np.exp(a), TypeError, "holds no numbers yet"),
+        (lambda: np.cbrt(a), TypeError, "hold no numbers yet"),
         (lambda: Dense(2).output, ValueError, "has no input and output yet"),
         (lambda: model([np.ones((2, 4)), np.ones((2, 4))]), ValueError, "expected 1 inputs|takes|holds|expected shape"),
         (lambda: model({"c": np.ones((2, 4))}), ValueError, "the inputs are a, got c"),
@@ -299,10 +299,10 @@ def test_bad_graphs_are_told():
 
     class Subclass(Model):
         def call(self, x):
-            return x
+            return 5
 
-    with pytest.raises(TypeError, match=r"a subclass with a call\(\) of its own is not supported"):
-        Subclass()
+    with pytest.raises(TypeError, match=r"call\(\) must return what its layers give, got int"):
+        Subclass()(np.ones((2, 4)))
     two = compiled("two_and_two")
     with pytest.raises(ValueError, match="unknown output in y 'nope'"):
         two[0].fit(two[1], {"nope": two[2][0]}, verbose=0)

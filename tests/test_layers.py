@@ -11,6 +11,7 @@ from minitl.layers import (
     LSTM,
     Activation,
     Add,
+    ArrayFunction,
     AveragePooling1D,
     AveragePooling2D,
     AvgPool2D,
@@ -205,6 +206,9 @@ LAYERS = {
     "resizing": (lambda: Resizing(5, 9), IMAGES, (3, 5, 9, 2)),
     "center crop": (lambda: CenterCrop(3, 4), IMAGES, (3, 3, 4, 2)),
     "lambda": (lambda: Lambda(square, gradient=square_gradient), ROWS, ROWS),
+    "recorded lambda": (lambda: Lambda(square), ROWS, ROWS),
+    "array function": (lambda: ArrayFunction("exp"), ROWS, ROWS),
+    "mean over the image": (lambda: ArrayFunction("mean", settings={"axis": {"tuple": [1, 2]}}), IMAGES, (3, 2)),
     **{f"activation {name}": (lambda name=name: Activation(name), ROWS, ROWS) for name in sorted(minitl.activations.NAMED)},
     "user's": (lambda: Scale(), IMAGES, IMAGES),
     "user's with layers inside": (lambda: Residual(5), ROWS, ROWS),
@@ -431,8 +435,31 @@ def test_a_lambda_without_a_gradient():
     above = Sequential([Input((3,)), Dense(3), Lambda(square)])
     above.compile("sgd", "mse")
     np.testing.assert_allclose(above.predict(x), above.layers[0](x) ** 2, rtol=1e-6)
-    with pytest.raises(ValueError, match="something below it learns, but the Lambda has no gradient"):
-        above.fit(x, np.ones((2, 3)), verbose=0)
+    check_gradients(above, x, np.ones((2, 3))).raise_if_wrong()  # its record has one
+    opaque = Sequential([Input((3,)), Dense(3), Lambda(lambda v: np.cumsum(np.asarray(v), axis=1))])
+    opaque.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="something below it learns, but the function cannot be differentiated: a traced array"):
+        opaque.fit(x, np.ones((2, 3)), verbose=0)
+
+
+def test_a_lambda_of_several_values():
+    a, b = Input((3,)), Input((3,))
+    apart = Lambda(
+        lambda ab, power: np.abs(ab[0] - ab[1]) ** power, arguments={"power": 3}, output_shape=lambda shapes: shapes[0]
+    )
+    y = Dense(1)(apart([Dense(4)(a), Dense(4)(b)]))
+    model = Model([a, b], y)
+    assert apart.output_shape == (None, 4)
+    random = np.random.default_rng(0)
+    check_gradients(model, [random.normal(size=(5, 3)) for _ in range(2)]).raise_if_wrong()
+    with pytest.raises(ValueError, match="make a second Lambda"):
+        apart(np.ones((2, 3)))
+
+
+def test_what_a_lambda_draws_is_drawn_once():
+    noise = Lambda(lambda v: v * np.random.default_rng().normal(size=v.shape))
+    y = noise.forward(np.ones((4, 3), np.float32), True)
+    np.testing.assert_allclose(noise.backward(np.ones((4, 3), np.float32)), y, rtol=1e-6)
 
 
 def test_every_public_layer_is_in_the_harness():

@@ -11,7 +11,7 @@ from minitl import backend, constraints, initializers, losses, metrics, optimize
 from minitl.callbacks import RemoteMonitor, TensorBoard
 from minitl.gradcheck import check_gradients
 from minitl.history import Curves
-from minitl.layers import Conv2D, Dense, Flatten, Input
+from minitl.layers import Conv2D, Dense, Dropout, Flatten, Input, Lambda
 from minitl.legacy import layers as old
 from minitl.legacy.modules import PLACES
 from minitl.models import Model, Sequential, load_model, model_from_json
@@ -242,8 +242,90 @@ def test_the_functions_of_keras_s_backend():
     for call in (lambda: backend.set_image_data_format("channels_first"), lambda: backend.set_floatx("float16")):
         with pytest.raises(ValueError, match=r"channels_first|float16"):
             call()
-    with pytest.raises(AttributeError, match="no attribute 'placeholder'"):
-        backend.placeholder  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        backend.nothing  # noqa: B018
+    for refused in (backend.placeholder, lambda: backend.gradients(x, x)):
+        with pytest.raises(NotImplementedError, match="use "):
+            refused()
+
+
+def test_the_mathematics_of_keras_s_backend_is_keras_s():
+    keras = pytest.importorskip("keras")
+    random = np.random.default_rng(0)
+    p = random.uniform(0.05, 0.95, (4, 3)).astype(np.float32)
+    t = np.eye(3, dtype=np.float32)[[0, 2, 1, 1]]
+    ours = {
+        "binary": backend.binary_crossentropy(t, p), "categorical": backend.categorical_crossentropy(t, p),
+        "sparse": backend.sparse_categorical_crossentropy(t.argmax(1), p), "length": backend.l2_normalize(p, axis=1),
+        "logsumexp": backend.logsumexp(p, axis=1), "rows": backend.one_hot([2, 0], 3),
+        "logits": backend.binary_crossentropy(t, 3 * p, from_logits=True),
+    }  # fmt: skip
+    theirs = {
+        "binary": keras.ops.binary_crossentropy(t, p), "categorical": keras.ops.categorical_crossentropy(t, p),
+        "sparse": keras.ops.sparse_categorical_crossentropy(t.argmax(1), p),
+        "length": keras.ops.normalize(p, axis=1), "logsumexp": keras.ops.logsumexp(p, axis=1),
+        "rows": keras.ops.one_hot(np.array([2, 0]), 3), "logits": keras.ops.binary_crossentropy(t, 3 * p, from_logits=True),
+    }  # fmt: skip
+    for name, found in ours.items():
+        np.testing.assert_allclose(found, keras.ops.convert_to_numpy(theirs[name]), rtol=1e-5, atol=1e-6, err_msg=name)
+    a, b = random.normal(size=(4, 2, 3)), random.normal(size=(4, 3, 5))
+    np.testing.assert_allclose(backend.batch_dot(a, b), a @ b)
+    np.testing.assert_allclose(backend.batch_dot(a, b, axes=(2, 1)), a @ b)
+    np.testing.assert_allclose(backend.batch_dot(a[:, 0], b[:, :, 0])[:, 0], (a[:, 0] * b[:, :, 0]).sum(1))
+    np.testing.assert_array_equal(backend.switch(p > 0.5, p, lambda: 0 * p), np.where(p > 0.5, p, 0))
+    np.testing.assert_array_equal(backend.repeat_elements(p, 2, 1), p.repeat(2, 1))
+    np.testing.assert_array_equal(backend.gather(p, [1, 1]), p[[1, 1]])
+
+
+def test_a_function_from_values_to_values():
+    model = Sequential([Input((4,)), Dense(3, activation="relu", name="hidden"), Dropout(0.5), Dense(2)])
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    hidden = backend.function([model.input], [model.get_layer("hidden").output])([x])
+    np.testing.assert_array_equal(hidden[0], model.layers[0](x))
+    dropped = backend.function([model.input, backend.learning_phase()], [model.layers[1].output])
+    np.testing.assert_array_equal(dropped([x, 0])[0], hidden[0])
+    assert (dropped([x, 1])[0] != hidden[0]).any()
+    np.testing.assert_array_equal(backend.function(model.input, model.output)(x), model(x))
+
+
+def test_small_things_of_older_programs(tmp_path, capsys):
+    from minitl import regularizers
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert type(optimizers.adam(lr=0.1)) is optimizers.Adam
+    assert regularizers.l1_l2(l1=0.1, l2=0.2).l2 == 0.2 and losses.MSE is losses.mse
+    assert losses.CategoricalCrossentropy(name="mine", reduction=losses.Reduction.AUTO).name == "mine"
+    with pytest.raises(ValueError, match="losses are means"):
+        losses.MeanSquaredError(reduction="none")
+    model = Sequential([Input((4,)), Dense(2)])
+    drawing = utils.model_to_dot(model, show_shapes=True)
+    assert b"<svg" in drawing.create(prog="dot", format="svg") and drawing.create_png().startswith(b"\x89PNG")
+    drawing.write_png(tmp_path / "model.png")
+    assert (tmp_path / "model.png").stat().st_size > 1000
+    bar = utils.Progbar(3, stateful_metrics=["rate"])
+    for step in range(3):
+        bar.add(1, [("loss", step), ("rate", step)])
+    assert capsys.readouterr().out.splitlines()[-1] == "3/3 - loss: 1.0000 - rate: 2.0000"
+
+
+def test_objects_that_are_known_everywhere(tmp_path):
+    from minitl.utils import get_custom_objects, register_keras_serializable
+
+    @register_keras_serializable()
+    def doubled(x):
+        return 2 * x
+
+    model = Sequential([Input((4,)), Lambda(doubled), Dense(2)])
+    model.save(tmp_path / "model.npz")
+    try:
+        x = np.ones((1, 4), np.float32)
+        np.testing.assert_array_equal(load_model(tmp_path / "model.npz")(x), model(x))
+        assert get_custom_objects()["doubled"] is doubled
+    finally:
+        get_custom_objects().clear()
+    with pytest.raises(ValueError, match="doubled"):
+        load_model(tmp_path / "model.npz")
 
 
 def test_rates_are_read_and_set_as_variables():

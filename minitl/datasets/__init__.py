@@ -1,5 +1,28 @@
-"""Data sets: CIFAR-10/100, MNIST, Fashion-MNIST, IMDB and Reuters from their official files, and glyphs, without a download."""
+"""Data sets from their official files, as Keras has them, and glyphs, without a download.
 
-from minitl.datasets import cifar10, cifar100, fashion_mnist, glyphs, imdb, mnist, reuters
+Images: CIFAR-10/100, MNIST, Fashion-MNIST; texts: IMDB, Reuters; tables: Boston and California housing.
+"""
 
-__all__ = ["cifar10", "cifar100", "fashion_mnist", "glyphs", "imdb", "mnist", "reuters"]
+from minitl.datasets import (
+    boston_housing,
+    california_housing,
+    cifar10,
+    cifar100,
+    fashion_mnist,
+    glyphs,
+    imdb,
+    mnist,
+    reuters,
+)
+
+__all__ = [
+    "boston_housing",
+    "california_housing",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "glyphs",
+    "imdb",
+    "mnist",
+    "reuters",
+]

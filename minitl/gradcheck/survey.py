@@ -207,6 +207,7 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     of_images: list[Layer] = [
         layers.GlobalMaxPooling2D(), layers.UpSampling2D(), layers.ZeroPadding2D(((1, 2), (0, 3))), layers.Cropping2D(1),
         layers.ChannelPadding((1, 2)), layers.ValuePadding2D(1, -2.0), layers.ConstantOperation("multiply", 3.0),
+        layers.ArrayFunction("tanh"),
         layers.Reshape((-1, 6)), layers.Permute((3, 1, 2)), layers.LayerNormalization(), layers.GroupNormalization(2),
         layers.SpatialDropout2D(0.4), layers.Rescaling(0.5, 1.0), layers.Normalization(mean=[1, 2], variance=[3, 4]),
         layers.Resizing(5, 9), layers.CenterCrop(3, 4),

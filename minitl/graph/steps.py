@@ -114,9 +114,12 @@ def gradients_inside(layer: Any) -> Gradients:
 
 
 class _UnderWay(threading.local):
-    """Whether a user's forward is running, so that the layers it calls remember what their `backward` needs."""
+    """Whether a user's forward is running, so that the layers it calls remember what their `backward` needs; and, inside a
+    user's `call`, whether it is for training.
+    """
 
     by_hand = False
+    training = False
 
 
 under_way = _UnderWay()

@@ -7,7 +7,7 @@ the node that makes it; a node is one use of a layer on some values.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,38 @@ import numpy as np
 Shape = tuple[int | None, ...]
 
 
+class Sizes(tuple[int | None, ...]):
+    """A shape, which older programs turn into a list by `as_list()`."""
+
+    def as_list(self) -> list[int | None]:
+        """The sizes, the batch first."""
+        return list(self)
+
+
 class Value:
     """What a layer will give: a shape, with None for the batch, a dtype, and the node that makes it.
 
-    Values can be added, subtracted and multiplied, with each other and with numbers: that makes a layer.
+    Values stand in expressions, with each other and with numbers, and in functions of NumPy: that makes layers
+    (`minitl.layers.array_function`, which gives `expression`).
     """
 
     __slots__ = ("__weakref__", "dtype", "index", "node", "shape")
+    __iter__ = None  # x[0], x[1], ... would never end
+    expression: Any
 
     def __init__(self, shape: Shape, dtype: Any, node: Node, index: int = 0):
-        self.shape, self.dtype, self.node, self.index = tuple(shape), np.dtype(dtype), node, index
+        self.shape, self.dtype, self.node, self.index = Sizes(shape), np.dtype(dtype), node, index
 
     @property
     def name(self) -> str:
         """The name of the layer that makes it."""
         return str(self.node.layer.name)
+
+    _keras_shape = property(lambda self: self.shape)  # its name in Keras 1 and 2
+
+    def get_shape(self) -> Shape:
+        """The shape, as TensorFlow's programs ask for it."""
+        return self.shape
 
     @property
     def ndim(self) -> int:
@@ -42,8 +59,35 @@ class Value:
     def __bool__(self) -> bool:
         raise TypeError(f"{self!r} holds no numbers yet: it describes what a layer will give; build a Model and call it")
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Value:
+        return self.expression(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Value:
+        return self.expression(function.__name__, arguments, settings)
+
+    def __getitem__(self, key: Any) -> Value:
+        return self.expression("getitem", (self, key), {})
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(f"{self!r} holds no numbers yet; NumPy functions take arrays, use a layer (or Lambda) here")
+
+
+def _operator(name: str, turned: bool = False) -> Callable[[Value, Any], Value]:
+    def operate(self: Value, other: Any) -> Value:
+        return self.expression(name, (other, self) if turned else (self, other), {})
+
+    return operate
+
+
+for _symbol, _name in {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
+}.items():  # fmt: skip
+    setattr(Value, f"__{_symbol}__", _operator(_name))
+    setattr(Value, f"__r{_symbol}__", _operator(_name, turned=True))
+for _symbol, _name in {"gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal"}.items():
+    setattr(Value, f"__{_symbol}__", _operator(_name))
+for _symbol, _name in {"neg": "negative", "abs": "absolute"}.items():
+    setattr(Value, f"__{_symbol}__", functools.partialmethod(lambda self, name: self.expression(name, (self,), {}), _name))
 
 
 class Node:
@@ -54,6 +98,16 @@ class Node:
     def __init__(self, layer: Any, inputs: Iterable[Value], shapes: list[Shape], dtypes: list[Any], training: bool | None):
         self.layer, self.inputs, self.training = layer, tuple(inputs), training
         self.outputs = tuple(Value(s, d, self, i) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=True)))
+
+
+class Undecided:
+    """`training` while a model's call is followed: true, so that its branches for training are taken; layers decide later."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+UNDECIDED = Undecided()
 
 
 def values_in(x: Any) -> list[Value] | None:

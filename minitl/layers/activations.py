@@ -189,7 +189,7 @@ class PReLU(Layer):
         shape = [1 if axis in (self.shared_axes or []) else n for axis, n in enumerate(input_shape)][1:]
         if None in shape:
             raise ValueError(f"{self.label}: needs the lengths of the axes that are not shared, got {input_shape}")
-        self.add_weight("alpha", tuple(shape), self.alpha_initializer, self.alpha_regularizer)  # type: ignore[arg-type]
+        self.add_weight("alpha", tuple(shape), self.alpha_initializer, self.alpha_regularizer)
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x, or alpha x."""

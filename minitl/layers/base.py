@@ -14,6 +14,8 @@ Your own layer needs `forward` and `backward` only, and keeps in `self` what bac
             self.gradients["gamma"] = (dy * self.x).sum(axis=tuple(range(dy.ndim - 1)))
             return dy * self.gamma
 
+or, as in Keras, `call` alone, whose backward is found by recording it (`minitl.layers.recorded`).
+
 The layers of minitl keep nothing. They have the same two halves as a pair of functions: `compute(x, training)` returns y and a
 cache, and `backpropagate(dy, cache, need)` takes it. Whoever runs them holds the cache (`minitl.graph.run`), so that one layer
 can be used several times, and by several threads at once. `forward` and `backward` work on them too, for use by hand.
@@ -27,7 +29,6 @@ Shapes that describe a layer carry the batch as their first entry, None, as in K
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,15 @@ import numpy as np
 from minitl.errors import wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
-from minitl.graph.value import Node, Shape, Value, fits, values_in
+from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, values_in
 from minitl.kernels.memory import aligned
-from minitl.layers.names import check_name, default_name
-from minitl.layers.weighted import Weighted
+from minitl.layers import recorded
+from minitl.layers.holding import Holding
+from minitl.layers.names import check_name
 from minitl.serialization import constructor_arguments
 
 
-class Layer(Weighted):
+class Layer(Holding):
     """A step of a network, with parameters of its own.
 
     Attributes: `parameters`, `state` (weights that no gradient moves, such as moving statistics) and `gradients` (of the last
@@ -56,6 +58,7 @@ class Layer(Weighted):
     any_shape = True  # whether one layer may be used on values that differ in other axes than the last
     batch_statistics = False  # whether samples of a batch may influence one another while training
     draws: Any = False  # whether it draws random numbers while training
+    has_call = False  # whether its backward is found by recording its call
     activation: str | None = None
     output_activation: str | None = None  # the activation that `compute_logits` can leave out
     name: str | None
@@ -69,6 +72,9 @@ class Layer(Weighted):
     def __init_subclass__(cls, **kwargs: Any):
         # Layers that a user's forward calls remember what its backward will ask of them.
         super().__init_subclass__(**kwargs)
+        if "call" in vars(cls) and not cls.is_container and "forward" not in vars(cls):
+            cls.forward, cls.backward = recorded.forward, recorded.backward  # type: ignore[method-assign]
+            cls.has_call = True
         if "forward" in vars(cls):
             cls.forward = by_hand(cls.forward)  # type: ignore[method-assign]
 
@@ -127,9 +133,14 @@ class Layer(Weighted):
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """On arrays: build if need be, check x, and compute y in the layer's dtype. On a value: connect, and give a value."""
+        training = None if training is UNDECIDED else training
+        if self.has_call and not self.built:
+            self.takes_several = isinstance(x, (list, tuple))
         values = values_in(x)
         if values is not None:
             return self._connect(values, training)
+        if recorded.has_traced(x):
+            return recorded.use(self, x, training)
         x = self.prepare(x)
         if self.is_users or under_way.by_hand:  # inside a user's layer, whose backward will ask for ours
             return self._run_forward(x, bool(training))
@@ -277,43 +288,6 @@ class Layer(Weighted):
         """How errors call this layer."""
         return f"layer {self.name!r} ({type(self).__name__})" if self.name else f"layer {type(self).__name__}"
 
-    def sublayers(self) -> list[tuple[str, Layer]]:
-        """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""
-        if not self.is_users:
-            return []
-        found: dict[str, Layer] = {}
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Layer):
-                found[name] = value
-            elif type(value) in (list, tuple):
-                found.update({f"{name}_{i}": item for i, item in enumerate(value) if isinstance(item, Layer)})
-            elif type(value) is dict:
-                found.update({f"{name}_{key}": item for key, item in value.items() if isinstance(item, Layer)})
-        return list(found.items())
-
-    def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Layer]]:
-        """This layer under its path, and the layers in it; a model gives the layers in it alone."""
-        path = prefix + (name or self.name or default_name(type(self)))
-        yield path, self
-        for attribute, layer in self.sublayers():
-            yield from layer.named_layers(f"{path}/", attribute)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training may change the layer."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for _, layer in self.sublayers():
-            layer.trainable = value
-
-    @property
-    def learns(self) -> bool:
-        """Whether training changes something in it now."""
-        return self._trainable and (bool(self.parameters) or any(layer.learns for _, layer in self.sublayers()))
-
     def astype(self, dtype: Any) -> Any:
         """Convert the layer and its weights in place; attributes that hold a weight follow it."""
         self.dtype = np.dtype(dtype)
@@ -342,7 +316,7 @@ class Layer(Weighted):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy is a layer of its own: no uses, and nothing of a pass by hand.
-        return {name: value for name, value in vars(self).items() if name not in ("_nodes", "_kept")}
+        return {name: value for name, value in vars(self).items() if name not in ("_nodes", "_kept", "_record")}
 
     def _run_forward(self, x: Any, training: bool) -> Any:
         if not self.is_users:

@@ -109,8 +109,8 @@ class BatchNormalization(ScaledNormalization):
     def build(self, input_shape: Shape) -> None:
         """Create gamma and beta, and the moving statistics."""
         super().build(input_shape)
-        self.add_weight("moving_mean", input_shape[-1:], "zeros", trainable=False)  # type: ignore[arg-type]
-        self.add_weight("moving_variance", input_shape[-1:], "ones", trainable=False)  # type: ignore[arg-type]
+        self.add_weight("moving_mean", input_shape[-1:], "zeros", trainable=False)
+        self.add_weight("moving_variance", input_shape[-1:], "ones", trainable=False)
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """Normalise with the batch's statistics or the moving ones."""

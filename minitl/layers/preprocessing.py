@@ -64,7 +64,7 @@ class Normalization(Layer):
         if None in shape:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
         for name, given, default in (("mean", self.mean, "zeros"), ("variance", self.variance, "ones")):
-            weight = self.add_weight(name, shape, default, trainable=False)  # type: ignore[arg-type]
+            weight = self.add_weight(name, shape, default, trainable=False)
             if given is not None:
                 weight[...] = given
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import initializers, regularizers
+from minitl import constraints, initializers, regularizers
 from minitl.errors import wrong_shape
 from minitl.kernels.memory import aligned
 from minitl.layers.reserve import reserve
@@ -40,24 +40,36 @@ class Weighted:
 
     def add_weight(
         self,
-        name: str,
-        shape: tuple[int, ...],
+        name: Any = None,
+        shape: Any = None,
         initializer: Any = "glorot_uniform",
         regularizer: Any = None,
         trainable: bool = True,
+        dtype: Any = None,
+        constraint: Any = None,
     ) -> np.ndarray:
         """Create a named weight, with first values from the initializer, and return it.
 
-        `trainable=False` puts it among the state: saved, but moved by no gradient. Optimizers change the array in
-        place, so that an attribute that holds it stays current.
+        Parameters: `name`, by default "weight", "weight_1", ...; `shape` may come first, as in Keras 3. `trainable=False` puts it
+        among the state: saved, but moved by no gradient. Optimizers change the array in place, so that an attribute that holds
+        it stays current. Its dtype is the layer's.
         """
-        draw, generator, shape = initializers.get(initializer), new_generator(), tuple(shape)
+        if not isinstance(name, str):
+            name, shape = (shape if isinstance(shape, str) else None), (name if name is not None else shape)
+        if name is None:
+            count = len(self.parameters) + len(self.state)
+            name = f"weight_{count}" if count else "weight"
+        draw, generator, shape = initializers.get(initializer), new_generator(), tuple(() if shape is None else shape)
         values = np.asarray(draw(shape, generator)) if reserve.left is None else reserve.take(self.label, name, shape)
         weight = aligned(values, self.dtype)
         (self.parameters if trainable else self.state)[name] = weight
         if regularizer is not None:
             self.regularizers[name] = regularizers.get(regularizer)  # type: ignore[assignment]
+        if constraint is not None:
+            self.constraints = {**self.constraints, name: constraints.get(constraint)}
         return weight
+
+    add_variable = add_weight  # its name in TensorFlow 1
 
     @property
     def weights(self) -> list[np.ndarray]:

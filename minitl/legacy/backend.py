@@ -1,16 +1,21 @@
-"""The functions of `keras.backend` that programs use: settings, and NumPy under other names.
+"""The functions of `keras.backend` and `keras.ops` that programs use: settings, and NumPy under other names.
 
-They work on arrays. A Lambda or a metric may use them; nothing is differentiated through them.
+They work on arrays. In a loss, a Lambda or a layer's call they get traced ones, and are differentiated (`minitl.autodiff`).
 """
 
 from __future__ import annotations
 
+import builtins
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minitl import activations
+from minitl.autodiff import plain
+from minitl.graph.value import Value
+from minitl.random import new_generator
 
 _settings: dict[str, Any] = {"floatx": "float32", "epsilon": 1e-7}
 
@@ -108,9 +113,9 @@ def ndim(x: Any) -> int:
     return len(x.shape)
 
 
-def cast(x: Any, dtype: Any) -> np.ndarray:
+def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype."""
-    return np.asarray(x).astype(dtype)
+    return (x if hasattr(x, "astype") else np.asarray(x)).astype(dtype)
 
 
 def cast_to_floatx(x: Any) -> np.ndarray:
@@ -143,6 +148,147 @@ def clip(x: Any, min_value: Any, max_value: Any) -> np.ndarray:
     return np.clip(x, min_value, max_value)
 
 
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """-(t log p + (1 - t) log(1 - p)), number by number."""
+    p = np.clip(activations.sigmoid(output) if from_logits else output, epsilon(), 1 - epsilon())
+    return -(target * np.log(p) + (1 - target) * np.log(1 - p))
+
+
+def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """-sum t log p along an axis, of p that are brought to a sum of 1."""
+    p = activations.softmax(output, axis) if from_logits else output / np.sum(output, axis=axis, keepdims=True)
+    return -np.sum(target * np.log(np.clip(p, epsilon(), 1 - epsilon())), axis=axis)
+
+
+def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """-log p of each target's class."""
+    return categorical_crossentropy(one_hot(np.reshape(target, np.shape(output)[:-1]), np.shape(output)[-1]), output, from_logits)
+
+
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
+    """x over its length along an axis."""
+    return x / np.sqrt(np.maximum(np.sum(np.square(x), axis=axis, keepdims=True), epsilon))
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log sum exp(x), without overflow."""
+    top = np.max(x, axis=axis, keepdims=True)
+    found = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return found if keepdims else np.squeeze(found, axis)
+
+
+def one_hot(indices: Any, num_classes: int, **_: Any) -> np.ndarray:
+    """Class numbers as rows of zeros and a one."""
+    return np.eye(num_classes, dtype=floatx())[np.asarray(indices).astype(int)]
+
+
+def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
+    """The products of the matrices (or vectors) of two batches, along an axis of each."""
+    if np.ndim(x) == np.ndim(y) == 2:
+        return np.sum(x * y, axis=1, keepdims=True)
+    first, second = (np.ndim(x) - 1, np.ndim(y) - 2) if axes is None else (axes, axes) if isinstance(axes, int) else axes
+    a, b = np.moveaxis(x, first, -1), np.moveaxis(y, second, 1)
+    return np.matmul(a if np.ndim(a) > 2 else a[:, None], b if np.ndim(b) > 2 else b[:, :, None])
+
+
+def bias_add(x: Any, bias: Any, data_format: Any = None) -> Any:
+    """x + bias, along the last axis."""
+    return x + bias
+
+
+def repeat_elements(x: Any, rep: int, axis: int) -> Any:
+    """Every element several times."""
+    return np.repeat(x, rep, axis=axis)
+
+
+def gather(reference: Any, indices: Any) -> Any:
+    """Some rows."""
+    return reference[np.asarray(indices).astype(int)]
+
+
+def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
+    """One or the other, number by number."""
+    values = [e() if callable(e) else e for e in (then_expression, else_expression)]
+    return np.where(condition, *values)
+
+
+def stop_gradient(x: Any) -> Any:
+    """x as a constant."""
+    return plain(x)
+
+
+def random_normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> np.ndarray:
+    """Normal numbers, from minitl's seed."""
+    return new_generator().normal(mean, stddev, tuple(shape)).astype(dtype or floatx())
+
+
+def random_uniform(
+    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
+) -> np.ndarray:  # fmt: skip
+    """Numbers between two others, from minitl's seed."""
+    return new_generator().uniform(minval, maxval, tuple(shape)).astype(dtype or floatx())
+
+
+random_normal_variable, random_uniform_variable = random_normal, random_uniform
+
+
+def function(inputs: Any, outputs: Any, updates: Any = None, **_: Any) -> Callable[[Any], Any]:
+    """A function from arrays for some values to the arrays of others: `function([model.input], [layer.output])([x])`.
+
+    `learning_phase()` may stand among the inputs; a 1 in its place runs the layers as in training.
+    """
+    several = isinstance(outputs, (list, tuple))
+    listed = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    places = [place for place, value in enumerate(listed) if isinstance(value, Value)]
+    models: Any = importlib.import_module("minitl.models")
+    model = models.Model([listed[place] for place in places], list(outputs) if several else [outputs])
+
+    def run(arrays: Any) -> Any:
+        given = list(arrays) if isinstance(arrays, (list, tuple)) else [arrays]
+        training = builtins.any(bool(array) for place, array in enumerate(given) if place not in places)
+        found = model([given[place] for place in places] if len(places) > 1 else given[places[0]], training=training)
+        return (found if isinstance(found, list) else [found]) if several else found
+
+    return run
+
+
+def gradients(loss: Any, variables: Any) -> Any:
+    """Refused: values have no numbers yet.
+
+    Errors: NotImplementedError, always.
+    """
+    raise NotImplementedError(
+        "K.gradients: values hold no numbers here; use minitl.explain (saliency, Grad-CAM), model.backward(dy) after "
+        "model.forward(x), or minitl.autodiff.gradients on traced arrays"
+    )
+
+
+def placeholder(*_: Any, **__: Any) -> Any:
+    """Refused: there are none.
+
+    Errors: NotImplementedError, always.
+    """
+    raise NotImplementedError("K.placeholder: there are no placeholders here; use Input(shape), which gives a value")
+
+
+def set_session(session: Any = None) -> None:
+    """Nothing: there are no sessions."""
+
+
+def get_session() -> None:
+    """Nothing: there are no sessions."""
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x is a value."""
+    return isinstance(x, Value)
+
+
+def convert_to_numpy(x: Any) -> np.ndarray:
+    """An array."""
+    return np.asarray(plain(x))
+
+
 def in_top_k(predictions: Any, targets: Any, k: int) -> np.ndarray:
     """Whether each target is among the k largest predictions."""
     p = np.asarray(predictions)
@@ -170,7 +316,14 @@ argmax, argmin, maximum, minimum, dot, reshape, stack, expand_dims, squeeze, tra
 zeros, ones, zeros_like, ones_like, eye, arange, repeat, tile = (
     np.zeros, np.ones, np.zeros_like, np.ones_like, np.eye, np.arange, np.repeat, np.tile,
 )  # fmt: skip
-variable = constant = eval = np.asarray
+add, subtract, multiply, divide, matmul, where, norm, cos, sin, arccos, floor, ceil, absolute, isnan, logical_and = (
+    np.add, np.subtract, np.multiply, np.divide, np.matmul, np.where, np.linalg.norm, np.cos, np.sin, np.arccos,
+    np.floor, np.ceil, np.absolute, np.isnan, np.logical_and,
+)  # fmt: skip
+take, take_along_axis, broadcast_to, ravel, cumsum, linspace, moveaxis, amax, log1p, full = (
+    np.take, np.take_along_axis, np.broadcast_to, np.ravel, np.cumsum, np.linspace, np.moveaxis, np.amax, np.log1p, np.full,
+)  # fmt: skip
+variable = constant = eval = array = convert_to_tensor = np.asarray
 shape = np.shape
 relu, sigmoid, tanh, softmax, elu, softplus, hard_sigmoid = (
     activations.relu, activations.sigmoid, activations.tanh, activations.softmax, activations.elu, activations.softplus,

@@ -70,6 +70,13 @@ def AtrousConvolution2D(filters: Any, rows: int, columns: int, **kwargs: Any) ->
     return layers.Conv2D(filters, (rows, columns), **kwargs)
 
 
+class InputSpec:
+    """What a layer of older programs says of its inputs; nothing is checked by it."""
+
+    def __init__(self, dtype: Any = None, shape: Any = None, ndim: int | None = None, **_: Any):
+        self.dtype, self.shape, self.ndim = dtype, shape, ndim
+
+
 def CuDNNLSTM(units: int, **kwargs: Any) -> layers.LSTM:
     """LSTM; the name asked for a graphics card."""
     warn_once("CuDNNLSTM", "LSTM")

@@ -29,7 +29,10 @@ PLACES = {
     "optimizers.legacy": ("optimizers",), "optimizers.experimental": ("optimizers",), "optimizers.schedules": ("schedules",),
     "callbacks.callbacks": ("callbacks",),
     "wrappers": ("legacy.wrappers",), "wrappers.scikit_learn": ("legacy.wrappers",),
-     "saving": ("models",), "config": ("backend",), "ops": ("backend",),
+     "saving": ("models", "serialization"), "config": ("backend",), "ops": ("backend",),
+    "backend.tensorflow_backend": ("backend",), "losses.losses_utils": ("losses",), "metrics.metrics": ("metrics",),
+    "models.sequential": ("models",), "engine.network": ("models",), "engine.saving": ("models",),
+    "optimizers.optimizers": ("optimizers",), "optimizer_v2": ("optimizers",),
     "applications.imagenet_utils": ("applications.imagenet",), "applications.resnet_v1": ("applications.resnet",),
 }  # fmt: skip
 OURS = {"ops"}  # a folder of ours has the name

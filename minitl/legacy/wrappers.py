@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ class BaseWrapper:
 
     Errors: ValueError for a name that neither takes.
     """
+
+    _estimator_type: str
 
     def __init__(self, build_fn: Callable[..., Any], **settings: Any):
         self.build_fn = build_fn
@@ -38,6 +41,12 @@ class BaseWrapper:
         self.build_fn = settings.pop("build_fn", self.build_fn)
         self.settings.update(settings)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        # What scikit-learn asks of an estimator; nobody else does.
+        base: Any = importlib.import_module("sklearn.base")
+        mixin = base.ClassifierMixin if self._estimator_type == "classifier" else base.RegressorMixin
+        return type("Tagged", (mixin, base.BaseEstimator), {})().__sklearn_tags__()
 
     def fit(self, x: Any, y: Any, **settings: Any) -> Any:
         """Build and train a model; returns the history."""

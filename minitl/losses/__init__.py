@@ -4,17 +4,21 @@ base          what a loss is
 crossentropy  categorical, sparse categorical, binary
 chain         of whole sequences of labels
 distances     squared, absolute, hinge, Huber, ...
+own           a function of your own
 
 Each is there as a class, and as a function of (y_true, y_pred) under its lower-case name.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minitl.autodiff import Traced
 from minitl.losses.base import Loss, backpropagate, compute
 from minitl.losses.chain import ChainCrossentropy
 from minitl.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -32,6 +36,7 @@ from minitl.losses.distances import (
     Poisson,
     SquaredHinge,
 )
+from minitl.losses.own import OwnLoss
 from minitl.serialization import lookup
 
 NAMED: dict[str, type[Loss]] = {
@@ -64,27 +69,32 @@ NAMED: dict[str, type[Loss]] = {
 
 
 def get(identifier: Any) -> Loss:
-    """The loss of a name ("categorical_crossentropy"), of a function of that name, or the object itself.
+    """The loss of a name ("categorical_crossentropy"), of a function of that name or your own, or the object itself.
 
-    Errors: ValueError for an unknown name; TypeError for a function of your own, which has no gradient.
+    Errors: ValueError for an unknown name; TypeError for what is no loss.
     """
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         identifier = identifier()
     name = getattr(identifier, "__name__", "")
-    if callable(identifier) and not isinstance(identifier, Loss) and name in NAMED:
+    if callable(identifier) and not isinstance(identifier, Loss) and name in NAMED and _is_known(identifier):
         identifier = name  # a function of this module, or of Keras's
-    loss = lookup("loss", identifier, NAMED)
+    loss = lookup("loss", identifier, {**NAMED, "ownloss": OwnLoss})
+    if inspect.isroutine(loss):
+        loss = OwnLoss(loss)
     if not isinstance(loss, Loss):
-        raise TypeError(
-            f"a loss must be a name or a minitl.losses.Loss, got {loss!r}; a function of your own has no gradient here: write a "
-            "Loss with forward and backward"
-        )
+        raise TypeError(f"a loss must be a name, a function of (y_true, y_pred), or a minitl.losses.Loss, got {loss!r}")
     return loss
 
 
-def _function(name: str) -> Callable[..., np.ndarray]:
-    def of_samples(y_true: Any, y_pred: Any, **settings: Any) -> np.ndarray:
+def _is_known(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).split(".")[0] in ("minitl", "keras", "tensorflow")
+
+
+def _function(name: str) -> Callable[..., Any]:
+    def of_samples(y_true: Any, y_pred: Any, **settings: Any) -> Any:
         loss = NAMED[name](**settings)
+        if isinstance(y_pred, Traced):
+            return _of_traced(loss, np.asarray(y_true), y_pred)
         t, p = np.asarray(y_true), np.atleast_2d(np.asarray(y_pred, np.float32))
         return np.array([loss(t[i : i + 1], p[i : i + 1]) for i in range(len(p))], np.float32)
 
@@ -93,6 +103,34 @@ def _function(name: str) -> Callable[..., np.ndarray]:
     return of_samples
 
 
+def _of_traced(loss: Loss, t: np.ndarray, p: Traced) -> Traced:
+    """The losses of traced predictions, one per sample; their gradients are those of a mean with dy as the samples' weights."""
+    values = [compute(loss, t[i : i + 1], p.value[i : i + 1], None, loss.from_logits)[0] for i in range(len(p))]
+
+    def pullback(dy: Any) -> list[np.ndarray]:
+        weights = np.asarray(dy * len(p), p.dtype)
+        return [backpropagate(loss, compute(loss, t, p.value, weights, loss.from_logits)[1])]
+
+    return Traced(np.array(values, p.dtype), [p], pullback)
+
+
 globals().update({name: _function(name) for name in NAMED})
 
-__all__ = ["NAMED", "Loss", "backpropagate", "compute", "get", *sorted({cls.__name__ for cls in NAMED.values()}), *NAMED]
+__all__ = [
+    "NAMED",
+    "Loss",
+    "OwnLoss",
+    "backpropagate",
+    "compute",
+    "get",
+    *sorted({cls.__name__ for cls in NAMED.values()}),
+    *NAMED,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("MSE", "MAE", "MAPE", "MSLE", "KLD"):
+        return globals()[name.lower()]
+    if name == "Reduction":
+        return importlib.import_module("minitl.legacy.losses").Reduction
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.autodiff import Traced, gradients
 from minitl.backend import op
 from minitl.errors import wrong_shape
 from minitl.serialization import constructor_arguments
@@ -21,15 +22,27 @@ class Loss:
     Attributes: `operation` is the op that computes it; `activation` is the last activation with which it has a joint
     gradient. Then the model hands over what comes before that activation, with from_logits=True.
     The losses here keep nothing: `compute` gives the number and a cache, `backpropagate(cache)` the gradient.
-    A loss of your own subclasses this, with `forward(y_true, y_pred, weights, from_logits)` and `backward()`.
+    A loss of your own subclasses this, with `forward(y_true, y_pred, weights, from_logits)` and `backward()`; or with
+    `call(y_true, y_pred)` alone, as in Keras, and its gradient is found by `minitl.autodiff`.
     """
 
     operation: str
     activation: str | None = None
     from_logits: bool = False
+    _name: str | None = None
+
+    def __init__(self, name: str | None = None, reduction: str = "sum_over_batch_size", axis: int = -1, dtype: Any = None):
+        if reduction not in ("sum_over_batch_size", "auto", "mean") or axis != -1:
+            raise ValueError(
+                f"loss {self.name}: losses are means over samples, of classes along the last axis, got {reduction}, {axis}"
+            )
+        self._name = name
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of some predictions."""
+        if isinstance(y_pred, Traced):  # inside another loss
+            found, cache = compute(self, np.asarray(y_true), y_pred.value, sample_weight, self.from_logits)
+            return Traced(found, [y_pred], lambda dy: [dy * backpropagate(self, cache)])  # type: ignore[return-value]
         y_pred = np.asarray(y_pred)
         if y_pred.dtype.kind != "f":
             y_pred = y_pred.astype(np.float32)
@@ -38,6 +51,8 @@ class Loss:
 
     def compute(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> tuple[float, Any]:
         """The loss, and what backpropagate needs; weights (N,), or one for every single loss, or None."""
+        if hasattr(self, "call"):
+            return self._recorded(y_true, y_pred, weights)
         targets = self.prepare(y_true, y_pred)
         if weights is not None:
             weights = self.spread(weights, self.losses_shape(y_pred))
@@ -46,6 +61,8 @@ class Loss:
 
     def backpropagate(self, cache: Any) -> np.ndarray:
         """The gradient with respect to what compute got as y_pred."""
+        if hasattr(self, "call"):
+            return gradients(cache[0], [cache[1]])[0]
         return op(self.operation).backward(1.0, cache)
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> float:
@@ -85,12 +102,33 @@ class Loss:
 
     @property
     def name(self) -> str:
-        """The class's name."""
-        return type(self).__name__
+        """The name given, or the class's."""
+        return self._name or type(self).__name__
+
+    def _recorded(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None) -> tuple[float, Any]:
+        """The mean of the weighted values that `call` gives, and the traced mean and predictions.
+
+        Errors: TypeError for values that were not recorded.
+        """
+        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
+            y_true = y_true[..., None]
+        if y_true.ndim == y_pred.ndim:
+            y_true = y_true.astype(y_pred.dtype, copy=False)
+        p = Traced(y_pred)
+        values = self.call(y_true, p)  # type: ignore[attr-defined]
+        if not isinstance(values, Traced):
+            raise TypeError(
+                f"loss {self.name}: its value does not depend on y_pred, or left the record on its way; it must be made of "
+                f"NumPy's or minitl.backend's functions of y_pred, got {type(values).__name__}"
+            )
+        if weights is not None:
+            values = values * weights.reshape(-1, *[1] * max(values.ndim - 1, 0))
+        mean = np.mean(values)
+        return float(mean.value), (mean, p)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return constructor_arguments(self)
+        return constructor_arguments(self, skip=("name", "reduction", "axis", "dtype"))
 
 
 def compute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minitl.errors import wrong_shape
@@ -19,7 +21,8 @@ class CategoricalCrossentropy(Loss):
     operation = "categorical_cross_entropy"
     activation = "softmax"
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0):
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -49,7 +52,8 @@ class SparseCategoricalCrossentropy(Loss):
     operation = "sparse_categorical_cross_entropy"
     activation = "softmax"
 
-    def __init__(self, from_logits: bool = False):
+    def __init__(self, from_logits: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
         self.from_logits = from_logits
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -79,7 +83,8 @@ class BinaryCrossentropy(Loss):
     operation = "binary_cross_entropy"
     activation = "sigmoid"
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0):
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:

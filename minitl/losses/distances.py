@@ -95,7 +95,8 @@ class MeanSquaredLogarithmicError(Distance):
 class Huber(Distance):
     """e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2), e = p - t. Shapes: y_true and y_pred alike."""
 
-    def __init__(self, delta: float = 1.0):
+    def __init__(self, delta: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
         self.delta = delta
 
     def terms(self, p: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -16,7 +16,18 @@ import numpy as np
 
 from minitl import losses
 from minitl.errors import unknown
-from minitl.metrics.detection import AUC, F1Score, Mean, MeanIoU, Precision, Recall
+from minitl.metrics.detection import (
+    AUC,
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    Mean,
+    MeanIoU,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
 from minitl.metrics.means import (
     Accuracy,
     BinaryAccuracy,
@@ -61,8 +72,9 @@ class OwnFunction(Metric):
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
-        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, F1Score, Mean, MeanIoU, MeanLoss, MeanSquaredError, OwnFunction,
-        Precision, Recall, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy,
+        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, F1Score, FalseNegatives, FalsePositives, Mean, MeanIoU, MeanLoss,
+        MeanSquaredError, OwnFunction, Precision, Recall, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy,
+        TopKCategoricalAccuracy, TrueNegatives, TruePositives,
     )
 }  # fmt: skip
 NAMED = {
@@ -109,8 +121,8 @@ def get(identifier: Any) -> Metric:
 def __getattr__(name: str) -> Any:
     # Functions of (y_true, y_pred), one number per sample, under the names of metrics and losses.
     if name in NAMED and not name.startswith("auc"):
-        metric: Any = NAMED[name]()
-        return lambda y_true, y_pred: metric.values(np.asarray(y_true), np.asarray(y_pred))
+        kind: Any = NAMED[name]
+        return lambda y_true, y_pred, **settings: kind(**settings).values(np.asarray(y_true), np.asarray(y_pred))
     if name in losses.NAMED:
         return getattr(losses, name)
     if name in {cls.__name__ for cls in losses.NAMED.values()}:  # MeanAbsoluteError() as a metric
@@ -120,7 +132,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "F1Score", "Mean", "MeanIoU", "MeanLoss", "MeanSquaredError",
-    "Metric", "Precision", "Recall", "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy",
-    "class_numbers", "confusion_matrix", "get",
+    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "F1Score", "FalseNegatives", "FalsePositives", "Mean", "MeanIoU",
+    "MeanLoss", "MeanSquaredError", "Metric", "Precision", "Recall", "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy",
+    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "class_numbers", "confusion_matrix", "get",
 ]  # fmt: skip

@@ -85,6 +85,50 @@ class F1Score(Precision):
         return _share(2 * self.hits[0], 2 * self.hits[0] + self.alarms[0] + self.misses[0])
 
 
+class TruePositives(Precision):
+    """The number of right yeses."""
+
+    def __init__(self, thresholds: Any = None, name: str = "true_positives"):
+        super().__init__(thresholds, name=name)
+
+    def result(self) -> float:
+        """The number."""
+        return float(self.hits[0])
+
+
+class FalsePositives(Precision):
+    """The number of wrong yeses."""
+
+    def __init__(self, thresholds: Any = None, name: str = "false_positives"):
+        super().__init__(thresholds, name=name)
+
+    def result(self) -> float:
+        """The number."""
+        return float(self.alarms[0])
+
+
+class TrueNegatives(Precision):
+    """The number of right noes."""
+
+    def __init__(self, thresholds: Any = None, name: str = "true_negatives"):
+        super().__init__(thresholds, name=name)
+
+    def result(self) -> float:
+        """The number."""
+        return float(self.passes[0])
+
+
+class FalseNegatives(Precision):
+    """The number of wrong noes."""
+
+    def __init__(self, thresholds: Any = None, name: str = "false_negatives"):
+        super().__init__(thresholds, name=name)
+
+    def result(self) -> float:
+        """The number."""
+        return float(self.misses[0])
+
+
 class AUC(Counts):
     """The area under the curve of hit rate against false-alarm rate, by trapezoids between 200 thresholds."""
 

@@ -15,9 +15,13 @@ class Metric:
 
     weighted = False  # whether sample weights count
 
-    def __init__(self, name: str):
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        name = name or type(self).__name__.lower()
         self.name = name
-        self.reset_state()
+        if type(self).__module__.startswith("minitl."):
+            self.reset_state()
+        else:
+            self.total = self.count = 0.0  # a metric of your own may need what its constructor has not made yet
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The number of every sample of a batch."""

@@ -21,7 +21,9 @@ from minitl.graph.run import Run
 from minitl.graph.value import Node, Value, fits, use
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
+from minitl.models.called import followed
 from minitl.models.foreign import foreign, foreign_weights, save_foreign
+from minitl.models.inputs import as_input, shapes_of
 from minitl.models.saving import FORMAT, layers_from, save_model
 from minitl.models.step import ModelStep
 from minitl.models.structure import Structure
@@ -41,6 +43,17 @@ class Model(Structure):
     """
 
     is_container = True
+    saved_as: str  # the class's name in files, where it is not its own
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "train_step"):
+            raise TypeError(
+                f"{cls.__name__}: fit() does not call a train_step(); use a Loss or a Layer with a call() for what is special, "
+                "or write the loop with train_on_batch"
+            )
+        if "call" in vars(cls):
+            cls.saved_as = "Model"  # what its call gives is a graph like others
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **older: Any):
         super().__init__(name=name)
@@ -48,10 +61,12 @@ class Model(Structure):
             raise TypeError(f"{type(self).__name__}: unknown arguments {', '.join(sorted(older))}")
         inputs, outputs = older.get("input", inputs), older.get("output", outputs)
         self._set_up()
-        if type(self).__dict__.get("call") or inputs is None or outputs is None:
+        if inputs is None and hasattr(self, "call"):
+            self._starts_trainable = trainable
+            return
+        if inputs is None or outputs is None:
             raise TypeError(
-                f"{type(self).__name__}: models are made from values, Model(inputs, outputs); a subclass with a call() of its "
-                "own is not supported: call the same layers on Input(...) and on what they return"
+                f"{type(self).__name__}: models are made from values, Model(inputs, outputs), or are subclasses with a call()"
             )
         self._adopt(Graph(_listed(inputs), _listed(outputs), type(self).__name__))
         if not trainable:
@@ -119,7 +134,7 @@ class Model(Structure):
     def prepare(self, x: Any) -> list[np.ndarray]:
         """The arrays for the inputs, in their order and dtypes, from an array, a list, or a dictionary by the inputs' names."""
         if self._graph is None:
-            self.build((None, *np.shape(x)[1:]))
+            self.build(shapes_of(x))
         values = self.graph.inputs
         if isinstance(x, dict):
             names = self.input_names
@@ -161,7 +176,17 @@ class Model(Structure):
             self.build(input_shape)
 
     def build(self, input_shape: Any = None) -> None:
-        """Nothing: a model of values is built when it is made."""
+        """The graph of a subclass's `call`, for inputs of a shape with the batch first, or a list or dictionary of shapes.
+
+        A model of values is built when it is made.
+        """
+        if self._graph is None:
+            if input_shape is None:
+                raise ValueError(f"{self.label}: the input shape is not known; call it on data, or build((None, ...))")
+            inputs, outputs = followed(self, input_shape)
+            self._adopt(Graph(inputs, outputs, type(self).__name__))
+            if not self._starts_trainable:
+                self.trainable = False
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """What comes out for inputs of some shape, or some shapes."""
@@ -176,7 +201,7 @@ class Model(Structure):
 
     def _connect(self, values: list[Value], training: bool | None) -> Any:
         if self._graph is None:
-            self.build(values[0].shape)
+            self.build(values[0].shape if len(values) == 1 else [value.shape for value in values])
         if len(values) != len(self.graph.inputs):
             raise ValueError(
                 f"{self.label}: has {len(self.graph.inputs)} inputs ({', '.join(self.input_names)}), got {len(values)}"
@@ -304,27 +329,6 @@ class Model(Structure):
     def __getstate__(self) -> dict[str, Any]:
         run = self.training_run and EndedRun(self.training_run.get_state())  # a copy does not hold the data
         return {**super().__getstate__(), "_plans": {}, "training_run": run}
-
-
-def as_input(x: Any, value: Value, label: str) -> np.ndarray:
-    """Data as an input takes them.
-
-    Errors: TypeError for masked, complex or other arrays that are no real numbers; ValueError for fractions where whole numbers
-    are wanted, or an empty array.
-    """
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{label}: got a masked array; fill it (x.filled(0)), masks are not used")
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{label}: expected an array of real numbers, got dtype {array.dtype}")
-    if 0 in array.shape:
-        raise ValueError(f"{label}: got an array of shape {array.shape}, which holds no numbers")
-    if array.dtype != value.dtype:
-        converted = array.astype(value.dtype)
-        if value.dtype.kind in "iu" and array.dtype.kind == "f" and not (converted == array).all():
-            raise ValueError(f"{label}: the input {value.name!r} takes whole numbers, got fractions or NaN")
-        return converted
-    return array
 
 
 def _listed_at(items: list[Any], place: Any, what: str) -> Any:

@@ -117,7 +117,8 @@ def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> 
 def clone_model(model: Any) -> Any:
     """The same architecture with new weights of its own; not compiled."""
     with custom_object_scope(_classes_in(model)):
-        return type(model).from_config(encode(model)["config"], {type(l).__name__: type(l) for l in _all_layers(model)})
+        kind = importlib.import_module("minitl.models").Model if hasattr(model, "saved_as") else type(model)
+        return kind.from_config(encode(model)["config"], {type(l).__name__: type(l) for l in _all_layers(model)})
 
 
 def layers_from(described: list[dict[str, Any]], custom_objects: dict[str, Any] | None) -> list[Layer]:

@@ -244,7 +244,7 @@ class Structure(Trainer):
         return self
 
     def _need_layers(self) -> None:
-        if not self._parts():
+        if not self._parts() and not hasattr(self, "call"):
             raise ValueError("the model has no layers; add() some")
 
     def _need_built(self, what: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl import schedules
+from minitl.legacy import warn_once
 from minitl.optimizers.adaptive import Adadelta, Adagrad, Adamax, Lion, Nadam
 from minitl.optimizers.rules import COMPILED, SGD, Adam, AdamW, Optimizer, RMSprop
 from minitl.serialization import lookup
@@ -29,3 +30,10 @@ def get(identifier: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"an optimizer must be a name or a minitl.optimizers.Optimizer, got {optimizer!r}")
     return optimizer
+
+
+def __getattr__(name: str) -> Any:  # optimizers.adam(...), as older programs write it
+    if name in NAMED:
+        warn_once(f"optimizers.{name}", f"optimizers.{NAMED[name].__name__}")
+        return NAMED[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

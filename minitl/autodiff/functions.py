@@ -1,0 +1,127 @@
+"""NumPy's functions other than ufuncs, on traced arrays: sums, extremes, and what brings numbers to other places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl.autodiff.derivatives import no_derivative
+from minitl.autodiff.trace import FUNCTIONS, Traced, of_all, plain
+
+
+def _sum(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Traced:
+    y = np.sum(x.value, axis=axis, keepdims=keepdims)
+    return Traced(y, [x], lambda dy: [np.broadcast_to(_with_axes(dy, x.ndim, axis, keepdims), x.shape)])
+
+
+def _mean(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    y = _sum(x, axis, keepdims)
+    return y / np.asarray(x.size / max(y.size, 1), x.dtype)
+
+
+def _variance(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    return _mean(np.square(x - _mean(x, axis, True)), axis, keepdims)
+
+
+def _extreme(function: Any) -> Callable[..., Traced]:
+    def found(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Traced:
+        y = function(x.value, axis=axis, keepdims=keepdims)
+
+        def pullback(dy: Any) -> list[Any]:
+            best = x.value == _with_axes(y, x.ndim, axis, keepdims)
+            shared = best / np.sum(best, axis=axis, keepdims=True)  # at a tie all get their share
+            return [shared * _with_axes(dy, x.ndim, axis, keepdims)]
+
+        return Traced(y, [x], pullback)
+
+    return found
+
+
+def _with_axes(y: Any, ndim: int, axis: Any, keepdims: bool) -> Any:
+    """y with the axes of length 1 that a reduction took away."""
+    if keepdims or axis is None:
+        return np.reshape(y, np.shape(y) if keepdims else (1,) * ndim)
+    return np.expand_dims(y, tuple(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
+
+
+def _reordering(function: Any) -> Callable[..., Traced]:
+    """Functions that only bring numbers to other places: the gradient goes back by the same way."""
+
+    def moved(x: Any, *arguments: Any, **settings: Any) -> Traced:
+        y = function(x.value, *arguments, **settings)
+        places = function(np.arange(x.size).reshape(x.shape), *arguments, **settings)
+
+        def pullback(dy: Any) -> list[Any]:
+            dx = np.zeros(x.size, x.dtype)
+            np.add.at(dx, places.reshape(-1), np.reshape(dy, -1))
+            return [dx.reshape(x.shape)]
+
+        return Traced(y, [x], pullback)
+
+    return moved
+
+
+def _reshape(x: Any, *shape: Any, **settings: Any) -> Traced:
+    return Traced(np.reshape(x.value, *shape, **settings), [x], lambda dy: [np.reshape(dy, x.shape)])
+
+
+def _joining(function: Any) -> Callable[..., Traced]:
+    """Concatenate and stack: each part gets its piece of dy."""
+
+    def joined(parts: Any, axis: int = 0, **_: Any) -> Traced:
+        values = [plain(part) for part in parts]
+        numbers = np.cumsum([0, *(np.size(v) for v in values)])
+        places = function(
+            [np.arange(a, b).reshape(np.shape(v)) for a, b, v in zip(numbers[:-1], numbers[1:], values, strict=True)], axis=axis
+        )
+        order = np.argsort(places.reshape(-1))  # where each number of each part went
+
+        def pullback(dy: Any) -> list[Any]:
+            flat = np.reshape(dy, -1)[order]
+            pieces = zip(parts, numbers[:-1], numbers[1:], strict=True)
+            return [flat[a:b].reshape(part.shape) for part, a, b in pieces if isinstance(part, Traced)]
+
+        return Traced(function(values, axis=axis), [part for part in parts if isinstance(part, Traced)], pullback)
+
+    return joined
+
+
+def _where(condition: Any, a: Any, b: Any) -> Traced:
+    chosen = np.asarray(plain(condition), bool)
+    return of_all([a, b], np.where(chosen, plain(a), plain(b)), lambda dy: [np.where(chosen, dy, 0), np.where(chosen, 0, dy)])
+
+
+def _clip(x: Any, low: Any = None, high: Any = None, **_: Any) -> Any:
+    x = x if low is None else np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """The last axis of a with the first axis of a vector or a matrix b."""
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return a * b
+    if np.ndim(b) > 2:
+        raise TypeError("np.dot of a traced array takes vectors and matrices behind it; use np.matmul")
+    x, w = np.reshape(a, (-1, np.shape(a)[-1])), np.reshape(b, (np.shape(b)[0], -1))
+    return np.reshape(x @ w, (*np.shape(a)[:-1], *np.shape(b)[1:]))
+
+
+def _norm(x: Any, order: Any = None, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    if order not in (None, 2):
+        raise TypeError(no_derivative(f"linalg.norm with ord={order!r}"))
+    return np.sqrt(_sum(np.square(x), axis, keepdims))
+
+
+FUNCTIONS.update({
+    "sum": _sum, "mean": _mean, "average": _mean, "var": _variance,
+    "std": lambda *a, **k: np.sqrt(_variance(*a, **k)),
+    "max": _extreme(np.max), "amax": _extreme(np.max), "min": _extreme(np.min), "amin": _extreme(np.min),
+    "reshape": _reshape, "ravel": lambda x: _reshape(x, -1), "concatenate": _joining(np.concatenate), "stack": _joining(np.stack),
+    "where": _where, "clip": _clip, "dot": _dot, "norm": _norm,
+    **{f.__name__: _reordering(f) for f in (
+        np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.repeat, np.tile, np.flip, np.roll, np.take,
+        np.broadcast_to, np.take_along_axis,
+    )},
+})  # fmt: skip

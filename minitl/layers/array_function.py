@@ -1,0 +1,132 @@
+"""Expressions of values, as programs write them between layers: `x + 1`, `np.mean(x, axis=1)`, `x[:, ::2]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.autodiff import DERIVATIVES, FUNCTIONS, PLAIN, Traced, gradients, plain
+from minitl.errors import unknown
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape, Value
+from minitl.layers.base import Layer
+from minitl.layers.merging import Add, Multiply, Subtract
+
+KNOWN = {*DERIVATIVES, *FUNCTIONS, *PLAIN, "matmul", "getitem"}
+SHORT = {"add": Add, "subtract": Subtract, "multiply": Multiply}  # what has a layer of its own, for values alike
+
+
+class ArrayFunction(Layer):
+    """A function of NumPy as a layer; a value in an expression makes one.
+
+    Formula: y = numpy.function(*arguments, **settings); dx by automatic differentiation.
+    Parameters: `function` is its name ("mean", "exp"; "getitem" for x[...]). `arguments` are its arguments, with {"value": i}
+    where the layer's i-th input stands; slices are {"slice": [start, stop, step]}, tuples {"tuple": [...]}.
+    Shapes: any, as long as the batch stays the first axis.
+    Errors: ValueError for a function that has no derivative here, or one that loses the batch.
+    Source: `minitl.autodiff`.
+    """
+
+    any_shape = False
+
+    def __init__(self, function: str, arguments: Any = ({"value": 0},), settings: dict[str, Any] | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if function not in KNOWN:
+            raise unknown("ArrayFunction: function", function, sorted(KNOWN))
+        self.function, self.arguments, self.settings = function, list(arguments), settings or {}
+        self.takes_several = str(self.arguments).count("'value':") > 1
+
+    def compute(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
+        """y, and its record."""
+        parts = [Traced(part) for part in (x if self.takes_several else [x])]
+        y = self._applied(parts)
+        values = np.asarray(plain(y))
+        if values.ndim == 0 or len(values) != len(parts[0]):
+            raise ValueError(
+                f"{self.label}: {self.function} made shape {values.shape} of {parts[0].shape}; the batch must stay the first axis"
+            )
+        return values.astype(self.dtype, copy=False), (parts, y)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
+        """dx by the record; zeros from what does not change with x, such as a comparison."""
+        parts, y = cache
+        found = gradients(y, parts, dy) if isinstance(y, Traced) else [np.zeros_like(part.value) for part in parts]
+        return (found if self.takes_several else found[0]), {}
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """Found out by two trials, with open axes of two lengths."""
+        shapes = list(input_shape) if self.takes_several else [input_shape]
+        trials = []
+        for length in (24, 36):
+            ones = [np.ones((1, *(length if n is None else n for n in shape[1:])), self.dtype) for shape in shapes]
+            with np.errstate(all="ignore"):
+                trials.append(self.compute(ones if self.takes_several else ones[0], False)[0].shape)
+        return (None, *(a if a == b else None for a, b in list(zip(*trials, strict=True))[1:]))
+
+    def _applied(self, parts: list[Traced]) -> Any:
+        arguments = _filled(self.arguments, parts)
+        if self.function == "getitem":
+            return arguments[0][arguments[1]]
+        function = np.linalg.norm if self.function == "norm" else getattr(np, self.function)
+        return function(*arguments, **_filled(self.settings, parts))
+
+
+def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
+    """The value of a function of NumPy whose arguments hold values.
+
+    Errors: TypeError for a function that has no derivative here.
+    """
+    values: list[Value] = []
+    if name in ("shape", "ndim"):
+        return getattr(arguments[0], name)
+    if name not in KNOWN:
+        raise TypeError(f"numpy.{name} is not known of values, which hold no numbers yet; use a layer (or Lambda) here")
+    short = SHORT.get(name)
+    if (
+        short
+        and len(arguments) == 2
+        and all(isinstance(a, Value) for a in arguments)
+        and arguments[0].shape == arguments[1].shape
+    ):
+        return short()(list(arguments))
+    layer = ArrayFunction(name, _emptied(list(arguments), values), _emptied(settings, values))
+    return layer(values if layer.takes_several else values[0])
+
+
+def _emptied(item: Any, values: list[Value]) -> Any:
+    """An argument without its values, which are put into the list."""
+    if isinstance(item, Value):
+        values.append(item)
+        return {"value": len(values) - 1}
+    if isinstance(item, slice):
+        return {"slice": [item.start, item.stop, item.step]}
+    if item is Ellipsis:
+        return {"slice": "..."}
+    if isinstance(item, np.ndarray):
+        return {"array": item.tolist(), "dtype": item.dtype.name}
+    if isinstance(item, tuple):
+        return {"tuple": [_emptied(part, values) for part in item]}
+    if isinstance(item, list):
+        return [_emptied(part, values) for part in item]
+    return {key: _emptied(part, values) for key, part in item.items()} if isinstance(item, dict) else item
+
+
+def _filled(item: Any, parts: list[Traced]) -> Any:
+    """An argument with arrays in the places of its values."""
+    if isinstance(item, list):
+        return [_filled(part, parts) for part in item]
+    if not isinstance(item, dict):
+        return item
+    if set(item) == {"value"}:
+        return parts[item["value"]]
+    if set(item) == {"slice"}:
+        return Ellipsis if item["slice"] == "..." else slice(*item["slice"])
+    if set(item) == {"array", "dtype"}:
+        return np.array(item["array"], item["dtype"])
+    if set(item) == {"tuple"}:
+        return tuple(_filled(part, parts) for part in item["tuple"])
+    return {key: _filled(part, parts) for key, part in item.items()}
+
+
+Value.expression = staticmethod(expression)

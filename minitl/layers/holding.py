@@ -1,0 +1,53 @@
+"""What a layer holds: the layers that are its attributes, and the flag that freezes it with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from minitl.layers.names import default_name
+from minitl.layers.weighted import Weighted
+
+
+class Holding(Weighted):
+    """The layers in a layer, and whether they learn."""
+
+    name: str | None
+    is_users: Any
+
+    def sublayers(self) -> list[tuple[str, Any]]:
+        """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""
+        if not self.is_users:
+            return []
+        found: dict[str, Any] = {}
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Holding):
+                found[name] = value
+            elif type(value) in (list, tuple):
+                found.update({f"{name}_{i}": item for i, item in enumerate(value) if isinstance(item, Holding)})
+            elif type(value) is dict:
+                found.update({f"{name}_{key}": item for key, item in value.items() if isinstance(item, Holding)})
+        return list(found.items())
+
+    def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Any]]:
+        """This layer under its path, and the layers in it; a model gives the layers in it alone."""
+        path = prefix + (name or self.name or default_name(type(self)))
+        yield path, self
+        for attribute, layer in self.sublayers():
+            yield from layer.named_layers(f"{path}/", attribute)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change the layer."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for _, layer in self.sublayers():
+            layer.trainable = value
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes something in it now."""
+        return self._trainable and (bool(self.parameters) or any(layer.learns for _, layer in self.sublayers()))

@@ -1,0 +1,97 @@
+"""Layers with a `call`, as Keras has them: run on traced arrays, so that their backward need not be written.
+
+    class Scale(Layer):
+        def build(self, input_shape):
+            self.gamma = self.add_weight("gamma", input_shape[-1:], "ones")
+
+        def call(self, x):
+            return x * self.gamma
+
+Such a layer gets the `forward` and `backward` below. Its weights are traced like its inputs. Layers that its call uses keep their
+own backward, which becomes a step of the record.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from minitl.autodiff import Traced, gradients, plain
+from minitl.graph.plan import Need
+from minitl.graph.steps import run_backward, takes_training, under_way
+
+
+def forward(self: Any, x: Any, training: bool = False) -> Any:
+    """The values that `call` gives, with their record kept for `backward`."""
+    for _, held in self.sublayers():
+        for _, leaf in held.named_layers():
+            leaf.gradients = {}
+    inputs = [Traced(part) for part in (x if self.takes_several else [x])]
+    weights = {name: Traced(array) for name, array in self.parameters.items()}
+    traced = {id(array): weights[name] for name, array in self.parameters.items()}
+    twin = copy.copy(self)  # has traced weights where the layer has arrays
+    vars(twin).update({name: traced[id(value)] for name, value in vars(self).items() if id(value) in traced})
+    before, under_way.training = under_way.training, training
+    try:
+        settings = {"training": training} if takes_training(type(self).call) else {}
+        y = twin.call(inputs if self.takes_several else inputs[0], **settings)
+    finally:
+        under_way.training = before
+    self._record = inputs, weights, y
+    return plain(y)
+
+
+def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
+    """dx from dy; fills `gradients`.
+
+    Errors: ValueError before a forward pass, or for a call that left the record.
+    """
+    if not hasattr(self, "_record"):
+        raise ValueError(f"{self.label}: backward() needs a forward pass before it")
+    inputs, weights, y = self._record
+    if not isinstance(y, Traced):
+        raise ValueError(
+            f"{self.label}: what call() returned does not depend on its input and weights, or left the record on its way; it "
+            "must be made of layers, and of NumPy's or minitl.backend's functions"
+        )
+    found = gradients(y, [*weights.values(), *inputs], dy)
+    self.gradients = dict(zip(weights, found, strict=False))
+    dx = found[len(weights) :]
+    return dx if self.takes_several else dx[0]
+
+
+def has_traced(x: Any) -> bool:
+    """Whether a call is part of a record."""
+    return isinstance(x, Traced) or (isinstance(x, (list, tuple)) and any(isinstance(part, Traced) for part in x))
+
+
+def use(layer: Any, x: Any, training: bool | None) -> Traced:
+    """A layer on traced arrays, as a step of the record; its parameters' gradients add up in `layer.gradients`.
+
+    Errors: ValueError for a layer of your own that is used twice in one call, and for a model with several outputs.
+    """
+    several = isinstance(x, (list, tuple))
+    parts = list(x) if several else [x]
+    training = under_way.training if training is None else training
+    arrays = layer.prepare([plain(part) for part in parts] if several else parts[0].value)
+    if layer.is_users:
+        y, token = layer._run_forward(arrays, training), object()
+        layer._last_use = token
+    else:
+        y, cache = layer.compute(arrays, training)
+    if isinstance(y, list):
+        raise ValueError(f"{layer.label}: has {len(y)} outputs; inside a call() a model must have one")
+
+    def pullback(dy: Any) -> list[Any]:
+        if layer.is_users:
+            if layer._last_use is not token:
+                raise ValueError(f"{layer.label}: is used twice in one call(); make one layer for each use")
+            dx = run_backward(layer, dy)
+        else:
+            dx, found = layer.backpropagate(dy, cache, Need((True,) * len(parts) if several else True, layer.trainable))
+            for leaf, own in found.items() if layer.is_container else [(layer, found)]:
+                leaf.gradients = {name: g + leaf.gradients[name] if name in leaf.gradients else g for name, g in own.items()}
+        every = list(dx) if isinstance(dx, (list, tuple)) else [dx]
+        return [gradient for part, gradient in zip(parts, every, strict=True) if isinstance(part, Traced)]
+
+    return Traced(y, [part for part in parts if isinstance(part, Traced)], pullback)

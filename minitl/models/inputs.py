@@ -1,0 +1,39 @@
+"""Data as a model takes them: arrays of real numbers, in an input's dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.graph.value import Value
+
+
+def as_input(x: Any, value: Value, label: str) -> np.ndarray:
+    """Data as an input takes them.
+
+    Errors: TypeError for masked, complex or other arrays that are no real numbers; ValueError for fractions where whole numbers
+    are wanted, or an empty array.
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{label}: got a masked array; fill it (x.filled(0)), masks are not used")
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{label}: expected an array of real numbers, got dtype {array.dtype}")
+    if 0 in array.shape:
+        raise ValueError(f"{label}: got an array of shape {array.shape}, which holds no numbers")
+    if array.dtype != value.dtype:
+        converted = array.astype(value.dtype)
+        if value.dtype.kind in "iu" and array.dtype.kind == "f" and not (converted == array).all():
+            raise ValueError(f"{label}: the input {value.name!r} takes whole numbers, got fractions or NaN")
+        return converted
+    return array
+
+
+def shapes_of(x: Any) -> Any:
+    """The shapes of data, for `build`."""
+    if isinstance(x, dict):
+        return {name: (None, *np.shape(part)[1:]) for name, part in x.items()}
+    if isinstance(x, (list, tuple)) and len(x) > 1 and all(np.ndim(part) > 1 for part in x):
+        return [(None, *np.shape(part)[1:]) for part in x]
+    return (None, *np.shape(x)[1:])
