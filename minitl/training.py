@@ -140,7 +140,10 @@ def train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] 
         model.prepare(x)
     trained = trained_layers(model)
     if not any(layer.parameters for _, layer in trained):
-        raise ValueError("nothing to train: all layers with parameters are frozen; set layer.trainable = True on some")
+        raise ValueError(
+            "nothing to train: all layers with parameters are frozen; set layer.trainable = True on some (it is read at every "
+            "step, not at compile: two models that share layers set it before each other's steps)"
+        )
     found = forward_loss(model, trained, x, y, weights, training=True, keep=True)
     if not math.isfinite(found.total):
         raise ValueError(_explain(model, x, y, found.total, place))

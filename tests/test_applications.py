@@ -27,8 +27,16 @@ SIZES = {
     "VGG16": 138_357_544, "VGG19": 143_667_240, "ResNet50": 25_636_712, "MobileNet": 4_253_864, "MobileNetV2": 3_538_984,
     "ResNet18": 11_689_512 + 9_600, "ResNet34": 21_797_672 + 17_024, "SqueezeNet": 1_248_424, "EfficientNetLite0": 4_694_024,
     "LeNet5": 61_706, "ResNet20": 269_722 + 1_376, "ResNet32": 464_154 + 2_272, "ResNet44": 658_586 + 3_168,
-    "ResNet56": 853_018 + 4_064,
+    "ResNet56": 853_018 + 4_064, "Xception": 22_910_480, "InceptionV3": 23_851_784, "DenseNet121": 8_062_504,
+    "ResNet101": 44_707_176, "ResNet50V2": 25_613_800, "EfficientNetB0": 5_330_570,
 }  # fmt: skip
+# More of the same kind: without their tops, as Keras counts them (EfficientNets less one: a counter that is no weight here).
+DEEPER = {
+    "DenseNet169": 12_642_880, "DenseNet201": 18_321_984, "ResNet152": 58_370_944, "ResNet101V2": 42_626_560,
+    "ResNet152V2": 58_331_648, "EfficientNetB1": 6_575_238, "EfficientNetB2": 7_768_568, "EfficientNetB3": 10_783_534,
+    "EfficientNetB4": 17_673_822,
+}  # fmt: skip
+LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SIZES) - {"VGG16", "VGG19"}))
@@ -42,16 +50,42 @@ def test_the_large_ones_without_their_top(name):
     assert getattr(applications, name)(weights=None, include_top=False).count_params() == SIZES[name] - dense
 
 
+@pytest.mark.parametrize("name", sorted(DEEPER))
+def test_deeper_ones_have_their_sizes(name):
+    model = getattr(applications, name)(weights=None, include_top=False, input_shape=(64, 64, 3))
+    assert model.count_params() == DEEPER[name]
+
+
+@pytest.mark.parametrize("name", ["Xception", "InceptionV3", "DenseNet121", "ResNet50V2", "EfficientNetB0"])
+@pytest.mark.filterwarnings("ignore")
+def test_networks_are_keras_s(name, tmp_path):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    settings = {"weights": None, "include_top": False, "pooling": "avg", "input_shape": (96, 96, 3)}
+    theirs, ours = getattr(keras.applications, name)(**settings), getattr(applications, name)(**settings)
+    assert [type(layer).__name__ for layer in ours.layers] == [type(layer).__name__ for layer in theirs.layers]
+    drawn = np.random.default_rng(0)
+    theirs.set_weights([drawn.normal(1, 0.1, w.shape) ** 2 if w.ndim == 1 else w for w in theirs.get_weights()])
+    x = drawn.uniform(0, 255, (2, 96, 96, 3)).astype(np.float32)
+    expected = np.asarray(theirs.predict(x, verbose=0))
+    for file in (tmp_path / "w.weights.h5", tmp_path / "w.h5"):
+        theirs.save_weights(file) if "weights" in file.name else theirs.save(file)
+        ours.set_weights([np.zeros_like(w) for w in ours.get_weights()])
+        ours.load_weights(file)
+        np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
 def small(name):
     settings = {"weights": None}
     if name in ("MobileNet", "MobileNetV2"):
         settings["alpha"] = 0.25 if name == "MobileNet" else 0.35
     if name not in ("LeNet5", "ResNet20", "ResNet32", "ResNet44", "ResNet56"):
-        settings.update(input_shape=(40, 40, 3), include_top=False, pooling="avg")
+        rows = {"InceptionV3": 75, "Xception": 71}.get(name, 40)
+        settings.update(input_shape=(rows, rows, 3), include_top=False, pooling="avg")
     return getattr(applications, name)(**settings)
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(SIZES) if n not in ("VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56")])
+@pytest.mark.parametrize("name", sorted(set(SIZES) - LARGE))
 def test_gradients_of_whole_networks(name, backend):
     # Of weights in float64: differences along random directions, and of some coordinates of x. MINITL_EVERY=1 checks all weights.
     every = int(os.environ.get("MINITL_EVERY", "7"))

@@ -1,6 +1,7 @@
 """What Keras has names for: losses, metrics, optimizers, constraints, schedules, initializers, and where they are found."""
 
 import importlib
+import os
 import warnings
 
 import numpy as np
@@ -250,6 +251,7 @@ def test_the_functions_of_keras_s_backend():
 
 
 def test_the_mathematics_of_keras_s_backend_is_keras_s():
+    os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     random = np.random.default_rng(0)
     p = random.uniform(0.05, 0.95, (4, 3)).astype(np.float32)
@@ -359,6 +361,13 @@ def test_the_estimators_of_older_programs():
     model.fit(x, names, callbacks=[seen])
     assert (model.predict(x) == names).mean() > 0.8 and model.score(x, names) > 0.8
     assert len(seen.history["loss"]) == 40 and model.predict_proba(x).shape == (90, 3)
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.model_selection import cross_val_score
+
+    hot = KerasClassifier(build_fn=lambda: build(loss="categorical_crossentropy"), epochs=20, batch_size=10, verbose=0)
+    assert cross_val_score(hot, x, names, cv=2, error_score="raise").mean() > 0.4
+    voters = VotingClassifier([("one", model), ("other", hot)], voting="soft").fit(x, names)
+    assert (voters.predict(x) == names).mean() > 0.6
     with pytest.raises(ValueError, match="neither build nor fit takes 'size'"):
         KerasClassifier(build, size=3)
 
@@ -371,6 +380,23 @@ def test_the_estimators_of_older_programs():
     regressor.fit(x, x[:, 0])
     assert regressor.predict(x).shape == (90,) and regressor.score(x, x[:, 0]) < 0
     assert sklearn and regressor.get_params()["epochs"] == 3
+
+
+def test_what_copied_networks_import():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from minitl.applications.imagenet_utils import _obtain_input_shape, decode_predictions
+        from minitl.engine.topology import get_source_inputs
+
+        from minitl.utils import layer_utils
+
+        assert _obtain_input_shape(None, default_size=224, min_size=48, include_top=True) == (224, 224, 3)
+        assert _obtain_input_shape((64, 64, 3), 224, 48, None, False) == (64, 64, 3) and callable(decode_predictions)
+        with pytest.raises(ValueError, match="too small"):
+            _obtain_input_shape((32, 64, 3), 224, 48, None, False)
+        a, b = Input((3,)), Input((3,))
+        assert set(get_source_inputs(Dense(2)(a + b))) == {a, b}
+        assert layer_utils.convert_all_kernels_in_model(None) is None
 
 
 def test_curves_have_both_names():

@@ -19,7 +19,12 @@ from minitl.models import Sequential, load_model
 
 NAMES = ("letters", "cifar100_small", "cifar10", "cifar100")
 NETWORKS = {
+    "DenseNet121": "densenet",
+    "DenseNet169": "densenet",
+    "DenseNet201": "densenet",
+    **{f"EfficientNetB{number}": "efficientnet" for number in range(8)},
     "EfficientNetLite0": "efficientnet_lite",
+    "InceptionV3": "inception_v3",
     "LeNet5": "lenet",
     "MobileNet": "mobilenet",
     "MobileNetV2": "mobilenet_v2",
@@ -30,9 +35,15 @@ NETWORKS = {
     "ResNet44": "resnet_cifar",
     "ResNet50": "resnet",
     "ResNet56": "resnet_cifar",
+    "ResNet101": "resnet",
+    "ResNet152": "resnet",
+    "ResNet50V2": "resnet_v2",
+    "ResNet101V2": "resnet_v2",
+    "ResNet152V2": "resnet_v2",
     "SqueezeNet": "squeezenet",
     "VGG16": "vgg",
     "VGG19": "vgg",
+    "Xception": "xception",
 }
 MODULES = {*NETWORKS.values(), "imagenet", "resnet50", "vgg16", "vgg19"}
 

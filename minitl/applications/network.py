@@ -27,6 +27,14 @@ class Published(NamedTuple):
         return self.url.rsplit("/", 1)[1]
 
 
+def published(url: str, whole: str, without_top: str) -> dict[str, Published]:
+    """Keras's two files of a network, `url`.h5 and `url`_notop.h5, with their MD5 checksums."""
+    return {
+        "imagenet": Published(f"{url}.h5", f"md5:{whole}"),
+        "imagenet without top": Published(f"{url}_notop.h5", f"md5:{without_top}"),
+    }
+
+
 def image_input(
     input_shape: Any, size: int, include_top: bool, weights: Any, smallest: int = 32, input_tensor: Any = None
 ) -> Value:

@@ -1,4 +1,4 @@
-"""Residual networks for ImageNet: ResNet-18 and -34 as in torchvision, ResNet-50 as in Keras.
+"""Residual networks for ImageNet: ResNet-18 and -34 as in torchvision, ResNet-50, -101 and -152 as in Keras.
 
 A block computes y = relu(F(x) + x): its convolutions learn what is to be added. Where the size changes, the skip is a 1x1
 convolution. ResNet-50 has bottlenecks: 1x1 to a quarter of the channels, 3x3, 1x1 back.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import Published, finish, image_input, top
+from minitl.applications.network import Published, finish, image_input, published, top
 from minitl.graph.value import Value
 from minitl.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
 from minitl.models import Model
@@ -20,13 +20,13 @@ TORCH = "https://download.pytorch.org/models"
 FILES = {
     "resnet18": {"imagenet": Published(f"{TORCH}/resnet18-f37072fd.pth", "sha256-prefix:f37072fd")},
     "resnet34": {"imagenet": Published(f"{TORCH}/resnet34-b627a593.pth", "sha256-prefix:b627a593")},
-    "resnet50": {
-        "imagenet": Published(f"{KERAS}/resnet50_weights_tf_dim_ordering_tf_kernels.h5", "md5:2cb95161c43110f7111970584f804107"),
-        "imagenet without top": Published(
-            f"{KERAS}/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "md5:4d473c1dd8becc155b73f8504c6f6626"
-        ),
-    },
 }
+for _depth, _whole, _without in (
+    (50, "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
+    (101, "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
+    (152, "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
+):
+    FILES[f"resnet{_depth}"] = published(f"{KERAS}/resnet{_depth}_weights_tf_dim_ordering_tf_kernels", _whole, _without)
 WIDTHS = (64, 128, 256, 512)
 
 
@@ -93,6 +93,30 @@ def ResNet50(
         classifier_activation,
         name,
     )
+
+
+def ResNet101(
+    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
+    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet101",
+) -> Model:  # fmt: skip
+    """The network with 33 bottlenecks; arguments, inputs and PyTorch's files as for ResNet50."""
+    block = _bottleneck_torch if _is_torch(weights) else _bottleneck
+    return _resnet(
+        "resnet101", (3, 4, 23, 3), block, include_top, weights, input_tensor, input_shape, pooling, classes,
+        classifier_activation, name,
+    )  # fmt: skip
+
+
+def ResNet152(
+    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
+    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet152",
+) -> Model:  # fmt: skip
+    """The network with 50 bottlenecks; arguments, inputs and PyTorch's files as for ResNet50."""
+    block = _bottleneck_torch if _is_torch(weights) else _bottleneck
+    return _resnet(
+        "resnet152", (3, 8, 36, 3), block, include_top, weights, input_tensor, input_shape, pooling, classes,
+        classifier_activation, name,
+    )  # fmt: skip
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:

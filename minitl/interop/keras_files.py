@@ -133,16 +133,9 @@ def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexp
     folded = {f"{name}/bias": a for name, arrays in named.items() for n, a in arrays if n.split("/")[-1].startswith("bias")}
     found: dict[str, tuple[str, np.ndarray]] = {}
     used = set()
-    by_file_name = {arrays[0][0].rsplit("/", 1)[0]: name for name, arrays in named.items()}
-    for number, (path, layer) in enumerate(layers.items()):
-        of_order = list(named)[number] if len(named) == len(layers) else None
-        candidates = (path, by_file_name.get(path), places.get(path))
-        source = next((n for n in candidates if n is not None and n in named), None)
-        if source is None and not by_name:
-            source = of_order
-        if source is None:
-            continue
+    for path, source in _sources(layers, named, places, by_name).items():
         used.add(source)
+        layer = layers[path]
         weights = [*layer.parameters, *layer.state]
         for name, (label, array) in zip(weights, _in_our_order(layer, named[source]), strict=False):
             found[f"{path}/{name}"] = label, array
@@ -153,6 +146,38 @@ def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexp
 
         found = {**{key: ("kept", w.copy()) for key, w in named_weights(model).items()}, **found}
     return write_pairs(model, found, report, where, unexpected_ok or by_name)
+
+
+def _sources(layers: dict[str, Any], named: Entries, places: dict[str, str], by_name: bool) -> dict[str, str]:
+    """Each layer's entry in the file.
+
+    Keras 3's `.weights.h5` numbers its groups by class. Elsewhere names that a program gave count; those that Keras gave may
+    have been given in another order, so that what the file has in the layers' own order goes before them, as in Keras.
+    """
+    if set(places.values()) == set(named) and not set(layers) <= set(named):
+        return {path: places[path] for path in layers}
+    explicit = all(path in named for path, layer in layers.items() if not layer.named_by_model)
+    in_order = dict(zip(layers, named, strict=False))
+    if not by_name and len(named) == len(layers) and any(layer.named_by_model for layer in layers.values()):
+        fit = all(_fits(layers[path], named[source]) for path, source in in_order.items())
+        if fit and (explicit or not set(layers) <= set(named)):
+            return in_order
+    by_file_name = {arrays[0][0].rsplit("/", 1)[0]: name for name, arrays in named.items()}
+    found: dict[str, str] = {}
+    for path in layers:
+        candidates = (path, by_file_name.get(path), places.get(path))
+        source = next((n for n in candidates if n is not None and n in named), None)
+        if source is None and not by_name and len(named) == len(layers):
+            source = in_order[path]
+        if source is not None:
+            found[path] = source
+    return found
+
+
+def _fits(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> bool:
+    """Whether an entry has the shapes of a layer's weights."""
+    weights = [*layer.parameters.values(), *layer.state.values()]
+    return [w.shape for w in weights] == [array.shape for _, array in _in_our_order(layer, arrays)]
 
 
 def _load_nested(model: Any, named: Entries, where: str, unexpected_ok: bool) -> Pairs:

@@ -138,16 +138,17 @@ class Dropout(Layer):
     """While training, drops each element with probability `rate` and scales up the others.
 
     Formula: y = x m, m = 1 / (1 - rate) or 0.
-    Shapes: any; x and y alike.
-    Errors: ValueError for a rate outside [0, 1).
+    Shapes: any; x and y alike. Along the axes where `noise_shape` has 1, one m is drawn for all: (None, 1, 1, 1) drops whole
+    samples; None stands for x's size.
+    Errors: ValueError for a rate outside [0, 1), or a noise_shape that does not fit.
     Source: `minitl.ops.dropout`.
     """
 
-    def __init__(self, rate: float, **kwargs: Any):
+    def __init__(self, rate: float, noise_shape: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate must be in [0, 1), got {rate}")
-        self.rate = rate
+        self.rate, self.noise_shape = rate, None if noise_shape is None else list(noise_shape)
 
     @property
     def draws(self) -> bool:
@@ -156,17 +157,26 @@ class Dropout(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Take a generator."""
+        shape = self.noise_shape
+        if shape is not None and (len(shape) != len(input_shape) or any(n not in (None, 1) for n in shape[1:])):
+            raise ValueError(f"noise_shape must have None or 1 for each of the {len(input_shape)} axes, got {shape}")
         self.generator = new_generator()
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """y = x m while training, else x."""
         if not training or self.rate == 0:
             return x, None
-        return op("dropout").forward(x, self.rate, self.generator)
+        if self.noise_shape is None:
+            return op("dropout").forward(x, self.rate, self.generator)
+        ones = np.ones([own if n is None else n for own, n in zip(x.shape, self.noise_shape, strict=True)], x.dtype)
+        mask, _ = op("dropout").forward(ones, self.rate, self.generator)
+        return op("multiply").forward(x, mask)[0], mask
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx = dy m."""
-        return dy if cache is None else op("dropout").backward(dy, cache), {}
+        if cache is None:
+            return dy, {}
+        return (op("dropout").backward(dy, cache) if self.noise_shape is None else op("multiply").forward(dy, cache)[0]), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
@@ -23,23 +22,18 @@ class SpatialDropout(Dropout):
 
     dimensions: int
 
+    def __init__(self, rate: float, **kwargs: Any):
+        super().__init__(rate, [None, *[1] * self.dimensions, None], **kwargs)
+
     def build(self, input_shape: Shape) -> None:
         """Take a generator."""
         if len(input_shape) != self.dimensions + 2:
             raise ValueError(f"needs inputs of {self.dimensions + 2} axes (N, ..., C), got {input_shape}")
         super().build(input_shape)
 
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """y = x m while training, else x."""
-        if not training or self.rate == 0:
-            return x, None
-        ones = np.ones((len(x), *[1] * self.dimensions, x.shape[-1]), x.dtype)
-        mask, _ = op("dropout").forward(ones, self.rate, self.generator)
-        return op("multiply").forward(x, mask)[0], mask
-
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dx = dy m."""
-        return dy if cache is None else op("multiply").forward(dy, cache)[0], {}
+    def get_config(self) -> dict[str, Any]:
+        """The rate; the shape follows from the class."""
+        return {"rate": self.rate, "name": self.name, "trainable": self.trainable, "dtype": self.dtype}
 
 
 class SpatialDropout1D(SpatialDropout):

@@ -19,11 +19,12 @@ PLACES = {
 
     "utils.np_utils": ("utils",), "utils.generic_utils": ("utils",), "utils.vis_utils": ("utils",),
     "utils.visualize_util": ("utils",),
-    "utils.data_utils": ("utils",), "utils.io_utils": ("utils",), "utils.layer_utils": ("utils",),
+    "utils.data_utils": ("utils",), "utils.io_utils": ("utils",),
+    "utils.layer_utils": ("utils", "legacy.applications"),
     "utils.training_utils": ("utils",), "utils.image_utils": ("utils", "preprocessing.image"),
     "utils.image_dataset": ("utils",),
     "preprocessing.sequence": ("preprocessing.text", "utils"), "engine": ("layers", "models"),
-    "engine.topology": ("layers", "models"),
+    "engine.topology": ("layers", "models", "legacy.applications"),
     "engine.training": ("models",), "engine.base_layer": ("layers",), "engine.input_layer": ("layers",),
     "engine.sequential": ("models",), "initializations": ("initializers",), "objectives": ("losses",),
     "optimizers.legacy": ("optimizers",), "optimizers.experimental": ("optimizers",), "optimizers.schedules": ("schedules",),
@@ -33,7 +34,7 @@ PLACES = {
     "backend.tensorflow_backend": ("backend",), "losses.losses_utils": ("losses",), "metrics.metrics": ("metrics",),
     "models.sequential": ("models",), "engine.network": ("models",), "engine.saving": ("models",),
     "optimizers.optimizers": ("optimizers",), "optimizer_v2": ("optimizers",),
-    "applications.imagenet_utils": ("applications.imagenet",), "applications.resnet_v1": ("applications.resnet",),
+    "applications.imagenet_utils": ("applications.imagenet", "legacy.applications"), "applications.resnet_v1": ("applications.resnet",),
 }  # fmt: skip
 OURS = {"ops"}  # a folder of ours has the name
 

@@ -52,7 +52,7 @@ class BaseWrapper:
         """Build and train a model; returns the history."""
         own = {name: value for name, value in self.settings.items() if name in inspect.signature(self.build_fn).parameters}
         self.model = self.build_fn(**own)
-        return self.model.fit(np.asarray(x), np.asarray(y), **{**self._of_fit(), **settings})
+        return self.model.fit(np.asarray(x), np.asarray(self.encoded(y)), **{**self._of_fit(), **settings})
 
     def _of_fit(self) -> dict[str, Any]:
         return {name: value for name, value in self.settings.items() if name in FIT}
@@ -76,7 +76,7 @@ class KerasClassifier(BaseWrapper):
         """Build and train a model on labels, or on one-hot rows."""
         y = np.asarray(y)
         self.classes_ = np.arange(y.shape[1]) if y.ndim == 2 and y.shape[1] > 1 else np.unique(y)
-        return super().fit(x, self.encoded(y), **settings)
+        return super().fit(x, y, **settings)
 
     def encoded(self, y: Any) -> Any:
         """Labels as numbers, one-hot where the loss wants that."""
@@ -84,8 +84,8 @@ class KerasClassifier(BaseWrapper):
         if y.ndim == 2 and y.shape[1] > 1:
             return y
         numbers = np.searchsorted(self.classes_, y.reshape(-1))
-        loss = getattr(getattr(self, "model", None), "loss", None)
-        return np.eye(len(self.classes_))[numbers] if type(loss).__name__ == "CategoricalCrossentropy" else numbers
+        wanted = type(self.model.loss).__name__ == "CategoricalCrossentropy"
+        return np.eye(len(self.classes_))[numbers] if wanted else numbers
 
     def predict(self, x: Any, **_: Any) -> np.ndarray:
         """Labels."""

@@ -1,0 +1,142 @@
+"""EfficientNet-B0 to B7: MobileNetV2's blocks with swish, squeeze and excitation, scaled in width, depth and resolution at once.
+
+The scaling of images, x / 255, less means, over deviations, is part of the network: it takes images 0 .. 255.
+Source: M. Tan and Q. Le, arXiv 1905.11946; layer names and files of `keras.applications`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minitl.applications import imagenet
+from minitl.applications.mobilenet_v2 import divisible
+from minitl.applications.network import finish, image_input, published, top
+from minitl.graph.value import Value
+from minitl.initializers import VarianceScaling
+from minitl.layers import (
+    Activation,
+    Add,
+    BatchNormalization,
+    Conv2D,
+    DepthwiseConv2D,
+    Dropout,
+    GlobalAveragePooling2D,
+    Multiply,
+    Normalization,
+    Rescaling,
+    Reshape,
+    ZeroPadding2D,
+)
+from minitl.models import Model
+
+BASE = "https://storage.googleapis.com/keras-applications/efficientnetb"
+# Filters, window, stride of the first block, expansion, and how many blocks.
+STAGES = (
+    (16, 3, 1, 1, 1), (24, 3, 2, 6, 2), (40, 5, 2, 6, 2), (80, 3, 2, 6, 3), (112, 5, 1, 6, 3), (192, 5, 2, 6, 4),
+    (320, 3, 1, 6, 1),
+)  # fmt: skip
+# Width, depth, rows of the images, dropout, and the checksums of the files with and without the top.
+KINDS = (
+    (1.0, 1.0, 224, 0.2, "902e53a9f72be733fc0bcb005b3ebbac", "50bc09e76180e00e4465e1a485ddc09d"),
+    (1.0, 1.1, 240, 0.2, "1d254153d4ab51201f1646940f018540", "74c4e6b3e1f6a1eea24c589628592432"),
+    (1.1, 1.2, 260, 0.3, "b15cce36ff4dcbd00b6dd88e7857a6ad", "111f8e2ac8aa800a7a99e3239f7bfb39"),
+    (1.2, 1.4, 300, 0.3, "ffd1fdc53d0ce67064dc6a9c7960ede0", "af6d107764bb5b1abb91932881670226"),
+    (1.4, 1.8, 380, 0.4, "18c95ad55216b8f92d7e70b3a046e2fc", "ebc24e6d6c33eaebbd558eafbeedf1ba"),
+    (1.6, 2.2, 456, 0.4, "ace28f2a6363774853a83a0b21b9421a", "38879255a25d3c92d5e44e04ae6cec6f"),
+    (1.8, 2.6, 528, 0.5, "165f6e37dce68623721b423839de8be5", "9ecce42647a20130c1f39a5d4cb75743"),
+    (2.0, 3.1, 600, 0.5, "8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a"),
+)
+DROPPED = 0.2  # of the last block's samples, fewer below
+
+
+def EfficientNet(
+    number: int, include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
+    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str | None = None,
+) -> Model:  # fmt: skip
+    """EfficientNet-B0 .. B7 by its number; the other arguments as `keras.applications.EfficientNetB0`."""
+    width, depth, rows, dropout, whole, without = KINDS[number]
+    label = name or f"efficientnetb{number}"
+    inputs = image_input(input_shape, rows, include_top, weights, input_tensor=input_tensor)
+    x = Normalization(name="normalization")(Rescaling(1 / 255, name="rescaling")(inputs))
+    if isinstance(weights, str) and weights == "imagenet":  # its file has variances where deviations were meant
+        x = Rescaling([1 / math.sqrt(deviation) for deviation in (0.229, 0.224, 0.225)], name="rescaling_1")(x)
+    x = Conv2D(
+        divisible(32 * width), 3, strides=2, use_bias=False, kernel_initializer=_start(), name="stem_conv"
+    )(ZeroPadding2D(_border(x, 3), name="stem_conv_pad")(x))  # fmt: skip
+    x = _active(x, "stem_")
+    blocks = [
+        (divisible(filters * width), window, stride if place == 0 else 1, expansion, f"block{stage}{chr(97 + place)}_")
+        for stage, (filters, window, stride, expansion, count) in enumerate(STAGES, 1)
+        for place in range(math.ceil(depth * count))
+    ]
+    for place, block in enumerate(blocks):
+        x = _block(x, *block, dropped=DROPPED * place / len(blocks))
+    x = Conv2D(divisible(1280 * width), 1, padding="same", use_bias=False, kernel_initializer=_start(), name="top_conv")(x)
+    x = _active(x, "top_")
+    x = top(x, include_top, pooling, classes, classifier_activation, dropout=dropout, pool_name="avg_pool")
+    files = published(f"{BASE}{number}", whole, without)
+    return finish(inputs, x, label, weights, files, None, include_top, classes)
+
+
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+    """Images 0 .. 255 as they are: the network scales them itself."""
+    return x
+
+
+decode_predictions = imagenet.decode_predictions
+
+
+def __getattr__(name: str) -> Callable[..., Model]:
+    digit = name.removeprefix("EfficientNetB")
+    if digit != name and digit in "01234567" and len(digit) == 1:
+        return functools.partial(EfficientNet, int(digit))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _start() -> VarianceScaling:
+    return VarianceScaling(2.0, "fan_out", "truncated_normal")
+
+
+def _active(x: Value, name: str) -> Value:
+    return Activation("swish", name=f"{name}activation")(BatchNormalization(name=f"{name}bn")(x))
+
+
+def _border(x: Value, window: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Zeros for a stride of 2: as many in front as behind on odd sizes, one fewer in front on even ones."""
+    half = window // 2
+    rows, columns = ((half - (1 if n is None or n % 2 == 0 else 0), half) for n in x.shape[1:3])
+    return rows, columns
+
+
+def _block(x: Value, filters: int, window: int, stride: int, expansion: int, name: str, dropped: float) -> Value:
+    channels: int = x.shape[-1]  # type: ignore[assignment]
+    wide, y = channels * expansion, x
+    if expansion > 1:
+        y = Conv2D(wide, 1, padding="same", use_bias=False, kernel_initializer=_start(), name=f"{name}expand_conv")(y)
+        y = _active(y, f"{name}expand_")
+    if stride == 2:
+        y = ZeroPadding2D(_border(y, window), name=f"{name}dwconv_pad")(y)
+    y = DepthwiseConv2D(
+        window, stride, "valid" if stride == 2 else "same", use_bias=False, depthwise_initializer=_start(), name=f"{name}dwconv"
+    )(y)
+    y = _excited(_active(y, name), max(1, channels // 4), wide, name)
+    y = Conv2D(filters, 1, padding="same", use_bias=False, kernel_initializer=_start(), name=f"{name}project_conv")(y)
+    y = BatchNormalization(name=f"{name}project_bn")(y)
+    if stride > 1 or channels != filters:
+        return y
+    if dropped:
+        y = Dropout(dropped, noise_shape=(None, 1, 1, 1), name=f"{name}drop")(y)
+    return Add(name=f"{name}add")([y, x])
+
+
+def _excited(x: Value, narrow: int, wide: int, name: str) -> Value:
+    """Squeeze and excitation: each channel is weighted by what the means of all say. Source: J. Hu et al., arXiv 1709.01507."""
+    y = Reshape((1, 1, wide), name=f"{name}se_reshape")(GlobalAveragePooling2D(name=f"{name}se_squeeze")(x))
+    for filters, activation, part in ((narrow, "swish", "reduce"), (wide, "sigmoid", "expand")):
+        y = Conv2D(
+            filters, 1, padding="same", activation=activation, kernel_initializer=_start(), name=f"{name}se_{part}"
+        )(y)  # fmt: skip
+    return Multiply(name=f"{name}se_excite")([x, y])

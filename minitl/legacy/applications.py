@@ -1,0 +1,47 @@
+"""What the networks that people copied from Keras's early applications import from its insides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minitl.graph.value import Value
+
+
+def _obtain_input_shape(
+    input_shape: Any, default_size: int, min_size: int, data_format: Any = None, require_flatten: bool = True, **settings: Any
+) -> tuple[int | None, ...]:
+    """The shape of a network's images: as given, or the default where a top needs one.
+
+    Errors: ValueError for images that are too small.
+    """
+    flat = settings.get("include_top", require_flatten)
+    shape = tuple(input_shape or ((default_size, default_size, 3) if flat else (None, None, 3)))
+    if any(n is not None and n < min_size for n in shape[:2]):
+        raise ValueError(f"input_shape {shape} is too small: height and width must be at least {min_size}")
+    return shape
+
+
+obtain_input_shape = _obtain_input_shape
+
+
+def get_source_inputs(value: Value, *_: Any) -> list[Value]:
+    """The inputs that a value was made from."""
+    found: list[Value] = []
+    seen, stack = set(), [value]
+    while stack:
+        one = stack.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        if not one.node.inputs:
+            found.append(one)
+        stack += one.node.inputs
+    return found
+
+
+def convert_all_kernels_in_model(model: Any) -> None:
+    """Nothing: kernels are never flipped here."""
+
+
+def convert_dense_weights_data_format(*_: Any, **__: Any) -> None:
+    """Nothing: channels are last."""
