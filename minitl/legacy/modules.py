@@ -34,7 +34,8 @@ PLACES = {
     "backend.tensorflow_backend": ("backend",), "losses.losses_utils": ("losses",), "metrics.metrics": ("metrics",),
     "models.sequential": ("models",), "engine.network": ("models",), "engine.saving": ("models",),
     "optimizers.optimizers": ("optimizers",), "optimizer_v2": ("optimizers",),
-    "applications.imagenet_utils": ("applications.imagenet", "legacy.applications"), "applications.resnet_v1": ("applications.resnet",),
+    "applications.imagenet_utils": ("applications.imagenet", "legacy.applications"),
+    "applications.resnet_v1": ("applications.resnet",),
 }  # fmt: skip
 OURS = {"ops"}  # a folder of ours has the name
 
