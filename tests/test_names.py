@@ -12,7 +12,7 @@ from minitl import backend, constraints, initializers, losses, metrics, optimize
 from minitl.callbacks import RemoteMonitor, TensorBoard
 from minitl.gradcheck import check_gradients
 from minitl.history import Curves
-from minitl.layers import Conv2D, Dense, Dropout, Flatten, Input, Lambda
+from minitl.layers import BatchNormalization, Concatenate, Conv2D, Dense, Dropout, Flatten, Input, Lambda
 from minitl.legacy import layers as old
 from minitl.legacy.modules import PLACES
 from minitl.models import Model, Sequential, load_model, model_from_json
@@ -224,8 +224,6 @@ def test_windows_of_old_and_new_spellings():
     assert old.Convolution2D(4, 3, 5, subsample=(2, 2), border_mode="same").get_config()["kernel_size"] == (3, 5)
     assert Conv2D(4, 3, 3).strides == (3, 3)
     assert old.Convolution2D(4, (3, 3), padding="same").kernel_size == (3, 3)
-    with pytest.raises(ValueError, match=r"transpose\(0, 2, 3, 1\)"):
-        Conv2D(4, 3, dim_ordering="th")
     with pytest.raises(TypeError, match="nonsense"):
         Conv2D(4, 3, nonsense=1)
 
@@ -240,8 +238,8 @@ def test_the_functions_of_keras_s_backend():
     np.testing.assert_array_equal(backend.in_top_k(x, [2, 0], 1), [True, False])
     backend.set_value(x, 1)
     assert backend.get_value(x).sum() == 6
-    for call in (lambda: backend.set_image_data_format("channels_first"), lambda: backend.set_floatx("float16")):
-        with pytest.raises(ValueError, match=r"channels_first|float16"):
+    for call in (lambda: backend.set_image_data_format("channels_mid"), lambda: backend.set_floatx("float16")):
+        with pytest.raises(ValueError, match=r"channels_mid|float16"):
             call()
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         backend.nothing  # noqa: B018
@@ -380,6 +378,51 @@ def test_the_estimators_of_older_programs():
     regressor.fit(x, x[:, 0])
     assert regressor.predict(x).shape == (90,) and regressor.score(x, x[:, 0]) < 0
     assert sklearn and regressor.get_params()["epochs"] == 3
+
+
+def test_images_with_their_channels_first_are_turned_at_the_border(tmp_path):
+    from minitl.preprocessing.image import ImageDataGenerator
+
+    random = np.random.default_rng(0)
+    last = random.normal(size=(24, 10, 8, 3)).astype(np.float32)
+    first, labels = np.ascontiguousarray(last.transpose(0, 3, 1, 2)), np.arange(24) % 3
+
+    def built(shape, axis):
+        minitl.set_random_seed(0)
+        x = Input(shape)
+        y = BatchNormalization(axis=axis)(Conv2D(4, 3, padding="same", activation="relu")(x))
+        y = Concatenate(axis=axis)([y, Conv2D(2, 1)(x)])
+        model = Model(x, Dense(3, activation="softmax")(Flatten()(y)))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    expected = built((10, 8, 3), -1)
+    losses_ = expected.fit(last, labels, epochs=2, verbose=0).history["loss"]
+    backend.set_image_dim_ordering("th")
+    try:
+        assert backend.image_data_format() == "channels_first" and backend.image_dim_ordering() == "th"
+        model = built((3, 10, 8), 1)
+        assert model.input_shape == (None, 10, 8, 3)
+        assert model.fit(first, labels, epochs=2, verbose=0).history["loss"] == losses_
+        np.testing.assert_array_equal(model.predict(first, verbose=0), expected.predict(last, verbose=0))
+        model.save(tmp_path / "model.npz")
+        np.testing.assert_array_equal(
+            load_model(tmp_path / "model.npz").predict(first, verbose=0), model.predict(first, verbose=0)
+        )
+        chain = Sequential([Conv2D(4, 3, input_shape=(3, 10, 8)), Flatten(), Dense(3)])
+        chain.save(tmp_path / "chain.npz")
+        assert load_model(tmp_path / "chain.npz").input_shape == (None, 10, 8, 3) == chain.input_shape
+        batches = ImageDataGenerator(data_format="channels_first").flow(first, labels, batch_size=24, shuffle=False)
+        np.testing.assert_allclose(model.predict(batches, verbose=0), model.predict(first, verbose=0), rtol=1e-6)
+    finally:
+        backend.set_image_data_format("channels_last")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            chain = Sequential([Conv2D(4, 3, input_shape=(3, 10, 8), data_format="channels_first"), Flatten(), Dense(3)])
+            assert chain.predict(first, verbose=0).shape == (24, 3)
+        finally:
+            backend.set_image_data_format("channels_last")
 
 
 def test_what_copied_networks_import():

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.interop.keras_architecture import described, keras_class, rebuilt
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
 from minitl.interop.needs import need
@@ -51,7 +52,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
         if config is None:
             raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")
         try:
-            with limited_weights(os.path.getsize(filepath)):  # a number has at least a byte
+            with channels.inside(), limited_weights(os.path.getsize(filepath)):  # a number has at least a byte
                 model = rebuilt(config, custom_objects)
         except Exception as error:  # whatever a damaged description makes constructors raise
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.errors import wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
@@ -103,7 +104,7 @@ class Layer(Holding):
         if input_dim is not None:
             input_shape = (input_dim,)
         if input_shape is not None:
-            self.declared_shape = (None, *input_shape)
+            self.declared_shape = (None, *channels.inner_shape(input_shape))
 
     # What a layer defines. A user's layer defines forward and backward, one of minitl's compute and backpropagate.
 

@@ -32,8 +32,8 @@ class InputLayer(Layer):
             )
         shape = tuple(None if n is None else positive("Input: an entry of shape", n) for n in shape)
         super().__init__(input_shape=shape, dtype=dtype, **kwargs)
-        self.shape, self.batch_size = shape, batch_size
-        self.built, self.input_shape = True, (None, *shape)
+        self.shape, self.batch_size = self.declared_shape[1:], batch_size  # type: ignore[index]
+        self.built, self.input_shape = True, self.declared_shape
         self.output_shape = self.input_shape
         self._make_value()
 

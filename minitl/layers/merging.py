@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import op
+from minitl.channels import inner_axis
 from minitl.errors import wrong_shape
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
@@ -120,7 +121,7 @@ class Concatenate(Merge):
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = inner_axis(axis)
 
     def settings(self, count: int) -> dict[str, Any]:
         """Along which axis."""

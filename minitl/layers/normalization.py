@@ -8,6 +8,7 @@ import numpy as np
 
 from minitl import initializers, regularizers
 from minitl.backend import op
+from minitl.channels import inner_axis
 from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
 from minitl.layers.linear import named
@@ -15,7 +16,7 @@ from minitl.layers.linear import named
 
 def single_axis(axis: Any) -> Any:
     """An axis, also where it is given as a list of one, as files have it."""
-    return axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+    return inner_axis(axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis)
 
 
 class ScaledNormalization(Layer):

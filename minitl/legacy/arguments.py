@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from minitl import channels
 from minitl.legacy import warn_once
 
 LAYERS = {
@@ -97,6 +98,10 @@ def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, A
             warn_once("Embedding(dropout=)", "a SpatialDropout1D behind it; nothing is dropped now")
         elif key == "seed":
             continue  # one seed for everything: set_random_seed
+        elif key in ("dim_ordering", "data_format") and value in ("th", "channels_first"):
+            if not channels.are_first():
+                warn_once(f"{key}={value!r}", "backend.set_image_data_format('channels_first') for the whole program")
+                channels.set_first(True)
         elif key in NOTHING:
             if value not in NOTHING[key]:
                 raise ValueError(_why(name, key, value))
@@ -111,6 +116,4 @@ def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, A
 
 
 def _why(name: str, key: str, value: Any) -> str:
-    if key in ("dim_ordering", "data_format"):
-        return f"{name}: {key}={value!r}: images are (N, H, W, C) here; turn them with x.transpose(0, 2, 3, 1)"
     return f"{name}: {key}={value!r} is not known here"

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minitl import activations
+from minitl import activations, channels
 from minitl.autodiff import plain
+from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.random import new_generator
 
@@ -26,22 +27,23 @@ def backend() -> str:
 
 
 def image_data_format() -> str:
-    """Where the channels stand: last, always."""
-    return "channels_last"
+    """Where the channels of the program's images stand."""
+    return "channels_first" if channels.are_first() else "channels_last"
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Nothing for channels last.
+    """Say where the channels of the program's images stand: see `minitl.channels`.
 
-    Errors: ValueError for channels first.
+    Errors: ValueError for another name.
     """
-    if data_format not in ("channels_last", "tf"):
-        raise ValueError(f"set_image_data_format: images are (N, H, W, C) here, got {data_format!r}; transpose the data")
+    if data_format not in ("channels_last", "tf", "channels_first", "th"):
+        raise unknown("set_image_data_format: data format", data_format, ("channels_last", "channels_first"))
+    channels.set_first(data_format in ("channels_first", "th"))
 
 
 def image_dim_ordering() -> str:
-    """ "tf": channels last."""
-    return "tf"
+    """The same in Keras 1's words: "tf" for channels last, "th" for first."""
+    return "th" if channels.are_first() else "tf"
 
 
 set_image_dim_ordering = set_image_data_format

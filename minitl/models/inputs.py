@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.graph.value import Value
 
 
@@ -17,7 +18,7 @@ def as_input(x: Any, value: Value, label: str) -> np.ndarray:
     """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{label}: got a masked array; fill it (x.filled(0)), masks are not used")
-    array = np.asarray(x)
+    array = channels.inner_images(np.asarray(x), value.shape)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{label}: expected an array of real numbers, got dtype {array.dtype}")
     if 0 in array.shape:

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from minitl import metrics
+from minitl import channels, metrics
 from minitl import weights as weight_files
 from minitl.errors import unknown
 from minitl.layers.base import Layer
@@ -151,7 +151,8 @@ def _layer_from(data: dict[str, Any], custom_objects: dict[str, Any] | None) -> 
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         raise TypeError(f"{name} is not a layer")
     make: Any = cls.from_config
-    layer = make(data["config"], custom_objects) if cls.is_container else make(data["config"])
+    with channels.inside():
+        layer = make(data["config"], custom_objects) if cls.is_container else make(data["config"])
     if data.get("name") is not None:
         check_name(data["name"])
         layer.name = data["name"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.errors import wrong_shape
 from minitl.graph.graph import Graph
 from minitl.graph.value import Shape, Value, fits
@@ -103,7 +104,8 @@ class Sequential(Model):
         self.declared_shape = tuple(shape)
         if entry is None:
             kind: Any = "float32" if first is None else first.input_dtype
-            entry = InputLayer(shape[1:], dtype=kind)
+            with channels.inside():
+                entry = InputLayer(shape[1:], dtype=kind)
         self._names.pop(entry, None)
         self._entry = entry  # its value's node is the graph's beginning
         self._values = [entry.value]
@@ -156,7 +158,8 @@ class Sequential(Model):
         model = cls(name=config.get("name"))
         if config.get("input_shape") is not None:
             shape, dtype = tuple(config["input_shape"]), config.get("input_dtype") or "float32"
-            model._begin(shape, InputLayer(shape[1:], dtype=dtype))
+            with channels.inside():
+                model._begin(shape, InputLayer(shape[1:], dtype=dtype))
         for layer in layers_from(config["layers"], custom_objects):
             model.add(layer)
         model.dtype = np.dtype(config.get("dtype", "float32"))

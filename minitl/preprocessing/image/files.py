@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.errors import unknown
 
 UNREADABLE = (".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw")  # pictures that Pillow alone cannot decode
@@ -128,8 +129,8 @@ def save_img(
 
 
 def check_data_format(data_format: str | None) -> None:
-    """Raise ValueError for anything but channels last."""
-    if data_format not in (None, "channels_last"):
+    """Raise ValueError for anything but channels last, unless the program has said that its own are first."""
+    if data_format not in (None, "channels_last") and not (data_format == "channels_first" and channels.are_first()):
         raise ValueError(f"data_format must be 'channels_last', got {data_format!r}; move the channels to the last axis")
 
 

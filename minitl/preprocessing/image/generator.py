@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.preprocessing.image import transforms
 from minitl.preprocessing.image.files import check_data_format
 from minitl.preprocessing.image.folders import DataFrameIterator, DirectoryIterator
@@ -164,7 +165,7 @@ class ImageDataGenerator:
         Formula: ZCA, with X = U S V^T of the centred pictures as columns: U diag(sqrt(N) / (S + epsilon)) U^T.
         Errors: ValueError for another number of axes.
         """
-        x = np.array(x, self.dtype)
+        x = channels.inner_images(np.array(x, self.dtype))
         if x.ndim != 4:
             raise ValueError(f"ImageDataGenerator.fit: expected pictures (N, H, W, C), got shape {x.shape}")
         if self.rescale:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.batches import checked_batch_size
 from minitl.errors import unknown
 from minitl.preprocessing.image.files import CHANNELS, BadImageError, load_img, save_img
@@ -133,7 +134,7 @@ class NumpyArrayIterator(Iterator):
         seed: int | None = None, save_to_dir: Any = None, save_prefix: str = "", save_format: str = "png",
         subset: str | None = None, ignore_class_split: bool = False,
     ):  # fmt: skip
-        x = np.asarray(x)
+        x = channels.inner_images(np.asarray(x))
         if x.ndim != 4 or x.dtype.kind not in "uif":
             raise ValueError(f"flow: x must be pictures (N, H, W, C), got shape {x.shape} of {x.dtype}")
         if x.dtype not in (np.uint8, np.float32, np.float64):
