@@ -416,13 +416,9 @@ def test_images_with_their_channels_first_are_turned_at_the_border(tmp_path):
         np.testing.assert_allclose(model.predict(batches, verbose=0), model.predict(first, verbose=0), rtol=1e-6)
     finally:
         backend.set_image_data_format("channels_last")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            chain = Sequential([Conv2D(4, 3, input_shape=(3, 10, 8), data_format="channels_first"), Flatten(), Dense(3)])
-            assert chain.predict(first, verbose=0).shape == (24, 3)
-        finally:
-            backend.set_image_data_format("channels_last")
+    for wrong in ("channels_first", "channels_mid"):
+        with pytest.raises(ValueError, match="said once for the whole program"):
+            Conv2D(4, 3, data_format=wrong)
 
 
 def test_what_copied_networks_import():

@@ -152,7 +152,122 @@ assert (loaded.predict(rows) == model.predict(rows)).all()
 print(loaded.metrics_names, loaded.evaluate(rows, labels, verbose=0))
 """,
 }
+KERAS_1["channels first"] = """
+from minitl import backend as K
+from minitl.models import Sequential
+from minitl.layers.core import Dense, Activation, Flatten
+from minitl.layers.convolutional import Convolution2D, MaxPooling2D
+from minitl.layers.normalization import BatchNormalization
+from minitl.utils import np_utils
+K.set_image_dim_ordering('th')
+try:
+    X = images.transpose(0, 3, 1, 2)
+    model = Sequential()
+    model.add(Convolution2D(8, 3, 3, border_mode='same', input_shape=(3, 12, 12), dim_ordering='th'))
+    model.add(BatchNormalization(axis=1))
+    model.add(Activation('relu'))
+    model.add(MaxPooling2D(pool_size=(2, 2)))
+    model.add(Flatten())
+    model.add(Dense(4, activation='softmax'))
+    model.compile(loss='categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
+    history = model.fit(X, np_utils.to_categorical(labels, 4), batch_size=16, nb_epoch=4, verbose=0)
+    print(model.predict_classes(X[:3]))
+finally:
+    K.set_image_dim_ordering('tf')
+"""
 KERAS_2 = {
+    "siamese with a contrastive loss": """
+from minitl.models import Model
+from minitl.layers import Input, Dense, Dropout, Lambda, Flatten
+from minitl import backend as K
+def euclidean_distance(vects):
+    x, y = vects
+    return K.sqrt(K.maximum(K.sum(K.square(x - y), axis=1, keepdims=True), K.epsilon()))
+def eucl_dist_output_shape(shapes):
+    shape1, shape2 = shapes
+    return (shape1[0], 1)
+def contrastive_loss(y_true, y_pred):
+    margin = 1
+    return K.mean(y_true * K.square(y_pred) + (1 - y_true) * K.square(K.maximum(margin - y_pred, 0)))
+def create_base_network(input_shape):
+    input = Input(shape=input_shape)
+    x = Flatten()(input)
+    x = Dense(16, activation='relu')(x)
+    x = Dropout(0.1)(x)
+    return Model(input, Dense(8, activation='relu')(x))
+def accuracy(y_true, y_pred):
+    return K.mean(K.equal(y_true, K.cast(y_pred < 0.5, y_true.dtype)))
+base_network = create_base_network((12, 12, 3))
+input_a, input_b = Input(shape=(12, 12, 3)), Input(shape=(12, 12, 3))
+distance = Lambda(euclidean_distance, output_shape=eucl_dist_output_shape)([base_network(input_a), base_network(input_b)])
+model = Model([input_a, input_b], distance)
+pairs = np.roll(images, 3, axis=0)
+same = (labels == np.roll(labels, 3)).astype('float32')
+model.compile(loss=contrastive_loss, optimizer='rmsprop', metrics=[accuracy])
+history = model.fit([images, pairs], same, batch_size=16, epochs=5, verbose=0)
+""",
+    "attention pooling of its own": """
+from minitl import backend as K
+from minitl.engine.topology import Layer
+from minitl.models import Sequential
+from minitl.layers import Embedding, Bidirectional, LSTM, Dense, Dropout
+class AttentionWeightedAverage(Layer):
+    def __init__(self, return_attention=False, **kwargs):
+        self.return_attention = return_attention
+        super(AttentionWeightedAverage, self).__init__(**kwargs)
+    def build(self, input_shape):
+        self.W = self.add_weight(shape=(input_shape[2], 1), name='{}_W'.format(self.name), initializer='uniform')
+        super(AttentionWeightedAverage, self).build(input_shape)
+    def call(self, x, mask=None):
+        logits = K.squeeze(K.dot(x, self.W), -1)
+        ai = K.exp(logits - K.max(logits, axis=-1, keepdims=True))
+        att_weights = ai / (K.sum(ai, axis=1, keepdims=True) + K.epsilon())
+        return K.sum(x * K.expand_dims(att_weights), axis=1)
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[2])
+model = Sequential()
+model.add(Embedding(50, 8, input_length=20))
+model.add(Bidirectional(LSTM(6, return_sequences=True)))
+model.add(AttentionWeightedAverage(name='attlayer'))
+model.add(Dense(4, activation='softmax'))
+model.compile(loss='sparse_categorical_crossentropy', optimizer='adam')
+history = model.fit(words, labels, batch_size=16, epochs=5, verbose=0)
+""",
+    "what the layers see": """
+from minitl import backend as K, layers, models
+from minitl.utils.vis_utils import model_to_dot
+model = models.Sequential()
+model.add(layers.Conv2D(8, (3, 3), activation='relu', input_shape=(12, 12, 3), name='conv'))
+model.add(layers.MaxPooling2D((2, 2)))
+model.add(layers.Flatten())
+model.add(layers.Dropout(0.5))
+model.add(layers.Dense(4, activation='softmax'))
+model.compile(loss='sparse_categorical_crossentropy', optimizer='rmsprop', metrics=['acc'])
+history = model.fit(images, labels, epochs=4, batch_size=16, verbose=0)
+get_activations = K.function([model.layers[0].input, K.learning_phase()], [model.get_layer('conv').output])
+assert get_activations([images[:2], 0])[0].shape == (2, 10, 10, 8)
+activation_model = models.Model(inputs=model.input, outputs=[layer.output for layer in model.layers[:2]])
+assert activation_model.predict(images[:1])[1].shape == (1, 5, 5, 8)
+assert b'svg' in model_to_dot(model, show_shapes=True).create(prog='dot', format='svg')
+""",
+    "houses in folds": """
+from minitl import models, layers, regularizers
+def build_model():
+    model = models.Sequential()
+    model.add(layers.Dense(16, activation='relu', kernel_regularizer=regularizers.l1_l2(l1=1e-4, l2=1e-4), input_shape=(rows.shape[1],)))
+    model.add(layers.Dense(1))
+    model.compile(optimizer='rmsprop', loss='mse', metrics=['mae'])
+    return model
+prices = 10 + 5.0 * labels
+k, all_histories = 3, []
+for i in range(k):
+    val = slice(i * 32, (i + 1) * 32)
+    partial = np.delete(rows, np.r_[val], axis=0), np.delete(prices, np.r_[val], axis=0)
+    model = build_model()
+    history = model.fit(*partial, validation_data=(rows[val], prices[val]), epochs=6, batch_size=8, verbose=0)
+    all_histories.append(history.history['val_mean_absolute_error'])
+average = [np.mean([x[i] for x in all_histories]) for i in range(6)]
+""",
     "mnist cnn": """
 import minitl as keras
 from minitl.models import Sequential
@@ -456,12 +571,12 @@ batches = Batches(images, labels, 16)
 history = model.fit_generator(generator=batches, epochs=4, validation_data=batches, use_multiprocessing=True, workers=6, max_queue_size=10)
 plot_model(model, to_file='model.png', show_shapes=True)
 """,
-    "channels first is refused in a sentence": """
+    "channels first of one layer is refused in a sentence": """
 from minitl.layers import Conv2D
 try:
     Conv2D(8, 3, data_format='channels_first')
 except ValueError as error:
-    assert 'transpose' in str(error)
+    assert 'whole program' in str(error)
 from minitl.models import Sequential
 from minitl.layers import Dense
 model = Sequential([Dense(4, activation='softmax', input_shape=(48,))])
@@ -469,6 +584,39 @@ model.compile('nadam', 'sparse_categorical_crossentropy'); history = model.fit(r
 """,
 }
 TF_KERAS = {
+    "subclassed model, dice loss": """
+from minitl import layers, Model, losses
+from minitl import backend as K
+class ConvBlock(layers.Layer):
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = layers.Conv2D(filters, 3, padding='same')
+        self.norm = layers.BatchNormalization()
+        self.skip = layers.Conv2D(filters, 1)
+    def call(self, inputs, training=None):
+        x = self.norm(self.conv(inputs), training=training)
+        return K.relu(x + self.skip(inputs))
+class Segmenter(Model):
+    def __init__(self):
+        super(Segmenter, self).__init__()
+        self.down, self.pool, self.bottom = ConvBlock(6), layers.MaxPool2D(), ConvBlock(8)
+        self.up, self.head = layers.UpSampling2D(), layers.Conv2D(1, 1, activation='sigmoid')
+    def call(self, x):
+        x = self.down(x)
+        y = self.up(self.bottom(self.pool(x)))
+        return self.head(layers.concatenate([x, y]))
+def dice_coef(y_true, y_pred, smooth=1.):
+    y_true_f, y_pred_f = K.flatten(y_true), K.flatten(y_pred)
+    intersection = K.sum(y_true_f * y_pred_f)
+    return (2. * intersection + smooth) / (K.sum(y_true_f) + K.sum(y_pred_f) + smooth)
+def bce_dice_loss(y_true, y_pred):
+    return losses.binary_crossentropy(y_true, y_pred) + 1 - dice_coef(y_true, y_pred)
+masks = (images[..., :1] > 0.5).astype('float32')
+model = Segmenter()
+model.compile(optimizer='adam', loss=bce_dice_loss, metrics=[dice_coef])
+history = model.fit(images, masks, epochs=3, batch_size=16, verbose=0)
+model.summary()
+""",
     "classification tutorial": """
 import minitl as keras
 model = keras.Sequential([

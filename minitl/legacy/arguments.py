@@ -26,7 +26,7 @@ OF_CLASS = {
 }  # fmt: skip
 # What has no meaning here, and values that change nothing; anything else in them is refused in a sentence.
 NOTHING: dict[str, tuple[Any, ...]] = {
-    "dim_ordering": ("tf", "default", None), "data_format": ("channels_last", None), "mode": (0,), "weights": (None,),
+    "dim_ordering": ("default", None), "data_format": (None,), "mode": (0,), "weights": (None,),
     "activity_regularizer": (None,), "noise_shape": (None,), "synchronized": (False,), "renorm": (False,),
     "fused": (None, True, False),
     "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
@@ -37,6 +37,7 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
     "batch_size": (None,), "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
 }  # fmt: skip
+FORMATS = ("tf", "th", "channels_last", "channels_first")
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
 
@@ -98,10 +99,9 @@ def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, A
             warn_once("Embedding(dropout=)", "a SpatialDropout1D behind it; nothing is dropped now")
         elif key == "seed":
             continue  # one seed for everything: set_random_seed
-        elif key in ("dim_ordering", "data_format") and value in ("th", "channels_first"):
-            if not channels.are_first():
-                warn_once(f"{key}={value!r}", "backend.set_image_data_format('channels_first') for the whole program")
-                channels.set_first(True)
+        elif key in ("dim_ordering", "data_format") and value not in (None, "default"):
+            if (value in ("th", "channels_first")) != channels.are_first() or value not in FORMATS:
+                raise ValueError(_why(name, key, value))
         elif key in NOTHING:
             if value not in NOTHING[key]:
                 raise ValueError(_why(name, key, value))
@@ -116,4 +116,9 @@ def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, A
 
 
 def _why(name: str, key: str, value: Any) -> str:
+    if key in ("dim_ordering", "data_format"):
+        return (
+            f"{name}: {key}={value!r}: where channels stand is said once for the whole program, by "
+            "backend.set_image_data_format('channels_first' or 'channels_last')"
+        )
     return f"{name}: {key}={value!r} is not known here"

@@ -145,6 +145,11 @@ def permute_dimensions(x: Any, pattern: Any) -> np.ndarray:
     return np.transpose(x, pattern)
 
 
+def expand_dims(x: Any, axis: int = -1) -> Any:
+    """x with an axis of length 1 more."""
+    return np.expand_dims(x, axis)
+
+
 def clip(x: Any, min_value: Any, max_value: Any) -> np.ndarray:
     """x cut off at both ends."""
     return np.clip(x, min_value, max_value)
@@ -312,8 +317,8 @@ abs, square, sqrt, exp, log, round, sign, pow = np.abs, np.square, np.sqrt, np.e
 equal, not_equal, greater, greater_equal, less, less_equal = (
     np.equal, np.not_equal, np.greater, np.greater_equal, np.less, np.less_equal,
 )  # fmt: skip
-argmax, argmin, maximum, minimum, dot, reshape, stack, expand_dims, squeeze, transpose = (
-    np.argmax, np.argmin, np.maximum, np.minimum, np.dot, np.reshape, np.stack, np.expand_dims, np.squeeze, np.transpose,
+argmax, argmin, maximum, minimum, dot, reshape, stack, squeeze, transpose = (
+    np.argmax, np.argmin, np.maximum, np.minimum, np.dot, np.reshape, np.stack, np.squeeze, np.transpose,
 )  # fmt: skip
 zeros, ones, zeros_like, ones_like, eye, arange, repeat, tile = (
     np.zeros, np.ones, np.zeros_like, np.ones_like, np.eye, np.arange, np.repeat, np.tile,
