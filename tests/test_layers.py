@@ -11,6 +11,7 @@ from minitl.layers import (
     LSTM,
     Activation,
     Add,
+    AlphaDropout,
     ArrayFunction,
     AveragePooling1D,
     AveragePooling2D,
@@ -201,6 +202,8 @@ LAYERS = {
     "spatial dropout 1d": (lambda: SpatialDropout1D(0.4), SEQUENCES, SEQUENCES),
     "noise": (lambda: GaussianNoise(0.3), ROWS, ROWS),
     "noisy dropout": (lambda: GaussianDropout(0.3), ROWS, ROWS),
+    "alpha dropout": (lambda: AlphaDropout(0.3), ROWS, ROWS),
+    "dropout of samples": (lambda: Dropout(0.4, noise_shape=(None, 1, 1, 1)), IMAGES, IMAGES),
     "rescaling": (lambda: Rescaling(1 / 3, -1.0), IMAGES, IMAGES),
     "normalization": (lambda: Normalization(mean=[1, 2], variance=[3, 4]), IMAGES, IMAGES),
     "resizing": (lambda: Resizing(5, 9), IMAGES, (3, 5, 9, 2)),
@@ -425,6 +428,22 @@ def test_embedding(backend, tmp_path):
     frozen.compile("sgd", "mse")
     frozen.fit(words, np.ones((2, 2)), verbose=0)
     np.testing.assert_array_equal(frozen.layers[0].get_weights()[0], table)
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    layer = AlphaDropout(0.3)
+    x = np.random.default_rng(0).normal(size=(400, 500)).astype(np.float32)
+    y = layer.forward(x, True)
+    assert abs(y.mean()) < 0.01 and abs(y.std() - 1) < 0.01 and abs((layer.backward(np.ones_like(x)) == 0).mean() - 0.3) < 0.01
+    np.testing.assert_array_equal(layer(x), x)
+
+
+def test_dropout_with_a_noise_shape_drops_together():
+    x = np.ones((300, 4, 5, 2), np.float32)
+    y = Dropout(0.5, noise_shape=(None, 1, 1, 1)).forward(x, True)
+    assert {tuple(np.unique(one)) for one in y} == {(0.0,), (2.0,)}
+    with pytest.raises(ValueError, match=r"noise_shape must have None or 1 for each of the 4 axes"):
+        Sequential([Input((4, 5, 2)), Dropout(0.5, noise_shape=(None, 3, 1, 1))])
 
 
 def test_a_lambda_without_a_gradient():

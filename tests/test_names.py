@@ -421,6 +421,42 @@ def test_images_with_their_channels_first_are_turned_at_the_border(tmp_path):
             Conv2D(4, 3, data_format=wrong)
 
 
+def test_old_arguments_of_layers_without_a_constructor_of_their_own():
+    from minitl.layers import LSTM, MaxPooling1D, SimpleRNN
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert MaxPooling1D(pool_length=3).get_config()["pool_size"] in (3, (3,))
+        assert SimpleRNN(output_dim=5, init="zeros", inner_init="orthogonal").units == 5
+        assert LSTM(output_dim=4, dropout_W=0.25).dropout == 0.25
+    assert Input(batch_shape=(16, 10)).shape == (None, 10)
+
+
+def test_first_weights_of_a_layer():
+    kernel, bias = np.arange(6.0).reshape(3, 2), np.array([1.0, -1.0])
+    model = Sequential([Dense(2, weights=[kernel, bias], input_shape=(3,))])
+    np.testing.assert_array_equal(model.predict(np.ones((1, 3)), verbose=0), kernel.sum(0, keepdims=True) + bias)
+    with pytest.raises(ValueError, match="Dense"):
+        Sequential([Dense(2, weights=[kernel], input_shape=(3,))])
+
+
+def test_a_reshape_to_images_with_their_channels_first(tmp_path):
+    from minitl.layers import Reshape
+
+    x = np.random.default_rng(0).normal(size=(4, 24)).astype(np.float32)
+    backend.set_image_data_format("channels_first")
+    try:
+        model = Sequential([Input((24,)), Reshape((2, 3, 4))])
+        model.add(Conv2D(2, 1))
+    finally:
+        backend.set_image_data_format("channels_last")
+    assert model.layers[0].output_shape == (None, 3, 4, 2)
+    np.testing.assert_array_equal(model.layers[0](x), x.reshape(4, 2, 3, 4).transpose(0, 2, 3, 1))
+    check_gradients(model, x).raise_if_wrong()
+    model.save(tmp_path / "model.npz")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.npz")(x), model(x))
+
+
 def test_what_copied_networks_import():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -221,6 +221,7 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "3 times", layers.RepeatVector(3), row
     yield "", layers.GaussianNoise(0.3), row
     yield "", layers.GaussianDropout(0.3), row
+    yield "", layers.AlphaDropout(0.3), row
     yield "square", layers.Lambda(np.square, gradient=lambda x, dy: 2 * x * dy), row
     yield "7 words", layers.Embedding(7, 3), (4, 5)
     for merge in (layers.Add(), layers.Average(), layers.Multiply(), layers.Maximum(), layers.Minimum(), layers.Concatenate()):

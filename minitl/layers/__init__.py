@@ -59,7 +59,7 @@ from minitl.layers.preprocessing import (
     Resizing,
 )
 from minitl.layers.recurrent import GRU, LSTM, Masking, SimpleRNN
-from minitl.layers.regularization import GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from minitl.layers.regularization import AlphaDropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from minitl.layers.reshaping import (
     ChannelPadding,
     Cropping1D,
@@ -117,6 +117,7 @@ __all__ = [
     "LSTM",
     "Activation",
     "Add",
+    "AlphaDropout",
     "ArrayFunction",
     "Average",
     "AveragePooling1D",

@@ -67,6 +67,7 @@ class Layer(Holding):
     input_shape: Any
     output_shape: Any
     built: bool
+    first_weights: list[Any] | None = None  # what `weights=` of older programs gave, until the layer is built
     _nodes: list[Any]
     named_by_model: bool  # whether the name is one that a model gave
 
@@ -228,6 +229,9 @@ class Layer(Holding):
             self.built = True
             self.input_shape = shape
             self.output_shape = tuple(self.compute_output_shape(shape))
+            if self.first_weights is not None:
+                self.set_weights(self.first_weights)
+                self.first_weights = None
         except (ValueError, TypeError) as error:
             self.built = False
             self.parameters.clear()

@@ -25,7 +25,9 @@ class InputLayer(Layer):
     keeps_integers = True
 
     def __init__(self, shape: Any = None, batch_size: int | None = None, dtype: Any = "float32", **kwargs: Any):
-        shape = kwargs.pop("input_shape", None) if shape is None else shape
+        for older in ("input_shape", "batch_shape", "batch_input_shape"):
+            given = kwargs.pop(older, None)
+            shape = shape if given is None or shape is not None else tuple(given)[older.startswith("batch") :]
         if isinstance(shape, (int, np.integer)) or shape is None:
             raise ValueError(
                 f"Input: shape must be a tuple, one sample's without the batch, got {shape!r}; (784,) for rows of 784"

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl.activations import SELU
+from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
@@ -126,3 +128,28 @@ class GaussianDropout(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
+
+
+class AlphaDropout(Dropout):
+    """While training, drops entries to where SELU saturates, and brings mean and variance back to what they were.
+
+    Formula: y = a (x m + s (1 - m)) + b, with m 0 or 1, s = -1.0507 1.6733 (SELU's lower end),
+    a = ((1 - rate)(1 + rate s^2))^-1/2 and b = -a s rate; dx = a m dy.
+    Shapes: any; x and y alike.
+    Errors: ValueError for a rate outside [0, 1).
+    Source: G. Klambauer et al., Self-normalizing neural networks, arXiv 1706.02515.
+    """
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """y while training, else x."""
+        if not training or self.rate == 0:
+            return x, None
+        kept, _ = op("dropout").forward(np.ones_like(x), self.rate, self.generator)
+        low = -SELU["alpha"] * SELU["scale"]
+        gain = ((1 - self.rate) * (1 + self.rate * low**2)) ** -0.5
+        slope = (gain * (kept > 0)).astype(x.dtype)
+        return slope * x + ((gain * low) * (kept == 0) - gain * low * self.rate).astype(x.dtype), slope
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx = dy times the slope."""
+        return dy if cache is None else op("multiply").forward(dy, cache)[0], {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import channels
 from minitl.backend import op
 from minitl.errors import unknown
 from minitl.graph.plan import Need
@@ -22,26 +23,35 @@ Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
 class Reshape(Layer):
     """The same numbers in another shape.
 
+    Parameters: `channels_first` says that a target of three entries is (C, H, W), and y its image with the channels last; by
+    default as the program's images are (`minitl.channels`).
     Shapes: x (N, ...), y (N, *target_shape), in which one entry may be -1: what is left.
     Errors: ValueError for another number of entries.
     """
 
     keeps_integers = True
 
-    def __init__(self, target_shape: Any, **kwargs: Any):
+    def __init__(self, target_shape: Any, channels_first: bool | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.target_shape = tuple(int(n) for n in target_shape)
+        first = channels.are_first() if channels_first is None else channels_first
+        self.channels_first = first and len(self.target_shape) == 3
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x in its new shape."""
-        return x.reshape(len(x), *self.target_shape), x.shape
+        y = x.reshape(len(x), *self.target_shape)
+        return (np.ascontiguousarray(y.transpose(0, 2, 3, 1)) if self.channels_first else y), x.shape
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """dy in the old one."""
-        return dy.reshape(cache), {}
+        return (dy.transpose(0, 3, 1, 2) if self.channels_first else dy).reshape(cache), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(N, *target_shape)."""
+        """(N, *target_shape), the channels last."""
+        _, *found = self._as_given(input_shape)
+        return (None, *(found[1:] + found[:1] if self.channels_first else found))
+
+    def _as_given(self, input_shape: Shape) -> Shape:
         if None in input_shape[1:]:
             return (None, *(None if n == -1 else n for n in self.target_shape))
         size, known = math.prod(input_shape[1:]), math.prod(n for n in self.target_shape if n != -1)  # type: ignore[arg-type]

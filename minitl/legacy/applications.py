@@ -39,6 +39,15 @@ def get_source_inputs(value: Value, *_: Any) -> list[Value]:
     return found
 
 
+def slice_X(X: Any, start: Any = None, stop: Any = None) -> Any:
+    """Some samples of an array, or of each of a list of arrays."""
+    rows = start if hasattr(start, "__len__") else slice(start, stop)
+    return [x[rows] for x in X] if isinstance(X, list) else X[rows]
+
+
+slice_arrays = _slice_arrays = slice_X
+
+
 def convert_all_kernels_in_model(model: Any) -> None:
     """Nothing: kernels are never flipped here."""
 

@@ -26,7 +26,7 @@ OF_CLASS = {
 }  # fmt: skip
 # What has no meaning here, and values that change nothing; anything else in them is refused in a sentence.
 NOTHING: dict[str, tuple[Any, ...]] = {
-    "dim_ordering": ("default", None), "data_format": (None,), "mode": (0,), "weights": (None,),
+    "dim_ordering": ("default", None), "data_format": (None,), "mode": (0,),
     "activity_regularizer": (None,), "noise_shape": (None,), "synchronized": (False,), "renorm": (False,),
     "fused": (None, True, False),
     "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
@@ -45,8 +45,8 @@ WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max
 def accept(classes: Iterable[type]) -> None:
     """Let the constructors of classes take their arguments under old names."""
     for cls in classes:
-        if "__init__" in vars(cls):
-            cls.__init__ = _translating(vars(cls)["__init__"], cls)  # type: ignore[misc]
+        if cls.__init__ is not object.__init__:  # type: ignore[misc]
+            cls.__init__ = _translating(cls.__init__, cls)  # type: ignore[misc]
 
 
 def of_fit(settings: dict[str, Any], batch_size: int | None = None) -> dict[str, Any]:
@@ -78,9 +78,12 @@ def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
 
     @functools.wraps(init)
     def translated(self: Any, *args: Any, **kwargs: Any) -> None:
+        first = None if "weights" in own else kwargs.pop("weights", None)
         if not old.isdisjoint(kwargs):
             kwargs = _modern(name, own, table, kwargs)
         init(self, *args, **kwargs)
+        if first is not None:
+            self.first_weights = list(first)
 
     return translated
 

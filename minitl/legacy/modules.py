@@ -25,7 +25,7 @@ PLACES = {
     "utils.image_dataset": ("utils",),
     "preprocessing.sequence": ("preprocessing.text", "utils"), "engine": ("layers", "models"),
     "engine.topology": ("layers", "models", "legacy.applications"),
-    "engine.training": ("models",), "engine.base_layer": ("layers",), "engine.input_layer": ("layers",),
+    "engine.training": ("models", "legacy.applications"), "engine.base_layer": ("layers",), "engine.input_layer": ("layers",),
     "engine.sequential": ("models",), "initializations": ("initializers",), "objectives": ("losses",),
     "optimizers.legacy": ("optimizers",), "optimizers.experimental": ("optimizers",), "optimizers.schedules": ("schedules",),
     "callbacks.callbacks": ("callbacks",),
