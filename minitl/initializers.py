@@ -10,6 +10,7 @@ Source: LeCun et al. 1998; X. Glorot and Y. Bengio 2010; K. He et al., arXiv 150
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -255,7 +256,14 @@ def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
     found = lookup("initializer", identifier, NAMED)
     if not callable(found):
         raise TypeError(f"an initializer must be a name or a function of a shape and a generator, got {found!r}")
+    if inspect.isfunction(found) and not _takes_a_generator(found):  # a function of a shape, and perhaps a dtype or a name
+        return lambda shape, generator: np.asarray(found(shape))
     return found
+
+
+def _takes_a_generator(function: Callable[..., Any]) -> bool:
+    parameters = list(inspect.signature(function).parameters.values())
+    return len(parameters) > 1 and parameters[1].name not in ("dtype", "name", "dim_ordering", "scale")
 
 
 def fans(shape: Shape) -> tuple[float, float]:

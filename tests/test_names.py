@@ -432,6 +432,36 @@ def test_old_arguments_of_layers_without_a_constructor_of_their_own():
     assert Input(batch_shape=(16, 10)).shape == (None, 10)
 
 
+def test_programs_of_the_first_keras():
+    from minitl.layers.convolutional import Convolution2D
+
+    from minitl import channels, initializations
+    from minitl.layers.core import Merge
+
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 1, 12, 10)).astype(np.float32), np.arange(20) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = Sequential([Convolution2D(4, 3, 3, border_mode="valid", input_shape=(1, 12, 10))])
+            assert channels.are_first() and model.output_shape == (None, 10, 8, 4)
+            start = lambda shape, name=None: initializations.normal(shape, scale=0.01, name=name)  # noqa: E731
+            model.add(Flatten())
+            model.add(Dense(2, init=start, activation="softmax"))
+            assert 0.005 < model.layers[-1].get_weights()[0].std() < 0.02
+            model.compile(loss="sparse_categorical_crossentropy", optimizer="sgd", class_mode="categorical")
+            history = model.fit(x, y, nb_epoch=2, show_accuracy=True, verbose=0)
+            assert len(history.history["acc"]) == 2 and len(model.evaluate(x, y, show_accuracy=True, verbose=0)) == 2
+            assert callable(Merge)
+        finally:
+            backend.set_image_data_format("channels_last")
+        Convolution2D(4, 3, 3, input_shape=(12, 10, 1))
+        assert not channels.are_first()
+    assert initializations.get("zero")((2, 3)).shape == (2, 3) and initializations.get("he_normal")((2, 3)).shape == (2, 3)
+    assert initializations.identity((3, 3), scale=2).trace() == 6 and initializations.orthogonal((3, 3)).shape == (3, 3)
+    assert initializations.uniform((9, 9), scale=0.5).max() < 0.5 < 1 == initializations.one((2,)).max()
+
+
 def test_first_weights_of_a_layer():
     kernel, bias = np.arange(6.0).reshape(3, 2), np.array([1.0, -1.0])
     model = Sequential([Dense(2, weights=[kernel, bias], input_shape=(3,))])

@@ -88,7 +88,7 @@ from minitl.layers.text import TextVectorization
 from minitl.layers.wrappers import Bidirectional, TimeDistributed
 from minitl.legacy.arguments import accept
 
-Convolution2DTranspose = Deconvolution2D = Conv2DTranspose
+Convolution2DTranspose = Conv2DTranspose
 
 # Arguments have had other names: `minitl.legacy` knows them.
 accept([cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, Layer)])
@@ -102,6 +102,7 @@ def __getattr__(name: str) -> Any:
         "Convolution2D",
         "CuDNNGRU",
         "CuDNNLSTM",
+        "Deconvolution2D",
         "InputSpec",
         "Merge",
         "ThresholdedReLU",

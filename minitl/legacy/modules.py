@@ -26,7 +26,7 @@ PLACES = {
     "preprocessing.sequence": ("preprocessing.text", "utils"), "engine": ("layers", "models"),
     "engine.topology": ("layers", "models", "legacy.applications"),
     "engine.training": ("models", "legacy.applications"), "engine.base_layer": ("layers",), "engine.input_layer": ("layers",),
-    "engine.sequential": ("models",), "initializations": ("initializers",), "objectives": ("losses",),
+    "engine.sequential": ("models",), "initializations": ("legacy.initializations", "initializers"), "objectives": ("losses",),
     "optimizers.legacy": ("optimizers",), "optimizers.experimental": ("optimizers",), "optimizers.schedules": ("schedules",),
     "callbacks.callbacks": ("callbacks",),
     "wrappers": ("legacy.wrappers",), "wrappers.scikit_learn": ("legacy.wrappers",),
@@ -83,7 +83,7 @@ def elsewhere(package: str, name: str) -> Any:
     Errors: AttributeError when it is not there either.
     """
     module = importlib.import_module(f"minitl.{package}")
-    if name.startswith("__") or name not in getattr(module, "__all__", ()):
+    if name.startswith("_"):
         raise AttributeError(f"module 'minitl.{package}' has no attribute {name!r}")
     return getattr(module, name)
 

@@ -47,7 +47,7 @@ class Trainer(Layer):
         `steps_per_execution` have no meaning here.
         Errors: ValueError for an output that is not there, or fewer losses than outputs; TypeError for other arguments.
         """
-        ignored = {"jit_compile", "steps_per_execution", "auto_scale_loss", "sample_weight_mode"}
+        ignored = {"jit_compile", "steps_per_execution", "auto_scale_loss", "sample_weight_mode", "class_mode"}
         if set(kwargs) - ignored:
             raise TypeError(f"compile: unknown arguments {', '.join(sorted(set(kwargs) - ignored))}")
         self.optimizer = optimizers.get(optimizer)
@@ -79,10 +79,12 @@ class Trainer(Layer):
     ) -> History:
         """Train; see `minitl.training.fit`."""
         if older:  # nb_epoch, and settings for worker processes
+            self._show_accuracy(older)
             return self.fit(
                 x, y, batch_size, verbose=verbose, callbacks=callbacks, validation_split=validation_split,
                 validation_data=validation_data, shuffle=shuffle, class_weight=class_weight, sample_weight=sample_weight,
-                initial_epoch=initial_epoch,
+                initial_epoch=initial_epoch, validation_batch_size=validation_batch_size, validation_freq=validation_freq,
+                accumulate=accumulate,
                 **{
                     "epochs": epochs, "steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps,
                     **of_fit(older, _batch_size(x)),
@@ -92,6 +94,11 @@ class Trainer(Layer):
             self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,
             sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq, accumulate,
         )  # fmt: skip
+
+    def _show_accuracy(self, older: dict[str, Any]) -> None:
+        """What Keras 0 asked for in `fit` and `evaluate`, and later versions in `compile`."""
+        if older.get("show_accuracy") and not self.metrics:
+            self.metrics = objective.metrics_of(self, ["accuracy"], None)
 
     def fit_generator(self, generator: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> History:
         """`fit` under the name that older programs use; their settings for worker processes have no meaning here."""
@@ -130,8 +137,12 @@ class Trainer(Layer):
         sample_weight: Any = None,
         steps: int | None = None,
         return_dict: bool = False,
+        **older: Any,
     ) -> Any:
         """The loss and the metrics on some data: [loss, metric...], or a dictionary."""
+        if older:
+            self._show_accuracy(older)
+            of_fit(older)
         return training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, return_dict)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> Any:
