@@ -243,9 +243,10 @@ def test_the_functions_of_keras_s_backend():
             call()
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         backend.nothing  # noqa: B018
-    for refused in (backend.placeholder, lambda: backend.gradients(x, x)):
-        with pytest.raises(NotImplementedError, match="use "):
-            refused()
+    with pytest.raises(NotImplementedError, match="use Input"):
+        backend.placeholder()
+    with pytest.raises(TypeError, match=r"K\.gradients: expected values"):
+        backend.gradients(x, x)
 
 
 def test_the_mathematics_of_keras_s_backend_is_keras_s():
@@ -286,6 +287,34 @@ def test_a_function_from_values_to_values():
     np.testing.assert_array_equal(dropped([x, 0])[0], hidden[0])
     assert (dropped([x, 1])[0] != hidden[0]).any()
     np.testing.assert_array_equal(backend.function(model.input, model.output)(x), model(x))
+
+
+def test_gradients_of_values():
+    model = Sequential(
+        [Input((8, 8, 3)), Conv2D(4, 3, activation="relu", name="conv"), Flatten(), Dense(5, activation="softmax")]
+    )
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    model.forward(x)
+    dy = np.zeros((2, 5), np.float32)
+    dy[:, 3] = 1
+    expected = model.backward(dy)
+    loss = backend.sum(model.output[:, 3])
+    grads = backend.gradients(loss, model.input)[0]
+    loss_value, found = backend.function([model.input], [loss, grads])([x])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+    assert loss_value == pytest.approx(model(x)[:, 3].sum(), rel=1e-5)
+    scaled = grads / (backend.sqrt(backend.mean(backend.square(grads))) + 1e-5)  # as for pictures of filters
+    found = backend.function([model.input], [scaled])([x])[0]
+    assert np.sqrt((found**2).mean()) == pytest.approx(1, abs=0.05)
+    last = model.get_layer("conv").output  # as for Grad-CAM
+    pooled = backend.mean(backend.gradients(model.output[:, 3], last)[0], axis=(0, 1, 2))
+    weights, maps = backend.function([model.input], [pooled, last[0]])([x])
+    assert weights.shape == (4,) and maps.shape == (6, 6, 4)
+    head = Model(last, model.output)
+    head.forward(model.get_layer("conv")(x))
+    np.testing.assert_allclose(weights, head.backward(dy).mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-8)
+    with pytest.raises(ValueError, match="which is not among the inputs"):
+        backend.gradients(backend.sum(Dense(1)(Input((3,)))), model.input)
 
 
 def test_small_things_of_older_programs(tmp_path, capsys):

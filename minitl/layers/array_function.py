@@ -14,6 +14,7 @@ from minitl.layers.base import Layer
 from minitl.layers.merging import Add, Multiply, Subtract
 
 KNOWN = {*DERIVATIVES, *FUNCTIONS, *PLAIN, "matmul", "getitem"}
+BATCH = 5  # more samples than open axes have entries, when shapes are tried
 SHORT = {"add": Add, "subtract": Subtract, "multiply": Multiply}  # what has a layer of its own, for values alike
 
 
@@ -23,8 +24,8 @@ class ArrayFunction(Layer):
     Formula: y = numpy.function(*arguments, **settings); dx by automatic differentiation.
     Parameters: `function` is its name ("mean", "exp"; "getitem" for x[...]). `arguments` are its arguments, with {"value": i}
     where the layer's i-th input stands; slices are {"slice": [start, stop, step]}, tuples {"tuple": [...]}.
-    Shapes: any, as long as the batch stays the first axis.
-    Errors: ValueError for a function that has no derivative here, or one that loses the batch.
+    Shapes: any. What loses the batch, such as a mean over all, can be computed and differentiated, but is no output of `predict`.
+    Errors: ValueError for a function that has no derivative here.
     Source: `minitl.autodiff`.
     """
 
@@ -41,12 +42,7 @@ class ArrayFunction(Layer):
         """y, and its record."""
         parts = [Traced(part) for part in (x if self.takes_several else [x])]
         y = self._applied(parts)
-        values = np.asarray(plain(y))
-        if values.ndim == 0 or len(values) != len(parts[0]):
-            raise ValueError(
-                f"{self.label}: {self.function} made shape {values.shape} of {parts[0].shape}; the batch must stay the first axis"
-            )
-        return values.astype(self.dtype, copy=False), (parts, y)
+        return np.asarray(plain(y)).astype(self.dtype, copy=False), (parts, y)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
         """dx by the record; zeros from what does not change with x, such as a comparison."""
@@ -59,10 +55,11 @@ class ArrayFunction(Layer):
         shapes = list(input_shape) if self.takes_several else [input_shape]
         trials = []
         for length in (24, 36):
-            ones = [np.ones((1, *(length if n is None else n for n in shape[1:])), self.dtype) for shape in shapes]
+            sizes = [[BATCH + length, *(length if n is None else n for n in shape[1:])] if shape else [] for shape in shapes]
+            ones = [np.ones(size, self.dtype) for size in sizes]
             with np.errstate(all="ignore"):
                 trials.append(self.compute(ones if self.takes_several else ones[0], False)[0].shape)
-        return (None, *(a if a == b else None for a, b in list(zip(*trials, strict=True))[1:]))
+        return tuple(a if a == b else None for a, b in zip(*trials, strict=True))
 
     def _applied(self, parts: list[Traced]) -> Any:
         arguments = _filled(self.arguments, parts)

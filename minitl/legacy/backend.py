@@ -16,6 +16,7 @@ from minitl import activations, channels
 from minitl.autodiff import plain
 from minitl.errors import unknown
 from minitl.graph.value import Value
+from minitl.layers.gradient import Gradient
 from minitl.random import new_generator
 
 _settings: dict[str, Any] = {"floatx": "float32", "epsilon": 1e-7}
@@ -259,15 +260,21 @@ def function(inputs: Any, outputs: Any, updates: Any = None, **_: Any) -> Callab
     return run
 
 
-def gradients(loss: Any, variables: Any) -> Any:
-    """Refused: values have no numbers yet.
+def gradients(loss: Value, variables: Any) -> list[Value]:
+    """The gradients of the sum of a value with respect to others, as values, for `function`.
 
-    Errors: NotImplementedError, always.
+    Everything that leads from a variable to the loss must be there; second derivatives are not.
+    Errors: TypeError for what is no value; ValueError for a loss that needs other values than the variable.
     """
-    raise NotImplementedError(
-        "K.gradients: values hold no numbers here; use minitl.explain (saliency, Grad-CAM), model.backward(dy) after "
-        "model.forward(x), or minitl.autodiff.gradients on traced arrays"
-    )
+    for value in (loss, *(variables if isinstance(variables, (list, tuple)) else [variables])):
+        if not isinstance(value, Value):
+            raise TypeError(
+                f"K.gradients: expected values, such as model.output, got {type(value).__name__}; use minitl.autodiff.gradients "
+                "on traced arrays, or model.backward(dy) after model.forward(x)"
+            )
+    models: Any = importlib.import_module("minitl.models")
+    several = variables if isinstance(variables, (list, tuple)) else [variables]
+    return [Gradient(models.Model(value, loss))(value) for value in several]
 
 
 def placeholder(*_: Any, **__: Any) -> Any:
