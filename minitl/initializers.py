@@ -257,7 +257,8 @@ def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
     if not callable(found):
         raise TypeError(f"an initializer must be a name or a function of a shape and a generator, got {found!r}")
     if inspect.isfunction(found) and not _takes_a_generator(found):  # a function of a shape, and perhaps a dtype or a name
-        return lambda shape, generator: np.asarray(found(shape))
+        required = [p.name for p in list(inspect.signature(found).parameters.values())[1:] if p.default is p.empty]
+        return lambda shape, generator: np.asarray(found(shape, **dict.fromkeys(required)))
     return found
 
 

@@ -208,6 +208,9 @@ def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "a
             outputs.append(made if isinstance(made, list) else [made])
     finally:
         source.close()
+    for value in model.graph.outputs:
+        if not value.shape or value.shape[0] is not None:
+            raise ValueError(f"predict: {value!r} has no batch to put together; call the model on an array, model(x)")
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
     return joined[0] if len(joined) == 1 else joined
 

@@ -383,3 +383,8 @@ def test_expressions_of_open_shapes_and_what_is_refused():
     assert np.sum(x).shape == () and np.sum(x, axis=0).shape == (None, None, 3) and x[0].shape == (None, None, 3)
     with pytest.raises(TypeError, match="not iterable"):
         list(x)
+    flat = Input((3,))
+    total = Model(flat, np.sum(flat * flat))
+    assert total(np.ones((2, 3))) == 6
+    with pytest.raises(ValueError, match="has no batch to put together"):
+        total.predict(np.ones((2, 3)), verbose=0)

@@ -223,6 +223,7 @@ def test_merge_of_keras_1():
 def test_windows_of_old_and_new_spellings():
     assert old.Convolution2D(4, 3, 5, subsample=(2, 2), border_mode="same").get_config()["kernel_size"] == (3, 5)
     assert Conv2D(4, 3, 3).strides == (3, 3)
+    assert Conv2D(4, 3, 5, border_mode="same").kernel_size == (3, 5)
     assert old.Convolution2D(4, (3, 3), padding="same").kernel_size == (3, 3)
     with pytest.raises(TypeError, match="nonsense"):
         Conv2D(4, 3, nonsense=1)

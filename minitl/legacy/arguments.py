@@ -37,6 +37,7 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
     "batch_size": (None,), "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
 }  # fmt: skip
+KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}
 FORMATS = ("tf", "th", "channels_last", "channels_first")
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
@@ -47,6 +48,13 @@ def accept(classes: Iterable[type]) -> None:
     for cls in classes:
         if cls.__init__ is not object.__init__:  # type: ignore[misc]
             cls.__init__ = _translating(cls.__init__, cls)  # type: ignore[misc]
+
+
+def first_of_keras_1(shape: Any) -> None:
+    """Channels stood first where nothing else was said: an image of 1 or 3 rows, and more columns than 4, is none."""
+    if shape is not None and len(shape) == 3 and shape[0] in (1, 3) and (shape[2] or 0) > 4 and not channels.are_first():
+        warn_once(f"input_shape={tuple(shape)}, channels first", f"{(*shape[1:], shape[0])}; the program's images are turned")
+        channels.set_first(True)
 
 
 def of_fit(settings: dict[str, Any], batch_size: int | None = None) -> dict[str, Any]:
@@ -78,6 +86,10 @@ def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
 
     @functools.wraps(init)
     def translated(self: Any, *args: Any, **kwargs: Any) -> None:
+        if name == "Conv2D" and len(args) == 3 and not KERAS_1.isdisjoint(kwargs):  # Conv2D(64, 3, 3, border_mode="same")
+            warn_once("Conv2D(32, 3, 3)", "Conv2D(32, (3, 3))")
+            args = (args[0], args[1:])
+            first_of_keras_1(kwargs.get("input_shape"))
         first = None if "weights" in own else kwargs.pop("weights", None)
         if not old.isdisjoint(kwargs):
             kwargs = _modern(name, own, table, kwargs)

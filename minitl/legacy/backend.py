@@ -225,8 +225,11 @@ def stop_gradient(x: Any) -> Any:
     return plain(x)
 
 
-def random_normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> np.ndarray:
-    """Normal numbers, from minitl's seed."""
+def random_normal(
+    shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, std: float | None = None
+) -> np.ndarray:
+    """Normal numbers, from minitl's seed; `std` was the deviation's name in Keras 1."""
+    stddev = stddev if std is None else std
     return new_generator().normal(mean, stddev, tuple(shape)).astype(dtype or floatx())
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitl import channels, layers
+from minitl import layers
 from minitl.errors import unknown
 from minitl.legacy import warn_once
+from minitl.legacy.arguments import first_of_keras_1
 
 MODES = {
     "sum": layers.Add, "concat": layers.Concatenate, "mul": layers.Multiply, "ave": layers.Average, "max": layers.Maximum,
@@ -21,20 +22,13 @@ def Convolution2D(filters: Any = None, kernel_size: Any = None, columns: Any = N
         kernel_size = (kernel_size, columns)
     elif columns is not None:
         args = (columns, *args)
-    _first_of_keras_1(kwargs.get("input_shape"))
+    first_of_keras_1(kwargs.get("input_shape"))
     given = {} if filters is None else {"filters": filters}
     if kernel_size is not None:
         given["kernel_size"] = kernel_size
     if args:  # strides, padding, activation in today's order
         given.update(zip(("strides", "padding", "activation"), args, strict=False))
     return layers.Conv2D(**given, **kwargs)
-
-
-def _first_of_keras_1(shape: Any) -> None:
-    """Channels stood first where nothing else was said: an image of 1 or 3 rows, and more columns than 4, is none."""
-    if shape is not None and len(shape) == 3 and shape[0] in (1, 3) and (shape[2] or 0) > 4 and not channels.are_first():
-        warn_once(f"input_shape={tuple(shape)}, channels first", f"{(*shape[1:], shape[0])}; the program's images are turned")
-        channels.set_first(True)
 
 
 def Deconvolution2D(
