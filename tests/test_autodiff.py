@@ -18,7 +18,7 @@ from minitl.layers import (
     Layer,
     MaxPooling2D,
 )
-from minitl.models import Model, Sequential, clone_model, load_model
+from minitl.models import Model, Sequential, clone_model, load_model, model_from_json
 
 RANDOM = np.random.default_rng(5)
 A, B = RANDOM.uniform(0.2, 0.9, (2, 3, 4)), RANDOM.uniform(0.2, 0.9, (2, 3, 4))
@@ -372,6 +372,18 @@ def test_expressions_of_values(tmp_path):
         check_gradients(model, data).raise_if_wrong()
         model.save(tmp_path / "model.npz")
         np.testing.assert_array_equal(load_model(tmp_path / "model.npz")(data), model(data))
+
+
+def test_a_file_cannot_ask_for_more_numbers_than_there_is_room_for(tmp_path):
+    x = Input((4,))
+    model = Model(x, np.tile(x, (1, 3)))
+    for old, new in (('"tuple": [1, 3]', '"tuple": [1, 1000000000]'), ('"shape": [4]', '"shape": [4000000000]')):
+        text = model.to_json()
+        assert old in text
+        with pytest.raises(ValueError, match="would make more than"):
+            model_from_json(text.replace(old, new))
+    with pytest.raises(ValueError, match="unknown ArrayFunction: function 'fromfile'"):
+        model_from_json(model.to_json().replace('"tile"', '"fromfile"'))
 
 
 def test_expressions_of_open_shapes_and_what_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from minitl.layers.base import Layer
 from minitl.layers.merging import Add, Multiply, Subtract
 
 KNOWN = {*DERIVATIVES, *FUNCTIONS, *PLAIN, "matmul", "getitem"}
-BATCH = 5  # more samples than open axes have entries, when shapes are tried
+REPEATING = ("tile", "repeat", "broadcast_to")  # can make much of little
+MOST = 1 << 27  # numbers that a trial may take; a file may claim anything
 SHORT = {"add": Add, "subtract": Subtract, "multiply": Multiply}  # what has a layer of its own, for values alike
 
 
@@ -54,8 +56,15 @@ class ArrayFunction(Layer):
         """Found out by two trials, with open axes of two lengths."""
         shapes = list(input_shape) if self.takes_several else [input_shape]
         trials = []
-        for length in (24, 36):
-            sizes = [[BATCH + length, *(length if n is None else n for n in shape[1:])] if shape else [] for shape in shapes]
+        for batch, length in ((2, 24), (3, 36)):
+            sizes = [[batch, *(length if n is None else n for n in shape[1:])] if shape else [] for shape in shapes]
+            if (
+                sum(map(math.prod, sizes)) * (_product([self.arguments, self.settings]) if self.function in REPEATING else 1)
+                > MOST
+            ):
+                raise ValueError(
+                    f"{self.label}: {self.function} of {sizes} would make more than {MOST} numbers for a few samples"
+                )
             ones = [np.ones(size, self.dtype) for size in sizes]
             with np.errstate(all="ignore"):
                 trials.append(self.compute(ones if self.takes_several else ones[0], False)[0].shape)
@@ -89,6 +98,12 @@ def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
         return short()(list(arguments))
     layer = ArrayFunction(name, _emptied(list(arguments), values), _emptied(settings, values))
     return layer(values if layer.takes_several else values[0])
+
+
+def _product(item: Any) -> int:
+    """All whole numbers in an argument, multiplied."""
+    parts = item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else ()
+    return abs(item) if isinstance(item, int) and item else math.prod(map(_product, parts))
 
 
 def _emptied(item: Any, values: list[Value]) -> Any:
