@@ -204,7 +204,7 @@ def test_sign_digits(photographs):
     arguments = Namespace(
         folder=str(photographs / "train"), labels=[5], seeds=2, updates=6, output=str(photographs / "s.png"), **ALONE
     )
-    assert load("sign_digits").main(arguments).shape == (1, 9, 2)
+    assert load("sign_digits").main(arguments).shape == (1, 12, 2)
 
 
 @pytest.mark.cifar
