@@ -5,7 +5,7 @@ import pytest
 
 import minitl
 from minitl import backend, losses
-from minitl.autodiff import DERIVATIVES, FUNCTIONS, Traced, gradients
+from minitl.autodiff import DERIVATIVES, FUNCTIONS, Traced, gradients, plain
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     Activation,
@@ -74,6 +74,33 @@ def test_functions(name):
     agrees(CASES[name], A)
 
 
+METHODS = {
+    "sum": lambda x: x.sum(), "sum of an axis": lambda x: x.sum(axis=1), "kept": lambda x: x.sum(axis=(0, 2), keepdims=True),
+    "mean": lambda x: x.mean(axis=-1), "max": lambda x: x.max(axis=0), "min": lambda x: x.min(axis=1, keepdims=True),
+    "reshape": lambda x: x.reshape(4, 6), "reshape to a tuple": lambda x: x.reshape((6, 4)), "ravel": lambda x: x.ravel(),
+    "transpose": lambda x: x.transpose(2, 0, 1), "all axes": lambda x: x.transpose(), "T": lambda x: x[0].T * x[1].T,
+    "a tuple of axes": lambda x: x.transpose((1, 0, 2)), "clip": lambda x: x.clip(0.4, 0.6), "flatten": lambda x: x.flatten(),
+    "keys": lambda x: x[np.asarray(A) > 0.5], "ellipsis": lambda x: x[..., 1:, None],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_arrays(name):
+    agrees(METHODS[name], A)
+
+
+def test_traced_arrays_are_like_arrays():
+    x = Traced(A)
+    assert (x.shape, x.ndim, x.size, x.dtype, len(x)) == ((2, 3, 4), 3, 24, np.float64, 2)
+    assert repr(Traced(np.array(2.0))) == "Traced(array(2.))" and bool(Traced(np.array(1.0))) and not Traced(np.array(0.0))
+    narrow = x.astype(np.float32)
+    (gradient,) = gradients(np.sum(narrow * narrow), [x])
+    assert narrow.dtype == np.float32 and gradient.dtype == np.float64
+    np.testing.assert_allclose(gradient, 2 * A, rtol=1e-6)
+    nested = plain({"a": [x, (x, 1)]})
+    assert nested["a"][0] is x.value and nested["a"][1][0] is x.value and type(nested["a"][1]) is tuple
+
+
 def test_products_of_matrices():
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(4, 5)))
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(2, 4, 2)))
@@ -81,6 +108,19 @@ def test_products_of_matrices():
     agrees(np.dot, A[0], RANDOM.normal(size=(4, 2)))
     with pytest.raises(TypeError, match="second axis"):
         Traced(A) @ np.ones(4)
+
+
+def test_defaults_and_limits_of_the_functions():
+    agrees(lambda x: np.sum(x) + np.mean(x) + np.max(x) * np.min(x) + np.var(x) + np.std(x), A)
+    agrees(lambda x: np.concatenate([x, x * x]), A)
+    agrees(lambda x: np.stack([x, B]), A)
+    agrees(lambda x: np.clip(x, None, 0.5) + np.clip(x, 0.5, None), A)
+    agrees(lambda a, b: np.dot(a, b) + np.dot(2.0, a), np.array(0.3), np.array([0.4, 0.5]))
+    agrees(lambda x: np.linalg.norm(x), A[0])
+    agrees(lambda x: np.linalg.norm(x, 2, axis=2, keepdims=True), A)
+    for refused in (lambda: np.linalg.norm(Traced(A), 1, axis=1), lambda: np.dot(Traced(A), A.transpose(0, 2, 1))):
+        with pytest.raises(TypeError, match=r"has no derivative here|takes vectors and matrices"):
+            refused()
 
 
 def test_what_is_used_twice_adds_up():
