@@ -9,6 +9,7 @@ from minitl.autodiff import DERIVATIVES, FUNCTIONS, Traced, gradients, plain
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     Activation,
+    Add,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -302,6 +303,35 @@ def test_a_layer_with_a_call_of_several_inputs():
     model = Model([a, b], Apart()([shared(a), shared(b)]))
     assert model.output_shape == (None, 1)
     check_gradients(model, [X, RANDOM.normal(size=X.shape)]).raise_if_wrong()
+
+
+class Merging(Layer):
+    """Layers of several inputs in a call, and dropout that is told by nobody whether it is training."""
+
+    def __init__(self, told=None):
+        super().__init__()
+        self.one, self.other, self.sum, self.drop, self.told = Dense(5), Dense(5), Add(), Dropout(0.5), told
+
+    def call(self, x):
+        return self.drop(self.sum([self.one(x), self.other(x)]), training=self.told)
+
+
+def test_layers_in_a_call_know_whether_it_is_training():
+    x = X.astype(np.float32)
+    for told, dropped in ((None, (False, True)), (True, (True, True)), (False, (False, False))):
+        layer = Merging(told)
+        whole = layer.sum([layer.one(x), layer.other(x)])
+        for training, expected in zip((False, True), dropped, strict=True):
+            y = layer.forward(x, training=training)
+            assert (y == 0).any() == expected and (expected or np.array_equal(y, whole))
+    frozen = Merging(False)
+    frozen.other.trainable = False
+    frozen.forward(x)
+    dx = frozen.backward(np.ones((12, 5), np.float32))
+    np.testing.assert_allclose(
+        dx, np.ones((12, 5)) @ (frozen.one.parameters["kernel"] + frozen.other.parameters["kernel"]).T, 1e-5
+    )
+    assert frozen.one.gradients and not frozen.other.gradients
 
 
 class Wrong(Layer):
