@@ -180,6 +180,7 @@ def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
+    keras.utils.clear_session()  # its names begin anew
     for name in ("MobileNetV2", "ResNet20", "plain"):
         model = filled(plain()) if name == "plain" else application(name)
         x = np.random.default_rng(1).standard_normal((2, *model.input_shape[1:])).astype(np.float32)
