@@ -1,8 +1,9 @@
 """Where the channels of images stand: last, in all of minitl; for programs that have them first, images are turned at the border.
 
 After `set_first(True)` (which `backend.set_image_data_format("channels_first")` calls), input shapes that a program gives are
-(C, H, W), and arrays (N, C, H, W) that reach a model or an image generator are turned once. Inside, and in what comes out, images
-are (N, H, W, C); an axis 1 that a program gives for channels is the last one.
+(C, H, W). Arrays (N, C, H, W) that reach a model, as data or as targets, or an image generator, are turned once, and so are
+images that `predict` gives. Inside, and in what a generator yields, images are (N, H, W, C); an axis 1 that a program gives for
+channels is the last one.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ def inner_images(x: np.ndarray, expected: Any = None) -> np.ndarray:
         return turned if x.shape[1] <= 4 < x.shape[3] else x
     fits = all(e is None or e == n for e, n in zip(expected, turned.shape, strict=False)) and len(expected) == 4
     return np.ascontiguousarray(turned) if fits else x
+
+
+def outer_images(x: np.ndarray) -> np.ndarray:
+    """What a model made, as the program's images are."""
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if _first and x.ndim == 4 else x
 
 
 def inner_axis(axis: Any) -> Any:

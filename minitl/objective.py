@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import losses, metrics
+from minitl import channels, losses, metrics
 from minitl.errors import unknown
 from minitl.graph import rules
 from minitl.graph.run import Run
@@ -27,6 +27,9 @@ class Losses:
         self, model: Any, run: Run, predictions: list[Any], targets: list[Any], weights: list[Any], joint: tuple[int, ...]
     ):
         self.run, self.predictions, self.targets, self.weights = run, predictions, targets, weights
+        if channels.are_first():
+            pairs = zip(targets, predictions, strict=True)
+            self.targets = targets = [t if t is None else channels.inner_images(np.asarray(t), p.shape) for t, p in pairs]
         self.losses = listed(model.loss)
         self.shares = listed(model.loss_weights) if model.loss_weights is not None else [None] * len(self.losses)
         self.caches: list[Any] = [None] * len(self.losses)

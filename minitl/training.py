@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import distributed, processes
+from minitl import channels, distributed, processes
 from minitl.accumulation import accumulated_step, add_to
 from minitl.batches import ArrayBatches, as_arrays, check_same_classes, epochs_of, in_order, is_array, rows, unpack
 from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
@@ -223,7 +223,7 @@ def predict_batch(model: Any, x: Any) -> Any:
     for y in outputs:
         if not np.isfinite(y).all():
             raise ValueError(f"predict: the outputs are not finite; {_first_culprit(model, x)}")
-    own = [y.copy() if any(np.may_share_memory(y, a) for a in arrays) else y for y in outputs]
+    own = [channels.outer_images(y.copy() if any(np.may_share_memory(y, a) for a in arrays) else y) for y in outputs]
     return own[0] if len(own) == 1 else own
 
 

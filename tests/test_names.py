@@ -442,6 +442,12 @@ def test_images_with_their_channels_first_are_turned_at_the_border(tmp_path):
         chain = Sequential([Conv2D(4, 3, input_shape=(3, 10, 8)), Flatten(), Dense(3)])
         chain.save(tmp_path / "chain.npz")
         assert load_model(tmp_path / "chain.npz").input_shape == (None, 10, 8, 3) == chain.input_shape
+        coder = Sequential([Conv2D(3, 3, padding="same", input_shape=(3, 10, 8))])
+        coder.compile("sgd", "mse", metrics=["mae"])
+        wanted = coder.predict(first, verbose=0)
+        assert wanted.shape == (24, 3, 10, 8) and coder.predict_on_batch(first[:2]).shape == (2, 3, 10, 8)
+        assert max(coder.evaluate(first, wanted, verbose=0)) < 1e-6 and coder.train_on_batch(first, wanted)[0] < 1e-6
+        np.testing.assert_array_equal(backend.function([coder.input], [coder.output])([first])[0], wanted)
         batches = ImageDataGenerator(data_format="channels_first").flow(first, labels, batch_size=24, shuffle=False)
         np.testing.assert_allclose(model.predict(batches, verbose=0), model.predict(first, verbose=0), rtol=1e-6)
     finally:

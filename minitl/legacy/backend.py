@@ -258,7 +258,8 @@ def function(inputs: Any, outputs: Any, updates: Any = None, **_: Any) -> Callab
         given = list(arrays) if isinstance(arrays, (list, tuple)) else [arrays]
         training = builtins.any(bool(array) for place, array in enumerate(given) if place not in places)
         found = model([given[place] for place in places] if len(places) > 1 else given[places[0]], training=training)
-        return (found if isinstance(found, list) else [found]) if several else found
+        turned = [channels.outer_images(part) for part in (found if isinstance(found, list) else [found])]
+        return turned if several else turned[0]
 
     return run
 
