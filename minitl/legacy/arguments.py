@@ -39,6 +39,7 @@ NOTHING: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}
 FORMATS = ("tf", "th", "channels_last", "channels_first")
+OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "epsilon", "dropout", "weights"}
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
 
@@ -78,20 +79,18 @@ def of_fit(settings: dict[str, Any], batch_size: int | None = None) -> dict[str,
 def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
     name = cls.__name__
     table = {**LAYERS, **OF_CLASS.get(name, {})}
-    old = set(table) | set(NOTHING) | {"nb_row", "nb_col", "seed", "epsilon", "dropout"}
-    own: set[str] = set()
-    for base in cls.__mro__[:-1]:
-        if "__init__" in vars(base):
-            own |= set(inspect.signature(vars(base)["__init__"]).parameters)
+    old = OLD if name not in OF_CLASS else OLD | set(table)
 
     @functools.wraps(init)
     def translated(self: Any, *args: Any, **kwargs: Any) -> None:
-        if name == "Conv2D" and len(args) == 3 and not KERAS_1.isdisjoint(kwargs):  # Conv2D(64, 3, 3, border_mode="same")
-            warn_once("Conv2D(32, 3, 3)", "Conv2D(32, (3, 3))")
-            args = (args[0], args[1:])
-            first_of_keras_1(kwargs.get("input_shape"))
-        first = None if "weights" in own else kwargs.pop("weights", None)
+        first = None
         if not old.isdisjoint(kwargs):
+            own = _own(cls)
+            if name == "Conv2D" and len(args) == 3 and not KERAS_1.isdisjoint(kwargs):  # Conv2D(64, 3, 3, border_mode="same")
+                warn_once("Conv2D(32, 3, 3)", "Conv2D(32, (3, 3))")
+                args = (args[0], args[1:])
+                first_of_keras_1(kwargs.get("input_shape"))
+            first = None if "weights" in own else kwargs.pop("weights", None)
             kwargs = _modern(name, own, table, kwargs)
         init(self, *args, **kwargs)
         if first is not None:
@@ -100,7 +99,14 @@ def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
     return translated
 
 
-def _modern(name: str, own: set[str], table: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
+@functools.cache
+def _own(cls: type) -> frozenset[str]:
+    """The arguments of a class's constructor and its bases'."""
+    inits = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    return frozenset(name for init in inits for name in inspect.signature(init).parameters)
+
+
+def _modern(name: str, own: frozenset[str], table: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rows, columns = kwargs.pop("nb_row", None), kwargs.pop("nb_col", None)
     if rows is not None:
