@@ -15,7 +15,6 @@ start of the process.
 from __future__ import annotations
 
 import argparse
-import functools
 import time
 from pathlib import Path
 
@@ -39,7 +38,6 @@ BATCH = 500
 HELD_OUT = 5000
 
 
-@functools.lru_cache(maxsize=1)
 def load(name: str, validate: bool) -> tuple:
     """Training and test images as the network sees them, their labels, and how they were prepared."""
     (x, y), (x_test, y_test) = (cifar10 if name == "cifar10" else cifar100).load_data()

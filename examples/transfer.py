@@ -17,7 +17,6 @@ chosen on a part of the training data: `--validate` shows that comparison (for g
 from __future__ import annotations
 
 import argparse
-import functools
 import tempfile
 import time
 from pathlib import Path
@@ -129,14 +128,13 @@ def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generato
     return x[np.concatenate(picked)], y[np.concatenate(picked)]
 
 
-@functools.lru_cache(maxsize=1)
 def load_data(cifar: bool, validate: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     """The three sets with pictures as the network sees them, 0 to 1."""
     return [(x.astype(np.float32) / 255, y) for x, y in (cifar_data if cifar else glyph_data)(validate)]
 
 
-def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[int], updates: int) -> np.ndarray:
-    """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods)."""
+def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[int], updates: int) -> tuple[np.ndarray, int]:
+    """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods), on how many pictures."""
     started = time.perf_counter()
     source, target, measured = load_data(cifar, validate)
     results = np.empty((len(labels), len(METHODS)))
@@ -153,7 +151,7 @@ def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[in
             for j, method in enumerate(METHODS):
                 set_random_seed(1000 + seed)
                 results[i, j] = accuracy(run(method, base_file, x, y, updates), *measured)
-    return results
+    return results, len(measured[0])
 
 
 def main(arguments: argparse.Namespace) -> np.ndarray:
@@ -165,10 +163,10 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     started = time.perf_counter()
     names = ("CIFAR-100", "CIFAR-10") if cifar else ("letters", "digits")
     tasks = [(seed, cifar, arguments.validate, epochs, labels, updates) for seed in range(arguments.seeds)]
-    results = np.stack(each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask), axis=-1)
+    found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
+    results, tests = np.stack([one for one, _ in found], axis=-1), found[0][1]
 
     where = "held-out training data" if arguments.validate else "test pictures"
-    tests = len(load_data(cifar, arguments.validate)[2][0])
     print(f"\n{names[0]} -> {names[1]}, {updates} updates each, accuracy on {tests} {where},")
     print(f"mean +- standard deviation over {arguments.seeds} seeds (base, labels and head vary), in %\n")
     widths = [max(14, len(method) + 2) for method in METHODS]

@@ -159,6 +159,29 @@ def test_negative_transfer(tmp_path, capsys):
     assert "shuffled, frozen" in capsys.readouterr().out
 
 
+def test_seeds_side_by_side_give_the_same_table(tmp_path):
+    pytest.importorskip("joblib")
+    program = [
+        sys.executable,
+        str(ROOT / "examples/transfer.py"),
+        "--labels",
+        "2",
+        "--seeds",
+        "2",
+        "--epochs",
+        "1",
+        "--updates",
+        "4",
+    ]
+    told = []
+    for workers in ("1", "2"):
+        end = ["--workers", workers, "--output", str(tmp_path / "t.png"), "--keep", str(tmp_path / workers)]
+        done = subprocess.run([*program, *end], capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ})
+        told.append([line for line in done.stdout.splitlines() if line.strip().startswith("2  ")])
+        assert len(list((tmp_path / workers).iterdir())) == 2
+    assert told[0] == told[1] and len(told[0]) == 1
+
+
 def test_what_moved(tmp_path):
     found = load("what_moved").main(Namespace(labels=2, seeds=2, updates=4, output=str(tmp_path / "w.png"), **ALONE))
     assert (found["linear probe"][0] == 0).all()  # a frozen base does not move
