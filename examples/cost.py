@@ -107,6 +107,7 @@ def draw(medians: dict[str, float], work: dict[str, float], output: str) -> None
 
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     ax = figure.subplots()
+    ax.set_prop_cycle(color=plot.COLOURS)
     place = np.arange(len(medians))
     full = next(iter(medians.values())), next(iter(work.values()))
     ax.barh(place - 0.2, [100 * v / full[0] for v in medians.values()], 0.38, label="seconds, measured")
@@ -114,7 +115,7 @@ def draw(medians: dict[str, float], work: dict[str, float], output: str) -> None
     ax.set_yticks(place, list(medians))
     ax.invert_yaxis()
     ax.set(xlabel="% of training everything", title="what freezing saves")
-    ax.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     plot.save(figure, output)
 
 

@@ -114,15 +114,16 @@ def draw(results: np.ndarray, control: np.ndarray, arguments: argparse.Namespace
     """Bars by source, training from scratch as a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.6, 3.8), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.8), layout="constrained")
     ax = figure.subplots()
+    ax.set_prop_cycle(color=plot.COLOURS)
     for j, way in enumerate(("frozen", "fine-tuned")):
         widths = [interval(v) for v in results[:, j]]
         ax.bar(np.arange(len(SOURCES)) + 0.38 * j - 0.19, results[:, j].mean(axis=1), 0.36, yerr=widths, capsize=3, label=way)
     ax.axhline(control.mean(), color="k", ls="--", lw=1, label="from scratch")
     ax.set_xticks(range(len(SOURCES)), SOURCES)
     ax.set(xlabel="what the base learnt from", ylabel="test accuracy, %", title=f"digits, {arguments.labels} labels per class")
-    ax.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     plot.save(figure, arguments.output)
 
 

@@ -127,13 +127,14 @@ def draw(found: dict[str, np.ndarray], output: str) -> None:
 
     figure = Figure(figsize=(5.2 * len(found), 3.8), layout="constrained")
     for ax, (split, values) in zip(np.atleast_1d(figure.subplots(1, len(found))), found.items(), strict=True):
+        ax.set_prop_cycle(color=plot.COLOURS)
         for kind, cells, marker in zip(KINDS, values, "osD^", strict=True):
             widths = [interval(v) for v in cells] if values.shape[-1] > 1 else None
             ax.errorbar(range(1, len(LAYERS) + 1), cells.mean(axis=1), widths, marker=marker, ms=5, capsize=3, label=kind)
         ax.set(title=f"{split} halves", xlabel="layers kept from the base, n", ylabel="test accuracy on B, %")
         ax.set_xticks(range(1, len(LAYERS) + 1))
         ax.grid(alpha=0.3)
-        ax.legend(frameon=False)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False)
     plot.save(figure, output)
 
 

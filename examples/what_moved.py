@@ -84,6 +84,7 @@ def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, ou
     figure = Figure(figsize=(12, 6.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[2, 1])
     for ax, index, title in zip(top.subplots(1, 2), (0, 1), ("distance moved / size", "similarity (linear CKA)"), strict=True):
+        ax.set_prop_cycle(color=plot.COLOURS)
         for name, values in found.items():
             ax.errorbar(
                 LAYERS, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2, label=name
@@ -92,7 +93,7 @@ def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, ou
         if index == 0:
             ax.set_yscale("symlog", linthresh=0.01)
         ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=8)
+    top.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False)
     axes = bottom.subplots(2, 32)
     scale = np.abs(before).max(axis=(0, 1, 2))
     for row, kernel, name in zip(axes, (before, after), ("before", "after"), strict=True):
