@@ -86,12 +86,12 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     medians = {name: float(np.median(values[1:])) for name, values in seconds.items()}
     full, most = medians["nothing"], multiply_adds(models["nothing"])
     print(f"an epoch of {len(x)} pictures, batch {BATCH}; 'full / this' is how many times faster\n")
-    print(f"{'frozen':<26}{'seconds':>9}{'full / this':>13}{'MFLOP a picture':>17}{'full / this':>13}{'kept, MiB':>11}")
+    print(f"{'frozen':<26}{'seconds':>9}{'full / this':>13}{'MFLOP per picture':>19}{'full / this':>13}{'kept, MiB':>11}")
     for name, model in models.items():
         work = multiply_adds(model)
         memory = kept_bytes(model, (features if model is head else x)[:BATCH]) / 2**20
         print(
-            f"{name:<26}{medians[name]:>9.4f}{full / medians[name]:>13.1f}{2e-6 * work:>17.2f}{most / work:>13.1f}{memory:>11.2f}"
+            f"{name:<26}{medians[name]:>9.4f}{full / medians[name]:>13.1f}{2e-6 * work:>19.2f}{most / work:>13.1f}{memory:>11.2f}"
         )
     cached = medians["all but the head, cached"]
     print(f"\ncached features: {full / cached:.0f} times faster than the full network; frozen base without: "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,21 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, each with one thread; 1 uses all threads for one")
     parser.add_argument("--keep", metavar="FOLDER", help="keep results as they come, and go on from those that are there")
     parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster")
+
+
+def once(load: Callable[..., Any], *arguments: Any) -> Any:
+    """load(*arguments), kept for the next seed in the same process.
+
+    It is here, and no cache in the program itself, since what a program's own functions refer to travels to the workers.
+    """
+    key = (load.__name__, arguments)
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = load(*arguments)
+    return _kept[key]
+
+
+_kept: dict[Any, Any] = {}
 
 
 def interval(values: np.ndarray) -> float:

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from experiment import add_workers
+from experiment import add_workers, once
 
 from minitl import plot
 from minitl.applications import classic
@@ -136,7 +136,7 @@ def load_data(cifar: bool, validate: bool) -> list[tuple[np.ndarray, np.ndarray]
 def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[int], updates: int) -> tuple[np.ndarray, int]:
     """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods), on how many pictures."""
     started = time.perf_counter()
-    source, target, measured = load_data(cifar, validate)
+    source, target, measured = once(load_data, cifar, validate)
     results = np.empty((len(labels), len(METHODS)))
     set_random_seed(seed)
     base = classic(int(source[1].max()) + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import finish, image_input, published, top
+from minitl.applications.network import finish, image_input, member, published, top
 from minitl.graph.value import Value
 from minitl.layers import (
     Activation,
@@ -31,48 +31,11 @@ KINDS = {
 }
 
 
-def DenseNet121(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "densenet121",
+def DenseNet(
+    depth: int, include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
+    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str | None = None,
 ) -> Model:  # fmt: skip
-    """The network with 121 layers; arguments as `keras.applications.DenseNet121`."""
-    return _densenet(
-        121, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )  # fmt: skip
-
-
-def DenseNet169(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "densenet169",
-) -> Model:  # fmt: skip
-    """The network with 169 layers; arguments as `keras.applications.DenseNet169`."""
-    return _densenet(
-        169, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )  # fmt: skip
-
-
-def DenseNet201(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "densenet201",
-) -> Model:  # fmt: skip
-    """The network with 201 layers; arguments as `keras.applications.DenseNet201`."""
-    return _densenet(
-        201, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )  # fmt: skip
-
-
-def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Images 0 .. 255 as these networks want them: x / 255, less means, over deviations."""
-    return imagenet.preprocess_input(x, data_format, "torch")
-
-
-decode_predictions = imagenet.decode_predictions
-
-
-def _densenet(
-    depth: int, include_top: bool, weights: Any, input_tensor: Any, input_shape: Any, pooling: str | None, classes: int,
-    activation: Any, name: str,
-) -> Model:  # fmt: skip
+    """A network by its depth: 121, 169 or 201 layers; the other arguments as `keras.applications.DenseNet121`."""
     blocks, whole, without = KINDS[depth]
     inputs = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor)
     x = Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(ZeroPadding2D(3)(inputs))
@@ -84,9 +47,22 @@ def _densenet(
         if stage < 5:
             x = _transition(x, f"pool{stage}")
     x = Activation("relu", name="relu")(_normalised(x, "bn"))
-    x = top(x, include_top, pooling, classes, activation, pool_name="avg_pool")
+    x = top(x, include_top, pooling, classes, classifier_activation, pool_name="avg_pool")
     files = published(f"{BASE}{depth}_weights_tf_dim_ordering_tf_kernels", whole, without)
-    return finish(inputs, x, name, weights, files, None, include_top, classes)
+    return finish(inputs, x, name or f"densenet{depth}", weights, files, None, include_top, classes)
+
+
+DenseNet121 = member(DenseNet, 121, "DenseNet121")
+DenseNet169 = member(DenseNet, 169, "DenseNet169")
+DenseNet201 = member(DenseNet, 201, "DenseNet201")
+
+
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+    """Images 0 .. 255 as these networks want them: x / 255, less means, over deviations."""
+    return imagenet.preprocess_input(x, data_format, "torch")
+
+
+decode_predictions = imagenet.decode_predictions
 
 
 def _normalised(x: Value, name: str) -> Value:

@@ -6,14 +6,12 @@ Source: M. Tan and Q. Le, arXiv 1905.11946; layer names and files of `keras.appl
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 from minitl.applications import imagenet
 from minitl.applications.mobilenet_v2 import divisible
-from minitl.applications.network import finish, image_input, published, top
+from minitl.applications.network import finish, image_input, member, published, top
 from minitl.graph.value import Value
 from minitl.initializers import VarianceScaling
 from minitl.layers import (
@@ -81,19 +79,22 @@ def EfficientNet(
     return finish(inputs, x, label, weights, files, None, include_top, classes)
 
 
+EfficientNetB0 = member(EfficientNet, 0, "EfficientNetB0")
+EfficientNetB1 = member(EfficientNet, 1, "EfficientNetB1")
+EfficientNetB2 = member(EfficientNet, 2, "EfficientNetB2")
+EfficientNetB3 = member(EfficientNet, 3, "EfficientNetB3")
+EfficientNetB4 = member(EfficientNet, 4, "EfficientNetB4")
+EfficientNetB5 = member(EfficientNet, 5, "EfficientNetB5")
+EfficientNetB6 = member(EfficientNet, 6, "EfficientNetB6")
+EfficientNetB7 = member(EfficientNet, 7, "EfficientNetB7")
+
+
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Images 0 .. 255 as they are: the network scales them itself."""
     return x
 
 
 decode_predictions = imagenet.decode_predictions
-
-
-def __getattr__(name: str) -> Callable[..., Model]:
-    digit = name.removeprefix("EfficientNetB")
-    if digit != name and digit in "01234567" and len(digit) == 1:
-        return functools.partial(EfficientNet, int(digit))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _start() -> VarianceScaling:

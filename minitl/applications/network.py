@@ -6,6 +6,7 @@ Every network names its layers as Keras does, where Keras has it, and knows the 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,6 +36,14 @@ def published(url: str, whole: str, without_top: str) -> dict[str, Published]:
     }
 
 
+def member(family: Callable[..., Model], kind: int, name: str) -> Callable[..., Model]:
+    """A network of a family under its own name: the family's function with its first argument given."""
+    network: Any = functools.partial(family, kind)
+    network.__name__ = network.__qualname__ = name
+    network.__doc__ = family.__doc__
+    return network
+
+
 def image_input(
     input_shape: Any, size: int, include_top: bool, weights: Any, smallest: int = 32, input_tensor: Any = None
 ) -> Value:
@@ -46,14 +55,23 @@ def image_input(
         if not isinstance(input_tensor, Value):
             raise TypeError(f"input_tensor must be a value, such as Input((224, 224, 3)), got {type(input_tensor).__name__}")
         return input_tensor
+    shape = image_shape(input_shape, size, include_top, smallest)
+    if isinstance(weights, str) and weights == "imagenet" and shape[2] != 3:
+        raise ValueError(f"weights='imagenet' are for images of 3 channels, got input_shape {shape}")
+    return Input(shape)
+
+
+def image_shape(input_shape: Any, size: int, include_top: bool, smallest: int) -> tuple[int | None, ...]:
+    """The shape of a network's images: as given, or (size, size, 3) where a top needs to know it, or open.
+
+    Errors: ValueError for another number of axes, or images that are too small.
+    """
     shape = (size, size, 3) if input_shape is None and include_top else tuple(input_shape or (None, None, 3))
     if len(shape) != 3:
         raise ValueError(f"input_shape must be (height, width, channels), got {input_shape}")
     if any(n is not None and n < smallest for n in shape[:2]):
         raise ValueError(f"input_shape {shape} is too small: height and width must be at least {smallest}")
-    if isinstance(weights, str) and weights == "imagenet" and shape[2] != 3:
-        raise ValueError(f"weights='imagenet' are for images of 3 channels, got input_shape {shape}")
-    return Input(shape)
+    return shape
 
 
 def top(

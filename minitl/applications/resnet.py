@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import Published, finish, image_input, published, top
+from minitl.applications.network import Published, finish, image_input, member, published, top
 from minitl.graph.value import Value
 from minitl.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
 from minitl.models import Model
@@ -28,6 +28,7 @@ for _depth, _whole, _without in (
 ):
     FILES[f"resnet{_depth}"] = published(f"{KERAS}/resnet{_depth}_weights_tf_dim_ordering_tf_kernels", _whole, _without)
 WIDTHS = (64, 128, 256, 512)
+BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # per stage
 
 
 def ResNet18(
@@ -70,53 +71,25 @@ def ResNet34(
     )
 
 
-def ResNet50(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet50",
+def ResNet(
+    depth: int, include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
+    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str | None = None,
 ) -> Model:  # fmt: skip
-    """The network with 16 bottlenecks; arguments as `keras.applications.ResNet50`. Inputs: `preprocess_input(x)`.
+    """A network of bottlenecks by its depth: 50, 101 or 152; the other arguments as `keras.applications.ResNet50`.
 
-    Where a stage begins, Keras's network takes every other pixel in its first 1x1 convolution, torchvision's in the 3x3 one
-    behind it. A PyTorch file is taken for what it is: torchvision's network is built for it.
+    Inputs: `preprocess_input(x)`. Where a stage begins, Keras's network takes every other pixel in its first 1x1 convolution,
+    torchvision's in the 3x3 one behind it. A PyTorch file is taken for what it is: torchvision's network is built for it.
     """
-    block = _bottleneck_torch if _is_torch(weights) else _bottleneck
+    block, label = _bottleneck_torch if _is_torch(weights) else _bottleneck, f"resnet{depth}"
     return _resnet(
-        "resnet50",
-        (3, 4, 6, 3),
-        block,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-    )
-
-
-def ResNet101(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet101",
-) -> Model:  # fmt: skip
-    """The network with 33 bottlenecks; arguments, inputs and PyTorch's files as for ResNet50."""
-    block = _bottleneck_torch if _is_torch(weights) else _bottleneck
-    return _resnet(
-        "resnet101", (3, 4, 23, 3), block, include_top, weights, input_tensor, input_shape, pooling, classes,
-        classifier_activation, name,
+        label, BOTTLENECKS[depth], block, include_top, weights, input_tensor, input_shape, pooling, classes,
+        classifier_activation, name or label,
     )  # fmt: skip
 
 
-def ResNet152(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet152",
-) -> Model:  # fmt: skip
-    """The network with 50 bottlenecks; arguments, inputs and PyTorch's files as for ResNet50."""
-    block = _bottleneck_torch if _is_torch(weights) else _bottleneck
-    return _resnet(
-        "resnet152", (3, 8, 36, 3), block, include_top, weights, input_tensor, input_shape, pooling, classes,
-        classifier_activation, name,
-    )  # fmt: skip
+ResNet50 = member(ResNet, 50, "ResNet50")
+ResNet101 = member(ResNet, 101, "ResNet101")
+ResNet152 = member(ResNet, 152, "ResNet152")
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:

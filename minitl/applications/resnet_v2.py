@@ -9,48 +9,42 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import finish, image_input, published, top
-from minitl.applications.resnet import KERAS, WIDTHS
+from minitl.applications.network import finish, image_input, member, published, top
+from minitl.applications.resnet import BOTTLENECKS, KERAS, WIDTHS
 from minitl.graph.value import Value
 from minitl.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
 from minitl.models import Model
 
-# Blocks per stage, and the checksums of the files with and without the top.
+# The checksums of the files with and without the top.
 KINDS = {
-    50: ((3, 4, 6, 3), "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"),
-    101: ((3, 4, 23, 3), "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5"),
-    152: ((3, 8, 36, 3), "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"),
+    50: ("3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"),
+    101: ("6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5"),
+    152: ("a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"),
 }
 
 
-def ResNet50V2(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet50v2",
+def ResNetV2(
+    depth: int, include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
+    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str | None = None,
 ) -> Model:  # fmt: skip
-    """The network with 16 bottlenecks; arguments as `keras.applications.ResNet50V2`."""
-    return _resnet(
-        50, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )  # fmt: skip
+    """A network by its depth: 50, 101 or 152 layers; the other arguments as `keras.applications.ResNet50V2`."""
+    whole, without = KINDS[depth]
+    inputs = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor)
+    x = Conv2D(64, 7, strides=2, name="conv1_conv")(ZeroPadding2D(3, name="conv1_pad")(inputs))
+    x = MaxPooling2D(3, strides=2, name="pool1_pool")(ZeroPadding2D(1, name="pool1_pad")(x))
+    for stage, (count, width) in enumerate(zip(BOTTLENECKS[depth], WIDTHS, strict=True), 2):
+        for number in range(1, count + 1):
+            stride = 2 if number == count and stage < 5 else 1
+            x = _block(x, width, stride, number == 1, f"conv{stage}_block{number}")
+    x = Activation("relu", name="post_relu")(_normalised(x, "post_bn"))
+    x = top(x, include_top, pooling, classes, classifier_activation, pool_name="avg_pool")
+    files = published(f"{KERAS}/resnet{depth}v2_weights_tf_dim_ordering_tf_kernels", whole, without)
+    return finish(inputs, x, name or f"resnet{depth}v2", weights, files, None, include_top, classes)
 
 
-def ResNet101V2(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet101v2",
-) -> Model:  # fmt: skip
-    """The network with 33 bottlenecks; arguments as `keras.applications.ResNet101V2`."""
-    return _resnet(
-        101, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )  # fmt: skip
-
-
-def ResNet152V2(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet152v2",
-) -> Model:  # fmt: skip
-    """The network with 50 bottlenecks; arguments as `keras.applications.ResNet152V2`."""
-    return _resnet(
-        152, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )  # fmt: skip
+ResNet50V2 = member(ResNetV2, 50, "ResNet50V2")
+ResNet101V2 = member(ResNetV2, 101, "ResNet101V2")
+ResNet152V2 = member(ResNetV2, 152, "ResNet152V2")
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
@@ -59,24 +53,6 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
 
 decode_predictions = imagenet.decode_predictions
-
-
-def _resnet(
-    depth: int, include_top: bool, weights: Any, input_tensor: Any, input_shape: Any, pooling: str | None, classes: int,
-    activation: Any, name: str,
-) -> Model:  # fmt: skip
-    counts, whole, without = KINDS[depth]
-    inputs = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor)
-    x = Conv2D(64, 7, strides=2, name="conv1_conv")(ZeroPadding2D(3, name="conv1_pad")(inputs))
-    x = MaxPooling2D(3, strides=2, name="pool1_pool")(ZeroPadding2D(1, name="pool1_pad")(x))
-    for stage, (count, width) in enumerate(zip(counts, WIDTHS, strict=True), 2):
-        for number in range(1, count + 1):
-            stride = 2 if number == count and stage < 5 else 1
-            x = _block(x, width, stride, number == 1, f"conv{stage}_block{number}")
-    x = Activation("relu", name="post_relu")(_normalised(x, "post_bn"))
-    x = top(x, include_top, pooling, classes, activation, pool_name="avg_pool")
-    files = published(f"{KERAS}/resnet{depth}v2_weights_tf_dim_ordering_tf_kernels", whole, without)
-    return finish(inputs, x, name, weights, files, None, include_top, classes)
 
 
 def _normalised(x: Value, name: str) -> Value:

@@ -51,9 +51,9 @@ def _reordering(function: Any) -> Callable[..., Traced]:
 
     def moved(x: Any, *arguments: Any, **settings: Any) -> Traced:
         y = function(x.value, *arguments, **settings)
-        places = function(np.arange(x.size).reshape(x.shape), *arguments, **settings)
 
         def pullback(dy: Any) -> list[Any]:
+            places = function(np.arange(x.size).reshape(x.shape), *arguments, **settings)
             dx = np.zeros(x.size, x.dtype)
             np.add.at(dx, places.reshape(-1), np.reshape(dy, -1))
             return [dx.reshape(x.shape)]
@@ -72,15 +72,12 @@ def _joining(function: Any) -> Callable[..., Traced]:
 
     def joined(parts: Any, axis: int = 0, **_: Any) -> Traced:
         values = [plain(part) for part in parts]
-        numbers = np.cumsum([0, *(np.size(v) for v in values)])
-        places = function(
-            [np.arange(a, b).reshape(np.shape(v)) for a, b, v in zip(numbers[:-1], numbers[1:], values, strict=True)], axis=axis
-        )
-        order = np.argsort(places.reshape(-1))  # where each number of each part went
 
         def pullback(dy: Any) -> list[Any]:
-            flat = np.reshape(dy, -1)[order]
-            pieces = zip(parts, numbers[:-1], numbers[1:], strict=True)
+            numbers = np.cumsum([0, *(np.size(v) for v in values)])
+            pieces = list(zip(parts, numbers[:-1], numbers[1:], strict=True))
+            places = function([np.arange(a, b).reshape(np.shape(part)) for part, a, b in pieces], axis=axis)
+            flat = np.reshape(dy, -1)[np.argsort(places.reshape(-1))]  # where each number of each part went
             return [flat[a:b].reshape(part.shape) for part, a, b in pieces if isinstance(part, Traced)]
 
         return Traced(function(values, axis=axis), [part for part in parts if isinstance(part, Traced)], pullback)

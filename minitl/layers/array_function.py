@@ -38,7 +38,7 @@ class ArrayFunction(Layer):
         if function not in KNOWN:
             raise unknown("ArrayFunction: function", function, sorted(KNOWN))
         self.function, self.arguments, self.settings = function, list(arguments), settings or {}
-        self.takes_several = str(self.arguments).count("'value':") > 1
+        self.takes_several = _count([self.arguments, self.settings]) > 1
 
     def compute(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """y, and its record."""
@@ -58,10 +58,8 @@ class ArrayFunction(Layer):
         trials = []
         for batch, length in ((2, 24), (3, 36)):
             sizes = [[batch, *(length if n is None else n for n in shape[1:])] if shape else [] for shape in shapes]
-            if (
-                sum(map(math.prod, sizes)) * (_product([self.arguments, self.settings]) if self.function in REPEATING else 1)
-                > MOST
-            ):
+            times = _product([self.arguments, self.settings]) if self.function in REPEATING else 1
+            if times * sum(map(math.prod, sizes)) > MOST:
                 raise ValueError(
                     f"{self.label}: {self.function} of {sizes} would make more than {MOST} numbers for a few samples"
                 )
@@ -102,8 +100,16 @@ def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
 
 def _product(item: Any) -> int:
     """All whole numbers in an argument, multiplied."""
-    parts = item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else ()
-    return abs(item) if isinstance(item, int) and item else math.prod(map(_product, parts))
+    return abs(item) if isinstance(item, int) and item else math.prod(map(_product, _parts(item)))
+
+
+def _count(item: Any) -> int:
+    """How many values stand in an argument."""
+    return 1 if isinstance(item, dict) and set(item) == {"value"} else sum(map(_count, _parts(item)))
+
+
+def _parts(item: Any) -> Any:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else ()
 
 
 def _emptied(item: Any, values: list[Value]) -> Any:

@@ -33,14 +33,13 @@ class Lambda(Layer):
         function: Callable[..., Any],
         output_shape: Any = None,
         gradient: Callable[[Any, np.ndarray], Any] | None = None,
-        mask: None = None,
         arguments: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not callable(function) or not (gradient is None or callable(gradient)):
             raise TypeError(f"Lambda: expected functions, got {function!r} and {gradient!r}")
-        self.function, self.gradient, self.mask, self.arguments = function, gradient, mask, arguments or {}
+        self.function, self.gradient, self.arguments = function, gradient, arguments or {}
         self.declared_output = output_shape
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from minitl.graph.value import Value
@@ -10,15 +11,9 @@ from minitl.graph.value import Value
 def _obtain_input_shape(
     input_shape: Any, default_size: int, min_size: int, data_format: Any = None, require_flatten: bool = True, **settings: Any
 ) -> tuple[int | None, ...]:
-    """The shape of a network's images: as given, or the default where a top needs one.
-
-    Errors: ValueError for images that are too small.
-    """
-    flat = settings.get("include_top", require_flatten)
-    shape = tuple(input_shape or ((default_size, default_size, 3) if flat else (None, None, 3)))
-    if any(n is not None and n < min_size for n in shape[:2]):
-        raise ValueError(f"input_shape {shape} is too small: height and width must be at least {min_size}")
-    return shape
+    """See `minitl.applications.network.image_shape`; the flag for the top has had two names."""
+    network: Any = importlib.import_module("minitl.applications.network")
+    return network.image_shape(input_shape, default_size, settings.get("include_top", require_flatten), min_size)
 
 
 obtain_input_shape = _obtain_input_shape

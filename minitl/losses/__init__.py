@@ -92,26 +92,24 @@ def _is_known(function: Any) -> bool:
 
 def _function(name: str) -> Callable[..., Any]:
     def of_samples(y_true: Any, y_pred: Any, **settings: Any) -> Any:
-        loss = NAMED[name](**settings)
-        if isinstance(y_pred, Traced):
-            return _of_traced(loss, np.asarray(y_true), y_pred)
-        t, p = np.asarray(y_true), np.atleast_2d(np.asarray(y_pred, np.float32))
-        return np.array([loss(t[i : i + 1], p[i : i + 1]) for i in range(len(p))], np.float32)
+        loss, t = NAMED[name](**settings), np.asarray(y_true)
+        p = y_pred.value if isinstance(y_pred, Traced) else np.atleast_2d(np.asarray(y_pred, np.float32))
+        values = np.array([loss(t[i : i + 1], p[i : i + 1]) for i in range(len(p))], p.dtype)
+        return _recorded(loss, t, y_pred, values) if isinstance(y_pred, Traced) else values
 
     of_samples.__name__ = of_samples.__qualname__ = name
     of_samples.__doc__ = f"The loss of every sample: see {NAMED[name].__name__}."
     return of_samples
 
 
-def _of_traced(loss: Loss, t: np.ndarray, p: Traced) -> Traced:
-    """The losses of traced predictions, one per sample; their gradients are those of a mean with dy as the samples' weights."""
-    values = [compute(loss, t[i : i + 1], p.value[i : i + 1], None, loss.from_logits)[0] for i in range(len(p))]
+def _recorded(loss: Loss, t: np.ndarray, p: Traced, values: np.ndarray) -> Traced:
+    """The losses of traced predictions; their gradients are those of a mean with dy as the samples' weights."""
 
     def pullback(dy: Any) -> list[np.ndarray]:
         weights = np.asarray(dy * len(p), p.dtype)
         return [backpropagate(loss, compute(loss, t, p.value, weights, loss.from_logits)[1])]
 
-    return Traced(np.array(values, p.dtype), [p], pullback)
+    return Traced(values, [p], pullback)
 
 
 globals().update({name: _function(name) for name in NAMED})

@@ -85,48 +85,42 @@ class F1Score(Precision):
         return _share(2 * self.hits[0], 2 * self.hits[0] + self.alarms[0] + self.misses[0])
 
 
-class TruePositives(Precision):
+class Count(Precision):
+    """One of the four numbers, as it is; a subclass says which, and its name."""
+
+    counted: str
+    default_name: str
+
+    def __init__(self, thresholds: Any = None, name: str | None = None):
+        super().__init__(thresholds, name=name or self.default_name)
+
+    def result(self) -> float:
+        """The number."""
+        return float(getattr(self, self.counted)[0])
+
+
+class TruePositives(Count):
     """The number of right yeses."""
 
-    def __init__(self, thresholds: Any = None, name: str = "true_positives"):
-        super().__init__(thresholds, name=name)
-
-    def result(self) -> float:
-        """The number."""
-        return float(self.hits[0])
+    counted, default_name = "hits", "true_positives"
 
 
-class FalsePositives(Precision):
+class FalsePositives(Count):
     """The number of wrong yeses."""
 
-    def __init__(self, thresholds: Any = None, name: str = "false_positives"):
-        super().__init__(thresholds, name=name)
-
-    def result(self) -> float:
-        """The number."""
-        return float(self.alarms[0])
+    counted, default_name = "alarms", "false_positives"
 
 
-class TrueNegatives(Precision):
+class TrueNegatives(Count):
     """The number of right noes."""
 
-    def __init__(self, thresholds: Any = None, name: str = "true_negatives"):
-        super().__init__(thresholds, name=name)
-
-    def result(self) -> float:
-        """The number."""
-        return float(self.passes[0])
+    counted, default_name = "passes", "true_negatives"
 
 
-class FalseNegatives(Precision):
+class FalseNegatives(Count):
     """The number of wrong noes."""
 
-    def __init__(self, thresholds: Any = None, name: str = "false_negatives"):
-        super().__init__(thresholds, name=name)
-
-    def result(self) -> float:
-        """The number."""
-        return float(self.misses[0])
+    counted, default_name = "misses", "false_negatives"
 
 
 class AUC(Counts):

@@ -142,7 +142,7 @@ class Trainer(Layer):
         """The loss and the metrics on some data: [loss, metric...], or a dictionary."""
         if older:
             self._show_accuracy(older)
-            of_fit(older)
+            steps = of_fit(older).get("steps", steps)
         return training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, return_dict)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> Any:
