@@ -19,7 +19,6 @@ from minitl import (
     optimizers,
     regularizers,
     schedules,
-    transfer,
     utils,
 )
 from minitl.backend import get_backend, set_backend, use_backend
@@ -66,7 +65,7 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # These bring libraries that most programs do not need at once.
-    if name in ("applications", "datasets", "gradcheck", "explain", "interop", "photographs", "plot", "preprocessing"):
+    if name in ("applications", "datasets", "gradcheck", "explain", "interop", "photographs", "plot", "preprocessing", "transfer"):
         return importlib.import_module(f"minitl.{name}")
     if name in OLD_MODULES:
         return importlib.import_module(f"minitl.{name}")
