@@ -35,6 +35,9 @@ install()
 distributed.begin()
 accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
 
+# These bring libraries that most programs do not need at once.
+LATER = ("applications", "datasets", "explain", "gradcheck", "interop", "photographs", "plot", "preprocessing", "transfer")
+
 __all__ = [
     "Input",
     "Layer",
@@ -64,8 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    # These bring libraries that most programs do not need at once.
-    if name in ("applications", "datasets", "gradcheck", "explain", "interop", "photographs", "plot", "preprocessing", "transfer"):
+    if name in LATER:
         return importlib.import_module(f"minitl.{name}")
     if name in OLD_MODULES:
         return importlib.import_module(f"minitl.{name}")

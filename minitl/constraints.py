@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import check_numbers
 from minitl.serialization import constructor_arguments, lookup
 
 EPSILON = 1e-7
@@ -31,7 +32,8 @@ class MaxNorm(Constraint):
     """
 
     def __init__(self, max_value: float = 2, axis: Any = 0):
-        self.max_value, self.axis = max_value, axis
+        check_numbers(self, "[0, inf)", max_value=max_value)
+        self.max_value, self.axis = max_value, _axes(self, axis)
 
     def __call__(self, w: np.ndarray) -> np.ndarray:
         """w, scaled down."""
@@ -51,7 +53,7 @@ class UnitNorm(Constraint):
     """The weights into each unit have length 1: w / |w|, lengths along `axis`."""
 
     def __init__(self, axis: Any = 0):
-        self.axis = axis
+        self.axis = _axes(self, axis)
 
     def __call__(self, w: np.ndarray) -> np.ndarray:
         """w of length 1."""
@@ -62,7 +64,9 @@ class MinMaxNorm(Constraint):
     """The lengths are brought towards the range of `min_value` to `max_value`, by a share `rate` of the way."""
 
     def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0):
-        self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
+        check_numbers(self, "[0, inf)", min_value=min_value, max_value=max_value)
+        check_numbers(self, "[0, 1]", rate=rate)
+        self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, _axes(self, axis)
 
     def __call__(self, w: np.ndarray) -> np.ndarray:
         """w of a length nearer to the range."""
@@ -88,6 +92,13 @@ def get(identifier: Any) -> Any:
     if found is not None and not callable(found):
         raise TypeError(f"a constraint must be a name or a function of a weight, got {found!r}")
     return found
+
+
+def _axes(constraint: Constraint, axis: Any) -> Any:
+    listed = axis if isinstance(axis, (list, tuple)) else (axis,)
+    if not all(isinstance(one, (int, np.integer)) for one in listed):
+        raise ValueError(f"{type(constraint).__name__}: axis must be a whole number or several, got {axis!r}")
+    return axis
 
 
 def _length(w: np.ndarray, axis: Any) -> np.ndarray:

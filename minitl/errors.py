@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -17,3 +23,47 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
 def wrong_shape(where: str, expected: object, got: object, advice: str) -> ValueError:
     """A ValueError for a shape: where, what was expected, what came, what to do."""
     return ValueError(f"{where}: expected shape {expected}, got {got}; {advice}")
+
+
+def positive(name: str, value: Any) -> int:
+    """Check a count: a whole number of at least 1.
+
+    Errors: ValueError for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def numeric(owner: object, dtype: Any) -> np.dtype:
+    """The dtype of numbers that a name or an object stands for.
+
+    Errors: ValueError for what is none.
+    """
+    with contextlib.suppress(TypeError, ValueError):
+        if np.dtype(dtype).kind in "biuf":
+            return np.dtype(dtype)
+    raise ValueError(f'{type(owner).__name__}: dtype must be one of numbers, such as "float32", got {dtype!r}')
+
+
+def check_numbers(owner: object, interval: str, **settings: object) -> None:
+    """Check that settings are numbers of an interval, such as "[0, 1)" or "(0, inf) or None".
+
+    Errors: ValueError with the class and the name of what is not: text, arrays, NaN, and what lies outside.
+    """
+    low, high, optional = _bounds(interval)
+    for name, value in settings.items():
+        if optional and value is None:
+            continue
+        array = np.asarray(value)
+        number = float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else math.nan
+        left = number >= low if interval[0] == "[" else number > low
+        right = number < high if ")" in interval else number <= high
+        if not (left and right):
+            raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}")
+
+
+@lru_cache
+def _bounds(interval: str) -> tuple[float, float, bool]:
+    low, high = interval.strip("[(").split("]")[0].split(")")[0].split(",")
+    return float(low), float(high), interval.endswith("None")

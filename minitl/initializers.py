@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import unknown
+from minitl.errors import check_numbers, unknown
 from minitl.serialization import constructor_arguments, lookup
 
 Shape = tuple[int, ...]
+
+FINITE = "(-inf, inf)"
 
 
 class Initializer:
@@ -38,6 +40,8 @@ class Constant(Initializer):
     """The same value everywhere."""
 
     def __init__(self, value: float = 0.0):
+        if np.asarray(value).dtype.kind not in "biuf" or not np.isfinite(value).all():
+            raise ValueError(f"Constant: value must be a number or an array, got {value!r}")
         self.value = value
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -62,6 +66,8 @@ class RandomNormal(Initializer):
     """A normal distribution."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05):
+        check_numbers(self, FINITE, mean=mean)
+        check_numbers(self, "[0, inf)", stddev=stddev)
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -72,6 +78,7 @@ class RandomUniform(Initializer):
     """A uniform distribution."""
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05):
+        check_numbers(self, FINITE, minval=minval, maxval=maxval)
         self.minval, self.maxval = minval, maxval
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -91,8 +98,7 @@ class VarianceScaling(Initializer):
             raise unknown("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         if distribution not in ("uniform", "truncated_normal", "untruncated_normal"):
             raise unknown("distribution", distribution, ("uniform", "truncated_normal", "untruncated_normal"))
-        if not scale > 0:
-            raise ValueError(f"VarianceScaling: scale must be positive, got {scale!r}")
+        check_numbers(self, "(0, inf)", scale=scale)
         self.scale, self.mode, self.distribution = scale, mode, distribution
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -155,6 +161,8 @@ class TruncatedNormal(Initializer):
     """Normal, redrawn where it is further than two deviations from the mean."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None):
+        check_numbers(self, FINITE, mean=mean)
+        check_numbers(self, "[0, inf)", stddev=stddev)
         self.mean, self.stddev, self.seed = mean, stddev, None
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -171,6 +179,7 @@ class Orthogonal(Initializer):
     """
 
     def __init__(self, gain: float = 1.0, seed: Any = None):
+        check_numbers(self, FINITE, gain=gain)
         self.gain, self.seed = gain, None
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -184,6 +193,7 @@ class Identity(Initializer):
     """`gain` on the diagonal of a matrix."""
 
     def __init__(self, gain: float = 1.0):
+        check_numbers(self, FINITE, gain=gain)
         self.gain = gain
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -198,6 +208,7 @@ class Dirac(Initializer):
     """
 
     def __init__(self, gain: float = 1.0, rest: Any = "torch_uniform"):
+        check_numbers(self, FINITE, gain=gain)
         self.gain, self.rest = gain, get(rest)
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import check_numbers
 from minitl.serialization import constructor_arguments, lookup
 
 
@@ -19,6 +20,7 @@ class L1L2:
     """Both prices: l1 sum |w| + l2 sum w^2."""
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
+        check_numbers(self, "[0, inf)", l1=l1, l2=l2)
         self.l1, self.l2 = l1, l2
 
     def __call__(self, w: np.ndarray) -> float:

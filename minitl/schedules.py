@@ -9,7 +9,10 @@ import itertools
 import math
 from typing import Any
 
+from minitl.errors import check_numbers
 from minitl.serialization import constructor_arguments, decode
+
+RATE, STEPS = "[0, inf)", "(0, inf)"
 
 
 class Schedule:
@@ -27,6 +30,7 @@ class Constant(Schedule):
     """The same rate for ever."""
 
     def __init__(self, learning_rate: float):
+        check_numbers(self, RATE, learning_rate=learning_rate)
         self.learning_rate = learning_rate
 
     def __call__(self, step: int) -> float:
@@ -40,6 +44,8 @@ class StepDecay(Schedule):
     """
 
     def __init__(self, initial_learning_rate: float, step_size: int, factor: float = 0.1):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, factor=factor)
+        check_numbers(self, STEPS, step_size=step_size)
         self.initial_learning_rate, self.step_size, self.factor = initial_learning_rate, step_size, factor
 
     def __call__(self, step: int) -> float:
@@ -50,6 +56,8 @@ class LinearDecay(Schedule):
     """Straight from the initial rate to `end_learning_rate` in `decay_steps`, and constant from there."""
 
     def __init__(self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 0.0):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, end_learning_rate=end_learning_rate)
+        check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
         self.end_learning_rate = end_learning_rate
 
@@ -68,6 +76,7 @@ class PiecewiseLinear(Schedule):
     def __init__(self, steps: list[int], values: list[float]):
         if len(steps) != len(values) or any(b <= a for a, b in itertools.pairwise(steps)) or not steps:
             raise ValueError(f"PiecewiseLinear: needs rising steps and a rate for each, got {steps} and {values}")
+        check_numbers(self, RATE, **{f"values[{i}]": rate for i, rate in enumerate(values)})
         self.steps, self.values = list(steps), list(values)
 
     def __call__(self, step: int) -> float:
@@ -86,6 +95,8 @@ class CosineDecay(Schedule):
     """
 
     def __init__(self, initial_learning_rate: float, decay_steps: int, alpha: float = 0.0):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, alpha=alpha)
+        check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps, self.alpha = initial_learning_rate, decay_steps, alpha
 
     def __call__(self, step: int) -> float:
@@ -100,6 +111,8 @@ class ExponentialDecay(Schedule):
     """
 
     def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, decay_rate=decay_rate)
+        check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
         self.staircase = staircase
 
@@ -115,6 +128,8 @@ class InverseTimeDecay(Schedule):
     """
 
     def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, decay_rate=decay_rate)
+        check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps, self.decay_rate = initial_learning_rate, decay_steps, decay_rate
         self.staircase = staircase
 
@@ -131,6 +146,8 @@ class PiecewiseConstantDecay(Schedule):
             raise ValueError(
                 f"PiecewiseConstantDecay: {len(boundaries)} boundaries need {len(boundaries) + 1} values, got {len(values)}"
             )
+        check_numbers(self, RATE, **{f"values[{i}]": rate for i, rate in enumerate(values)})
+        check_numbers(self, RATE, **{f"boundaries[{i}]": step for i, step in enumerate(boundaries)})
         self.boundaries, self.values = list(boundaries), list(values)
 
     def __call__(self, step: int) -> float:
@@ -144,6 +161,8 @@ class PolynomialDecay(Schedule):
     """
 
     def __init__(self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 1e-4, power: float = 1.0):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, end_learning_rate=end_learning_rate, power=power)
+        check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
         self.end_learning_rate, self.power = end_learning_rate, power
 
@@ -162,6 +181,9 @@ class OneCycle(Schedule):
     def __init__(
         self, max_learning_rate: float, total_steps: int, rise: float = 0.3, start_factor: float = 25.0, end_factor: float = 1e4
     ):
+        check_numbers(self, RATE, max_learning_rate=max_learning_rate)
+        check_numbers(self, STEPS, total_steps=total_steps, start_factor=start_factor, end_factor=end_factor)
+        check_numbers(self, "[0, 1]", rise=rise)
         self.max_learning_rate, self.total_steps, self.rise = max_learning_rate, total_steps, rise
         self.start_factor, self.end_factor = start_factor, end_factor
 
@@ -182,6 +204,9 @@ class SlantedTriangular(Schedule):
     """
 
     def __init__(self, max_learning_rate: float, total_steps: int, rise: float = 0.1, ratio: float = 32.0):
+        check_numbers(self, RATE, max_learning_rate=max_learning_rate)
+        check_numbers(self, STEPS, total_steps=total_steps, ratio=ratio)
+        check_numbers(self, "[0, 1]", rise=rise)
         self.max_learning_rate, self.total_steps, self.rise, self.ratio = max_learning_rate, total_steps, rise, ratio
 
     def __call__(self, step: int) -> float:
@@ -194,6 +219,7 @@ class WarmUp(Schedule):
     """Rises in a straight line for `warmup_steps`, then follows another schedule, counted from there."""
 
     def __init__(self, schedule: Any, warmup_steps: int):
+        check_numbers(self, STEPS, warmup_steps=warmup_steps)
         self.schedule, self.warmup_steps = get(schedule), warmup_steps
 
     def __call__(self, step: int) -> float:

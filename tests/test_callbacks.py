@@ -128,7 +128,7 @@ def test_reducing_says_what_it_does_and_checks_its_factor(capsys):
     rates(ReduceLROnPlateau(patience=1, factor=0.5), [1, 1])
     assert capsys.readouterr().out == ""
     for factor in (0, 1, 1.5, -0.5):
-        with pytest.raises(ValueError, match=r"factor must be in \(0, 1\)"):
+        with pytest.raises(ValueError, match=r"factor must be a number in \(0, 1\)"):
             ReduceLROnPlateau(factor=factor)
     callback = ReduceLROnPlateau()
     callback.set_model(Model())

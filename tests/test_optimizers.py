@@ -92,9 +92,9 @@ def test_old_names():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: SGD(-1), "must not be negative"),
+        (lambda: SGD(-1), r"learning_rate must be a number in \[0, inf\), got -1"),
         (lambda: SGD(momentum=2), "momentum"),
-        (lambda: Adam(clipnorm=0), "clipnorm must be positive"),
+        (lambda: Adam(clipnorm=0), r"clipnorm must be a number in \(0, inf\) or None"),
         (lambda: optimizers.get("adm"), "did you mean 'adam'"),
     ],
 )

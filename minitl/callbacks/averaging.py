@@ -6,6 +6,7 @@ import numpy as np
 
 from minitl import weights as weight_files
 from minitl.callbacks.base import Callback, Logs
+from minitl.errors import check_numbers
 
 
 class Lookahead(Callback):
@@ -21,8 +22,9 @@ class Lookahead(Callback):
     remembers = ("slow", "steps")
 
     def __init__(self, period: int = 5, decay: float = 0.95**5, power: float = 3.0):
-        if period < 1 or not 0 <= decay < 1:
-            raise ValueError(f"Lookahead: needs a period from 1 and a decay in [0, 1), got {period!r} and {decay!r}")
+        check_numbers(self, "[1, inf)", period=period)
+        check_numbers(self, "[0, 1)", decay=decay)
+        check_numbers(self, "(-inf, inf)", power=power)
         self.period, self.decay, self.power = period, decay, power
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -59,8 +61,8 @@ class WeightAveraging(Callback):
     remembers = ("mean", "count")
 
     def __init__(self, decay: float | None = None, start_epoch: int = 0):
-        if decay is not None and not 0 < decay < 1:
-            raise ValueError(f"WeightAveraging: decay must be in (0, 1), got {decay!r}")
+        check_numbers(self, "(0, 1) or None", decay=decay)
+        check_numbers(self, "[0, inf)", start_epoch=start_epoch)
         self.decay, self.start_epoch = decay, start_epoch
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

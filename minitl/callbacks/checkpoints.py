@@ -7,6 +7,7 @@ from typing import Any
 
 from minitl.callbacks.base import Callback, Logs
 from minitl.callbacks.monitor import Monitor
+from minitl.errors import check_numbers
 from minitl.history import Curves
 
 
@@ -36,6 +37,8 @@ class ModelCheckpoint(Monitor):
         period: int = 1,
     ):
         super().__init__(monitor, mode)
+        check_numbers(self, "[1, inf)", period=period)
+        check_numbers(self, "(-inf, inf) or None", initial_value_threshold=initial_value_threshold)
         self.period = period  # of older programs: every so many epochs
         self.filepath, self.verbose, self.save_freq = str(filepath), verbose, _checked_freq("ModelCheckpoint", save_freq)
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only

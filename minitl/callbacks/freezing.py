@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Mapping
 
 from minitl.callbacks.base import Callback, Logs
+from minitl.errors import check_numbers
 from minitl.layers.base import Layer
 
 
@@ -21,8 +22,8 @@ class FreezeOut(Callback):
     """
 
     def __init__(self, first: float = 0.5, power: float = 1.0, layers: Mapping[str, float] | None = None):
-        if not 0 < first <= 1:
-            raise ValueError(f"FreezeOut: first must be in (0, 1], got {first!r}")
+        check_numbers(self, "(0, 1]", first=first)
+        check_numbers(self, "(0, inf)", power=power)
         self.first, self.power, self.layers = first, power, dict(layers) if layers is not None else None
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from minitl.callbacks.base import Callback, Logs
-from minitl.errors import unknown
+from minitl.errors import check_numbers, unknown
 from minitl.history import known_as
 
 
@@ -24,6 +24,7 @@ class Monitor(Callback):
     def __init__(self, monitor: str = "val_loss", mode: str = "auto", min_delta: float = 0.0):
         if mode not in ("auto", "min", "max"):
             raise unknown("mode", mode, ("auto", "min", "max"))
+        check_numbers(self, "(-inf, inf)", min_delta=min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         rising = mode == "max" or (mode == "auto" and ("acc" in monitor or "auc" in monitor))
         self.sign = 1.0 if rising else -1.0
@@ -72,6 +73,8 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ):
         super().__init__(monitor, mode, min_delta)
+        check_numbers(self, "[0, inf)", patience=patience, start_from_epoch=start_from_epoch)
+        check_numbers(self, "(-inf, inf) or None", baseline=baseline)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
 

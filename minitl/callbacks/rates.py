@@ -8,12 +8,15 @@ from collections.abc import Callable
 
 from minitl.callbacks.base import Callback, Logs
 from minitl.callbacks.monitor import Monitor
+from minitl.errors import check_numbers
 
 
 class LearningRateScheduler(Callback):
     """Sets the learning rate before each epoch: `schedule(epoch, rate)` or `schedule(epoch)`, epochs counted from 0."""
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0):
+        if not callable(schedule):
+            raise TypeError(f"LearningRateScheduler: schedule must be a function of the epoch, got {schedule!r}")
         self.schedule, self.verbose = schedule, verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -48,8 +51,8 @@ class ReduceLROnPlateau(Monitor):
         min_lr: float = 0.0,
     ):
         super().__init__(monitor, mode, min_delta)
-        if not 0 < factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor must be in (0, 1), got {factor}")
+        check_numbers(self, "(0, 1)", factor=factor)
+        check_numbers(self, "[0, inf)", patience=patience, cooldown=cooldown, min_lr=min_lr)
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minitl import activations, initializers, regularizers
 from minitl.backend import op
+from minitl.errors import check_numbers
 from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
 
@@ -133,6 +134,7 @@ class LeakyReLU(ActivationOnly):
     def __init__(self, negative_slope: float = 0.3, alpha: float | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.negative_slope = negative_slope if alpha is None else alpha
+        check_numbers(self, "(-inf, inf)", negative_slope=self.negative_slope)
         self.alpha = None  # Keras's older name
 
     @property
@@ -148,6 +150,7 @@ class ELU(ActivationOnly):
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
+        check_numbers(self, "(-inf, inf)", alpha=alpha)
         self.alpha = alpha
 
     @property

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
-from minitl.errors import wrong_shape
+from minitl.errors import numeric, positive, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
 from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, values_in
@@ -101,10 +101,16 @@ class Layer(Holding):
             check_name(name)
         self.name = name
         self.trainable = trainable
-        self.dtype = np.dtype(dtype)
+        self.dtype = numeric(self, dtype)
         if input_dim is not None:
             input_shape = (input_dim,)
         if input_shape is not None:
+            what = f"{type(self).__name__}: input_shape"
+            if not isinstance(input_shape, (list, tuple)):
+                raise ValueError(f"{what} must be a tuple, one sample's without the batch, got {input_shape!r}")
+            for size in input_shape:
+                if size is not None:
+                    positive(f"{what}: an entry", size)
             self.declared_shape = (None, *channels.inner_shape(input_shape))
 
     # What a layer defines. A user's layer defines forward and backward, one of minitl's compute and backpropagate.
@@ -295,7 +301,7 @@ class Layer(Holding):
 
     def astype(self, dtype: Any) -> Any:
         """Convert the layer and its weights in place; attributes that hold a weight follow it."""
-        self.dtype = np.dtype(dtype)
+        self.dtype = numeric(self, dtype)
         for weights in (self.parameters, self.state):
             for name, old in weights.items():
                 weights[name] = aligned(old, self.dtype)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import op
-from minitl.errors import unknown
+from minitl.errors import positive, unknown
 from minitl.layers.base import Shape
-from minitl.layers.core import positive
 from minitl.layers.linear import Linear
 from minitl.ops.window import Pair, reach, slide
 

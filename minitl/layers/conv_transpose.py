@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import op
+from minitl.errors import positive
 from minitl.graph.value import Shape
 from minitl.layers.conv import image_channels, padding_name, pair
-from minitl.layers.core import positive
 from minitl.layers.linear import Linear
 from minitl.ops.conv2d_transpose import output_shape
 from minitl.ops.window import Pair

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import op
+from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
 from minitl.graph.value import Node, Value
 from minitl.layers.base import Layer, Shape
@@ -148,8 +149,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"Dropout: rate must be in [0, 1), got {rate}")
+        check_numbers(self, "[0, 1)", rate=rate)
         self.rate, self.noise_shape = rate, None if noise_shape is None else list(noise_shape)
 
     @property
@@ -183,16 +183,6 @@ class Dropout(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
-
-
-def positive(name: str, value: int) -> int:
-    """Check a count: a whole number of at least 1.
-
-    Errors: ValueError for anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return int(value)
 
 
 def __getattr__(name: str) -> Any:  # other layers, which older programs import from here

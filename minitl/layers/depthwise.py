@@ -9,11 +9,11 @@ import numpy as np
 from minitl import initializers, regularizers
 from minitl.activations import name_of
 from minitl.backend import op
+from minitl.errors import positive
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.activations import Activated
 from minitl.layers.conv import check_dilation, image_channels, padding_name, pair, windows_shape
-from minitl.layers.core import positive
 from minitl.layers.linear import named
 from minitl.ops.window import Pair, reach
 

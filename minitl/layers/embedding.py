@@ -8,10 +8,10 @@ import numpy as np
 
 from minitl import initializers, regularizers
 from minitl.backend import op
+from minitl.errors import positive
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
-from minitl.layers.core import positive
 
 
 class Embedding(Layer):

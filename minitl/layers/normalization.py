@@ -9,6 +9,7 @@ import numpy as np
 from minitl import initializers, regularizers
 from minitl.backend import op
 from minitl.channels import inner_axis
+from minitl.errors import check_numbers
 from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
 from minitl.layers.linear import named
@@ -39,6 +40,7 @@ class ScaledNormalization(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_numbers(self, "[0, inf)", epsilon=epsilon)
         self.epsilon, self.center, self.scale = epsilon, center, scale
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
@@ -103,8 +105,7 @@ class BatchNormalization(ScaledNormalization):
             epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
         )
         self.axis = single_axis(axis)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNormalization: momentum must be in [0, 1], got {momentum}")
+        check_numbers(self, "[0, 1]", momentum=momentum)
         self.momentum = momentum
 
     def build(self, input_shape: Shape) -> None:
@@ -169,6 +170,8 @@ class GroupNormalization(ScaledNormalization):
             epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
         )
         self.axis = single_axis(axis)
+        if not isinstance(groups, (int, np.integer)):
+            raise ValueError(f"{type(self).__name__}: groups must be a whole number, or -1 for one per channel, got {groups!r}")
         self.groups = groups
 
     def build(self, input_shape: Shape) -> None:

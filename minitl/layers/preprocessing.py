@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import unknown
+from minitl.errors import positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels
-from minitl.layers.core import positive
 from minitl.random import new_generator
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
@@ -159,6 +158,8 @@ class RandomImage(Layer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
+        if seed is not None and not isinstance(seed, (int, np.integer)):
+            raise ValueError(f"{type(self).__name__}: seed must be a whole number or None, got {seed!r}")
         self.seed = seed
 
     def build(self, input_shape: Shape) -> None:
@@ -328,6 +329,8 @@ def _both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndar
 
 def _listed(value: Any) -> Any:
     array = np.asarray(value, float)
+    if not np.isfinite(array).all():
+        raise ValueError(f"a scale, an offset, a mean or a variance must be finite, got {value!r}")
     return float(array) if array.ndim == 0 else array.tolist()
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from minitl import initializers, regularizers
 from minitl.backend import op
+from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
-from minitl.layers.core import Dropout, positive
+from minitl.layers.core import Dropout
 from minitl.layers.embedding import Embedding
 from minitl.layers.linear import named
 from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
@@ -29,6 +30,7 @@ class Masking(Layer):
 
     def __init__(self, mask_value: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
+        check_numbers(self, "(-inf, inf)", mask_value=mask_value)
         self.mask_value = mask_value
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
@@ -95,9 +97,7 @@ class Recurrent(Layer):
             raise ValueError(f"{name}: computes {known} (and sigmoid), got {activation!r} and {recurrent_activation!r}")
         if stateful or return_state:
             raise ValueError(f"{name}: stateful and return_state are not there; give whole sequences, and return_sequences=True")
-        for what, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
-            if not 0 <= rate < 1:
-                raise ValueError(f"{name}: {what} must be in [0, 1), got {rate}")
+        check_numbers(self, "[0, 1)", dropout=dropout, recurrent_dropout=recurrent_dropout)
         self.units, self.use_bias = positive("units", units), use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.recurrent_initializer = initializers.get(recurrent_initializer)

@@ -8,6 +8,7 @@ import numpy as np
 
 from minitl.activations import SELU
 from minitl.backend import op
+from minitl.errors import check_numbers
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
@@ -61,8 +62,7 @@ class GaussianNoise(Layer):
 
     def __init__(self, stddev: float, **kwargs: Any):
         super().__init__(**kwargs)
-        if not stddev >= 0:
-            raise ValueError(f"GaussianNoise: stddev must not be negative, got {stddev!r}")
+        check_numbers(self, "[0, inf)", stddev=stddev)
         self.stddev = stddev
 
     @property
@@ -101,8 +101,7 @@ class GaussianDropout(Layer):
 
     def __init__(self, rate: float, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"GaussianDropout: rate must be in [0, 1), got {rate}")
+        check_numbers(self, "[0, 1)", rate=rate)
         self.rate = rate
 
     @property

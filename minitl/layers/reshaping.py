@@ -9,12 +9,11 @@ import numpy as np
 
 from minitl import channels
 from minitl.backend import op
-from minitl.errors import unknown
+from minitl.errors import check_numbers, positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels, pair
-from minitl.layers.core import positive
 from minitl.ops.window import Pair
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
@@ -172,6 +171,7 @@ class ValuePadding2D(ZeroPadding2D):
 
     def __init__(self, padding: Any = (1, 1), value: float = 0.0, **kwargs: Any):
         super().__init__(padding, **kwargs)
+        check_numbers(self, "(-inf, inf)", value=value)
         self.value = float(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import unknown
+from minitl.errors import positive, unknown
 from minitl.graph.value import values_in
 from minitl.layers.base import Layer
 
@@ -54,6 +54,9 @@ class TextVectorization(Layer):
                 raise unknown("way to treat a text", given, [str(one) for one in known])
         if output_sequence_length is not None and output_mode != "int":
             raise ValueError(f"TextVectorization: output_sequence_length is for output_mode='int', got {output_mode!r}")
+        for name, count in (("max_tokens", max_tokens), ("output_sequence_length", output_sequence_length)):
+            if count is not None:
+                positive(f"TextVectorization: {name}", count)
         self.max_tokens, self.standardize, self.split, self.ngrams = max_tokens, standardize, split, ngrams
         self.output_mode, self.output_sequence_length = output_mode, output_sequence_length
         self.pad_to_max_tokens = pad_to_max_tokens

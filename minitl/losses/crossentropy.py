@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import wrong_shape
+from minitl.errors import check_numbers, wrong_shape
 from minitl.losses.base import Loss
 
 
@@ -23,6 +23,7 @@ class CategoricalCrossentropy(Loss):
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
+        check_numbers(self, "[0, 1]", label_smoothing=label_smoothing)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -85,6 +86,7 @@ class BinaryCrossentropy(Loss):
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
+        check_numbers(self, "[0, 1]", label_smoothing=label_smoothing)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import check_numbers
 from minitl.losses.base import Loss
 
 EPSILON = 1e-7  # Keras's: what logarithms and quotients are kept away from zero by
@@ -97,6 +98,7 @@ class Huber(Distance):
 
     def __init__(self, delta: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
+        check_numbers(self, "(0, inf)", delta=delta)
         self.delta = delta
 
     def terms(self, p: np.ndarray, t: np.ndarray) -> np.ndarray:

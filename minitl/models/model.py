@@ -13,7 +13,7 @@ import numpy as np
 
 from minitl import weights as weight_files
 from minitl.backend import get_backend
-from minitl.errors import wrong_shape
+from minitl.errors import numeric, wrong_shape
 from minitl.graph import rules
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Need, Plan, Step
@@ -323,7 +323,7 @@ class Model(Structure):
             values += use(layer, several, node.get("training"))
         outputs = [_listed_at(values, number, f"{label}: its outputs refer to value") for number in config["outputs"]]
         model = cls(values[:count], outputs, name=config.get("name"))
-        model.dtype = np.dtype(config.get("dtype", "float32"))
+        model.dtype = numeric(model, config.get("dtype", "float32"))
         return model
 
     def __getstate__(self) -> dict[str, Any]:

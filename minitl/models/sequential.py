@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minitl import channels
-from minitl.errors import wrong_shape
+from minitl.errors import numeric, wrong_shape
 from minitl.graph.graph import Graph
 from minitl.graph.value import Shape, Value, fits
 from minitl.layers.base import Layer
@@ -162,7 +160,7 @@ class Sequential(Model):
                 model._begin(shape, InputLayer(shape[1:], dtype=dtype))
         for layer in layers_from(config["layers"], custom_objects):
             model.add(layer)
-        model.dtype = np.dtype(config.get("dtype", "float32"))
+        model.dtype = numeric(model, config.get("dtype", "float32"))
         return model
 
     def __getstate__(self) -> dict[str, Any]:

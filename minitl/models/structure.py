@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import unknown
+from minitl.errors import numeric, unknown
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Plan
 from minitl.graph.value import Value
@@ -237,7 +237,7 @@ class Structure(Trainer):
 
     def astype(self, dtype: Any) -> Any:
         """Convert all layers in place."""
-        self.dtype = np.dtype(dtype)
+        self.dtype = numeric(self, dtype)
         for layer in self.layers:
             if not isinstance(layer, InputLayer) or layer.dtype.kind == "f":
                 layer.astype(dtype)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import check_numbers
 from minitl.optimizers.rules import Optimizer
 
 Memory = dict[str, np.ndarray]
@@ -24,6 +25,7 @@ class Adagrad(Optimizer):
 
     def __init__(self, learning_rate: Any = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-7, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, inf)", initial_accumulator_value=initial_accumulator_value, epsilon=epsilon)
         self.initial_accumulator_value, self.epsilon = initial_accumulator_value, epsilon
 
     @property
@@ -49,6 +51,8 @@ class Adadelta(Optimizer):
 
     def __init__(self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, 1]", rho=rho)
+        check_numbers(self, "[0, inf)", epsilon=epsilon)
         self.rho, self.epsilon = rho, epsilon
 
     @property
@@ -78,6 +82,8 @@ class Adamax(Optimizer):
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, **kwargs: Any
     ):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, 1]", beta_1=beta_1, beta_2=beta_2)
+        check_numbers(self, "[0, inf)", epsilon=epsilon)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     @property
@@ -106,6 +112,8 @@ class Nadam(Optimizer):
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, **kwargs: Any
     ):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, 1]", beta_1=beta_1, beta_2=beta_2)
+        check_numbers(self, "[0, inf)", epsilon=epsilon)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     @property
@@ -133,6 +141,7 @@ class Lion(Optimizer):
 
     def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, 1]", beta_1=beta_1, beta_2=beta_2)
         self.beta_1, self.beta_2 = beta_1, beta_2
 
     @property

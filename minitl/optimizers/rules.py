@@ -17,6 +17,7 @@ import numpy as np
 
 from minitl import schedules
 from minitl.backend import engine, get_backend
+from minitl.errors import check_numbers
 from minitl.optimizers.prepared import Prepared, alike
 from minitl.optimizers.rate import Rate
 from minitl.serialization import constructor_arguments
@@ -46,17 +47,18 @@ class Optimizer:
         multipliers: dict[str, float] | None = None,
         decay: float = 0.0,
     ):
+        check_numbers(self, "[0, inf)", decay=decay)
+        check_numbers(self, "[0, inf) or None", weight_decay=weight_decay)
+        check_numbers(self, "(0, inf) or None", clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm)
         self.decay = decay
         self.learning_rate = schedules.get(learning_rate if lr is None else lr)
-        if not callable(self.learning_rate) and not self.learning_rate >= 0:
-            raise ValueError(f"{type(self).__name__}: learning_rate must not be negative, got {learning_rate!r}")
-        for name, limit in (("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm)):
-            if limit is not None and not limit > 0:
-                raise ValueError(f"{type(self).__name__}: {name} must be positive, got {limit!r}")
+        if not callable(self.learning_rate):
+            check_numbers(self, "[0, inf)", learning_rate=self.learning_rate)
         self.weight_decay, self.clipnorm, self.clipvalue = weight_decay, clipnorm, clipvalue
         self.global_clipnorm = global_clipnorm
-        if any(not factor >= 0 for factor in (multipliers or {}).values()):
-            raise ValueError(f"{type(self).__name__}: multipliers must not be negative, got {multipliers}")
+        if multipliers is not None and not isinstance(multipliers, dict):
+            raise TypeError(f"{type(self).__name__}: multipliers must be a dict of patterns and factors, got {multipliers!r}")
+        check_numbers(self, "[0, inf)", **{f"multipliers[{name!r}]": factor for name, factor in (multipliers or {}).items()})
         self.multipliers = multipliers
         self.iterations = 0
         self.memory: dict[str, dict[str, np.ndarray]] = {}
@@ -222,8 +224,7 @@ class SGD(Optimizer):
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"SGD: momentum must be in [0, 1], got {momentum!r}")
+        check_numbers(self, "[0, 1]", momentum=momentum)
         self.momentum, self.nesterov = momentum, nesterov
 
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
@@ -258,6 +259,8 @@ class Adam(Optimizer):
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, **kwargs: Any
     ):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, 1]", beta_1=beta_1, beta_2=beta_2)
+        check_numbers(self, "[0, inf)", epsilon=epsilon)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
@@ -306,6 +309,8 @@ class RMSprop(Optimizer):
 
     def __init__(self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
+        check_numbers(self, "[0, 1]", rho=rho, momentum=momentum)
+        check_numbers(self, "[0, inf)", epsilon=epsilon)
         self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
 
     def update(self, w: np.ndarray, g: np.ndarray, memory: dict[str, np.ndarray], rate: float) -> None:
