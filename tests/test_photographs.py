@@ -16,9 +16,9 @@ from minitl.__main__ import main
 from minitl.layers import Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, MaxPooling2D
 from minitl.models import Sequential, load_model
 from minitl.photographs import head
-from minitl.photographs.features import features
+from minitl.photographs.features import features, stored_features
 from minitl.photographs.folder import split
-from minitl.photographs.images import batches, read
+from minitl.photographs.images import Photographs, batches, read
 
 SIZE = 64
 ROOT = Path(__file__).parent.parent
@@ -372,3 +372,142 @@ def test_an_interrupted_fine_tuning_goes_on_with_the_same_bits(folder, tmp_path,
     assert resumed.tuned == whole.tuned and resumed.accuracy == whole.accuracy
     np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
     assert not (tmp_path / "part.backup").exists()
+
+
+# Folders that do not fit into memory.
+
+
+class Shape:
+    """A base that is no network: what it sees is an average."""
+
+    preprocessing = None
+
+    def __init__(self):
+        self.seen = 0
+
+    def predict_on_batch(self, x):
+        self.seen += len(x)
+        return x.reshape(len(x), -1, 3).mean(axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def averages(monkeypatch):
+    from minitl.photographs import features as module
+
+    base = Shape()
+    base.preprocessing = lambda x: x
+    monkeypatch.setattr(module, "encode", lambda thing: str(type(thing)))
+    monkeypatch.setattr(module.weights, "named_weights", lambda base: {})
+    monkeypatch.setattr(module, "BLOCK", 4)
+    return base
+
+
+def test_features_stay_in_files_and_come_in_blocks(averages, folder, tmp_path):
+    paths = sorted(str(path) for path in folder.glob("*/*.jpg"))[:10]
+    exact = np.stack([read(path, SIZE).reshape(-1, 3).mean(axis=0) for path in paths])
+    rows, found = stored_features(averages, paths, SIZE, tmp_path)
+    assert found == list(range(10)) and len(rows) == 10 and averages.seen == 10
+    assert [len(block) for block in rows] == [4, 4, 2] == [len(block) for block in rows]
+    np.testing.assert_allclose(np.concatenate(list(rows)), exact, rtol=1e-6)
+    some = rows[[7, 1, 1]] + rows[[9]]
+    np.testing.assert_allclose(np.concatenate(list(some)), exact[[7, 1, 1, 9]], rtol=1e-6)
+    (files,) = tmp_path.iterdir()
+    assert len(list(files.iterdir())) == 3
+
+    # Another order, and one photograph more: only that one is computed.
+    more = sorted(str(path) for path in folder.glob("*/*.jpg"))[10:11] + paths[::-1]
+    again, _ = features(averages, more, SIZE, tmp_path)
+    assert averages.seen == 11
+    np.testing.assert_allclose(again[1:], exact[::-1], rtol=1e-6)
+    mirrored, _ = features(averages, paths, SIZE, tmp_path, mirrored=True)
+    assert averages.seen == 21 and len(list(tmp_path.iterdir())) == 2
+    np.testing.assert_allclose(mirrored, exact, rtol=1e-5)
+
+
+def test_a_damaged_file_of_features_is_made_again(averages, folder, tmp_path):
+    paths = sorted(str(path) for path in folder.glob("*/*.jpg"))[:6]
+    first, _ = features(averages, paths, SIZE, tmp_path)
+    files = sorted(next(iter(tmp_path.iterdir())).iterdir())
+    files[0].write_bytes(files[0].read_bytes()[:50])
+    again, _ = features(averages, paths, SIZE, tmp_path)
+    assert 6 < averages.seen < 12
+    np.testing.assert_array_equal(first, again)
+
+
+def test_an_interrupted_run_keeps_what_it_has(averages, folder, tmp_path):
+    paths = sorted(str(path) for path in folder.glob("*/*.jpg"))[:7]
+
+    def stop(done, whole):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        features(averages, paths, SIZE, tmp_path, batch_size=2, progress=stop)
+    features(averages, paths, SIZE, tmp_path)
+    assert averages.seen == 7
+
+
+def test_two_processes_write_into_one_folder(averages, folder, tmp_path):
+    paths = sorted(str(path) for path in folder.glob("*/*.jpg"))
+    rows, _ = stored_features(averages, paths[:4], SIZE, tmp_path)
+    places = set(rows.places)
+    for path in next(iter(tmp_path.iterdir())).iterdir():
+        path.rename(tmp_path / "hidden")  # the other process looked before this file was there
+    other, _ = stored_features(averages, paths[4:8], SIZE, tmp_path)
+    assert not {path for path, _ in places} & {path for path, _ in other.places}
+
+
+def test_blocks_are_fitted_as_one_array():
+    drawn = np.random.default_rng(1)
+    x = (drawn.standard_normal((90, 6)) * [1, 20, 0.1, 1, 1, 0] + 5).astype(np.float32)
+    y = np.array([0] * 60 + [1] * 20 + [2] * 10)
+    x[:, 0] += y
+    whole = head.fit(x, y, 0.03, 3)
+    parts = head.fit([x[:7], x[7:50], x[50:]], y, 0.03, 3)
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    # Weighted so that classes count alike: as if the rare ones were there more often.
+    often = np.concatenate([np.arange(60), np.tile(np.arange(60, 80), 3), np.tile(np.arange(80, 90), 6)])
+    z = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-3)
+    even = head.Regression(z[often], y[often], 3, balanced=False)
+    even.mean, even.spread = np.zeros(6), np.ones(6)
+    even.blocks = [np.concatenate([z[often], np.ones((180, 1))], axis=1)]
+    even.bound = 0.5 * even.blocks[0].T @ even.blocks[0] / 180
+    kernel, bias = even.solved(0.03)
+    logits = z @ kernel + bias - (x @ whole[0] + whole[1])
+    assert np.abs(logits - logits[:, :1]).max() < 2e-3
+
+
+def test_photographs_to_train_on(folder):
+    paths = sorted(str(path) for path in folder.glob("*/*.jpg"))[:5]
+    shown = Photographs(paths, np.arange(5), SIZE, lambda x: x / 255, 3, seed=0)
+    assert len(shown) == 4
+    passes = []
+    for _ in range(2):
+        x, y = (np.concatenate(parts) for parts in zip(*shown.one_pass(), strict=True))
+        assert sorted(y) == sorted([*range(5), *range(5)]) and x.shape == (10, SIZE, SIZE, 3)
+        for label in range(5):
+            picture = read(paths[label], SIZE) / 255
+            seen = x[y == label]
+            assert {(np.array_equal(one, picture), np.array_equal(one, picture[:, ::-1])) for one in seen} == {
+                (True, False), (False, True),
+            }  # fmt: skip
+        passes.append(y.tolist())
+    assert passes[0] != passes[1]
+    again = Photographs(paths, np.arange(5), SIZE, lambda x: x / 255, 3, seed=0)
+    assert np.concatenate([y for _, y in again.one_pass()]).tolist() == passes[0]
+
+
+def test_many_photographs_choose_the_strength_on_some(folder, monkeypatch):
+    module, given = sys.modules["minitl.photographs.train"], []
+
+    def chosen(x, y, classes, seed, groups):
+        given.append((len(x), y, groups))
+        return 0.1, {0.1: 50.0}
+
+    monkeypatch.setattr(module, "MOST", 9)
+    monkeypatch.setattr(module.head, "chosen", chosen)
+    result = photographs.train(folder, size=SIZE, say=lambda text: None)
+    ((count, y, groups),) = given
+    assert count == 18 == len(y) and np.array_equal(groups[:9], groups[9:]) and np.array_equal(y[:9], y[9:])
+    assert result.accuracy > 70

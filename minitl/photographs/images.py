@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from minitl.preprocessing.image.files import FORMATS, BadImageError, load_img
+from minitl.preprocessing.image.iterators import Iterator
 
 THREADS, AHEAD = 2, 4  # decoding threads, and batches that are read before they are used
 
@@ -31,7 +32,7 @@ def read(path: str | os.PathLike, size: int) -> np.ndarray:
     return np.asarray(square, np.uint8)
 
 
-def batches(paths: Sequence[str], size: int, batch_size: int = 32) -> Iterator[tuple[np.ndarray, list[int]]]:
+def batches(paths: Sequence[str], size: int, batch_size: int = 32) -> Generator[tuple[np.ndarray, list[int]], None, None]:
     """Photographs in order, and their positions; those that cannot be read are left out.
 
     Shapes: (up to batch_size, size, size, 3), uint8.
@@ -47,6 +48,22 @@ def batches(paths: Sequence[str], size: int, batch_size: int = 32) -> Iterator[t
             kept = [(place, image) for place, image in made if image is not None]
             if kept:
                 yield np.stack([image for _, image in kept]), [place for place, _ in kept]
+
+
+class Photographs(Iterator):
+    """Batches to train on: photographs and their mirror images in an order drawn anew for every pass, decoded as they are needed.
+
+    Shapes: x (batch_size, size, size, 3), prepared for the network; y (batch_size,) class numbers.
+    """
+
+    def __init__(self, paths: Sequence[str], labels: np.ndarray, size: int, prepare: Any, batch_size: int, seed: int):
+        super().__init__(2 * len(paths), batch_size, True, seed, None)
+        self.paths, self.labels, self.size, self.prepare = list(paths), labels, size, prepare
+
+    def _batch(self, index: int) -> Any:
+        picked = self._picked(index)
+        images = [read(self.paths[row // 2], self.size)[:, :: -1 if row % 2 else 1] for row in picked]
+        return self.prepare(np.stack(images)), self.labels[picked // 2]
 
 
 def _attempt(path: str, size: int) -> np.ndarray | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +22,9 @@ from minitl.metrics import confusion_matrix
 from minitl.models import Model
 from minitl.optimizers import Adam
 from minitl.photographs import head
-from minitl.photographs.features import features
+from minitl.photographs.features import Rows, stored_features
 from minitl.photographs.folder import Look, look, split
-from minitl.photographs.images import read
+from minitl.photographs.images import Photographs, batches, read
 from minitl.random import set_random_seed
 from minitl.schedules import LinearDecay
 from minitl.transfer import freeze
@@ -30,6 +32,7 @@ from minitl.weights import check_target
 
 SIZE, SHARE = 224, 0.2
 BATCH, EPOCHS = 16, 4  # of fine-tuning
+MOST = 4000  # photographs whose features are held in memory at once
 TUNED = 60  # layers from the top that fine-tuning may change
 Say = Callable[[str], Any]
 
@@ -95,32 +98,38 @@ def train(
         say(f"  note: {first} and {second} look alike, and stand on two sides of the split: the accuracy may be too good")
     base = efficientnet_lite.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(size, size, 3))
     paths = [os.path.join(folder, name) for name in found.files]
-    kept = cache if cache is not None else (None if output is None else Path(output).with_suffix(".features"))
-    plain, _ = features(base, paths, size, kept, progress=_told(say, "features"))
-    mirrored, _ = features(base, [paths[i] for i in learnt], size, kept, mirrored=True, progress=_told(say, "mirror images"))
-    x, y = np.concatenate([plain[learnt], mirrored]), np.concatenate([labels[learnt], labels[learnt]])
-    groups = np.concatenate([np.arange(len(learnt))] * 2)
-    strength, tried = head.chosen(x, y, classes, seed, groups)
-    say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
-    kernel, bias = head.fit(x, y, strength, classes)
-    logits = plain[held] @ kernel + bias
+    with contextlib.ExitStack() as stack:
+        if cache is None:
+            spare = tempfile.TemporaryDirectory()
+            cache = stack.enter_context(spare) if output is None else Path(output).with_suffix(".features")
+        plain, _ = stored_features(base, paths, size, cache, progress=_told(say, "features"))
+        mirrored, _ = stored_features(base, [paths[i] for i in learnt], size, cache, True, progress=_told(say, "mirror images"))
+        if len(plain) + len(mirrored) < len(paths) + len(learnt):
+            raise ValueError(f"{folder}: photographs have disappeared since they were counted; start again")
+        few = _some(learnt, seed)
+        x, y = _together(plain[learnt[few]] + mirrored[few]), np.tile(labels[learnt[few]], 2)
+        strength, tried = head.chosen(x, y, classes, seed, np.tile(np.arange(len(few)), 2))
+        say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
+        kernel, bias = head.fit(_light(plain[learnt] + mirrored), np.tile(labels[learnt], 2), strength, classes)
+        logits = np.concatenate([block @ kernel + bias for block in plain[held]])
+        # Once the accuracy is known, the held-out photographs are learnt too.
+        whole = head.fit(_light(plain + mirrored), np.concatenate([labels, labels[learnt]]), strength, classes)
     model = assembled(base, kernel, bias, found.class_names)
     probabilities = _softmax(logits)
     tuned = False
     backup = None if output is None else Path(output).with_suffix(".backup")
-    other = _tuned(model, paths, labels, learnt, size, say, backup, resume) if tune else None
+    other: Any = _tuned(model, paths, labels, learnt, size, say, backup, resume) if tune else None
     if other is not None:
-        better = other.predict(_images(other, [paths[i] for i in held], size), batch_size=16, verbose=0)
+        shown = batches([paths[i] for i in held], size, BATCH)
+        better = np.concatenate([other.predict_on_batch(other.preprocessing(images)) for images, _ in shown])
         before, after = (float((p.argmax(axis=1) == labels[held]).mean()) for p in (probabilities, better))
         say(f"fine-tuned: {100 * after:.1f} % against {100 * before:.1f} %")
         if after > before:
             model, probabilities, tuned = other, better, True
     predicted = probabilities.argmax(axis=1)
     right = int((predicted == labels[held]).sum())
-    if not tuned:  # the held-out photographs have done their work
-        model.layers[-1].set_weights(
-            list(head.fit(np.concatenate([plain, mirrored]), np.concatenate([labels, labels[learnt]]), strength, classes))
-        )
+    if not tuned:
+        model.layers[-1].set_weights(list(whole))
     result = Result(
         model, found, 100 * right / len(held), head.interval(right, len(held)),
         100 * float((labels[held] == np.bincount(labels[learnt]).argmax()).mean()), held.tolist(), predicted, probabilities,
@@ -144,8 +153,20 @@ def assembled(base: Model, kernel: np.ndarray, bias: np.ndarray, class_names: li
     return model
 
 
-def _images(model: Model, paths: list[str], size: int) -> np.ndarray:
-    return model.preprocessing(np.stack([read(path, size) for path in paths]))  # type: ignore[misc]
+def _some(learnt: np.ndarray, seed: int) -> np.ndarray:
+    """Places of the photographs on which the strength is chosen: all, or as many as memory should hold."""
+    if len(learnt) <= MOST:
+        return np.arange(len(learnt))
+    return np.sort(np.random.default_rng(seed).choice(len(learnt), MOST, replace=False))
+
+
+def _light(rows: Rows) -> Any:
+    """Features that are few as an array, which is faster; many stay in their files."""
+    return _together(rows) if len(rows) <= 2 * MOST else rows
+
+
+def _together(rows: Rows) -> np.ndarray:
+    return np.concatenate(list(rows))
 
 
 def _tuned(
@@ -161,15 +182,13 @@ def _tuned(
     batch_norm(other, "frozen")
     names = [path for path, _ in other.named_layers()]
     freeze(other, names[:-TUNED])
-    x = _images(other, [paths[i] for i in learnt], size)
-    x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([labels[learnt], labels[learnt]])
+    shown = Photographs([paths[i] for i in learnt], labels[learnt], size, other.preprocessing, BATCH, seed=0)
     say("fine-tuning the upper layers ...")
-    order = np.random.default_rng(0).permutation(len(x))
     if backup is not None and not resume:
         shutil.rmtree(backup, ignore_errors=True)
-    other.compile(Adam(LinearDecay(3e-5, EPOCHS * -(-len(x) // BATCH))), "sparse_categorical_crossentropy")
+    other.compile(Adam(LinearDecay(3e-5, EPOCHS * len(shown))), "sparse_categorical_crossentropy")
     try:
-        other.fit(x[order], y[order], BATCH, EPOCHS, verbose=0, callbacks=[] if backup is None else [BackupAndRestore(backup)])
+        other.fit(shown, epochs=EPOCHS, verbose=0, callbacks=[] if backup is None else [BackupAndRestore(backup)])
     except KeyboardInterrupt:
         say("stopped: the model without fine-tuning is kept" + ("; --resume goes on from here" if backup is not None else ""))
         return None
@@ -180,7 +199,8 @@ def _tuned(
 
 def _raw(paths: list[str], labels: np.ndarray, learnt: np.ndarray, held: np.ndarray, classes: int, seed: int) -> float:
     x = np.stack([read(path, 16).reshape(-1) for path in paths]).astype(np.float32) / 255
-    strength, _ = head.chosen(x[learnt], labels[learnt], classes, seed)
+    few = learnt[_some(learnt, seed)]
+    strength, _ = head.chosen(x[few], labels[few], classes, seed)
     kernel, bias = head.fit(x[learnt], labels[learnt], strength, classes)
     return 100 * float(((x[held] @ kernel + bias).argmax(axis=1) == labels[held]).mean())
 
