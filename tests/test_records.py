@@ -110,7 +110,7 @@ def test_freeze_out_freezes_from_below():
         (lambda: PiecewiseLinear([0, 5], [1]), "a rate for each"),
         (lambda: whitening_kernel(np.zeros((3, 1, 1, 3)), 2), "at least 2x2"),
         (lambda: predict_views(None, np.zeros((1, 4, 4, 1)), shift=-1), "negative"),
-        (lambda: SGD(0.1, multipliers={"a": -1.0}), "negative"),
+        (lambda: SGD(0.1, multipliers={"a": -1.0}), r"multipliers\[.a.\] must be a number in \[0, inf\)"),
     ],
 )
 def test_wrong_settings(make, message):
