@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -49,18 +50,20 @@ def numeric(owner: object, dtype: Any) -> np.dtype:
 def check_numbers(owner: object, interval: str, **settings: object) -> None:
     """Check that settings are numbers of an interval, such as "[0, 1)" or "(0, inf) or None".
 
-    Errors: ValueError with the class and the name of what is not: text, arrays, NaN, and what lies outside.
+    `owner` is the object that they are for, or a name.
+    Errors: ValueError with it and the name of the setting for text, lists, NaN, and numbers outside the interval.
     """
     low, high, optional = _bounds(interval)
+    where = owner if isinstance(owner, str) else type(owner).__name__
     for name, value in settings.items():
         if optional and value is None:
             continue
-        array = np.asarray(value)
-        number = float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else math.nan
+        scalar = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biuf"
+        number = float(value) if scalar or isinstance(value, Real) else math.nan  # type: ignore[arg-type]
         left = number >= low if interval[0] == "[" else number > low
         right = number < high if ")" in interval else number <= high
         if not (left and right):
-            raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}")
+            raise ValueError(f"{where}: {name} must be a number in {interval}, got {value!r}")
 
 
 @lru_cache

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import channels, distributed, processes
+from minitl import channels, class_weights, distributed, processes
 from minitl.accumulation import accumulated_step, add_to
 from minitl.batches import ArrayBatches, as_arrays, check_same_classes, epochs_of, in_order, is_array, rows, unpack
 from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
@@ -67,6 +67,7 @@ def fit(
         raise ValueError(f"fit: accumulate={accumulate} in {together} processes; each takes one part, leave accumulate out")
     if validation_split:
         x, y, sample_weight, validation_data = take_validation(x, y, sample_weight, validation_split, validation_data)
+    by_class = class_weights.checked(class_weight)
     generator = new_generator() if shuffle else None
     check_same_classes(x, validation_data, "fit")
     source, steps = epochs_of(x, y, sample_weight, batch_size, generator, steps_per_epoch, "steps_per_epoch", _inputs(model))
@@ -109,7 +110,7 @@ def fit(
                 if not checked:
                     check_inputs(model, xb, "fit")
                     checked = True
-                weights = _with_class_weight(wb, yb, class_weight)
+                weights = class_weights.weighted(wb, yb, by_class)
                 if together > 1 or accumulate > 1:
                     explain = functools.partial(_explain, place=(epoch, step))
                     others = (processes.rank(), distributed.Exchange()) if together > 1 else ()
@@ -231,10 +232,11 @@ def on_batch(model: Any, x: Any, y: Any, weights: Any, class_weight: Any, return
     """One batch, trained on or only measured; results as evaluate gives them."""
     _need_ready(model, loss=True)
     check_inputs(model, x, "train_on_batch" if train else "test_on_batch")
+    by_class = class_weights.checked(class_weight)
     x, y, weights = ArrayBatches(x, y, weights).whole()
     step = train_step if train else measure_step
     means = Means(model)
-    means.add(*step(model, x, y, _with_class_weight(weights, y, class_weight)))
+    means.add(*step(model, x, y, class_weights.weighted(weights, y, by_class)))
     return _as_keras(means.results(), return_dict)
 
 
@@ -282,15 +284,6 @@ def _validate(model: Any, data: Any, batch_size: int | None, steps: int | None) 
     x, y, weights = unpack(data) if arrays else (data, None, None)
     results = evaluate(model, x, y, batch_size if arrays else None, 0, weights, steps, return_dict=True)
     return {f"val_{name}": value for name, value in results.items()}
-
-
-def _with_class_weight(weights: Any, y: Any, class_weight: dict[int, float] | None) -> Any:
-    if not class_weight:
-        return weights
-    labels = np.asarray(y)
-    labels = labels.argmax(axis=-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(-1)
-    of_class = np.array([class_weight.get(int(label), 1.0) for label in labels])
-    return of_class if weights is None else of_class * weights
 
 
 def _as_keras(results: dict[str, float], return_dict: bool) -> Any:

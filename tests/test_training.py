@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import minitl
+from minitl import class_weights
 from minitl.backend import get_backend
 from minitl.callbacks import (
     Callback,
@@ -177,6 +178,17 @@ def test_sample_weights_scale_and_zero_means_absent():
         model.fit(x, y, sample_weight=w, batch_size=50, epochs=3, verbose=0)
         results.append(model.weights[0])
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_class_weights_in_order_and_what_is_none():
+    found = [class_weights.checked(given) for given in ({0: 2, "1": 0}, [2, 0], np.array([2.0, 0.0]), None)]
+    assert found == [{0: 2.0, 1: 0.0}] * 3 + [None]
+    for wrong in ("auto", 1.5, [[1.0, 2.0]], np.ones((2, 2))):
+        with pytest.raises(TypeError, match="class_weight must be a dict"):
+            network().fit(X, Y, verbose=0, class_weight=wrong)
+    for wrong in ({0: "x"}, {0: -1.0}, [1.0, np.nan], {0: [1.0]}):
+        with pytest.raises(ValueError, match=r"fit: class_weight\[.\] must be a number in \[0, inf\)"):
+            network().train_on_batch(X, Y, class_weight=wrong)
 
 
 def test_class_weights_are_sample_weights_by_class():
