@@ -43,6 +43,7 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
     nodes = list(ast.walk(tree))
     errors = {id(inner) for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}
     typed = {id(inner) for node in nodes for inner in _annotations(node)}
+    typed |= {id(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg == "strict"}  # a safeguard of zip
     for position, node in enumerate(nodes):
         if id(node) in errors or id(node) in typed:
             continue  # wording of messages, and types
@@ -129,7 +130,20 @@ def tests_by_line(module: str, tests: list[str]) -> dict[int, list[str]]:
         for line, contexts in found.contexts_by_lineno(file).items():
             by_line[line] = sorted({context for context in contexts if context})
     shutil.rmtree(folder)
+    _give_to_definitions(ast.parse((ROOT / module).read_text()), by_line)
     return by_line
+
+
+def _give_to_definitions(tree: ast.Module, by_line: dict[int, list[str]]) -> None:
+    """What runs once, at import (defaults, attributes of classes, constants), belongs to the tests of what it is part of."""
+    parts = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    for node in reversed(parts):  # the inner ones first
+        first, last = (1, tree.body[-1].end_lineno) if isinstance(node, ast.Module) else (node.lineno, node.end_lineno)
+        inside = range(first, (last or first) + 1)
+        tests = sorted({test for line in inside for test in by_line.get(line, [])})
+        random.Random(0).shuffle(tests)
+        for line in inside:
+            by_line[line] = by_line.get(line) or tests
 
 
 def _environment(folder: Path) -> dict[str, str]:
