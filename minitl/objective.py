@@ -67,9 +67,10 @@ def forward_loss(
         for i, loss in enumerate(listed(model.loss))
         if loss is not None and not loss.from_logits and rules.joint(graph, i, loss.activation)
     )
-    run = model.new_run(keep, need_dx, joint, training)
+    run = model.new_run(keep, need_dx, joint, training, priced=True)
     predictions = run.forward(arrays, training)
     found = Losses(model, run, predictions, targets_of(model, y, "y"), targets_of(model, weights, "sample_weight"), joint)
+    found.total += run.price
     for _, layer in trained:
         for name, price in layer.regularizers.items():
             found.total += price(layer.parameters[name])

@@ -298,3 +298,17 @@ def test_float32_layers_are_checked_in_float64():
 def test_other_targets_are_refused():
     with pytest.raises(ValueError, match="expected a layer"):
         check_gradients("dense", ROWS)
+
+
+def test_targets_may_be_the_third_argument():
+    x, labels = np.random.default_rng(0).standard_normal((4, 3)), np.arange(4) % 2
+    model = Sequential([Input((3,)), Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    reports = [check_gradients(model, x, y=labels), check_gradients(model, x, labels), check_gradients(model, x)]
+    found = [str(report) for report in reports]
+    assert all(report.ok for report in reports) and found[0] == found[1] != found[2]
+    with pytest.raises(TypeError, match="for x and perhaps y; several inputs are one list"):
+        check_gradients(model, x, labels, labels)
+    with pytest.raises(TypeError, match="for x and perhaps y"):
+        check_gradients(model, x, labels, y=labels)
+    assert check_gradients(dense, x, np.ones((3, 2)), np.ones(2)).ok

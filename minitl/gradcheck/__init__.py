@@ -22,6 +22,7 @@ from minitl.gradcheck.differences import Slope, check_tensor
 from minitl.gradcheck.problems import Problem, explain, in_dtype, pose, restored
 from minitl.gradcheck.report import Comparison, Diagnosis, Finding, Report, TensorReport
 from minitl.layers.base import Layer
+from minitl.losses import Loss
 
 __all__ = [
     "Comparison",
@@ -53,7 +54,7 @@ def check_gradients(
     """Check every gradient of a target against differences of its forward pass.
 
     Targets: a layer or model, of minitl or your own (x is a batch; the layer is copied and converted, the original stays
-    as it is); a compiled model with targets `y` (the gradients of its loss, as training computes them); a
+    as it is); a compiled model with targets `y`, also as third argument (the gradients of its loss, as training computes them); a
     `minitl.losses.Loss` with predictions x and targets `y`; or a pair of functions (or a module with both),
     `y, cache = forward(x, *more)` and `dx, *d_more = backward(dy, cache)`, with a gradient for every array of real numbers.
     `training=None` checks a layer in training, and in inference too when it does something else there.
@@ -61,6 +62,10 @@ def check_gradients(
     directions. dtype float32 computes the gradients in float32, and compares with differences in float64.
     Errors: ValueError for a target of another kind; whatever forward raises. What backward raises is in the report.
     """
+    if more and isinstance(target, (Layer, Loss)):
+        if y is not None or len(more) > 1:
+            raise TypeError("check_gradients: a layer or a model is checked for x and perhaps y; several inputs are one list")
+        (y,), more = more, ()
     if isinstance(target, Layer):
         target = in_dtype(target, x, dtype)  # its weights, drawn now or before, are the same in all that follows
     if training is None:

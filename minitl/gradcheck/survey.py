@@ -210,7 +210,7 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
         layers.ArrayFunction("tanh"),
         layers.Reshape((-1, 6)), layers.Permute((3, 1, 2)), layers.LayerNormalization(), layers.GroupNormalization(2),
         layers.SpatialDropout2D(0.4), layers.Rescaling(0.5, 1.0), layers.Normalization(mean=[1, 2], variance=[3, 4]),
-        layers.Resizing(5, 9), layers.CenterCrop(3, 4),
+        layers.Resizing(5, 9), layers.CenterCrop(3, 4), layers.ActivityRegularization(0.1, 0.2),
     ]  # fmt: skip
     yield from (("images", one, image) for one in of_images)
     at_random: list[Layer] = [
@@ -244,7 +244,8 @@ def _networks() -> Iterator[tuple[str, Sequential]]:
     classic += [layers.Flatten(), layers.Dense(16, activation="relu"), layers.Dropout(0.3), layers.Dense(4, activation="softmax")]
     normalised = [
         layers.Input((12, 12, 3)), layers.Conv2D(8, 3, padding="same", kernel_regularizer="l2"), layers.BatchNormalization(),
-        layers.ReLU(), layers.MaxPooling2D(), layers.Conv2D(8, 3, strides=2, activation="tanh"), layers.GlobalAveragePooling2D(),
+        layers.ReLU(), layers.MaxPooling2D(), layers.Conv2D(8, 3, strides=2, activation="tanh", activity_regularizer="l2"),
+        layers.ActivityRegularization(0.01), layers.GlobalAveragePooling2D(),
         layers.Dense(4, activation="softmax"),
     ]  # fmt: skip
     for name, stack in (("classic", classic), ("batch normalisation", normalised)):

@@ -33,6 +33,8 @@ class Need(NamedTuple):
 class Step:
     """What steps share: the nodes that they run, and from what and to what."""
 
+    priced = False  # whether what it gives has a price
+
     def __init__(self, nodes: list[Node]):
         self.nodes = nodes
         self.takes, self.gives = nodes[0].inputs, nodes[-1].outputs
@@ -51,6 +53,10 @@ class Step:
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
         """dx, and the gradients of parameters."""
         raise NotImplementedError
+
+    def price(self, cache: Any) -> float:
+        """The price of what a forward pass gave, where it has one."""
+        return 0.0
 
 
 class Plan:

@@ -23,6 +23,7 @@ import numpy as np
 from minitl.backend import engine
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Gradients, Need, Step
+from minitl.graph.steps import PricedStep
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
@@ -43,8 +44,9 @@ SETTINGS = {  # what the rules read of a layer, beside its type
 }
 
 
-def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = ()) -> list[Step]:
-    """The steps in which to run a graph; `fold` is for inference, when no backward pass will follow.
+def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), priced: bool = False) -> list[Step]:
+    """The steps in which to run a graph; `fold` is for inference, when no backward pass will follow; `priced` adds the prices
+    of activities.
 
     A step of several nodes stands where the last of them stood.
     """
@@ -56,7 +58,11 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = ()) -
         found = _fused(graph, node, fold, joint) if fuse else None
         if found is not None and taken.intersection(found.nodes):  # the other branch of a sum has it already
             found = None
+        if found is not None and any(layer.activity_regularizer for layer in found.layers):
+            found = None
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
+        if priced and node.layer.activity_regularizer is not None:
+            step = PricedStep(step)
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
     return [at[node] for node in graph.nodes if node in at]
@@ -66,7 +72,8 @@ def joint(graph: Graph, position: int, activation: str | None) -> bool:
     """Whether an output's last activation is the one that its loss knows, and nothing else needs that output."""
     value = graph.outputs[position]
     alone = graph.outputs.count(value) == 1 and not graph.consumers[value] and value not in graph.inputs
-    return activation is not None and alone and value.node.layer.output_activation == activation
+    layer = value.node.layer
+    return activation is not None and alone and layer.output_activation == activation and layer.activity_regularizer is None
 
 
 def settings(graph: Graph) -> list[Any]:

@@ -25,13 +25,14 @@ class Run:
 
     Attributes: `gradients` of the last backward pass, {layer: {name: array}}; `tell(layer, gradients)`, if it is set, is called
     as soon as a layer's gradients are complete, the last layer's first; `logits` of the outputs whose last activation is
-    joined to their loss (`rules.joint`), by the outputs' positions.
+    joined to their loss (`rules.joint`), by the outputs' positions; `price` of all activities that are regularized.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.caches: list[Any] | None = None
         self.logits: dict[int, np.ndarray] = {}
+        self.price = 0.0
         self.gradients: Gradients = {}
         self.tell: Callable[[Any, dict[str, np.ndarray]], None] | None = None
 
@@ -43,6 +44,8 @@ class Run:
         for step, takes, gives, frees, single, alone in plan.program:
             x = values[takes[0]] if single else [values[slot] for slot in takes]
             y, cache = step.forward(x, training if step.training is None else step.training)
+            if step.priced:
+                self.price += step.price(cache)
             caches.append(cache if step.keep else None)
             if alone:
                 values[gives[0]] = y

@@ -91,6 +91,33 @@ class UserStep(LayerStep):
         return dx, gradients
 
 
+class PricedStep(Step):
+    """A layer with an activity regularizer: the price of what it gives joins the loss.
+
+    Formula: price = regularizer(y) / N for N samples, and its gradient is added to dy.
+    """
+
+    priced = True
+
+    def __init__(self, step: Step):
+        super().__init__(step.nodes)
+        self.step, self.regularizer = step, step.nodes[-1].layer.activity_regularizer
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The layer's y; it is kept, and its price."""
+        y, cache = self.step.forward(x, training)
+        return y, (cache, y, float(self.regularizer(y)) / max(1, len(y)))
+
+    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
+        """The layer's dx and gradients, for dy with the price's gradient."""
+        kept, y, _ = cache
+        return self.step.backward(dy + self.regularizer.gradient(y) / y.dtype.type(max(1, len(y))), kept, need)
+
+    def price(self, cache: Any) -> float:
+        """The price of one pass."""
+        return cache[2]
+
+
 def run_backward(layer: Any, dy: Any, need_dx: bool = True) -> Any:
     """A layer's backward by hand; one that does not know `need_dx` always gives dx."""
     return layer.backward(dy, need_dx=need_dx) if _takes_need_dx(type(layer).backward) else layer.backward(dy)

@@ -20,7 +20,7 @@ from minitl.serialization import encode
 
 # What Keras gives to every layer, or has for other devices and precisions, and what has no meaning here.
 IGNORED = {
-    "activity_regularizer", "autocast", "batch_input_shape", "batch_shape", "bias_constraint", "beta_constraint", "data_format",
+    "autocast", "batch_input_shape", "batch_shape", "bias_constraint", "beta_constraint", "data_format",
     "data_type", "depthwise_constraint", "dtype", "embeddings_constraint", "alpha_constraint", "fused", "gamma_constraint",
     "implementation", "kernel_constraint", "lora_rank", "moving_mean_initializer", "moving_variance_initializer", "noise_shape",
     "optional", "pointwise_constraint", "quantization_config", "quantization_mode", "ragged", "registered_name", "renorm",
@@ -181,7 +181,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     takes = _arguments(cls)
     settings: dict[str, Any] = {}
     for key, value in config.items():
-        if key in IGNORED:
+        if key in IGNORED or (key == "activity_regularizer" and value is None):
             if key.endswith("_constraint") and value is not None:
                 raise ValueError(f"{name} {config.get('name')!r}: {key} is not known here")
             continue

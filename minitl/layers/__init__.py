@@ -59,7 +59,14 @@ from minitl.layers.preprocessing import (
     Resizing,
 )
 from minitl.layers.recurrent import GRU, LSTM, Masking, SimpleRNN
-from minitl.layers.regularization import AlphaDropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from minitl.layers.regularization import (
+    ActivityRegularization,
+    AlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+)
 from minitl.layers.reshaping import (
     ChannelPadding,
     Cropping1D,
@@ -117,6 +124,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "ActivityRegularization",
     "Add",
     "AlphaDropout",
     "ArrayFunction",

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import channels
+from minitl import channels, regularizers
 from minitl.errors import numeric, positive, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
@@ -60,6 +60,7 @@ class Layer(Holding):
     batch_statistics = False  # whether samples of a batch may influence one another while training
     draws: Any = False  # whether it draws random numbers while training
     has_call = False  # whether its backward is found by recording its call
+    activity_regularizer: Any = None  # a price on what the layer gives, per sample
     activation: str | None = None
     output_activation: str | None = None  # the activation that `compute_logits` can leave out
     name: str | None
@@ -96,12 +97,14 @@ class Layer(Holding):
         dtype: Any = "float32",
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
+        activity_regularizer: Any = None,
     ):
         if name is not None:
             check_name(name)
         self.name = name
         self.trainable = trainable
         self.dtype = numeric(self, dtype)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         if input_dim is not None:
             input_shape = (input_dim,)
         if input_shape is not None:
@@ -318,7 +321,8 @@ class Layer(Holding):
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: the constructor's arguments, from the attributes of the same names."""
-        return constructor_arguments(self, skip=("input_shape", "input_dim"))  # the model keeps the shape
+        skip = ("input_shape", "input_dim")  # the model keeps the shape
+        return constructor_arguments(self, skip if self.activity_regularizer else (*skip, "activity_regularizer"))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from minitl.graph.value import Shape
 from minitl.layers.base import Layer
 from minitl.layers.core import Dropout
 from minitl.random import new_generator
+from minitl.regularizers import L1L2
 
 
 class SpatialDropout(Dropout):
@@ -36,7 +37,37 @@ class SpatialDropout(Dropout):
 
     def get_config(self) -> dict[str, Any]:
         """The rate; the shape follows from the class."""
-        return {"rate": self.rate, "name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        return {name: value for name, value in super().get_config().items() if name != "noise_shape"}
+
+
+class ActivityRegularization(Layer):
+    """A price on what comes through, added to the loss; every layer takes the same as `activity_regularizer`.
+
+    Formula: y = x; price = (l1 sum |x| + l2 sum x^2) / N for N samples; dx = dy + (l1 sign(x) + 2 l2 x) / N.
+    Shapes: any; x and y alike.
+    Errors: ValueError for a negative price.
+    Source: Keras; X. Glorot, A. Bordes and Y. Bengio, Deep sparse rectifier neural networks, 2011, section 3.2.
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
+        super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = l1, l2
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x itself."""
+        return x, None
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """dy itself; the step that runs the layer has added the price's gradient."""
+        return dy, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The two prices."""
+        return {name: value for name, value in super().get_config().items() if name != "activity_regularizer"}
 
 
 class SpatialDropout1D(SpatialDropout):

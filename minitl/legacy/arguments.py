@@ -27,7 +27,7 @@ OF_CLASS = {
 # What has no meaning here, and values that change nothing; anything else in them is refused in a sentence.
 NOTHING: dict[str, tuple[Any, ...]] = {
     "dim_ordering": ("default", None), "data_format": (None,), "mode": (0,),
-    "activity_regularizer": (None,), "noise_shape": (None,), "synchronized": (False,), "renorm": (False,),
+    "noise_shape": (None,), "synchronized": (False,), "renorm": (False,),
     "fused": (None, True, False),
     "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
     "jit_compile": (True, False, "auto"), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),

@@ -81,15 +81,17 @@ class Model(Structure):
         joint: tuple[int, ...] = (),
         training: bool = False,
         fuse: bool = True,
+        priced: bool = False,
     ) -> Run:
         """A run of the network: whether it keeps what a backward pass needs, which inputs' gradients it will be asked for (a
-        flag for all or one for each), and which outputs give their logits to a loss that knows their activation.
+        flag for all or one for each), which outputs give their logits to a loss that knows their activation, and whether
+        activities have their prices.
         """
         graph = self.graph
         inputs = (need_dx,) * len(graph.inputs) if isinstance(need_dx, bool) else tuple(need_dx)
         fuse = fuse and self.fuse
         fold = self.fold and not (training or keep)
-        kind = (fuse, fold, get_backend(), keep, inputs, joint)
+        kind = (fuse, fold, get_backend(), keep, inputs, joint, priced)
         # A plan is made anew only when something that it depends on has changed.
         now = rules.settings(graph)
         if keep:
@@ -98,10 +100,10 @@ class Model(Structure):
         if plan is None or planned_for != now:
             values = [graph.outputs[position] for position in joint]
             fused = fuse and get_backend() == "numba"
-            plan = Plan(graph, rules.steps(graph, fused, fold, values), keep, inputs)
+            plan = Plan(graph, rules.steps(graph, fused, fold, values, priced), keep, inputs)
             for step in plan.steps:
                 if isinstance(step, ModelStep):
-                    step.fuse = fuse
+                    step.fuse, step.priced = fuse, priced
             self._plans[kind] = (now, plan)
         return Run(plan)
 
