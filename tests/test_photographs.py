@@ -511,3 +511,15 @@ def test_many_photographs_choose_the_strength_on_some(folder, monkeypatch):
     ((count, y, groups),) = given
     assert count == 18 == len(y) and np.array_equal(groups[:9], groups[9:]) and np.array_equal(y[:9], y[9:])
     assert result.accuracy > 70
+
+
+def test_few_samples_of_many_features_and_features_of_any_size():
+    drawn = np.random.default_rng(2)
+    x, y = drawn.standard_normal((12, 40)).astype(np.float32) + 2, np.arange(12) % 3
+    turned, plain = head.fit(x, y, 0.1, 3), head.fit([x], y, 0.1, 3)
+    assert head.Regression(x, y, 3).bound.shape == (13, 13) and head.Regression([x], y, 3).bound.shape == (41, 41)
+    np.testing.assert_allclose(x @ turned[0] + turned[1], x @ plain[0] + plain[1], atol=2e-3)
+    np.testing.assert_allclose(turned[0], plain[0], atol=2e-4)
+    tiny = (1e-5 * drawn.standard_normal((300, 20))).astype(np.float32) + 1  # far below what is added to the deviations
+    kernel, bias = head.fit(tiny, (tiny[:, 0] > 1).astype(int), 1e-3, 2)
+    assert ((tiny @ kernel + bias).argmax(axis=1) == (tiny[:, 0] > 1)).mean() > 0.9

@@ -17,7 +17,7 @@ import numpy as np
 
 STRENGTHS = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 FOLDS = 5
-STEPS, TOLERANCE = 100, 1e-5  # at most so many, or until no entry of dL/dW is larger
+STEPS, TOLERANCE = 100, 3e-5  # at most so many, or until dL/dW has shrunk to that share of its first size
 
 
 def fit(x: Any, y: np.ndarray, strength: float, classes: int, balanced: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -39,9 +39,14 @@ class Regression:
         self.weights = (len(y) / classes / counts if balanced else np.ones(classes))[y] / len(y)
         self.weights /= self.weights.sum()
         self.mean, self.spread = _moments([x] if isinstance(x, np.ndarray) else x)
-        self.blocks: Iterable[np.ndarray] = [self._standardized(x)] if isinstance(x, np.ndarray) else x
-        self.standard = isinstance(x, np.ndarray)
+        self.standard, self.turned, self.blocks = isinstance(x, np.ndarray), None, x
         size = len(self.mean) + 1
+        if isinstance(x, np.ndarray):
+            z = self._standardized(x)
+            if len(z) < size - 1:  # W is a sum of samples, so that a few samples need as few coordinates: z = U S V^T, W = V w
+                u, s, v = np.linalg.svd(z[:, :-1].astype(np.float64), full_matrices=False)
+                self.turned, z, size = v.T, np.concatenate([u * s, z[:, -1:]], axis=1).astype(np.float32), len(s) + 1
+            self.blocks = [z]
         self.bound = np.zeros((size, size))
         for rows, z in self._parts():
             self.bound += z.T @ (z * (0.5 * self.weights[rows, None]).astype(z.dtype))
@@ -52,17 +57,18 @@ class Regression:
         price[-1] = 0  # the bias is free
         inverse = np.linalg.inv(self.bound + np.diag(price[:, 0]))
         old = ahead = np.zeros((len(self.bound), self.classes))
-        momentum = 1.0
+        momentum, least = 1.0, 0.0
         for _ in range(STEPS):
             slope = self._slope(ahead) + price * ahead
-            if np.abs(slope).max() < TOLERANCE:
+            least = least or TOLERANCE * np.abs(slope).max()
+            if np.abs(slope).max() <= least:
                 break
             new = ahead - inverse @ slope
             if np.vdot(new - old, slope) > 0:
                 momentum = 1.0
             faster = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
             ahead, old, momentum = new + (momentum - 1) / faster * (new - old), new, faster
-        kernel = ahead[:-1] / self.spread[:, None]
+        kernel = (ahead[:-1] if self.turned is None else self.turned @ ahead[:-1]) / self.spread[:, None]
         return kernel.astype(np.float32), (ahead[-1] - self.mean @ kernel).astype(np.float32)
 
     def _slope(self, w: np.ndarray) -> np.ndarray:
