@@ -27,12 +27,14 @@ def wrong_shape(where: str, expected: object, got: object, advice: str) -> Value
 
 
 def positive(name: str, value: Any) -> int:
-    """Check a count: a whole number of at least 1.
+    """Check a count: a whole number of at least 1, and less than 2**31.
 
     Errors: ValueError for anything else.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if value >= 1 << 31:
+        raise ValueError(f"{name} must be less than 2**31, got {value!r}")
     return int(value)
 
 

@@ -328,6 +328,7 @@ def test_a_user_s_layer_may_take_only_x_or_training_by_name():
         lambda c: c["nodes"][0]["inputs"].__setitem__(0, 99),
         lambda c: c["nodes"][0]["inputs"].__setitem__(0, 1),  # itself
         lambda c: c["nodes"][0].__setitem__("layer", 77),
+        lambda c: c["nodes"][0].__setitem__("layer", 0),  # the input
         lambda c: c["nodes"][1]["inputs"].append(0),
         lambda c: c["outputs"].__setitem__(0, 55),
         lambda c: c["inputs"].append(3),

@@ -83,6 +83,11 @@ def test_counts_and_dtypes():
     for wrong in (0, -1, True, 1.0, "3", None):
         with pytest.raises(ValueError, match=r"units must be a whole number of at least 1, got"):
             positive("units", wrong)
+    with pytest.raises(ValueError, match=r"dilation_rate must be less than 2\*\*31"):
+        layers.Conv2D(3, 3, dilation_rate=10**30)
+    with pytest.raises(ValueError, match="Dense: cannot compute in bool"):
+        layers.Dense(3, dtype="bool")
+    assert layers.Input((3,), dtype="bool").dtype == np.bool_
     assert numeric(None, "float64") == np.float64 and numeric(None, bool) == np.bool_
     for wrong in ([], "text", "U3", object, "complex64", {"a": 1}, "datetime64"):
         with pytest.raises(ValueError, match="Dense: dtype must be one of numbers"):

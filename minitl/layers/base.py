@@ -104,6 +104,8 @@ class Layer(Holding):
         self.name = name
         self.trainable = trainable
         self.dtype = numeric(self, dtype)
+        if self.dtype.kind == "b" and not self.keeps_integers:
+            raise ValueError(f"{type(self).__name__}: cannot compute in {self.dtype.name}; use float32 or float64")
         self.activity_regularizer = regularizers.get(activity_regularizer)
         if input_dim is not None:
             input_shape = (input_dim,)

@@ -322,6 +322,8 @@ class Model(Structure):
             what = f"{label}: node {position} refers to value"
             several = [_listed_at(values, number, what) for number in node["inputs"]]
             layer = _listed_at(layers, node["layer"], f"{label}: node {position} refers to layer")
+            if isinstance(layer, InputLayer):
+                raise ValueError(f"{label}: node {position} refers to {layer.label}, which computes nothing")
             values += use(layer, several, node.get("training"))
         outputs = [_listed_at(values, number, f"{label}: its outputs refer to value") for number in config["outputs"]]
         model = cls(values[:count], outputs, name=config.get("name"))
