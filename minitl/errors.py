@@ -38,6 +38,16 @@ def positive(name: str, value: Any) -> int:
     return int(value)
 
 
+def sizes(name: str, shape: Any) -> tuple[int | None, ...]:
+    """Check the shape of one sample: whole numbers of at least 1, and None for an axis that is open.
+
+    Errors: ValueError for what is no shape, or another entry.
+    """
+    if not isinstance(shape, (list, tuple, np.ndarray)):
+        raise ValueError(f"{name} must be a tuple, one sample's without the batch, got {shape!r}; (784,) for rows of 784")
+    return tuple(None if size is None else positive(f"{name}: an entry", size) for size in shape)
+
+
 def numeric(owner: object, dtype: Any) -> np.dtype:
     """The dtype of numbers that a name or an object stands for.
 

@@ -5,7 +5,21 @@ import pytest
 
 import minitl
 from minitl.gradcheck import check_gradients
-from minitl.layers import ActivityRegularization, Add, BatchNormalization, Conv2D, Dense, Flatten, Input, MaxPooling2D, ReLU
+from minitl.layers import (
+    LSTM,
+    ActivityRegularization,
+    Add,
+    BatchNormalization,
+    Bidirectional,
+    Conv2D,
+    Dense,
+    Flatten,
+    Input,
+    Layer,
+    MaxPooling2D,
+    ReLU,
+    TimeDistributed,
+)
 from minitl.models import Model, Sequential, load_model
 from minitl.regularizers import L1L2
 
@@ -110,6 +124,33 @@ def test_keras_has_the_same_loss(tmp_path, monkeypatch):
     theirs = keras.models.load_model(tmp_path / "m.keras")
     theirs.compile("sgd", "sparse_categorical_crossentropy")
     assert theirs.evaluate(X, LABELS, verbose=0) == pytest.approx(model.evaluate(X, LABELS, verbose=0), rel=1e-5)
+
+
+def test_a_price_that_would_not_be_counted_is_refused():
+    class Own(Layer):
+        def __init__(self, **kwargs):
+            super().__init__()
+            self.inner = Dense(2, **kwargs)
+
+        def call(self, x):
+            return self.inner(x)
+
+    for make in (
+        lambda: TimeDistributed(Dense(2, activity_regularizer="l1")),
+        lambda: Bidirectional(LSTM(2, activity_regularizer="l1")),
+    ):
+        with pytest.raises(ValueError, match="inside it would not be counted; give it to the outer layer"):
+            make()
+    x, y = np.ones((2, 3), np.float32), np.ones((2, 2), np.float32)
+    for kwargs, refused in (({"activity_regularizer": "l1"}, True), ({}, False)):
+        model = Sequential([Input((3,)), Own(**kwargs)])
+        model.compile("sgd", "mse")
+        model.predict(x, verbose=0)
+        if refused:
+            with pytest.raises(ValueError, match="would not be counted"):
+                model.train_on_batch(x, y)
+        else:
+            model.train_on_batch(x, y)
 
 
 def test_settings():

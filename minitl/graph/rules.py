@@ -56,13 +56,17 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), p
         if node in taken:
             continue
         found = _fused(graph, node, fold, joint) if fuse else None
-        if found is not None and taken.intersection(found.nodes):  # the other branch of a sum has it already
-            found = None
-        if found is not None and any(layer.activity_regularizer for layer in found.layers):
+        if found is not None and (
+            taken.intersection(found.nodes)  # the other branch of a sum has it already
+            or any(layer.activity_regularizer for layer in found.layers)  # what it gives has a price, and is needed by itself
+        ):
             found = None
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
-        if priced and node.layer.activity_regularizer is not None:
-            step = PricedStep(step)
+        if priced:
+            for _, held in node.layer.sublayers():
+                node.layer.refuse_price_of(held)
+            if node.layer.activity_regularizer is not None:
+                step = PricedStep(step)
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
     return [at[node] for node in graph.nodes if node in at]

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from minitl import channels, regularizers
-from minitl.errors import numeric, positive, wrong_shape
+from minitl.errors import numeric, sizes, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
 from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, values_in
@@ -110,13 +110,7 @@ class Layer(Holding):
         if input_dim is not None:
             input_shape = (input_dim,)
         if input_shape is not None:
-            what = f"{type(self).__name__}: input_shape"
-            if not isinstance(input_shape, (list, tuple)):
-                raise ValueError(f"{what} must be a tuple, one sample's without the batch, got {input_shape!r}")
-            for size in input_shape:
-                if size is not None:
-                    positive(f"{what}: an entry", size)
-            self.declared_shape = (None, *channels.inner_shape(input_shape))
+            self.declared_shape = (None, *channels.inner_shape(sizes(f"{type(self).__name__}: input_shape", input_shape)))
 
     # What a layer defines. A user's layer defines forward and backward, one of minitl's compute and backpropagate.
 
@@ -225,6 +219,17 @@ class Layer(Holding):
     def is_users(self) -> bool:
         """Whether the class defines forward itself, and keeps in self what its backward needs."""
         return type(self).forward is not Layer.forward
+
+    def refuse_price_of(self, layer: Any) -> None:
+        """Only what a node gives has a price: a layer inside another one may not have an activity regularizer.
+
+        Errors: ValueError for one that has.
+        """
+        if layer.activity_regularizer is not None:
+            raise ValueError(
+                f"{self.label}: the activity_regularizer of {layer.label} inside it would not be counted; "
+                "give it to the outer layer"
+            )
 
     def step(self, node: Node, joint: bool = False) -> Step:
         """The step that runs this layer at a node of a graph."""

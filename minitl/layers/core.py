@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import op
-from minitl.errors import check_numbers, positive
+from minitl.errors import check_numbers, positive, sizes
 from minitl.graph.plan import Need
 from minitl.graph.value import Node, Value
 from minitl.layers.base import Layer, Shape
@@ -29,12 +29,7 @@ class InputLayer(Layer):
         for older in ("input_shape", "batch_shape", "batch_input_shape"):
             given = kwargs.pop(older, None)
             shape = shape if given is None or shape is not None else tuple(given)[older.startswith("batch") :]
-        if isinstance(shape, (int, np.integer)) or shape is None:
-            raise ValueError(
-                f"Input: shape must be a tuple, one sample's without the batch, got {shape!r}; (784,) for rows of 784"
-            )
-        shape = tuple(None if n is None else positive("Input: an entry of shape", n) for n in shape)
-        super().__init__(input_shape=shape, dtype=dtype, **kwargs)
+        super().__init__(input_shape=sizes("Input: shape", shape), dtype=dtype, **kwargs)
         self.shape, self.batch_size = self.declared_shape[1:], batch_size  # type: ignore[index]
         self.built, self.input_shape = True, self.declared_shape
         self.output_shape = self.input_shape

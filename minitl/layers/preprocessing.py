@@ -25,7 +25,7 @@ class Rescaling(Layer):
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.scale, self.offset = _listed(scale), _listed(offset)
+        self.scale, self.offset = _listed(self, scale), _listed(self, offset)
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x scale + offset."""
@@ -55,7 +55,7 @@ class Normalization(Layer):
         if axis not in (-1, None):
             raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
         self.axis, self.invert = axis, invert
-        self.mean, self.variance = (None if n is None else _listed(n) for n in (mean, variance))
+        self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
 
     def build(self, input_shape: Shape) -> None:
         """Create the two state arrays."""
@@ -327,10 +327,10 @@ def _both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndar
     return np.ascontiguousarray(np.tensordot(tall, columns, axes=(1, 1)).transpose(0, 2, 3, 1))
 
 
-def _listed(value: Any) -> Any:
+def _listed(owner: Layer, value: Any) -> Any:
     array = np.asarray(value, float)
     if not np.isfinite(array).all():
-        raise ValueError(f"a scale, an offset, a mean or a variance must be finite, got {value!r}")
+        raise ValueError(f"{type(owner).__name__}: its numbers must be finite, got {value!r}")
     return float(array) if array.ndim == 0 else array.tolist()
 
 

@@ -36,8 +36,8 @@ def features(
     Shapes: (N, features), float32.
     Errors: OSError when the cache cannot be written; ValueError when no photograph can be read.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        rows, found = stored_features(base, paths, size, folder if cache is None else cache, mirrored, batch_size, progress)
+    with tempfile.TemporaryDirectory() if cache is None else contextlib.nullcontext(cache) as folder:
+        rows, found = stored_features(base, paths, size, folder, mirrored, batch_size, progress)
         return np.concatenate(list(rows)), found
 
 

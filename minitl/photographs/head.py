@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl.ops import softmax
+
 STRENGTHS = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 FOLDS = 5
 STEPS, TOLERANCE = 100, 3e-5  # at most so many, or until dL/dW has shrunk to that share of its first size
@@ -38,10 +40,10 @@ class Regression:
         self.y, self.classes = y, classes
         self.weights = (len(y) / classes / counts if balanced else np.ones(classes))[y] / len(y)
         self.weights /= self.weights.sum()
-        self.mean, self.spread = _moments([x] if isinstance(x, np.ndarray) else x)
         self.standard, self.turned, self.blocks = isinstance(x, np.ndarray), None, x
+        self.mean, self.spread = _moments([x] if self.standard else x)
         size = len(self.mean) + 1
-        if isinstance(x, np.ndarray):
+        if self.standard:
             z = self._standardized(x)
             if len(z) < size - 1:  # W is a sum of samples, so that a few samples need as few coordinates: z = U S V^T, W = V w
                 u, s, v = np.linalg.svd(z[:, :-1].astype(np.float64), full_matrices=False)
@@ -75,9 +77,7 @@ class Regression:
         """dL/dW without the price: sum_i a_i z_i (p_i - target_i)."""
         slope = np.zeros_like(w)
         for rows, z in self._parts():
-            logits = (z @ w.astype(z.dtype)).astype(np.float64)
-            p = np.exp(logits - logits.max(axis=1, keepdims=True))
-            p /= p.sum(axis=1, keepdims=True)
+            p, _ = softmax.forward((z @ w.astype(z.dtype)).astype(np.float64))
             p[np.arange(len(p)), self.y[rows]] -= 1
             slope += z.T @ (p * self.weights[rows, None]).astype(z.dtype)
         return slope

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from minitl.callbacks import BackupAndRestore
 from minitl.layers import Dense
 from minitl.metrics import confusion_matrix
 from minitl.models import Model
+from minitl.ops import softmax
 from minitl.optimizers import Adam
 from minitl.photographs import head
 from minitl.photographs.features import Rows, stored_features
@@ -88,6 +88,11 @@ def train(
     """
     if output is not None:
         check_target(output)
+    if cache is None:
+        if output is None:
+            with tempfile.TemporaryDirectory() as spare:
+                return train(folder, output, size, seed, validation, tune, control, spare, resume, say)
+        cache = Path(output).with_suffix(".features")
     started = time.perf_counter()
     set_random_seed(seed)
     found = look(folder)
@@ -98,24 +103,18 @@ def train(
         say(f"  note: {first} and {second} look alike, and stand on two sides of the split: the accuracy may be too good")
     base = efficientnet_lite.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(size, size, 3))
     paths = [os.path.join(folder, name) for name in found.files]
-    with contextlib.ExitStack() as stack:
-        if cache is None:
-            spare = tempfile.TemporaryDirectory()
-            cache = stack.enter_context(spare) if output is None else Path(output).with_suffix(".features")
-        plain, _ = stored_features(base, paths, size, cache, progress=_told(say, "features"))
-        mirrored, _ = stored_features(base, [paths[i] for i in learnt], size, cache, True, progress=_told(say, "mirror images"))
-        if len(plain) + len(mirrored) < len(paths) + len(learnt):
-            raise ValueError(f"{folder}: photographs have disappeared since they were counted; start again")
-        few = _some(learnt, seed)
-        x, y = _together(plain[learnt[few]] + mirrored[few]), np.tile(labels[learnt[few]], 2)
-        strength, tried = head.chosen(x, y, classes, seed, np.tile(np.arange(len(few)), 2))
-        say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
-        kernel, bias = head.fit(_light(plain[learnt] + mirrored), np.tile(labels[learnt], 2), strength, classes)
-        logits = np.concatenate([block @ kernel + bias for block in plain[held]])
-        # Once the accuracy is known, the held-out photographs are learnt too.
-        whole = head.fit(_light(plain + mirrored), np.concatenate([labels, labels[learnt]]), strength, classes)
+    plain, _ = stored_features(base, paths, size, cache, progress=_told(say, "features"))
+    mirrored, _ = stored_features(base, [paths[i] for i in learnt], size, cache, True, progress=_told(say, "mirror images"))
+    if len(plain) + len(mirrored) < len(paths) + len(learnt):
+        raise ValueError(f"{folder}: photographs have disappeared since they were counted; start again")
+    few = _some(learnt, seed)
+    x, y = _together(plain[learnt[few]] + mirrored[few]), np.tile(labels[learnt[few]], 2)
+    strength, tried = head.chosen(x, y, classes, seed, np.tile(np.arange(len(few)), 2))
+    say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
+    kernel, bias = head.fit(_light(plain[learnt] + mirrored), np.tile(labels[learnt], 2), strength, classes)
+    logits = np.concatenate([block @ kernel + bias for block in plain[held]])
     model = assembled(base, kernel, bias, found.class_names)
-    probabilities = _softmax(logits)
+    probabilities, _ = softmax.forward(logits)
     tuned = False
     backup = None if output is None else Path(output).with_suffix(".backup")
     other: Any = _tuned(model, paths, labels, learnt, size, say, backup, resume) if tune else None
@@ -128,8 +127,9 @@ def train(
             model, probabilities, tuned = other, better, True
     predicted = probabilities.argmax(axis=1)
     right = int((predicted == labels[held]).sum())
-    if not tuned:
-        model.layers[-1].set_weights(list(whole))
+    if not tuned:  # the held-out photographs have done their work, and are learnt too
+        both = np.concatenate([labels, labels[learnt]])
+        model.layers[-1].set_weights(list(head.fit(_light(plain + mirrored), both, strength, classes)))
     result = Result(
         model, found, 100 * right / len(held), head.interval(right, len(held)),
         100 * float((labels[held] == np.bincount(labels[learnt]).argmax()).mean()), held.tolist(), predicted, probabilities,
@@ -228,8 +228,3 @@ def _told(say: Say, what: str) -> Callable[[int, int], Any]:
             say(f"{what}: {done} of {whole}")
 
     return progress
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
