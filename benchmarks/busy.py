@@ -1,9 +1,10 @@
 """A training step of the classic network while other programs keep the processor busy, beside PyTorch.
 
-python benchmarks/busy.py [--loops 0 2 4] [--batch 32] [--seconds 4]
+python benchmarks/busy.py [--loops 0 2 4] [--twins 1] [--batch 32] [--seconds 4]
 
 With two threads on two cores and L competing loops, a fair share is 2 of 2 + L: a step should take (2 + L) / 2 times as long as
-on an idle machine. Printed is the mean step, how many times that of the idle machine it takes, and this over the fair share.
+on an idle machine. Beside T other processes that train the same network with the same engine it should take 1 + T times as long.
+Printed is the mean step, how many times that of the idle machine it takes, and this over the fair share.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import workloads
 from engines import ENGINES
 
 THREADS = 2
+LOOP = [sys.executable, "-c", "while True: pass"]
 
 
 def mean_step(step: Callable[[], object], seconds: float) -> float:
@@ -30,34 +33,61 @@ def mean_step(step: Callable[[], object], seconds: float) -> float:
     return (time.perf_counter() - started) / count
 
 
+def train_for_ever(name: str, batch: int) -> None:
+    """What a twin does; it says when it has begun."""
+    engine = made(name, batch)
+    print("begun", flush=True)
+    while True:
+        engine.step()
+
+
+def made(name: str, batch: int) -> Any:
+    """An engine with the classic network, past its first steps."""
+    if name.startswith("torch"):
+        import torch
+
+        torch.set_num_threads(THREADS)
+    layers, shape = workloads.NETWORKS["classic"]
+    engine = ENGINES[name](layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
+    for _ in range(5):
+        engine.step()
+    return engine
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print both engines' times, idle, beside loops and beside twins."""
+    engines = {name: made(name, arguments.batch) for name in ("minitl", "torch channels_last")}
+    idle: dict[str, float] = {}
+    for kind, count in [("loops", n) for n in arguments.loops] + [("twins", n) for n in arguments.twins]:
+        for name, engine in engines.items():
+            twin = [sys.executable, __file__, "--batch", str(arguments.batch), "--twin", name]
+            others = [
+                subprocess.Popen(twin if kind == "twins" else LOOP, stdout=subprocess.PIPE, text=True) for _ in range(count)
+            ]
+            try:
+                for other in others if kind == "twins" else []:
+                    assert other.stdout is not None
+                    other.stdout.readline()
+                took = mean_step(engine.step, arguments.seconds)
+            finally:
+                for other in others:
+                    other.kill()
+                    other.communicate()
+            idle.setdefault(name, took)
+            times = took / idle[name]
+            fair = times / (1 + count if kind == "twins" else (THREADS + count) / THREADS)
+            print(f"{count} {kind}  {name:20}  {1e3 * took:8.2f} ms  {times:6.2f} times idle  {fair:5.2f} times fair", flush=True)
+    print(f"{os.cpu_count()} cores")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loops", nargs="+", type=int, default=[0, 2, 4])
+    parser.add_argument("--loops", nargs="*", type=int, default=[0, 2, 4], help="the first 0 is the idle machine")
+    parser.add_argument("--twins", nargs="*", type=int, default=[1])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=4.0)
-    arguments = parser.parse_args()
-
-    import torch
-
-    torch.set_num_threads(THREADS)
-    layers, shape = workloads.NETWORKS["classic"]
-    data = workloads.weights(layers, shape), *workloads.data(shape, arguments.batch)
-    engines = {name: ENGINES[name](layers, shape, *data) for name in ("minitl", "torch channels_last")}
-    for engine in engines.values():
-        for _ in range(5):
-            engine.step()
-    idle: dict[str, float] = {}
-    for loops in arguments.loops:
-        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
-        try:
-            for name, engine in engines.items():
-                took = mean_step(engine.step, arguments.seconds)
-                idle.setdefault(name, took)
-                times = took / idle[name]
-                fair = times / ((THREADS + loops) / THREADS)
-                print(f"{loops} loops  {name:20}  {1e3 * took:8.2f} ms  {times:6.2f} times idle  {fair:5.2f} times fair")
-        finally:
-            for other in others:
-                other.kill()
-                other.wait()
-    print(f"{os.cpu_count()} cores")
+    parser.add_argument("--twin", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.twin:
+        train_for_ever(options.twin, options.batch)
+    main(options)

@@ -2,6 +2,9 @@
 
 import os
 
+# Before NumPy is there: threads of a BLAS spin, and on a machine with other work the book's tests would take ten times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 

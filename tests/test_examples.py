@@ -95,7 +95,7 @@ def test_published(tmp_path, capsys):
     assert (tmp_path / "p-20.png").exists()
 
 
-def test_photographs(tmp_path, capsys):
+def test_photographs(tmp_path, capsys, monkeypatch):
     from test_photographs import draw
 
     for part, count in (("train", 10), ("test", 4)):
@@ -103,10 +103,14 @@ def test_photographs(tmp_path, capsys):
             (tmp_path / "set" / part / name).mkdir(parents=True)
             for i in range(count):
                 draw(kind, i + (0 if part == "train" else 50)).save(tmp_path / "set" / part / name / f"{i}.png")
-    arguments = Namespace(folders=[tmp_path / "set"], size=64, seeds=2, cache=None)
+    monkeypatch.setattr("minitl.photographs.scratch.UPDATES", 10)
+    monkeypatch.setattr("minitl.photographs.tune.EPOCHS", 1)
+    arguments = Namespace(folders=[tmp_path / "set"], size=64, seeds=2, cache=tmp_path / "kept", train=True)
     found = load("photographs").main(arguments)["set"]
-    assert found.shape == (5, 2) and (found[0] == 50).all() and found[3].mean() > 60
-    assert "base, mirrored" in capsys.readouterr().out
+    assert found.shape == (7, 2) and (found[0] == 50).all() and found[3].mean() > 60 and found[6].mean() > 60
+    assert {"base, mirrored", "from scratch", "LP-FT"} <= set(
+        re.findall("base, mirrored|from scratch|LP-FT", capsys.readouterr().out)
+    )
 
 
 def test_own_layer(capsys):

@@ -13,12 +13,14 @@ from PIL import Image
 import minitl
 from minitl import explain, photographs
 from minitl.__main__ import main
+from minitl.applications import imagenet
 from minitl.layers import Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, MaxPooling2D
 from minitl.models import Sequential, load_model
-from minitl.photographs import head
+from minitl.photographs import base, head
 from minitl.photographs.features import features, stored_features
 from minitl.photographs.folder import split
 from minitl.photographs.images import Photographs, batches, read
+from minitl.photographs.scratch import from_scratch
 
 SIZE = 64
 ROOT = Path(__file__).parent.parent
@@ -53,16 +55,20 @@ def folder(tmp_path_factory):
 def trained(folder, tmp_path_factory):
     output = tmp_path_factory.mktemp("model") / "m.npz"
     said = []
-    return photographs.train(folder, output, size=SIZE, say=said.append, control=True), output, "\n".join(said)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["minitl.photographs.scratch"], "UPDATES", 20)
+        return photographs.train(folder, output, size=SIZE, say=said.append, control=True), output, "\n".join(said)
 
 
 def test_from_a_folder_to_a_model(trained, folder):
     result, output, said = trained
     assert result.accuracy >= 80 and result.interval[0] < result.accuracy < result.interval[1] + 1e-9
     assert "28 photographs in 2 classes" in said and "95 % interval" in said and "always the largest class: 50.0 %" in said
-    assert "the same head on raw pixels" in said
+    assert "the same head on raw pixels" in said and "a small network from scratch, with augmentation: " in said
+    assert list(result.controls) == ["the same head on raw pixels, 16x16", "a small network from scratch, with augmentation"]
     model = load_model(output)
     assert model.class_names == ["blobs", "stripes"] and model.preprocessing.size is None
+    assert model.origin == {"base": "EfficientNetLite0, ImageNet", "licence": "Apache-2.0"}
     assert output.with_suffix(".confusion.png").exists()
     x = read(folder / "blobs" / "00.jpg", SIZE)[None]
     np.testing.assert_array_equal(model.predict(model.preprocessing(x)), result.model.predict(result.model.preprocessing(x)))
@@ -523,3 +529,56 @@ def test_few_samples_of_many_features_and_features_of_any_size():
     tiny = (1e-5 * drawn.standard_normal((300, 20))).astype(np.float32) + 1  # far below what is added to the deviations
     kernel, bias = head.fit(tiny, (tiny[:, 0] > 1).astype(int), 1e-3, 2)
     assert ((tiny @ kernel + bias).argmax(axis=1) == (tiny[:, 0] > 1)).mean() > 0.9
+
+
+def small_base():
+    inputs = minitl.Input((SIZE, SIZE, 3))
+    x = minitl.layers.Conv2D(8, 3, strides=4, activation="relu")(inputs)
+    maps = minitl.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+    return inputs, maps, minitl.layers.GlobalAveragePooling2D()(maps)
+
+
+def test_a_base_of_ones_own(folder, tmp_path):
+    inputs, maps, pooled = small_base()
+    whole = minitl.Model(inputs, minitl.layers.Dense(5, activation="softmax")(pooled), name="mine")
+    with pytest.raises(ValueError, match="base mine has no record of what its images go through"):
+        photographs.train(folder, size=SIZE, base=whole, say=lambda text: None)
+    whole.preprocessing = imagenet.preprocessing("tf")
+    whole.save(tmp_path / "base.npz")
+    result = photographs.train(folder, size=SIZE, base=tmp_path / "base.npz", say=lambda text: None)
+    assert [type(layer).__name__ for layer in result.model.layers[-2:]] == ["GlobalAveragePooling2D", "Dense"]
+    assert result.model.output_shape == (None, 2) and result.model.preprocessing == whole.preprocessing
+    np.testing.assert_array_equal(result.model.layers[1].get_weights()[0], whole.layers[1].get_weights()[0])
+    assert result.model.origin == {"base": "base.npz", "licence": "not known"}
+    with_maps = minitl.Model(inputs, maps)
+    with_maps.preprocessing, with_maps.origin = whole.preprocessing, {"base": "ours", "licence": "MIT"}
+    again = photographs.train(folder, size=SIZE, base=with_maps, say=lambda text: None)
+    np.testing.assert_array_equal(again.probabilities, result.probabilities)
+    assert again.model.origin == with_maps.origin
+    with pytest.raises(ValueError, match=rf"takes images of {SIZE}x{SIZE} pixels; ask for size={SIZE}"):
+        photographs.train(folder, size=SIZE + 1, base=whole, say=lambda text: None)
+
+
+def test_a_base_that_cannot_be_used(folder):
+    with pytest.raises(ValueError, match=r"unknown base 'resnet51'.*ResNet50"):
+        photographs.train(folder, base="resnet51", say=lambda text: None)
+    inputs = minitl.Input((SIZE, SIZE, 1))
+    grey = minitl.Model(inputs, minitl.layers.Flatten()(inputs), name="grey")
+    grey.preprocessing = imagenet.preprocessing("tf")
+    with pytest.raises(ValueError, match=r"base grey must take photographs \(height, width, 3\)"):
+        photographs.train(folder, size=SIZE, base=grey, say=lambda text: None)
+
+
+def test_every_published_base_has_a_licence():
+    for name in base.OF_IMAGENET:
+        assert sum(name.startswith(begin) for begin in base.LICENCES) == 1, name
+
+
+def test_the_network_from_scratch_learns():
+    images = np.stack([np.asarray(draw(kind, i, 64).crop((0, 0, 64, 64))) for kind in (0, 1) for i in range(40)])
+    labels = np.repeat([0, 1], 40)
+    network = from_scratch(images[::2], labels[::2], 2, 0, updates=40)
+    predicted = network.predict(images[1::2].astype(np.float32), verbose=0).argmax(axis=1)
+    assert (predicted == labels[1::2]).mean() > 0.9
+    again = from_scratch(images[::2], labels[::2], 2, 0, updates=40)
+    np.testing.assert_array_equal(again.get_weights()[0], network.get_weights()[0])

@@ -44,6 +44,8 @@ def save_model(model: Any, filepath: str | os.PathLike) -> None:
     config: dict[str, Any] = {"format": FORMAT, "model": encode(model), "preprocessing": encode(model.preprocessing)}
     if model.class_names is not None:
         config["class_names"] = list(map(str, model.class_names))
+    if model.origin is not None:
+        config["origin"] = dict(model.origin)
     if model.checkpoint is not None:
         config["checkpoint"] = model.checkpoint
     if model.optimizer is not None:
@@ -83,6 +85,7 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             if not (model.preprocessing is None or isinstance(model.preprocessing, Preprocessing)):
                 raise TypeError(f"preprocessing is {model.preprocessing!r}")
             model.class_names = _names(config.get("class_names"))
+            model.origin = _origin(config.get("origin"))
             model.checkpoint = _checkpoint(config.get("checkpoint"))
             if compile:
                 _restore_compile(model, config.get("compile"))
@@ -140,6 +143,12 @@ def _checkpoint(found: Any) -> dict[str, Any] | None:
 def _names(found: Any) -> list[str] | None:
     if found is not None and not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
         raise TypeError(f"class_names is {found!r}")
+    return found
+
+
+def _origin(found: Any) -> dict[str, str] | None:
+    if found is not None and not (isinstance(found, dict) and all(isinstance(text, str) for text in found.values())):
+        raise TypeError(f"origin is {found!r}")
     return found
 
 

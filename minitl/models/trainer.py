@@ -28,6 +28,7 @@ class Trainer(Layer):
         self.onnx_orders: dict[str, Any] | None = None  # how axes stood in the ONNX file that it comes from
         self.torch_names: dict[str, str] | None = None  # what PyTorch's files call its layers, where that is known
         self.class_names: list[str] | None = None  # of the last layer's outputs, where the data told them
+        self.origin: dict[str, str] | None = None  # where its weights come from: base and licence
         self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
 
     def compile(

@@ -3,7 +3,10 @@
 folder    what is in it: classes, sizes, files that are no pictures, duplicates
 images    photographs as arrays of one size, read in threads
 features  what a pretrained network makes of them, computed once
+base      which network that is
 head      a classifier on features, its settings chosen by cross-validation
+tune      the upper layers of the network learn too
+scratch   the control: a small network without anything pretrained
 train     all of it together; what it found, in words and pictures
 predict   classes and probabilities of new photographs; evaluate: how good they are
 

@@ -17,11 +17,12 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("train", help="train a classifier of your photographs: a folder with a folder per class")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz")
+    parser.add_argument("--base", default="EfficientNetLite0", metavar="NAME_OR_FILE", help="an application, or a model of yours")
     parser.add_argument("--size", type=int, default=224, help="pixels, 96 to 224: smaller is faster")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="of the photographs, held out to measure")
     parser.add_argument("--tune", action="store_true", help="fine-tune the upper layers too, and keep that if it is better")
-    parser.add_argument("--control", action="store_true", help="also train the same classifier on raw pixels")
+    parser.add_argument("--control", action="store_true", help="also train on raw pixels, and a network from scratch")
     parser.add_argument("--resume", action="store_true", help="go on with a fine-tuning that was interrupted")
     parser.set_defaults(run=_train)
     parser = commands.add_parser("predict", help="classes of photographs, by a model that train made")
@@ -50,7 +51,7 @@ def _train(options: argparse.Namespace) -> int:
         raise ValueError(f"--validation: expected a share between 0 and 1, got {options.validation}")
     train(
         options.folder, options.output, options.size, options.seed, options.validation, options.tune, options.control,
-        resume=options.resume, say=lambda text: print(text, flush=True),
+        resume=options.resume, base=options.base, say=lambda text: print(text, flush=True),
     )  # fmt: skip
     print(f"written: {options.output}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,26 +13,22 @@ from typing import Any
 import numpy as np
 
 from minitl import plot
-from minitl.applications import efficientnet_lite
-from minitl.callbacks import BackupAndRestore
 from minitl.layers import Dense
 from minitl.metrics import confusion_matrix
 from minitl.models import Model
 from minitl.ops import softmax
-from minitl.optimizers import Adam
 from minitl.photographs import head
+from minitl.photographs.base import PACKAGED, pretrained
 from minitl.photographs.features import Rows, stored_features
 from minitl.photographs.folder import Look, look, split
-from minitl.photographs.images import Photographs, batches, read
+from minitl.photographs.images import batches, read
+from minitl.photographs.scratch import from_scratch, small_images
+from minitl.photographs.tune import fine_tuned
 from minitl.random import set_random_seed
-from minitl.schedules import LinearDecay
-from minitl.transfer import freeze
 from minitl.weights import check_target
 
 SIZE, SHARE = 224, 0.2
-BATCH, EPOCHS = 16, 4  # of fine-tuning
 MOST = 4000  # photographs whose features are held in memory at once
-TUNED = 60  # layers from the top that fine-tuning may change
 Say = Callable[[str], Any]
 
 
@@ -75,13 +70,16 @@ def train(
     cache: str | os.PathLike | None = None,
     resume: bool = False,
     say: Say = print,
+    base: Any = PACKAGED,
 ) -> Result:
-    """Train a classifier of photographs on the features of EfficientNet-Lite0, which comes with the package.
+    """Train a classifier of photographs on the features of a pretrained network.
 
-    `output` is the model's file; pictures of the results go beside it. `tune` also fine-tunes the base's upper layers, and
-    keeps that when it is better on the validation photographs. `control` trains the same head on raw pixels. `cache`
-    keeps features (by default beside the output). All numbers come from photographs that were held out before anything was
-    learnt; those are part of the final model's head, which is fitted to all photographs with the settings found.
+    `base` is the name of an application with ImageNet's weights, a model's file, or a model; EfficientNet-Lite0 comes with the
+    package, others are downloaded once. `output` is the model's file; pictures of the results go beside it. `tune` also
+    fine-tunes the base's upper layers, and keeps that when it is better on the validation photographs. `control` also trains
+    the same head on raw pixels, and a small network from scratch. `cache` keeps features (by default beside the output). All
+    numbers come from photographs that were held out before anything was learnt; those are part of the final model's head,
+    which is fitted to all photographs with the settings found.
     Ctrl-C while features are computed keeps those that are there; while fine-tuning, the model without it is finished and
     written. `resume` goes on with fine-tuning where it was interrupted, and gives the bits of a run that was not.
     Errors: FileNotFoundError or ValueError for a folder that cannot be used; OSError when the output cannot be written.
@@ -91,7 +89,7 @@ def train(
     if cache is None:
         if output is None:
             with tempfile.TemporaryDirectory() as spare:
-                return train(folder, output, size, seed, validation, tune, control, spare, resume, say)
+                return train(folder, output, size, seed, validation, tune, control, spare, resume, say, base)
         cache = Path(output).with_suffix(".features")
     started = time.perf_counter()
     set_random_seed(seed)
@@ -101,10 +99,10 @@ def train(
     learnt, held = split(labels, validation, seed)
     for first, second in found.near(learnt, held)[:3]:
         say(f"  note: {first} and {second} look alike, and stand on two sides of the split: the accuracy may be too good")
-    base = efficientnet_lite.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(size, size, 3))
+    network = pretrained(base, size)
     paths = [os.path.join(folder, name) for name in found.files]
-    plain, _ = stored_features(base, paths, size, cache, progress=_told(say, "features"))
-    mirrored, _ = stored_features(base, [paths[i] for i in learnt], size, cache, True, progress=_told(say, "mirror images"))
+    plain, _ = stored_features(network, paths, size, cache, progress=_told(say, "features"))
+    mirrored, _ = stored_features(network, [paths[i] for i in learnt], size, cache, True, progress=_told(say, "mirror images"))
     if len(plain) + len(mirrored) < len(paths) + len(learnt):
         raise ValueError(f"{folder}: photographs have disappeared since they were counted; start again")
     few = _some(learnt, seed)
@@ -113,13 +111,13 @@ def train(
     say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
     kernel, bias = head.fit(_light(plain[learnt] + mirrored), np.tile(labels[learnt], 2), strength, classes)
     logits = np.concatenate([block @ kernel + bias for block in plain[held]])
-    model = assembled(base, kernel, bias, found.class_names)
+    model = assembled(network, kernel, bias, found.class_names)
     probabilities, _ = softmax.forward(logits)
     tuned = False
     backup = None if output is None else Path(output).with_suffix(".backup")
-    other: Any = _tuned(model, paths, labels, learnt, size, say, backup, resume) if tune else None
+    other: Any = fine_tuned(model, [paths[i] for i in learnt], labels[learnt], say, backup, resume) if tune else None
     if other is not None:
-        shown = batches([paths[i] for i in held], size, BATCH)
+        shown = batches([paths[i] for i in held], size)
         better = np.concatenate([other.predict_on_batch(other.preprocessing(images)) for images, _ in shown])
         before, after = (float((p.argmax(axis=1) == labels[held]).mean()) for p in (probabilities, better))
         say(f"fine-tuned: {100 * after:.1f} % against {100 * before:.1f} %")
@@ -136,7 +134,9 @@ def train(
         time.perf_counter() - started, tuned,
     )  # fmt: skip
     if control:
+        say("controls: the same head on raw pixels, and a network from scratch ...")
         result.controls["the same head on raw pixels, 16x16"] = _raw(paths, labels, learnt, held, classes, seed)
+        result.controls["a small network from scratch, with augmentation"] = _scratch(paths, labels, learnt, held, classes, seed)
     result.seconds = time.perf_counter() - started
     if output is not None:
         model.save(output)
@@ -149,7 +149,7 @@ def assembled(base: Model, kernel: np.ndarray, bias: np.ndarray, class_names: li
     """The base with a classifier on top; it keeps the class names and what its images go through."""
     model = Model(base.input, Dense(len(bias), activation="softmax", name="classes")(base.output))
     model.layers[-1].set_weights([kernel, bias])
-    model.preprocessing, model.class_names = base.preprocessing, list(class_names)
+    model.preprocessing, model.origin, model.class_names = base.preprocessing, base.origin, list(class_names)
     return model
 
 
@@ -169,40 +169,19 @@ def _together(rows: Rows) -> np.ndarray:
     return np.concatenate(list(rows))
 
 
-def _tuned(
-    model: Model, paths: list[str], labels: np.ndarray, learnt: np.ndarray, size: int, say: Say, backup: Path | None, resume: bool
-) -> Model | None:
-    """A copy whose upper layers have learnt on, gently; normalisations keep their statistics. None if it was interrupted."""
-    from minitl.models import clone_model
-    from minitl.transfer import batch_norm
-
-    other = clone_model(model)
-    other.set_weights(model.get_weights())
-    other.preprocessing, other.class_names = model.preprocessing, model.class_names
-    batch_norm(other, "frozen")
-    names = [path for path, _ in other.named_layers()]
-    freeze(other, names[:-TUNED])
-    shown = Photographs([paths[i] for i in learnt], labels[learnt], size, other.preprocessing, BATCH, seed=0)
-    say("fine-tuning the upper layers ...")
-    if backup is not None and not resume:
-        shutil.rmtree(backup, ignore_errors=True)
-    other.compile(Adam(LinearDecay(3e-5, EPOCHS * len(shown))), "sparse_categorical_crossentropy")
-    try:
-        other.fit(shown, epochs=EPOCHS, verbose=0, callbacks=[] if backup is None else [BackupAndRestore(backup)])
-    except KeyboardInterrupt:
-        say("stopped: the model without fine-tuning is kept" + ("; --resume goes on from here" if backup is not None else ""))
-        return None
-    if backup is not None:
-        shutil.rmtree(backup, ignore_errors=True)
-    return other
-
-
 def _raw(paths: list[str], labels: np.ndarray, learnt: np.ndarray, held: np.ndarray, classes: int, seed: int) -> float:
     x = np.stack([read(path, 16).reshape(-1) for path in paths]).astype(np.float32) / 255
     few = learnt[_some(learnt, seed)]
     strength, _ = head.chosen(x[few], labels[few], classes, seed)
     kernel, bias = head.fit(x[learnt], labels[learnt], strength, classes)
     return 100 * float(((x[held] @ kernel + bias).argmax(axis=1) == labels[held]).mean())
+
+
+def _scratch(paths: list[str], labels: np.ndarray, learnt: np.ndarray, held: np.ndarray, classes: int, seed: int) -> float:
+    few = learnt[_some(learnt, seed)]
+    network = from_scratch(small_images([paths[i] for i in few]), labels[few], classes, seed)
+    made = network.predict(small_images([paths[i] for i in held]).astype(np.float32), verbose=0)
+    return 100 * float((made.argmax(axis=1) == labels[held]).mean())
 
 
 def _draw(result: Result, labels: np.ndarray, paths: list[str], output: Path) -> None:

@@ -1,0 +1,61 @@
+"""The network whose features are used: the one that comes with the package, another published one, or a model of yours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from minitl import applications
+from minitl.errors import unknown
+from minitl.layers import Dense, GlobalAveragePooling2D
+from minitl.models import Model, load_model
+
+PACKAGED = "EfficientNetLite0"
+OF_IMAGENET = [name for name in applications.NETWORKS if applications.NETWORKS[name] not in ("lenet", "resnet_cifar")]
+# What the publishers of the weights say, by the beginning of a network's name.
+LICENCES = {
+    "EfficientNet": "Apache-2.0", "MobileNet": "Apache-2.0", "Inception": "Apache-2.0", "DenseNet": "BSD-3-Clause",
+    "SqueezeNet": "BSD-2-Clause", "VGG": "CC-BY-4.0", "Xception": "MIT", "ResNet": "MIT",
+}  # fmt: skip
+
+
+def pretrained(base: Any, size: int) -> Model:
+    """A network from photographs, size by size, to features; `origin` says where its weights come from.
+
+    `base` is the name of an application with ImageNet's weights (capitals do not matter; all but EfficientNetLite0 are
+    downloaded once), a model's file, or a model. Of a classifier its last layer is left out; feature maps are averaged.
+    Errors: ValueError for an unknown name, a model for images of another size, or without a record of what they go through.
+    """
+    if isinstance(base, str) and not os.path.exists(base):
+        return _published(base, size)
+    model = base if isinstance(base, Model) else load_model(base)
+    name = f"the base {model.name if isinstance(base, Model) else base}"
+    if model.preprocessing is None:
+        raise ValueError(f"{name} has no record of what its images go through; set model.preprocessing and save it again")
+    shape = model.input_shape
+    if len(shape) != 4 or shape[3] != 3:
+        raise ValueError(f"{name} must take photographs (height, width, 3), got input shape {shape}")
+    if shape[1] not in (None, size) or shape[2] not in (None, size):
+        raise ValueError(f"{name} takes images of {shape[1]}x{shape[2]} pixels; ask for size={shape[1]}")
+    value = model.output
+    if isinstance(model.layers[-1], Dense) and len(model.layers) > 1:
+        value = model.layers[-1].input
+    if len(value.shape) == 4:
+        value = GlobalAveragePooling2D()(value)
+    if len(value.shape) != 2:
+        raise ValueError(f"{name} must end in features (N, features) or feature maps, got shape {value.shape}")
+    features = Model(model.input, value)
+    features.preprocessing = model.preprocessing
+    features.origin = model.origin or {"base": model.name if isinstance(base, Model) else Path(base).name, "licence": "not known"}
+    return features
+
+
+def _published(name: str, size: int) -> Model:
+    found = {known.lower(): known for known in OF_IMAGENET}.get(name.lower())
+    if found is None:
+        raise unknown("base", name, OF_IMAGENET)
+    model = getattr(applications, found)(weights="imagenet", include_top=False, pooling="avg", input_shape=(size, size, 3))
+    licence = next(licence for begin, licence in LICENCES.items() if found.startswith(begin))
+    model.origin = {"base": f"{found}, ImageNet", "licence": licence}
+    return model
