@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from experiment import table
 
-from minitl.applications import efficientnet_lite, imagenet
+from minitl.applications import EfficientNetLite0, imagenet
 from minitl.photographs import head, look
-from minitl.photographs.base import PACKAGED, pretrained
+from minitl.photographs.base import PACKAGED, last_blocks, pretrained
 from minitl.photographs.features import features
 from minitl.photographs.folder import split
 from minitl.photographs.images import batches, read
@@ -62,7 +62,7 @@ def measured(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndar
         features(base, p, size, cache, mirrored=m)[0] for p, m in ((paths, False), (paths, True), (test_paths, False))
     )
     set_random_seed(0)
-    untrained = efficientnet_lite.EfficientNetLite0(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+    untrained = last_blocks(EfficientNetLite0(weights=None, include_top=False, input_shape=(size, size, 3)))
     untrained.preprocessing = imagenet.preprocessing("lite")
     random_x, random_test = (features(untrained, p, size, cache)[0] for p in (paths, test_paths))
     pixels, test_pixels = (np.stack([read(p, 16).reshape(-1) for p in ps]).astype(np.float32) / 255 for ps in (paths, test_paths))

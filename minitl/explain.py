@@ -13,11 +13,11 @@ import numpy as np
 from minitl.models import Model
 
 
-def gradients(model: Model, x: np.ndarray, classes: Any = None, scores: bool = True) -> np.ndarray:
+def gradients(model: Model, x: Any, classes: Any = None, scores: bool = True) -> np.ndarray:
     """The derivative of each image's class score with respect to its pixels.
 
     Formula: d s_c / d x, s_c the logit of class c where the last activation is a softmax (`scores`), else the output.
-    Shapes: x (N, H, W, C), the result alike.
+    Shapes: x (N, H, W, C), the result alike; of several inputs, a list, the first one's.
     Errors: ValueError for a model with several outputs.
     """
     y, back = _forward(model, x, scores)
@@ -77,9 +77,12 @@ def grad_cam(model: Model, x: np.ndarray, classes: Any = None, layer: str | None
     if layer is None or not _is_image(model.get_layer(layer).output_shape):
         raise ValueError(f"grad_cam: {layer!r} gives no image; choose a convolution")
     middle = model.get_layer(layer).output
-    lower, upper = Model(model.input, middle), Model(middle, model.output)
-    maps = lower.predict_on_batch(x)
-    slopes = gradients(upper, maps, _classes(model.predict_on_batch(x), classes))
+    maps = Model(model.input, middle).predict_on_batch(x)
+    try:
+        upper, given = Model(middle, model.output), maps
+    except ValueError:  # the class depends on x by other ways too
+        upper, given = Model([middle, model.input], model.output), [maps, x]
+    slopes = gradients(upper, given, _classes(model.predict_on_batch(x), classes))
     cam = np.maximum((slopes.mean(axis=(1, 2), keepdims=True) * maps).sum(axis=-1), 0)
     rows = np.arange(x.shape[1]) * cam.shape[1] // x.shape[1]
     columns = np.arange(x.shape[2]) * cam.shape[2] // x.shape[2]
@@ -116,8 +119,8 @@ METHODS = {
 }
 
 
-def _forward(model: Model, x: np.ndarray, scores: bool) -> tuple[np.ndarray, Any]:
-    """The scores, and the way back to x from their gradient."""
+def _forward(model: Model, x: Any, scores: bool) -> tuple[np.ndarray, Any]:
+    """The scores, and the way back to x, or to the first x, from their gradient."""
     if len(model.outputs) != 1:
         raise ValueError(f"{model.label}: has {len(model.outputs)} outputs; explain one: Model(model.input, model.outputs[0])")
     joint = (0,) if scores and model.output_activation in ("softmax", "sigmoid") else ()

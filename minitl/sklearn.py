@@ -167,10 +167,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     def _features(self, X: Any) -> np.ndarray:
         from PIL import Image
 
-        from minitl.applications import efficientnet_lite
+        from minitl.photographs.base import PACKAGED, pretrained
         from minitl.photographs.features import features
 
-        base: Any = efficientnet_lite.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(self.size, self.size, 3))
+        base: Any = pretrained(PACKAGED, self.size)
         if isinstance(X[0], (str, os.PathLike)):
             found, places = features(base, [str(path) for path in X], self.size, self.cache)
             if len(places) < len(X):

@@ -312,6 +312,19 @@ def test_grad_cam_against_numpy(network):
         explain.grad_cam(model, x, layer=model.layers[-1].name)
 
 
+def test_grad_cam_where_the_class_depends_on_the_image_by_other_ways_too():
+    inputs = Input((8, 8, 3))
+    below = Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    last = Conv2D(5, 3, padding="same", name="last")(below)
+    both = minitl.layers.Concatenate()([GlobalAveragePooling2D()(below), GlobalAveragePooling2D()(last)])
+    model = minitl.Model(inputs, Dense(3, activation="softmax", kernel_initializer="random_normal")(both))
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    maps = minitl.Model(inputs, last)(x)
+    share = model.layers[-1].parameters["kernel"][4:, 2] / 64  # of a map's mean, whose derivative is 1 / 64
+    expected = np.maximum((maps * share).sum(axis=-1), 0)
+    np.testing.assert_allclose(explain.grad_cam(model, x, 2), expected, rtol=1e-4, atol=1e-7)
+
+
 def test_occlusion_is_what_covering_a_square_takes_away(network):
     model, x = network
     found = explain.occlusion(model, x, np.arange(4), window=3, stride=3)
