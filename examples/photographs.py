@@ -9,13 +9,13 @@ else sees. Mean +- 95 % interval over seeds:
     majority            always the largest class
     raw pixels          the same classifier on 16x16 pixels
     random base         the same on features of the network with random weights
-    base, this size     the same on EfficientNet-Lite0's features, photographs at --size
+    base                the same on EfficientNet-Lite0's features, photographs at --size: what `minitl train` does
     base, mirrored      and their mirror images for training
 
 With --train also, in an hour or two:
 
     from scratch        a small network with augmentation at 64 pixels, its learning rate chosen on the fifth
-    LP-FT               the base with that head, then its upper layers fine-tuned
+    LP-FT               the base with that head, then its upper layers fine-tuned: `minitl train --tune`
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def trained(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndarr
     (paths, labels), (test_paths, truth) = parts(folder)
     classes, names = labels.max() + 1, look(folder / "train").class_names
     network = pretrained(PACKAGED, size)
-    versions = [features(network, paths, size, cache, mirrored=m)[0] for m in (False, True)]
+    known, _ = features(network, paths, size, cache)
     images, test_images = (small_images(p) for p in (paths, test_paths))
     results = np.empty((len(TRAINED), seeds))
     for seed in range(seeds):
@@ -95,7 +95,7 @@ def trained(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndarr
         }
         rate = max(tried, key=lambda r: tried[r])
         results[0, seed] = right(from_scratch(images, labels, classes, seed, rate), test_images, truth)
-        model = assembled(network, *fitted(versions, labels, learnt, seed), names)
+        model = assembled(network, *fitted([known], labels, learnt, seed), names)
         tuned: Any = fine_tuned(model, paths, labels, say=lambda text: None)
         shown = np.concatenate([tuned.predict_on_batch(tuned.preprocessing(x)) for x, _ in batches(test_paths, size)])
         results[1, seed] = 100 * float((shown.argmax(axis=1) == truth).mean())

@@ -93,9 +93,6 @@ class Rows:
     def __getitem__(self, rows: Any) -> Rows:
         return Rows([self.places[i] for i in rows])
 
-    def __add__(self, other: Rows) -> Rows:
-        return Rows(self.places + other.places)
-
 
 class _Kept:
     """Where the features of a file lie, by the hash of its bytes: one folder per network, size and mirroring."""

@@ -101,16 +101,14 @@ def train(
         say(f"  note: {first} and {second} look alike, and stand on two sides of the split: the accuracy may be too good")
     network = pretrained(base, size)
     paths = [os.path.join(folder, name) for name in found.files]
-    plain, _ = stored_features(network, paths, size, cache, progress=_told(say, "features"))
-    mirrored, _ = stored_features(network, [paths[i] for i in learnt], size, cache, True, progress=_told(say, "mirror images"))
-    if len(plain) + len(mirrored) < len(paths) + len(learnt):
+    rows, _ = stored_features(network, paths, size, cache, progress=_told(say, "features"))
+    if len(rows) < len(paths):
         raise ValueError(f"{folder}: photographs have disappeared since they were counted; start again")
     few = _some(learnt, seed)
-    x, y = _together(plain[learnt[few]] + mirrored[few]), np.tile(labels[learnt[few]], 2)
-    strength, tried = head.chosen(x, y, classes, seed, np.tile(np.arange(len(few)), 2))
+    strength, tried = head.chosen(_together(rows[learnt[few]]), labels[learnt[few]], classes, seed)
     say(f"head: strength {strength:g}, {tried[strength]:.1f} % in cross-validation on the training photographs")
-    kernel, bias = head.fit(_light(plain[learnt] + mirrored), np.tile(labels[learnt], 2), strength, classes)
-    logits = np.concatenate([block @ kernel + bias for block in plain[held]])
+    kernel, bias = head.fit(_light(rows[learnt]), labels[learnt], strength, classes)
+    logits = np.concatenate([block @ kernel + bias for block in rows[held]])
     model = assembled(network, kernel, bias, found.class_names)
     probabilities, _ = softmax.forward(logits)
     tuned = False
@@ -126,8 +124,7 @@ def train(
     predicted = probabilities.argmax(axis=1)
     right = int((predicted == labels[held]).sum())
     if not tuned:  # the held-out photographs have done their work, and are learnt too
-        both = np.concatenate([labels, labels[learnt]])
-        model.layers[-1].set_weights(list(head.fit(_light(plain + mirrored), both, strength, classes)))
+        model.layers[-1].set_weights(list(head.fit(_light(rows), labels, strength, classes)))
     result = Result(
         model, found, 100 * right / len(held), head.interval(right, len(held)),
         100 * float((labels[held] == np.bincount(labels[learnt]).argmax()).mean()), held.tolist(), predicted, probabilities,
@@ -162,7 +159,7 @@ def _some(learnt: np.ndarray, seed: int) -> np.ndarray:
 
 def _light(rows: Rows) -> Any:
     """Features that are few as an array, which is faster; many stay in their files."""
-    return _together(rows) if len(rows) <= 2 * MOST else rows
+    return _together(rows) if len(rows) <= MOST else rows
 
 
 def _together(rows: Rows) -> np.ndarray:
