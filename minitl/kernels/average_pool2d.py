@@ -1,4 +1,4 @@
-"""Average-pooling, one image a task; the mathematics is in `minitl.ops.average_pool2d`."""
+"""Average-pooling, one image per task; the mathematics is in `minitl.ops.average_pool2d`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear-chain conditional random field, one sequence a task; the mathematics is in `minitl.ops.crf`."""
+"""A linear-chain conditional random field, one sequence per task; the mathematics is in `minitl.ops.crf`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embedding, some columns of the table a task; the mathematics is in `minitl.ops.embedding`."""
+"""Embedding, a few columns of the table per task; the mathematics is in `minitl.ops.embedding`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Global average-pooling, one image a task; the mathematics is in `minitl.ops.global_average_pool2d`."""
+"""Global average-pooling, one image per task; the mathematics is in `minitl.ops.global_average_pool2d`."""
 
 from __future__ import annotations
 

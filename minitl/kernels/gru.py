@@ -1,4 +1,4 @@
-"""GRU, some samples a task; the mathematics is in `minitl.ops.gru`."""
+"""GRU, a few samples per task; the mathematics is in `minitl.ops.gru`."""
 
 from __future__ import annotations
 

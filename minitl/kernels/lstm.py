@@ -1,4 +1,4 @@
-"""LSTM, some samples a task; the mathematics is in `minitl.ops.lstm`."""
+"""LSTM, a few samples per task; the mathematics is in `minitl.ops.lstm`."""
 
 from __future__ import annotations
 

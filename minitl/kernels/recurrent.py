@@ -1,4 +1,4 @@
-"""What recurrent layers share: some samples a task, which walks all steps alone; the matrix stays in the processor's cache.
+"""What recurrent layers share: a few samples per task, which walks all steps alone; the matrix stays in the processor's cache.
 
 Each sample's numbers are its own, so that the cut into tasks changes no bit. The gradient of the recurrent matrix is one product
 over all steps, made behind.

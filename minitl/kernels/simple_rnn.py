@@ -1,4 +1,4 @@
-"""A simple recurrent network, some samples a task; the mathematics is in `minitl.ops.simple_rnn`."""
+"""A simple recurrent network, a few samples per task; the mathematics is in `minitl.ops.simple_rnn`."""
 
 from __future__ import annotations
 
