@@ -14,9 +14,10 @@ import minitl
 from minitl import explain, photographs
 from minitl.__main__ import main
 from minitl.applications import imagenet
-from minitl.layers import Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, MaxPooling2D
+from minitl.layers import Activation, Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, MaxPooling2D
 from minitl.models import Sequential, load_model
 from minitl.photographs import base, head
+from minitl.photographs.base import pretrained
 from minitl.photographs.features import features, stored_features
 from minitl.photographs.folder import split
 from minitl.photographs.images import Photographs, batches, read
@@ -562,6 +563,9 @@ def test_a_base_of_ones_own(folder, tmp_path):
     assert result.model.output_shape == (None, 2) and result.model.preprocessing == whole.preprocessing
     np.testing.assert_array_equal(result.model.layers[1].get_weights()[0], whole.layers[1].get_weights()[0])
     assert result.model.origin == {"base": "base.npz", "licence": "not known"}
+    apart = minitl.Model(inputs, Activation("softmax")(whole.layers[-1](pooled)))
+    apart.preprocessing = whole.preprocessing
+    assert pretrained(apart, SIZE).output_shape == (None, 16)
     with_maps = minitl.Model(inputs, maps)
     with_maps.preprocessing, with_maps.origin = whole.preprocessing, {"base": "ours", "licence": "MIT"}
     again = photographs.train(folder, size=SIZE, base=with_maps, say=lambda text: None)
@@ -574,6 +578,8 @@ def test_a_base_of_ones_own(folder, tmp_path):
 def test_a_base_that_cannot_be_used(folder):
     with pytest.raises(ValueError, match=r"unknown base 'resnet51'.*ResNet50"):
         photographs.train(folder, base="resnet51", say=lambda text: None)
+    with pytest.raises(FileNotFoundError, match=r"mine\.npz"):
+        photographs.train(folder, base="mine.npz", say=lambda text: None)
     inputs = minitl.Input((SIZE, SIZE, 1))
     grey = minitl.Model(inputs, minitl.layers.Flatten()(inputs), name="grey")
     grey.preprocessing = imagenet.preprocessing("tf")

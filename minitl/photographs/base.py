@@ -8,7 +8,8 @@ from typing import Any
 
 from minitl import applications
 from minitl.errors import unknown
-from minitl.layers import Concatenate, Dense, GlobalAveragePooling2D
+from minitl.graph.value import Value
+from minitl.layers import Activation, Concatenate, Dense, GlobalAveragePooling2D, Softmax
 from minitl.models import Model, load_model
 
 PACKAGED = "EfficientNetLite0"
@@ -28,9 +29,10 @@ def pretrained(base: Any, size: int) -> Model:
     `base` is the name of an application with ImageNet's weights (capitals do not matter; all but EfficientNetLite0 are
     downloaded once), a model's file, or a model. Of EfficientNetLite0 the features are those of `last_blocks`. Of a classifier
     the last layer is left out; feature maps are averaged.
-    Errors: ValueError for an unknown name, a model for images of another size, or without a record of what they go through.
+    Errors: FileNotFoundError; ValueError for an unknown name, a model for images of another size, or without a record of what
+    they go through.
     """
-    if isinstance(base, str) and not os.path.exists(base):
+    if isinstance(base, str) and not os.path.exists(base) and not Path(base).suffix:
         return _published(base, size)
     model = base if isinstance(base, Model) else load_model(base)
     name = f"the base {model.name if isinstance(base, Model) else base}"
@@ -41,9 +43,7 @@ def pretrained(base: Any, size: int) -> Model:
         raise ValueError(f"{name} must take photographs (height, width, 3), got input shape {shape}")
     if shape[1] not in (None, size) or shape[2] not in (None, size):
         raise ValueError(f"{name} takes images of {shape[1]}x{shape[2]} pixels; ask for size={shape[1]}")
-    value = model.output
-    if isinstance(model.layers[-1], Dense) and len(model.layers) > 1:
-        value = model.layers[-1].input
+    value = _under_classifier(model.output)
     if len(value.shape) == 4:
         value = GlobalAveragePooling2D()(value)
     if len(value.shape) != 2:
@@ -66,6 +66,14 @@ def last_blocks(network: Model) -> Model:
     features = Model(network.input, Concatenate()([GlobalAveragePooling2D()(value) for value in ends]))
     features.preprocessing = network.preprocessing
     return features
+
+
+def _under_classifier(value: Value) -> Value:
+    """What the last dense layer takes, whether its activation is part of it or a layer of its own; else the value itself."""
+    node = value.node
+    if isinstance(node.layer, (Activation, Softmax)) and isinstance(node.inputs[0].node.layer, Dense):
+        node = node.inputs[0].node
+    return node.inputs[0] if isinstance(node.layer, Dense) else value
 
 
 def _published(name: str, size: int) -> Model:
