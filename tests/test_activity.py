@@ -116,8 +116,7 @@ def test_files_keep_the_prices(tmp_path, ending):
     assert minitl.models.clone_model(model).get_layer("maps").activity_regularizer.l2 == 0.1
 
 
-def test_keras_has_the_same_loss(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
+def test_keras_has_the_same_loss(tmp_path):
     keras = pytest.importorskip("keras")
     model = network()
     model.save(tmp_path / "m.keras")

@@ -59,7 +59,6 @@ def test_deeper_ones_have_their_sizes(name):
 @pytest.mark.parametrize("name", ["Xception", "InceptionV3", "DenseNet121", "ResNet50V2", "EfficientNetB0"])
 @pytest.mark.filterwarnings("ignore")
 def test_networks_are_keras_s(name, tmp_path):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     settings = {"weights": None, "include_top": False, "pooling": "avg", "input_shape": (96, 96, 3)}
     theirs, ours = getattr(keras.applications, name)(**settings), getattr(applications, name)(**settings)

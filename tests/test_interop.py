@@ -177,7 +177,6 @@ def test_pytorch_reads_what_is_written_and_computes_the_same(tmp_path):
 
 
 def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
     keras.utils.clear_session()  # its names begin anew
@@ -209,7 +208,6 @@ def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
 
 
 def test_keras_s_recurrent_layers_go_both_ways(tmp_path):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
     from minitl.layers import GRU, LSTM, Bidirectional, Embedding, SimpleRNN, TimeDistributed

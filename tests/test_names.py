@@ -1,7 +1,6 @@
 """What Keras has names for: losses, metrics, optimizers, constraints, schedules, initializers, and where they are found."""
 
 import importlib
-import os
 import warnings
 
 import numpy as np
@@ -251,7 +250,6 @@ def test_the_functions_of_keras_s_backend():
 
 
 def test_the_mathematics_of_keras_s_backend_is_keras_s():
-    os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     random = np.random.default_rng(0)
     p = random.uniform(0.05, 0.95, (4, 3)).astype(np.float32)

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import pickle
 import struct
 import zipfile
@@ -332,7 +331,6 @@ def test_imdb_is_keras_s(tmp_path):
     with pytest.raises(ValueError, match="maxlen=1"):
         imdb.load_data(str(path), maxlen=1)
     pytest.importorskip("torch")
-    os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     from unittest.mock import patch
 
