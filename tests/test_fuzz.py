@@ -1,12 +1,14 @@
 """A few hundred of the damaged files that `tests/fuzz.py` makes by the ten thousands."""
 
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
 from fuzz import READERS, damaged, fuzz, originals
 
 import minitl
+from minitl.interop.torch_files import read_torch
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -17,6 +19,35 @@ def test_damaged_files_are_refused_or_read(kind, tmp_path):
         counts, broken = fuzz(kind, 300, 0, tmp_path)
     assert not broken, "\n".join(broken)
     assert counts["refused"] > 60 and counts["refused"] + counts["read"] == 300
+
+
+# Seeds that found something once: an encoding that there is not, an address beyond any file, a member that ends early, dtypes
+# and names that are none.
+FOUND = {
+    "h5": [208432], "keras": [202162, 205301, 209123, 210755, 216932],
+    "onnx": [201838, 205436, 208067, 214083, 217210, 218971], "torch": [205934],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_what_was_found_once_is_found_no_more(kind, tmp_path):
+    pytest.importorskip("onnx" if kind == "onnx" else "numpy" if kind == "torch" else "h5py")
+    for seed in FOUND[kind]:
+        _, broken = fuzz(kind, 1, seed, tmp_path)
+        assert not broken
+
+
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p2147483647\n"])
+def test_a_pickle_cannot_ask_for_memory(put, tmp_path):
+    """An index of the memo: Python's unpickler makes room for all below it, 17 GB here."""
+    program, path = b"\x80\x02}" + put + b".", tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m/data.pkl", program)
+    with pytest.raises(ValueError, match="remembers object 2147483647"):
+        read_torch(path)
+    path.write_bytes(program)  # the format before 1.6
+    with pytest.raises(ValueError, match="remembers object 2147483647"):
+        read_torch(path)
 
 
 def test_what_breaks_a_rule_is_reported(tmp_path, monkeypatch):

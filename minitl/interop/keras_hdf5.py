@@ -22,6 +22,7 @@ class Opened:
 
     def __init__(self, filepath: str | os.PathLike):
         self.path = Path(filepath)
+        self.file: Any = None
 
     def __enter__(self) -> tuple[Any, Any]:
         h5py = need("h5py")
@@ -34,8 +35,13 @@ class Opened:
             text = self.file.attrs.get("model_config")
             config = None if text is None else json.loads(text.decode() if isinstance(text, bytes) else text)
             return config, Group(self.file, self.path.stat().st_size, self.path)
-        except (OSError, KeyError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile, RuntimeError) as error:
-            raise ValueError(f"{self.path} is damaged or no file of Keras ({error}); save it again") from error
+        except Exception as error:  # damaged bytes make HDF5, zip and JSON raise almost anything
+            if self.file is not None:
+                self.file.close()
+            if str(error).startswith(f"{self.path}:"):
+                raise
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{self.path} is damaged or no file of Keras ({what}); save it again") from error
 
     def _archive(self, h5py: Any) -> tuple[Any, Any]:
         with zipfile.ZipFile(self.path) as archive:

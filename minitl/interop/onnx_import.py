@@ -37,7 +37,12 @@ def import_onnx(filepath: Any) -> Model:
     for entry in proto.graph.initializer:
         if entry.data_location == onnx.TensorProto.EXTERNAL:
             raise ValueError(f"import_onnx: the constant {entry.name!r} is in another file; save the model in one file")
-    return Reader(onnx, proto).model()
+    try:
+        return Reader(onnx, proto).model()
+    except ValueError:
+        raise
+    except Exception as error:  # what the checker lets pass, such as a dtype that there is not
+        raise ValueError(f"import_onnx: the graph is damaged ({type(error).__name__}: {error}); export it again") from error
 
 
 def _read(onnx: Any, path: Path) -> Any:

@@ -11,6 +11,7 @@ import collections
 import io
 import os
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -108,6 +109,18 @@ class _Unpickler(pickle.Unpickler):
         return self.storage(str(key), storage_class.dtype, int(numbers))
 
 
+def _unpickled(file: io.BytesIO, storage: Callable[[str, str, int], Any]) -> Any:
+    """The next object of a file. Its opcodes are looked at first: one of them can ask for memory of any size."""
+    start = file.tell()
+    for opcode, argument, place in pickletools.genops(file):  # what claims more bytes than there are is refused here
+        if (
+            "PUT" in opcode.name and argument is not None and argument > (place or 0) - start
+        ):  # the unpickler makes room up to there
+            raise _RefusedError(f"the description of the tensors remembers object {argument}, and has not made as many")
+    file.seek(start)
+    return _Unpickler(file, storage).load()
+
+
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> np.ndarray:
     if storage is _LATER:
         return np.zeros(0)
@@ -154,7 +167,7 @@ def _read_zip(path: Path) -> Any:
                 kept[key] = _numbers(archive.read(f"{stem}data/{key}"), dtype, numbers, key)
             return kept[key]
 
-        return _Unpickler(io.BytesIO(archive.read(programs[0])), storage).load()
+        return _unpickled(io.BytesIO(archive.read(programs[0])), storage)
 
 
 def _read_old(path: Path) -> Any:
@@ -165,9 +178,9 @@ def _read_old(path: Path) -> Any:
     data = path.read_bytes()
     file = io.BytesIO(data)
     nothing = lambda *_: np.zeros(0)  # noqa: E731
-    if _Unpickler(file, nothing).load() != MAGIC or _Unpickler(file, nothing).load() != PROTOCOL:
+    if _unpickled(file, nothing) != MAGIC or _unpickled(file, nothing) != PROTOCOL:
         raise _RefusedError("no PyTorch file")
-    _Unpickler(file, nothing).load()
+    _unpickled(file, nothing)
     start = file.tell()
     kinds: dict[str, tuple[str, int]] = {}
 
@@ -178,8 +191,8 @@ def _read_old(path: Path) -> Any:
         kinds[key] = dtype, numbers
         return _LATER
 
-    _Unpickler(file, noted).load()
-    keys = _Unpickler(file, nothing).load()
+    _unpickled(file, noted)
+    keys = _unpickled(file, nothing)
     kept: dict[str, np.ndarray] = {}
     for key in map(str, keys):
         dtype, numbers = kinds[key]
@@ -189,7 +202,7 @@ def _read_old(path: Path) -> Any:
             raise _RefusedError(f"storage {key} has {count} numbers, {numbers} are asked for")
         kept[key] = _numbers(file.read(count * width), dtype, count, key)
     file.seek(start)
-    return _Unpickler(file, lambda key, *_: kept[key]).load()
+    return _unpickled(file, lambda key, *_: kept[key])
 
 
 def _state_dictionary(found: Any, path: Path) -> dict[str, np.ndarray]:
