@@ -587,6 +587,41 @@ def test_a_base_that_cannot_be_used(folder):
         photographs.train(folder, size=SIZE, base=grey, say=lambda text: None)
 
 
+def test_the_packaged_base_gives_the_ends_of_its_last_blocks():
+    network = pretrained("efficientnetlite0", SIZE)
+    assert network.origin == {"base": "EfficientNetLite0, ImageNet", "licence": "Apache-2.0"}
+    assert network.output_shape == (None, 2400) and network.preprocessing == imagenet.preprocessing("lite")
+    x = np.random.default_rng(0).standard_normal((2, SIZE, SIZE, 3)).astype(np.float32)
+    whole = minitl.applications.EfficientNetLite0(include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
+    np.testing.assert_allclose(network(x)[:, 1120:], whole(x), rtol=1e-4, atol=1e-5)
+
+
+def test_another_published_base(monkeypatch):
+    inputs, _, pooled = small_base()
+    network, given = minitl.Model(inputs, pooled), {}
+    monkeypatch.setattr(minitl.applications, "ResNet50", lambda **named: (given.update(named), network)[1], raising=False)
+    assert pretrained("resnet50", SIZE) is network
+    assert given == {"weights": "imagenet", "include_top": False, "pooling": "avg", "input_shape": (SIZE, SIZE, 3)}
+    assert network.origin == {"base": "ResNet50, ImageNet", "licence": "MIT"}
+
+
+def test_where_a_base_of_ones_own_is_cut():
+    inputs, _, pooled = small_base()
+    hidden = Dense(7, activation="relu")(pooled)
+    two = minitl.Model(inputs, Dense(3)(hidden))
+    in_rows = minitl.Model(inputs, minitl.layers.Reshape((4, 4))(pooled), name="rows")
+    for model in (two, in_rows):
+        model.preprocessing = imagenet.preprocessing("tf")
+    assert pretrained(two, SIZE).output_shape == (None, 7)
+    with pytest.raises(ValueError, match=r"base rows must end in features \(N, features\)"):
+        pretrained(in_rows, SIZE)
+    for shape in ((SIZE, SIZE + 8, 3), (SIZE + 8, SIZE, 3)):
+        other = minitl.Sequential([Input(shape), GlobalAveragePooling2D()])
+        other.preprocessing = two.preprocessing
+        with pytest.raises(ValueError, match=f"takes images of {shape[0]}x{shape[1]} pixels"):
+            pretrained(other, SIZE)
+
+
 def test_every_published_base_has_a_licence():
     for name in base.OF_IMAGENET:
         assert sum(name.startswith(begin) for begin in base.LICENCES) == 1, name
