@@ -1,5 +1,8 @@
 """A few hundred of the damaged files that `tests/fuzz.py` makes by the ten thousands."""
 
+import struct
+import subprocess
+import sys
 import warnings
 import zipfile
 
@@ -35,6 +38,37 @@ def test_what_was_found_once_is_found_no_more(kind, tmp_path):
     for seed in FOUND[kind]:
         _, broken = fuzz(kind, 1, seed, tmp_path)
         assert not broken
+
+
+def test_a_heap_of_hdf5_without_end_is_refused(tmp_path):
+    """The library would never come back: run in a process that can be stopped."""
+    pytest.importorskip("h5py")
+    model = minitl.Sequential([minitl.Input((3,)), minitl.layers.Dense(2)])
+    for name in ("m.weights.h5", "m.h5", "m.keras"):
+        model.save_weights(tmp_path / name) if "weights" in name else model.save(tmp_path / name)
+        whole = (tmp_path / name).read_bytes()
+        if name == "m.keras":
+            with zipfile.ZipFile(tmp_path / name) as archive:
+                members = {member: archive.read(member) for member in archive.namelist()}
+            members["model.weights.h5"] = without_end(members["model.weights.h5"])
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                for member, data in members.items():
+                    archive.writestr(member, data)
+        else:
+            (tmp_path / name).write_bytes(without_end(whole))
+    load = "import minitl, sys; minitl.Sequential([minitl.Input((3,)), minitl.layers.Dense(2)]).load_weights(sys.argv[1])"
+    for name in ("m.weights.h5", "m.h5", "m.keras"):
+        done = subprocess.run([sys.executable, "-c", load, str(tmp_path / name)], capture_output=True, text=True, timeout=60)
+        assert "ValueError" in done.stderr and "a heap of texts has a part of size zero" in done.stderr, done.stderr
+
+
+def without_end(data):
+    """The free part behind the texts of a heap gets size zero."""
+    start, place = data.index(b"GCOL"), data.index(b"GCOL") + 16
+    while struct.unpack_from("<H", data, place)[0]:
+        place += 16 + -(-struct.unpack_from("<Q", data, place + 8)[0] // 8) * 8
+    assert place < start + 4096
+    return data[: place + 8] + bytes(8) + data[place + 16 :]
 
 
 @pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p2147483647\n"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 from minitl.interop.needs import need
 
 MOST_CONFIG = 64 << 20  # bytes of an architecture
+HEAP = b"GCOL\x01\0\0\0"  # how a heap begins
 Entries = dict[str, list[tuple[str, np.ndarray]]]  # by layer: names and arrays
 
 
@@ -31,6 +34,8 @@ class Opened:
         try:
             if zipfile.is_zipfile(self.path):
                 return self._archive(h5py)
+            with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                check_heaps(data, self.path)
             self.file = h5py.File(self.path, "r")
             text = self.file.attrs.get("model_config")
             config = None if text is None else json.loads(text.decode() if isinstance(text, bytes) else text)
@@ -52,6 +57,7 @@ class Opened:
             if sum(member.file_size for member in members.values()) > limit or members["config.json"].file_size > MOST_CONFIG:
                 raise ValueError(f"{self.path}: the members claim far more bytes than the file has")
             data = archive.read("model.weights.h5")
+            check_heaps(data, self.path)
             self.file = h5py.File(io.BytesIO(data), "r")
             return json.loads(archive.read("config.json")), Group(self.file, len(data), self.path)
 
@@ -94,6 +100,24 @@ class Group:
         if found.size * found.dtype.itemsize > self.size:
             raise ValueError(f"{self.path}: {name!r} claims shape {found.shape}, more than the file has")
         return np.asarray(found[()])
+
+
+def check_heaps(data: Any, path: Path) -> None:
+    """Refuse a heap (where HDF5 keeps texts) with a free part of size zero, at which the library walks on the spot for ever.
+
+    Errors: ValueError.
+    Source: HDF5 File Format Specification 3.0, III.E, Level 1E, the global heap.
+    """
+    start = data.find(HEAP)
+    while start >= 0:
+        (size,) = struct.unpack_from("<Q", data, start + len(HEAP)) if start + 16 <= len(data) else (0,)
+        place, end = start + 16, min(start + size, len(data))
+        while place + 16 <= end:
+            number, length = struct.unpack_from("<H6xQ", data, place)
+            if number == length == 0:
+                raise ValueError(f"{path}: damaged, a heap of texts has a part of size zero; save it again")
+            place += length if number == 0 else 16 + -(-length // 8) * 8
+        start = data.find(HEAP, start + len(HEAP))
 
 
 def arrays_by_layer(file: Group, path: Any) -> Entries:
