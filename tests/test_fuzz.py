@@ -11,6 +11,7 @@ import pytest
 from fuzz import READERS, damaged, fuzz, originals
 
 import minitl
+from minitl.interop.keras_hdf5 import Group
 from minitl.interop.torch_files import read_torch
 
 
@@ -25,9 +26,9 @@ def test_damaged_files_are_refused_or_read(kind, tmp_path):
 
 
 # Seeds that found something once: an encoding that there is not, an address beyond any file, a member that ends early, dtypes
-# and names that are none.
+# and names that are none; groups in the place of numbers.
 FOUND = {
-    "h5": [208432], "keras": [202162, 205301, 209123, 210755, 216932],
+    "h5": [208432], "weights.h5": [203605, 213211, 214617], "keras": [202162, 205301, 209123, 210755, 216932],
     "onnx": [201838, 205436, 208067, 214083, 217210, 218971], "torch": [205934],
 }  # fmt: skip
 
@@ -60,6 +61,32 @@ def test_a_heap_of_hdf5_without_end_is_refused(tmp_path):
     for name in ("m.weights.h5", "m.h5", "m.keras"):
         done = subprocess.run([sys.executable, "-c", load, str(tmp_path / name)], capture_output=True, text=True, timeout=60)
         assert "ValueError" in done.stderr and "a heap of texts has a part of size zero" in done.stderr, done.stderr
+
+
+def test_a_text_of_hdf5_that_claims_more_than_its_heap_has_is_refused(tmp_path):
+    pytest.importorskip("h5py")
+    model = minitl.Sequential([minitl.Input((3,)), minitl.layers.Dense(2)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    data = bytearray((tmp_path / "m.weights.h5").read_bytes())
+    place = data.index(struct.pack("<Q", data.index(b"GCOL"))) - 4
+    assert 0 < struct.unpack_from("<I", data, place)[0] < 32
+    struct.pack_into("<I", data, place, 0xF0000000)
+    (tmp_path / "m.weights.h5").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
+        model.load_weights(tmp_path / "m.weights.h5")
+
+
+def test_attributes_are_no_larger_than_their_file(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["layer_names"] = np.array([b"a", b"b"])
+        group = Group(file, 1, tmp_path / "m.h5")
+        with pytest.raises(ValueError, match=r"the attribute 'layer_names' claims shape \(2,\), more than the file has"):
+            group.names("layer_names")
+        assert Group(file, 2, tmp_path).names("layer_names") == ["a", "b"] and group.attribute("none") is None
+        file.create_group("layer")
+        with pytest.raises(ValueError, match="'layer' is a group, and numbers are expected there"):
+            group.array("layer")
 
 
 def without_end(data):

@@ -37,9 +37,9 @@ class Opened:
             with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 check_heaps(data, self.path)
             self.file = h5py.File(self.path, "r")
-            text = self.file.attrs.get("model_config")
-            config = None if text is None else json.loads(text.decode() if isinstance(text, bytes) else text)
-            return config, Group(self.file, self.path.stat().st_size, self.path)
+            group = Group(self.file, self.path.stat().st_size, self.path)
+            text = group.attribute("model_config")
+            return None if text is None else json.loads(text), group
         except Exception as error:  # damaged bytes make HDF5, zip and JSON raise almost anything
             if self.file is not None:
                 self.file.close()
@@ -89,8 +89,25 @@ class Group:
 
     def names(self, attribute: str) -> list[str]:
         """The entries of an attribute that lists names."""
-        listed = self.group.attrs.get(attribute, [])
-        return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in np.asarray(listed).reshape(-1)]
+        listed = self.attribute(attribute)
+        names: Any = [] if listed is None else np.asarray(listed).reshape(-1)
+        return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in names]
+
+    def attribute(self, name: str) -> Any:
+        """An attribute, or None."""
+        if name not in self.group.attrs:
+            return None
+        found = self.group.attrs.get_id(name)
+        if int(np.prod(found.shape or (), dtype=object)) * found.dtype.itemsize > self.size:
+            raise ValueError(f"{self.path}: the attribute {name!r} claims shape {found.shape}, more than the file has")
+        return self.group.attrs[name]
+
+    def array(self, name: str) -> np.ndarray:
+        """Numbers."""
+        found = self[name]
+        if not isinstance(found, np.ndarray):
+            raise ValueError(f"{self.path}: {name!r} is a group, and numbers are expected there")
+        return found
 
     def _numbers(self, name: str, found: Any) -> np.ndarray:
         if found.external or found.is_virtual:
@@ -103,20 +120,30 @@ class Group:
 
 
 def check_heaps(data: Any, path: Path) -> None:
-    """Refuse a heap (where HDF5 keeps texts) with a free part of size zero, at which the library walks on the spot for ever.
+    """Refuse texts on which the library would walk on the spot for ever, or for which it would make room of any size.
 
+    HDF5 keeps texts in heaps: numbered parts, each with its size. An attribute refers to one by the text's length, the heap's
+    address and the part's number. A free part of size zero is a step of no length; a length may claim 4 GB.
     Errors: ValueError.
     Source: HDF5 File Format Specification 3.0, III.E, Level 1E, the global heap.
     """
     start = data.find(HEAP)
     while start >= 0:
         (size,) = struct.unpack_from("<Q", data, start + len(HEAP)) if start + 16 <= len(data) else (0,)
-        place, end = start + 16, min(start + size, len(data))
+        place, end, sizes = start + 16, min(start + size, len(data)), {}
         while place + 16 <= end:
             number, length = struct.unpack_from("<H6xQ", data, place)
             if number == length == 0:
                 raise ValueError(f"{path}: damaged, a heap of texts has a part of size zero; save it again")
+            sizes[number] = length
             place += length if number == 0 else 16 + -(-length // 8) * 8
+        address = struct.pack("<Q", start)
+        reference = data.find(address, 4)
+        while 4 <= reference <= len(data) - 12:
+            length, number = struct.unpack_from("<I8xI", data, reference - 4)
+            if number and length > sizes.get(number, length):
+                raise ValueError(f"{path}: damaged, a text of {sizes[number]} bytes claims {length}; save it again")
+            reference = data.find(address, reference + 8)
         start = data.find(HEAP, start + len(HEAP))
 
 
@@ -125,7 +152,7 @@ def arrays_by_layer(file: Group, path: Any) -> Entries:
     if "model_weights" in file or file.names("layer_names"):
         group = file["model_weights"] if "model_weights" in file else file  # noqa: SIM401 (a group, no dictionary)
         return {
-            layer: [(name, group[layer][name]) for name in group[layer].names("weight_names")]
+            layer: [(name, group[layer].array(name)) for name in group[layer].names("weight_names")]
             for layer in group.names("layer_names")
         }
     if "layers" in file:
@@ -150,7 +177,7 @@ def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
     found = []
     if "vars" in group:
         variables = group["vars"]
-        found = [(n, variables[n]) for n in sorted((n for n in variables.group if n.isdecimal()), key=int)]
+        found = [(n, variables.array(n)) for n in sorted((n for n in variables.group if n.isdecimal()), key=int)]
     for part in ("forward_layer", "backward_layer", "layer", "cell"):
         if part in group:
             found += [(f"{part}/{name}", array) for name, array in arrays_of(group[part])]
@@ -161,8 +188,7 @@ def _walk(group: Group, prefix: str, found: Entries) -> None:
     for part in group.group:
         inside = group[part]
         if "vars" in inside:
-            name = inside["vars"].group.attrs.get("name", part)
-            name = name.decode() if isinstance(name, bytes) else str(name)
+            name = next(iter(inside["vars"].names("name")), part)
             found[f"{prefix}{part}"] = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
         if "layers" in inside:
             _walk(inside["layers"], f"{prefix}{part}/", found)
