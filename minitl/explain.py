@@ -76,7 +76,8 @@ def grad_cam(model: Model, x: np.ndarray, classes: Any = None, layer: str | None
     layer = layer or next((l.name for l in reversed(model.layers) if _is_image(l.output_shape)), None)
     if layer is None or not _is_image(model.get_layer(layer).output_shape):
         raise ValueError(f"grad_cam: {layer!r} gives no image; choose a convolution")
-    middle = model.get_layer(layer).output
+    # Its value in this model: a layer that is shared has been called elsewhere too.
+    middle = next(node.outputs[0] for node in model.graph.nodes if node.layer is model.get_layer(layer))
     maps = Model(model.input, middle).predict_on_batch(x)
     try:
         upper, given = Model(middle, model.output), maps

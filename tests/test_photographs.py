@@ -603,6 +603,7 @@ def test_another_published_base(monkeypatch):
     assert pretrained("resnet50", SIZE) is network
     assert given == {"weights": "imagenet", "include_top": False, "pooling": "avg", "input_shape": (SIZE, SIZE, 3)}
     assert network.origin == {"base": "ResNet50, ImageNet", "licence": "MIT"}
+    assert network.preprocessing == imagenet.preprocessing("caffe")
 
 
 def test_where_a_base_of_ones_own_is_cut():
@@ -622,9 +623,35 @@ def test_where_a_base_of_ones_own_is_cut():
             pretrained(other, SIZE)
 
 
-def test_every_published_base_has_a_licence():
-    for name in base.OF_IMAGENET:
-        assert sum(name.startswith(begin) for begin in base.LICENCES) == 1, name
+@pytest.mark.parametrize("name", base.OF_IMAGENET)
+def test_photographs_go_through_what_a_published_base_was_trained_on(name):
+    module = getattr(minitl.applications, minitl.applications.NETWORKS[name])
+    prepare = module.preprocess_torch if name in base.TORCHVISION else module.preprocess_input
+    x = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3)).astype(np.float32)
+    mode, licence = base.OF_IMAGENET[name]
+    np.testing.assert_array_equal(imagenet.preprocessing(mode)(x), prepare(x))
+    assert licence
+
+
+def test_from_a_folder_to_a_model_on_another_base(folder, tmp_path, monkeypatch):
+    real = minitl.applications.VGG16
+    monkeypatch.setattr(minitl.applications, "VGG16", lambda **named: real(**{**named, "weights": None}), raising=False)
+    photographs.train(folder, tmp_path / "m.npz", size=SIZE, base="vgg16", say=lambda text: None)
+    model = load_model(tmp_path / "m.npz")
+    assert model.preprocessing == imagenet.preprocessing("caffe") and model.input_shape == (None, SIZE, SIZE, 3)
+    (found,) = photographs.predict(model, [folder / "blobs" / "00.jpg"])
+    x = minitl.applications.vgg16.preprocess_input(read(folder / "blobs" / "00.jpg", SIZE)[None].astype(np.float32))
+    np.testing.assert_allclose(list(found.probabilities.values()), model(x)[0], rtol=1e-4)
+
+
+def test_a_base_for_images_of_any_size(folder, tmp_path):
+    model = Sequential([Input((None, None, 3)), Conv2D(8, 3, strides=4, activation="relu"), Conv2D(16, 3, name="last")])
+    model.preprocessing = imagenet.preprocessing("tf")
+    result = photographs.train(folder, tmp_path / "m.npz", size=SIZE, base=model, tune=True, say=lambda text: None)
+    assert result.model.input_shape == (None, SIZE, SIZE, 3)
+    (found,) = photographs.predict(tmp_path / "m.npz", [folder / "blobs" / "00.jpg"])
+    assert found.label in ("blobs", "stripes")
+    assert explain.grad_cam(result.model, np.zeros((1, SIZE, SIZE, 3), np.float32), 0, layer=None).shape == (1, SIZE, SIZE)
 
 
 def test_the_network_from_scratch_learns():

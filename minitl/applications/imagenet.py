@@ -11,12 +11,13 @@ import numpy as np
 from minitl.errors import unknown
 from minitl.preprocessing.record import Preprocessing
 
-# Each a Preprocessing: y = (x scale - mean) / std, of images 0 .. 255 in the order of its channels.
+# Each a Preprocessing: y = (x scale - mean) / std, of images 0 .. 255.
 MODES = {
     "tf": {"scale": 1 / 127.5, "mean": 1.0},
     "caffe": {"scale": 1.0, "mean": [103.939, 116.779, 123.68], "channels": "bgr"},
     "torch": {"scale": 1 / 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
     "lite": {"scale": 1 / 128, "mean": 127 / 128},
+    "none": {"scale": 1.0},
     "squeezenet": {"scale": 1.0, "mean": [123.0, 117.0, 104.0]},
 }
 
@@ -42,9 +43,7 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
     from minitl.preprocessing.image.files import check_data_format
 
     check_data_format(data_format)
-    record = preprocessing(mode)
-    x = np.asarray(x, np.float32)
-    return record(x[..., ::-1] if record.channels == "bgr" else x)
+    return preprocessing(mode)(x)
 
 
 def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:

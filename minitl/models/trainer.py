@@ -31,6 +31,10 @@ class Trainer(Layer):
         self.origin: dict[str, str] | None = None  # where its weights come from: base and licence
         self.preprocessing: Preprocessing | None = None  # what its inputs went through; kept with the weights
 
+    def _take_record(self, model: Trainer) -> None:
+        """Keep what another model's inputs went through, and where its weights come from."""
+        self.preprocessing, self.origin = model.preprocessing, model.origin
+
     def compile(
         self,
         optimizer: Any = "rmsprop",

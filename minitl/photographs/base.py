@@ -7,20 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from minitl import applications
+from minitl.applications import imagenet
 from minitl.errors import unknown
 from minitl.graph.value import Value
-from minitl.layers import Activation, Concatenate, Dense, GlobalAveragePooling2D, Softmax
+from minitl.layers import Activation, Concatenate, Dense, GlobalAveragePooling2D, Input, Softmax
 from minitl.models import Model, load_model
+from minitl.transfer import truncate
 
 PACKAGED = "EfficientNetLite0"
 # Where its last blocks end, and the layer after them, which knows most of ImageNet's classes.
 LAST_BLOCKS = ("block9_add", "block10_add", "block12_add", "block13_add", "block14_add", "block15_project_bn", "head_relu")
-OF_IMAGENET = [name for name in applications.NETWORKS if applications.NETWORKS[name] not in ("lenet", "resnet_cifar")]
-# What the publishers of the weights say, by the beginning of a network's name.
-LICENCES = {
-    "EfficientNet": "Apache-2.0", "MobileNet": "Apache-2.0", "Inception": "Apache-2.0", "DenseNet": "BSD-3-Clause",
-    "SqueezeNet": "BSD-2-Clause", "VGG": "CC-BY-4.0", "Xception": "MIT", "ResNet": "MIT",
+NOT_KNOWN = "not known"
+# What the images of a family go through (`imagenet.MODES`), and the licence of the weights, as Keras's documentation has it.
+FAMILIES = {
+    "densenet": ("torch", "BSD-3-Clause"), "efficientnet": ("none", "Apache-2.0"), "efficientnet_lite": ("lite", "Apache-2.0"),
+    "inception_v3": ("tf", "Apache-2.0"), "mobilenet": ("tf", "Apache-2.0"), "mobilenet_v2": ("tf", "Apache-2.0"),
+    "resnet": ("caffe", "MIT"), "resnet_v2": ("tf", NOT_KNOWN), "vgg": ("caffe", "CC-BY-4.0"), "xception": ("tf", "MIT"),
 }  # fmt: skip
+TORCHVISION = {"ResNet18": ("torch", NOT_KNOWN), "ResNet34": ("torch", NOT_KNOWN)}
+OF_IMAGENET = {
+    name: TORCHVISION.get(name, FAMILIES[family]) for name, family in applications.NETWORKS.items() if family in FAMILIES
+}
 
 
 def pretrained(base: Any, size: int) -> Model:
@@ -49,8 +56,13 @@ def pretrained(base: Any, size: int) -> Model:
     if len(value.shape) != 2:
         raise ValueError(f"{name} must end in features (N, features) or feature maps, got shape {value.shape}")
     features = Model(model.input, value)
-    features.preprocessing = model.preprocessing
-    features.origin = model.origin or {"base": model.name if isinstance(base, Model) else Path(base).name, "licence": "not known"}
+    if None in shape[1:3]:
+        inputs = Input((size, size, 3))
+        whole = Model(inputs, features(inputs))
+        features = truncate(whole, [path for path, _ in whole.named_layers()][-1], copy=False)  # without a model inside
+    features._take_record(model)
+    if features.origin is None:
+        features.origin = {"base": str(model.name) if isinstance(base, Model) else Path(base).name, "licence": NOT_KNOWN}
     return features
 
 
@@ -64,7 +76,7 @@ def last_blocks(network: Model) -> Model:
     """
     ends = [network.get_layer(name).output for name in LAST_BLOCKS]
     features = Model(network.input, Concatenate()([GlobalAveragePooling2D()(value) for value in ends]))
-    features.preprocessing = network.preprocessing
+    features._take_record(network)
     return features
 
 
@@ -84,6 +96,6 @@ def _published(name: str, size: int) -> Model:
     model = network(weights="imagenet", include_top=False, pooling="avg", input_shape=(size, size, 3))
     if found == PACKAGED:
         model = last_blocks(model)
-    licence = next(licence for begin, licence in LICENCES.items() if found.startswith(begin))
-    model.origin = {"base": f"{found}, ImageNet", "licence": licence}
+    mode, licence = OF_IMAGENET[found]
+    model.preprocessing, model.origin = imagenet.preprocessing(mode), {"base": f"{found}, ImageNet", "licence": licence}
     return model

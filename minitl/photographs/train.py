@@ -146,7 +146,8 @@ def assembled(base: Model, kernel: np.ndarray, bias: np.ndarray, class_names: li
     """The base with a classifier on top; it keeps the class names and what its images go through."""
     model = Model(base.input, Dense(len(bias), activation="softmax", name="classes")(base.output))
     model.layers[-1].set_weights([kernel, bias])
-    model.preprocessing, model.origin, model.class_names = base.preprocessing, base.origin, list(class_names)
+    model._take_record(base)
+    model.class_names = list(class_names)
     return model
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minitl.callbacks import BackupAndRestore
+from minitl.layers import BatchNormalization
 from minitl.models import Model, clone_model
 from minitl.optimizers import Adam
 from minitl.photographs.images import Photographs
@@ -39,8 +40,10 @@ def fine_tuned(
     """
     other = clone_model(model)
     other.set_weights(model.get_weights())
-    other.preprocessing, other.origin, other.class_names = model.preprocessing, model.origin, model.class_names
-    batch_norm(other, "frozen")
+    other._take_record(model)
+    other.class_names = model.class_names
+    if any(isinstance(layer, BatchNormalization) for _, layer in other.named_layers()):
+        batch_norm(other, "frozen")
     freeze(other, [path for path, _ in other.named_layers()][:-LAYERS])
     shown = Photographs(paths, labels, model.input_shape[1], other.preprocessing, BATCH, seed=0)
     say("fine-tuning the upper layers ...")

@@ -14,8 +14,8 @@ MARGIN = 0.5  # of the range: how far outside inputs may lie (augmentation, inte
 class Preprocessing:
     """From pictures of 0 .. 255 to what a network was trained on.
 
-    Formula: y = (x scale - mean) / std, in float32.
-    Shapes: x (N, H, W, C), mean and std one number or one per channel; `size` is (H, W), `channels` their order ("rgb").
+    Formula: y = (x scale - mean) / std, in float32, the channels of x turned round first where `channels` is "bgr".
+    Shapes: x (N, H, W, C), RGB; mean and std one number, or one per channel in the network's order; `size` is (H, W).
     Errors: ValueError for a std that is not positive.
     """
 
@@ -28,7 +28,9 @@ class Preprocessing:
 
     def __call__(self, x: Any) -> np.ndarray:
         """The network's inputs for some pictures."""
-        return (np.asarray(x, np.float32) * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)
+        x = np.asarray(x, np.float32)
+        x = x[..., ::-1] if self.channels == "bgr" else x
+        return (x * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Preprocessing) and self.get_config() == other.get_config()

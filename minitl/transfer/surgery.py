@@ -109,7 +109,8 @@ def _head_layer(layer: Layer | int) -> Layer:
 
 def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:
     new = Sequential(name=model.name)
-    new.declared_shape, new.preprocessing = model.declared_shape, model.preprocessing
+    new.declared_shape = model.declared_shape
+    new._take_record(model)
     for layer in model.layers[:count]:
         new.add(copying.deepcopy(layer) if copy else layer)
     return new
@@ -125,7 +126,8 @@ def _cut(model: Model, value: Value, graph: Graph | None = None) -> Model:
             needed.add(one)
             waiting += [] if one in inputs else one.node.inputs
     new = Model([entry for entry in inputs if entry in needed], value, name=model.name)
-    new.preprocessing, new.dtype = model.preprocessing, model.dtype
+    new.dtype = model.dtype
+    new._take_record(model)
     return new
 
 
@@ -159,7 +161,8 @@ def _opened(model: Model) -> Model:
     values = {value: value for value in model.graph.inputs}
     _call_all(model.graph, values)
     opened = Model(list(model.graph.inputs), [values[value] for value in model.graph.outputs], name=model.name)
-    opened.preprocessing, opened.dtype = model.preprocessing, model.dtype
+    opened.dtype = model.dtype
+    opened._take_record(model)
     return opened
 
 
