@@ -21,7 +21,7 @@ import workloads
 from engines import ENGINES
 
 THREADS = 2
-LOOP = [sys.executable, "-c", "while True: pass"]
+LOOP = [sys.executable, "-c", "print('begun', flush=True)\nwhile True: pass"]
 
 
 def mean_step(step: Callable[[], object], seconds: float) -> float:
@@ -65,7 +65,7 @@ def main(arguments: argparse.Namespace) -> None:
                 subprocess.Popen(twin if kind == "twins" else LOOP, stdout=subprocess.PIPE, text=True) for _ in range(count)
             ]
             try:
-                for other in others if kind == "twins" else []:
+                for other in others:
                     assert other.stdout is not None
                     other.stdout.readline()
                 took = mean_step(engine.step, arguments.seconds)

@@ -12,6 +12,9 @@ else sees. Mean +- 95 % interval over seeds:
     base                the same on EfficientNet-Lite0's features, photographs at --size: what `minitl train` does
     base, mirrored      and their mirror images for training
 
+With --choose, instead: what was decided without any test photograph, by cross-validation on training photographs alone (of
+each and its mirror image, where these are learnt too): which of the network's layers, and whether mirror images help.
+
 With --train also, in an hour or two:
 
     from scratch        a small network with augmentation at 64 pixels, its learning rate chosen on the fifth
@@ -21,6 +24,7 @@ With --train also, in an hour or two:
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +46,7 @@ from minitl.utils import set_random_seed
 METHODS = ("majority", "raw pixels", "random base", "base", "base, mirrored")
 TRAINED = ("from scratch", "LP-FT")
 RATES = (1e-3, 3e-3, 1e-2)
+CHOICES = ("last layer, mirrored", "ends of blocks, mirrored", "both, mirrored", "both")
 
 
 def parts(folder: Path) -> tuple:
@@ -54,7 +59,7 @@ def parts(folder: Path) -> tuple:
     return tuple(([str(part / f) for f in report.files], np.array(report.labels)) for report, part in found)
 
 
-def measured(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndarray:
+def measured(folder: Path, size: int, seeds: int, cache: Path) -> np.ndarray:
     """Accuracies in per cent (methods, seeds)."""
     (paths, labels), (test_paths, truth) = parts(folder)
     base = pretrained(PACKAGED, size)
@@ -76,7 +81,7 @@ def measured(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndar
     return results
 
 
-def trained(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndarray:
+def trained(folder: Path, size: int, seeds: int, cache: Path) -> np.ndarray:
     """The same (methods, seeds) for the two ways that train a network."""
     (paths, labels), (test_paths, truth) = parts(folder)
     classes, names = labels.max() + 1, look(folder / "train").class_names
@@ -103,6 +108,20 @@ def trained(folder: Path, size: int, seeds: int, cache: Path | None) -> np.ndarr
     return results
 
 
+def chosen(folder: Path, size: int, seeds: int, cache: Path) -> np.ndarray:
+    """Per cent right in cross-validation on the training photographs alone (ways, seeds), each at its best strength."""
+    ((paths, labels), _), blocks = parts(folder), 1120  # the numbers in front of the last layer's
+    x, mirrored = (features(pretrained(PACKAGED, size), paths, size, cache, mirrored=m)[0] for m in (False, True))
+    versions = [[x[:, blocks:], mirrored[:, blocks:]], [x[:, :blocks], mirrored[:, :blocks]], [x, mirrored], [x]]
+    results = np.empty((len(CHOICES), seeds))
+    for row, given in enumerate(versions):
+        y, groups = np.tile(labels, len(given)), np.tile(np.arange(len(x)), len(given))
+        for seed in range(seeds):
+            strength, right = head.chosen(np.concatenate(given), y, labels.max() + 1, seed, groups)
+            results[row, seed] = right[strength]
+    return results
+
+
 def accuracy(
     versions: list[np.ndarray], labels: np.ndarray, learnt: np.ndarray, test_x: np.ndarray, truth: np.ndarray, seed: int
 ) -> float:
@@ -122,15 +141,18 @@ def fitted(versions: list[np.ndarray], labels: np.ndarray, learnt: np.ndarray, s
 def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     """Measure every folder; returns accuracies (methods, seeds) by its name."""
     started, results = time.perf_counter(), {}
-    for folder in arguments.folders:
-        given = folder, arguments.size, arguments.seeds, arguments.cache
-        results[folder.name] = measured(*given)
-        if arguments.train:
-            results[folder.name] = np.concatenate([results[folder.name], trained(*given)])
-        print(f"{folder.name} done [{time.perf_counter() - started:.0f} s]", flush=True)
-    print(f"\ntest accuracy in %, photographs at {arguments.size} pixels, mean +- 95 % interval over {arguments.seeds} seeds\n")
-    methods = METHODS + (TRAINED if arguments.train else ())
-    table("", {method: [r[i] for r in results.values()] for i, method in enumerate(methods)}, list(results))
+    ways = [chosen] if arguments.choose else [measured, trained] if arguments.train else [measured]
+    with tempfile.TemporaryDirectory() as spare:
+        for folder in arguments.folders:
+            given = folder, arguments.size, arguments.seeds, arguments.cache or Path(spare)
+            results[folder.name] = np.concatenate([way(*given) for way in ways])
+            print(f"{folder.name} done [{time.perf_counter() - started:.0f} s]", flush=True)
+    what = "right in cross-validation" if arguments.choose else "test accuracy"
+    print(f"\n{what} in %, photographs at {arguments.size} pixels, mean +- 95 % interval over {arguments.seeds} seeds\n")
+    methods = CHOICES if arguments.choose else METHODS + TRAINED
+    table(
+        "", {methods[i]: [r[i] for r in results.values()] for i in range(len(results[arguments.folders[0].name]))}, list(results)
+    )
     return results
 
 
@@ -140,5 +162,6 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cache", type=Path, help="a folder that keeps features")
+    parser.add_argument("--choose", action="store_true", help="compare features on training photographs, and nothing else")
     parser.add_argument("--train", action="store_true", help="also train from scratch, and fine-tune")
     main(parser.parse_args())

@@ -105,11 +105,14 @@ def test_photographs(tmp_path, capsys, monkeypatch):
                 draw(kind, i + (0 if part == "train" else 50)).save(tmp_path / "set" / part / name / f"{i}.png")
     monkeypatch.setattr("minitl.photographs.scratch.UPDATES", 10)
     monkeypatch.setattr("minitl.photographs.tune.EPOCHS", 1)
-    arguments = Namespace(folders=[tmp_path / "set"], size=64, seeds=2, cache=tmp_path / "kept", train=True)
+    arguments = Namespace(folders=[tmp_path / "set"], size=64, seeds=2, cache=tmp_path / "kept", train=True, choose=False)
     found = load("photographs").main(arguments)["set"]
     assert found.shape == (7, 2) and (found[0] == 50).all() and found[3].mean() > 60 and found[6].mean() > 60
     out = capsys.readouterr().out
     assert all(method in out for method in ("base, mirrored", "from scratch", "LP-FT"))
+    arguments.choose, arguments.seeds, arguments.cache = True, 1, None
+    found = load("photographs").main(arguments)["set"]
+    assert found.shape == (4, 1) and found.min() > 60 and "ends of blocks" in capsys.readouterr().out
 
 
 def test_own_layer(capsys):
