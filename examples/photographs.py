@@ -149,10 +149,8 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
             print(f"{folder.name} done [{time.perf_counter() - started:.0f} s]", flush=True)
     what = "right in cross-validation" if arguments.choose else "test accuracy"
     print(f"\n{what} in %, photographs at {arguments.size} pixels, mean +- 95 % interval over {arguments.seeds} seeds\n")
-    methods = CHOICES if arguments.choose else METHODS + TRAINED
-    table(
-        "", {methods[i]: [r[i] for r in results.values()] for i in range(len(results[arguments.folders[0].name]))}, list(results)
-    )
+    methods = CHOICES if arguments.choose else METHODS + TRAINED if arguments.train else METHODS
+    table("", {method: [r[i] for r in results.values()] for i, method in enumerate(methods)}, list(results))
     return results
 
 
