@@ -46,7 +46,7 @@ from minitl.utils import set_random_seed
 METHODS = ("majority", "raw pixels", "random base", "base", "base, mirrored")
 TRAINED = ("from scratch", "LP-FT")
 RATES = (1e-3, 3e-3, 1e-2)
-CHOICES = ("last layer, mirrored", "ends of blocks, mirrored", "both, mirrored", "both")
+CHOICES = ("last layer, mirrored", "block ends, mirrored", "both, mirrored", "both")
 
 
 def parts(folder: Path) -> tuple:

@@ -112,7 +112,7 @@ def test_photographs(tmp_path, capsys, monkeypatch):
     assert all(method in out for method in ("base, mirrored", "from scratch", "LP-FT"))
     arguments.choose, arguments.seeds, arguments.cache = True, 1, None
     found = load("photographs").main(arguments)["set"]
-    assert found.shape == (4, 1) and found.min() > 60 and "ends of blocks" in capsys.readouterr().out
+    assert found.shape == (4, 1) and found.min() > 60 and "block ends" in capsys.readouterr().out
 
 
 def test_own_layer(capsys):
