@@ -228,29 +228,30 @@ def prelu(draw, dtype, ties=False):
     return numbers(draw, shape, dtype), numbers(draw, tuple(n if draw(st.booleans()) else 1 for n in shape[1:]), dtype)
 
 
-def _recurrent(draw, dtype, gates):
+def _recurrent(draw, dtype, gates, states=1):
     n, steps, units = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 6))
     mask = np.random.default_rng(draw(seeds)).random((n, steps)) < 0.7 if draw(st.booleans()) else None
     drop = np.abs(numbers(draw, (n, units), dtype)) if draw(st.integers(0, 3)) == 0 else None
-    return numbers(draw, (n, steps, gates * units), dtype), numbers(draw, (units, gates * units), dtype), mask, drop
+    start = numbers(draw, (n, states * units), dtype) if draw(st.booleans()) else None
+    return numbers(draw, (n, steps, gates * units), dtype), numbers(draw, (units, gates * units), dtype), start, mask, drop
 
 
 @st.composite
 def lstm(draw, dtype, ties=False):
-    return _recurrent(draw, dtype, 4)
+    return _recurrent(draw, dtype, 4, 2)
 
 
 @st.composite
 def gru(draw, dtype, ties=False):
-    x, recurrent, mask, drop = _recurrent(draw, dtype, 3)
+    x, recurrent, start, mask, drop = _recurrent(draw, dtype, 3)
     bias = numbers(draw, recurrent.shape[1:], dtype) if draw(st.booleans()) else None
-    return x, recurrent, bias, mask, drop
+    return x, recurrent, bias, start, mask, drop
 
 
 @st.composite
 def simple_rnn(draw, dtype, ties=False):
-    x, recurrent, mask, drop = _recurrent(draw, dtype, 1)
-    return x, recurrent, draw(st.booleans()), mask, drop
+    x, recurrent, start, mask, drop = _recurrent(draw, dtype, 1)
+    return x, recurrent, start, draw(st.booleans()), mask, drop
 
 
 @st.composite

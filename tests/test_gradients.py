@@ -14,7 +14,7 @@ from minitl.gradcheck import check_gradients
 DIFFERENTIABLE = {
     "add": None, "average_pool2d": 1, "batch_norm": 3, "binary_cross_entropy": 1, "categorical_cross_entropy": 1,
     "concatenate": None, "conv2d": 3, "conv2d_transpose": 3, "dense": 3, "depthwise_conv2d": 3, "dot": 2, "dropout": 1, "elu": 1,
-    "crf": 1, "gru": 3, "lstm": 2, "simple_rnn": 2,
+    "crf": 1, "gru": 4, "lstm": 3, "simple_rnn": 3,
     "embedding": 1, "exponential": 1, "flatten": 1, "gated": 1, "global_average_pool2d": 1, "group_norm": 3, "hard_sigmoid": 1,
     "leaky_relu": 1, "max_pool2d": 1, "maximum": None, "mean_squared_error": 1, "multiply": None, "prelu": 2, "relu": 1,
     "sigmoid": 1, "softmax": 1, "softplus": 1, "sparse_categorical_cross_entropy": 1, "tanh": 1, "upsample2d": 1,

@@ -240,6 +240,31 @@ def test_keras_s_recurrent_layers_go_both_ways(tmp_path):
     assert close(theirs.predict(x, verbose=0), y)
 
 
+def test_keras_s_states_go_both_ways(tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    k = keras.layers
+    read, told, given = keras.Input((None, 5)), keras.Input((None, 4)), keras.Input((6,))
+    _, *state = k.LSTM(6, return_state=True)(read)
+    y, *after = k.LSTM(6, return_sequences=True, return_state=True)(told, initial_state=state)
+    both = k.Bidirectional(k.GRU(3, return_state=True))(told)
+    theirs = keras.Model([read, told, given], [k.Dense(3)(y), *after, k.GRU(6)(told, initial_state=given), *both])
+    x = [np.random.default_rng(1).standard_normal(shape).astype(np.float32) for shape in ((3, 5, 5), (3, 4, 4), (3, 6))]
+    expected = [np.asarray(part) for part in theirs.predict(x, verbose=0)]
+    for ending in (".keras", ".h5"):
+        theirs.save(tmp_path / f"theirs{ending}")
+        ours = load_model(tmp_path / f"theirs{ending}")
+        assert all(close(a, b) for a, b in zip(ours.predict(x, verbose=0), expected, strict=True))
+    ours.set_weights([w + 0.1 for w in ours.get_weights()])
+    expected = ours.predict(x, verbose=0)
+    ours.save(tmp_path / "ours.keras")
+    again = keras.saving.load_model(tmp_path / "ours.keras")
+    assert all(close(a, np.asarray(b)) for a, b in zip(expected, again.predict(x, verbose=0), strict=True))
+    save_keras_weights(ours, tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    assert all(close(a, np.asarray(b)) for a, b in zip(expected, theirs.predict(x, verbose=0), strict=True))
+
+
 # The standard's own tests.
 
 READ = [

@@ -137,7 +137,7 @@ def test_the_book_is_short_and_needs_numpy_only():
             assert all(
                 name.split(".")[0] in ("__future__", "functools", "math", "numpy", "minitl", "typing") for name in found
             ), path
-    assert lines < 1750
+    assert lines < 1775
 
 
 def test_no_file_is_too_long():

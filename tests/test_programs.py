@@ -455,6 +455,53 @@ model.compile(loss='categorical_crossentropy', optimizer='adam', metrics=['accur
 history = model.fit(x, x[:, ::-1], batch_size=16, epochs=4, validation_data=(x, x[:, ::-1]))
 assert model.predict(x[:1]).shape == (1, 6, 12)
 """,
+    "sequence to sequence, letter by letter": """
+import numpy as np
+from minitl.models import Model
+from minitl.layers import Input, LSTM, Dense
+tokens = np.eye(12)[np.array([row[:6] for row in words]) % 12]
+encoder_inputs = Input(shape=(None, 12))
+encoder = LSTM(24, return_state=True)
+encoder_outputs, state_h, state_c = encoder(encoder_inputs)
+encoder_states = [state_h, state_c]
+decoder_inputs = Input(shape=(None, 12))
+decoder_lstm = LSTM(24, return_sequences=True, return_state=True)
+decoder_outputs, _, _ = decoder_lstm(decoder_inputs, initial_state=encoder_states)
+decoder_dense = Dense(12, activation='softmax')
+decoder_outputs = decoder_dense(decoder_outputs)
+model = Model([encoder_inputs, decoder_inputs], decoder_outputs)
+model.compile(optimizer='rmsprop', loss='categorical_crossentropy', metrics=['accuracy'])
+history = model.fit([tokens, tokens], np.roll(tokens, -1, axis=1), batch_size=16, epochs=4, validation_split=0.2)
+encoder_model = Model(encoder_inputs, encoder_states)
+decoder_states_inputs = [Input(shape=(24,)), Input(shape=(24,))]
+decoder_outputs, state_h, state_c = decoder_lstm(decoder_inputs, initial_state=decoder_states_inputs)
+decoder_model = Model([decoder_inputs] + decoder_states_inputs, [decoder_dense(decoder_outputs), state_h, state_c])
+states_value = encoder_model.predict(tokens[:1])
+target, sampled = tokens[:1, :1], []
+while len(sampled) < 6:
+    output_tokens, h, c = decoder_model.predict([target] + states_value)
+    sampled.append(np.argmax(output_tokens[0, -1, :]))
+    target, states_value = np.eye(12)[[[sampled[-1]]]], [h, c]
+""",
+    "a stateful network, reset by hand": """
+import numpy as np
+from minitl.models import Sequential
+from minitl.layers import Dense, LSTM
+x = np.array([row[:8] for row in words])[:96, :, None] / 60
+y = x.mean(axis=1)
+model = Sequential()
+model.add(LSTM(20, input_shape=(1, 1), batch_size=24, return_sequences=False, stateful=True))
+model.add(Dense(1))
+model.compile(loss='mse', optimizer='adam')
+losses = []
+for epoch in range(4):
+    for first in range(0, 96, 24):
+        for step in range(8):
+            loss = model.train_on_batch(x[first:first + 24, step:step + 1], y[first:first + 24])
+        model.reset_states()
+    losses.append(loss)
+history = type('History', (), {'history': {'loss': losses}})
+""",
     "rows of an image, and rows of rows": """
 from minitl.models import Model
 from minitl.layers import Input, Dense, TimeDistributed, LSTM, CuDNNLSTM

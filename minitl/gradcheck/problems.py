@@ -105,7 +105,7 @@ def pose(target: Any, x: Any, more: tuple[Any, ...], y: Any, mode: bool, dtype: 
 
 
 def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
-    x = [_converted(part, dtype, layer) for part in x] if layer.takes_several else _converted(x, dtype, layer)
+    x = _converted(x, dtype, layer)
     inputs = x if isinstance(x, list) else [x]
     names = [f"x[{i}]" for i in range(len(inputs))] if isinstance(x, list) else ["x"]
     moved = [i for i, part in enumerate(inputs) if part.dtype.kind == "f"]  # whole numbers have no gradient
@@ -128,7 +128,7 @@ def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
 
 
 def _of_model(model: Any, x: Any, y: Any, mode: bool, dtype: Any) -> Problem:
-    x = [_converted(part, dtype, model) for part in x] if model.takes_several else _converted(x, dtype, model)
+    x = _converted(x, dtype, model)
     inputs = x if isinstance(x, list) else [x]
     names = [f"x[{i}]" for i in range(len(inputs))] if isinstance(x, list) else ["x"]
     moved = [i for i, part in enumerate(inputs) if part.dtype.kind == "f"]
@@ -182,7 +182,10 @@ def _of_pair(forward: Callable[..., Any], backward: Callable[..., Any], inputs: 
         cache = _pair_of(forward(*given))[1]
         between()
         result = backward(dy if dy.ndim else float(dy), cache)
-        return list(result) if isinstance(result, (tuple, list)) else [result]
+        found = list(result) if isinstance(result, (tuple, list)) else [result]
+        while len(found) > len(moved) and found[-1] is None:  # of an argument that was not given
+            found.pop()
+        return found
 
     title = f"{getattr(forward, '__module__', '')}.{getattr(forward, '__qualname__', 'pair')}".lstrip(".").replace(
         "<locals>.", ""
@@ -213,10 +216,13 @@ def _parameters(layer: Layer) -> list[tuple[str, np.ndarray]]:
     return [(f"{path}/{name}", w) for path, leaf in layer.named_layers() if leaf.trainable for name, w in leaf.parameters.items()]
 
 
-def _converted(x: Any, dtype: Any, layer: Layer) -> np.ndarray:
-    """A copy of an input in the dtype of the check; whole numbers that the layer wants stay whole."""
-    x = np.array(x)
-    return x if x.dtype.kind in "iu" and np.dtype(layer.input_dtype).kind in "iu" else x.astype(dtype)
+def _converted(x: Any, dtype: Any, layer: Any) -> Any:
+    """Copies of the inputs in the dtype of the check; whole numbers stay whole where they are wanted."""
+    parts = [np.array(part) for part in x] if layer.takes_several else [np.array(x)]
+    wanted = [value.dtype for value in layer.inputs] if layer.is_container else [layer.input_dtype] * len(parts)
+    whole = [part.dtype.kind in "iu" and np.dtype(kind).kind in "iu" for part, kind in zip(parts, wanted, strict=True)]
+    parts = [part if stays else part.astype(dtype) for part, stays in zip(parts, whole, strict=True)]
+    return parts if layer.takes_several else parts[0]
 
 
 @contextlib.contextmanager

@@ -150,11 +150,13 @@ def _further_operations() -> Iterator[tuple[Any, ...]]:
         yield name, "4 x 5", [row]
     mask = np.array([[True, True, False, True]] * 2 + [[True, False, False, False]])
     yield "lstm", "3 units, 4 steps", [_numbers((3, 4, 12)), _numbers((3, 12))]
-    yield "lstm", "steps left out", [_numbers((3, 4, 12)), _numbers((3, 12))], mask
+    yield "lstm", "steps left out", [_numbers((3, 4, 12)), _numbers((3, 12))], None, mask
+    yield "lstm", "a state given, steps left out", [_numbers((3, 4, 12)), _numbers((3, 12)), _numbers((3, 6))], mask
     yield "simple_rnn", "3 units, 4 steps", [_numbers((3, 4, 3)), _numbers((3, 3))]
-    yield "simple_rnn", "rectified, steps left out", [_numbers((3, 4, 3)), _numbers((3, 3))], True, mask
+    yield "simple_rnn", "rectified, steps left out", [_numbers((3, 4, 3)), _numbers((3, 3)), _numbers((3, 3))], True, mask
     yield "gru", "3 units, 4 steps", [_numbers((3, 4, 9)), _numbers((3, 9)), _numbers((9,))]
-    yield "gru", "steps left out", [_numbers((3, 4, 9)), _numbers((3, 9)), _numbers((9,))], mask
+    yield "gru", "steps left out", [_numbers((3, 4, 9)), _numbers((3, 9)), _numbers((9,))], None, mask
+    yield "gru", "a state given", [_numbers((3, 4, 9)), _numbers((3, 9)), _numbers((9,)), _numbers((3, 3))]
     yield "crf", "4 classes, 4 and 2 steps", [_numbers((2, 4, 4, 4))], np.array([[0, 3, 1, 1], [2, 0, -1, -1]])
 
 

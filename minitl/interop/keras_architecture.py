@@ -15,6 +15,7 @@ from minitl import initializers
 from minitl.errors import unknown
 from minitl.layers import ChannelPadding, ConstantOperation, Input, InputLayer, Lambda, ValuePadding2D
 from minitl.layers.base import Layer
+from minitl.layers.recurrent import Recurrent
 from minitl.models import Model, Sequential
 from minitl.serialization import encode
 
@@ -75,8 +76,11 @@ def described(model: Any) -> dict[str, Any]:
         uses[layer] = number + 1
         for place, entry in enumerate(known[layer]):
             several = layer.takes_several or (layer.is_container and len(tensors) > 1)
-            args = [tensors] if several and place == 0 else tensors
-            entry["inbound_nodes"].append({"args": args, "kwargs": {} if node.training is None else {"training": node.training}})
+            args: Any = [tensors] if several and place == 0 else tensors
+            kwargs: dict[str, Any] = {} if node.training is None else {"training": node.training}
+            if several and isinstance(layer, Recurrent):
+                args, kwargs["initial_state"] = tensors[:1], tensors[1:]
+            entry["inbound_nodes"].append({"args": args, "kwargs": kwargs})
             shape = entry.pop("_shape", node.outputs[0].shape)
             tensors = [_tensor_of(shape, node.outputs[0].dtype, (entry["name"], number, 0))]
         for index, value in enumerate(node.outputs):
@@ -289,11 +293,14 @@ def _sources(node: Any) -> tuple[list[tuple[str, int, int]], Any]:
     if isinstance(node, dict):
         found: list[tuple[str, int, int]] = []
         _collect(node["args"], found)
-        training = (node.get("kwargs") or {}).get("training")
+        kwargs = node.get("kwargs") or {}
+        _collect(kwargs.get("initial_state"), found)
+        training = kwargs.get("training")
         return found, training if isinstance(training, bool) else None
     if node and not isinstance(node[0], (list, tuple)):
         node = [node]
-    return [(part[0], part[1], part[2]) for part in node], None
+    states = [state for part in node if len(part) > 3 for state in (part[3] or {}).get("initial_state") or []]
+    return [(part[0], part[1], part[2]) for part in [*node, *states]], None
 
 
 def _collect(args: Any, found: list[tuple[str, int, int]]) -> None:

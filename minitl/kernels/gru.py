@@ -8,7 +8,20 @@ from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.memory import whole_lines
-from minitl.kernels.recurrent import Plan, bytes_of, last_gradient, matrix_of, pass_on, plan_of, recurrent_gradient, sigmoid_of
+from minitl.kernels.recurrent import (
+    Plan,
+    after,
+    bytes_of,
+    computed,
+    first_gradient,
+    given_gradient,
+    last_gradient,
+    matrix_of,
+    pass_on,
+    plan_of,
+    recurrent_gradient,
+    sigmoid_of,
+)
 from minitl.kernels.row_sums import sum_rows
 from minitl.kernels.simd import constant, product, tanh
 from minitl.ops import gru as book
@@ -19,45 +32,51 @@ def forward(
     x: np.ndarray,
     recurrent: np.ndarray,
     bias: np.ndarray | None = None,
+    start: np.ndarray | None = None,
     mask: np.ndarray | None = None,
     drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     """h of every step."""
     if drop is not None:  # rare
-        return book.forward(x, recurrent, bias, mask, drop)
-    n, steps, units = book.check("gru", x, recurrent, 3, mask)
+        return book.forward(x, recurrent, bias, start, mask, drop)
+    n, _, units = book.check("gru", x, recurrent, 3, mask, start)
     dtype = common_dtype(x, recurrent)
+    x, led = after(start, x), after(start, mask)
+    steps = x.shape[1]
     kept, y, matrix = (
         memory.empty((n, steps, 4 * units), dtype),
         memory.empty((n, steps, units), dtype),
         matrix_of(recurrent, dtype),
     )
-    start = np.zeros(3 * units, dtype) if bias is None else np.ascontiguousarray(bias, dtype)
-    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=False)
-    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, start, kept, y, bytes_of(mask))
-    return y, (recurrent, bias, kept, y, mask, None)
+    if start is not None:
+        y[:, 0] = start
+    own_bias = np.zeros(3 * units, dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+    tasks, plan = plan_of(x, units, 4, matrix, led, start, back=False)
+    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, own_bias, kept, y, bytes_of(led))
+    kept, y = computed(start, kept), computed(start, y)
+    return y, (recurrent, bias, kept, y, start, mask, None)
 
 
-def backward(
-    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """dx, dR and de; what is not needed is None."""
-    recurrent, bias, kept, y, mask, drop = cache
+def backward(dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True) -> tuple[np.ndarray | None, ...]:
+    """dx, dR, de and dstart; what is not needed, or was not given, is None."""
+    recurrent, bias, kept, y, start, mask, drop = cache
     if drop is not None:
         return book.backward(dy, cache, need_dx, need_dparameters)
     check_shape("gru", "dy", dy.shape, y.shape)
-    dtype, (n, steps, units) = common_dtype(dy, kept), y.shape
+    dy, kept, y, mask = after(start, dy), after(start, kept), after(start, y, 0), after(start, mask)
+    dtype, units = common_dtype(dy, kept), y.shape[2]
     # One column of zeros for dg, which the product with R^T leaves out: da lies in d with dg between its parts.
     back = np.concatenate([recurrent[:, : 2 * units], np.zeros((units, units), dtype), recurrent[:, 2 * units :]], axis=1)
     d, matrix = memory.empty(kept.shape, dtype), matrix_of(back, dtype, transposed=True)
-    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=True)
+    tasks, plan = plan_of(y, units, 4, matrix, mask, start, back=True)
     given = (np.ascontiguousarray(a, dtype) for a in (dy, matrix, kept, y))
     launch(_backward, tasks, plan, *given, d, bytes_of(mask), scratch=whole_lines(plan.plan.per_task * units))
-    dx = np.ascontiguousarray(d[..., : 3 * units]) if need_dx else None
+    dstart = given_gradient(start, d)
+    dx = np.ascontiguousarray(computed(start, d)[..., : 3 * units]) if need_dx else None
     if not need_dparameters:
-        return dx, None, None
+        return dx, None, None, dstart
     da = book.recurrent_part(d, units)
-    return dx, recurrent_gradient(y, da, recurrent), None if bias is None else sum_rows(da)
+    return dx, recurrent_gradient(y, da, recurrent), None if bias is None else sum_rows(da), dstart
 
 
 @task_kernel
@@ -67,7 +86,7 @@ def _forward(
 ):  # fmt: skip
     units, steps, first = plan.units, plan.steps, task * plan.per_task
     rows = min(plan.per_task, plan.samples - first)
-    for t in range(steps):
+    for t in range(plan.begins, steps):
         at = (first * steps + t) * 4 * units + units  # a, behind the first quarter: its last part stays there
         if t:
             product(
@@ -100,7 +119,7 @@ def _backward(
     units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
     rows = min(plan.per_task, plan.samples - first)
     last_gradient(plan, first, rows, dy, scratch)
-    for t in range(steps - 1, -1, -1):
+    for t in range(steps - 1, plan.begins - 1, -1):
         for row in range(rows):
             place = (first + row) * steps + t
             at, h, dh = place * 4 * units, place * units, row * units
@@ -119,3 +138,4 @@ def _backward(
                 scratch[dh + k] = into * keep
         if t:
             pass_on(plan, first, rows, t, dy, matrix, d, scratch, in_d, in_dh, 4)
+    first_gradient(plan, first, rows, 4, scratch, d)

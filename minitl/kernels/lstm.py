@@ -8,42 +8,70 @@ from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.memory import whole_lines
-from minitl.kernels.recurrent import Plan, bytes_of, last_gradient, matrix_of, pass_on, plan_of, recurrent_gradient, sigmoid_of
+from minitl.kernels.recurrent import (
+    Plan,
+    after,
+    bytes_of,
+    computed,
+    given_gradient,
+    last_gradient,
+    matrix_of,
+    pass_on,
+    plan_of,
+    recurrent_gradient,
+    sigmoid_of,
+)
 from minitl.kernels.simd import constant, product, tanh
 from minitl.ops import lstm as book
 from minitl.ops.window import check_shape
 
 
 def forward(
-    x: np.ndarray, recurrent: np.ndarray, mask: np.ndarray | None = None, drop: np.ndarray | None = None
+    x: np.ndarray,
+    recurrent: np.ndarray,
+    start: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     """h of every step."""
     if drop is not None:  # rare
-        return book.forward(x, recurrent, mask, drop)
-    n, steps, units = book.check("lstm", x, recurrent, 4, mask)
+        return book.forward(x, recurrent, start, mask, drop)
+    n, _, units = book.check("lstm", x, recurrent, 4, mask, start, 2)
     dtype = common_dtype(x, recurrent)
-    kept = memory.empty(x.shape, dtype)
+    x, led = after(start, x), after(start, mask)
+    steps = x.shape[1]
+    kept, matrix = memory.empty(x.shape, dtype), matrix_of(recurrent, dtype)
     cells, y = memory.empty((n, steps, units), dtype), memory.empty((n, steps, units), dtype)
-    matrix = matrix_of(recurrent, dtype)
-    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=False)
-    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, kept, cells, y, bytes_of(mask))
-    return y, (recurrent, kept, cells, y, mask, None)
+    if start is not None:
+        y[:, 0], cells[:, 0] = np.split(start, 2, axis=1)
+    tasks, plan = plan_of(x, units, 4, matrix, led, start, back=False)
+    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, kept, cells, y, bytes_of(led))
+    kept, cells, y = computed(start, kept), computed(start, cells), computed(start, y)
+    return y, (recurrent, kept, cells, y, start, mask, None)
 
 
 def backward(
-    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """dx and dR; what is not needed is None."""
-    recurrent, kept, cells, y, mask, drop = cache
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True, dcell: np.ndarray | None = None
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """dx, dR and dstart; what is not needed, or was not given, is None."""
+    recurrent, kept, cells, y, start, mask, drop = cache
     if drop is not None:
-        return book.backward(dy, cache, need_dx, need_dparameters)
+        return book.backward(dy, cache, need_dx, need_dparameters, dcell)
     check_shape("lstm", "dy", dy.shape, y.shape)
-    dtype, (n, steps, units) = common_dtype(dy, kept), y.shape
+    dy, kept, mask = after(start, dy), after(start, kept), after(start, mask)
+    y, cells = after(start, y, 0), after(start, cells, 1)
+    dtype, units = common_dtype(dy, kept), y.shape[2]
     dx, matrix = memory.empty(kept.shape, dtype), matrix_of(recurrent, dtype, transposed=True)
-    tasks, plan = plan_of(n, steps, units, 4, mask is not None, matrix, back=True)
+    dx[:, -1, :units] = 0 if dcell is None else dcell  # where the kernel looks for it
+    tasks, plan = plan_of(y, units, 4, matrix, mask, start, back=True)
     given = (np.ascontiguousarray(a, dtype) for a in (dy, matrix, kept, cells))
     launch(_backward, tasks, plan, *given, dx, bytes_of(mask), scratch=whole_lines(2 * plan.plan.per_task * units))
-    return dx if need_dx else None, recurrent_gradient(y, dx, recurrent) if need_dparameters else None
+    dstart = given_gradient(start, dx)
+    drecurrent = recurrent_gradient(y, dx, recurrent) if need_dparameters else None
+    return computed(start, dx) if need_dx else None, drecurrent, dstart
+
+
+cells = book.cells
 
 
 @task_kernel
@@ -53,7 +81,7 @@ def _forward(
 ):  # fmt: skip
     units, steps, first = plan.units, plan.steps, task * plan.per_task
     rows = min(plan.per_task, plan.samples - first)
-    for t in range(steps):
+    for t in range(plan.begins, steps):
         at = (first * steps + t) * 4 * units
         if t:
             product(
@@ -92,9 +120,10 @@ def _backward(
     rows = min(plan.per_task, plan.samples - first)
     in_dc = plan.per_task * units  # behind dh
     last_gradient(plan, first, rows, dy, scratch)
-    for k in range(rows * units):
-        scratch[in_dc + k] = zero
-    for t in range(steps - 1, -1, -1):
+    for row in range(rows):
+        for k in range(units):
+            scratch[in_dc + row * units + k] = dx[((first + row) * steps + steps - 1) * 4 * units + k]
+    for t in range(steps - 1, plan.begins - 1, -1):
         for row in range(rows):
             place = (first + row) * steps + t
             i, h, dh, dc = place * 4 * units, place * units, row * units, in_dc + row * units
@@ -116,3 +145,7 @@ def _backward(
                 scratch[dh + k] = zero
         if t:
             pass_on(plan, first, rows, t, dy, matrix, dx, scratch, in_dx, in_dh, 4)
+    if plan.begins:
+        for row in range(rows):
+            for k in range(2 * units):  # dh, then dc
+                dx[(first + row) * steps * 4 * units + k] = scratch[(0 if k < units else in_dc - units) + row * units + k]

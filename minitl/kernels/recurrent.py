@@ -6,7 +6,7 @@ over all steps, made behind.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,17 +32,26 @@ class Plan(NamedTuple):
     width: int  # of the recurrent matrix, in whole vectors
     width_back: int  # of its transpose
     rectified: int  # whether steps of a simple network give max(0, .), and not tanh
+    begins: int  # the first step that is computed: 1 behind a given state, which lies in the place of step 0
 
 
 def plan_of(
-    n: int, steps: int, units: int, gates: int, masked: bool, matrix: np.ndarray, back: bool, rectified: bool = False
+    x: np.ndarray,
+    units: int,
+    gates: int,
+    matrix: np.ndarray,
+    mask: np.ndarray | None,
+    start: np.ndarray | None,
+    back: bool,
+    rectified: bool = False,
 ) -> tuple[int, Packed]:
     """The number of tasks, and the plan with where the samples of a task begin: in what has all gates, and in y, or, for the
-    way back, in dh.
+    way back, in dh; x (N, T, ...) has the samples and steps, that of a given state included.
     """
+    n, steps = x.shape[:2]
     per_task = max(1, min(SAMPLES_PER_TASK, -(-n // THREADS)))
     width, width_back = (0, matrix.shape[1]) if back else (matrix.shape[1], 0)
-    plan = Plan(n, steps, units, per_task, masked, width, width_back, rectified)
+    plan = Plan(n, steps, units, per_task, mask is not None, width, width_back, rectified, start is not None)
     in_y = places(per_task, units if back else steps * units)
     return -(-n // per_task), packed(plan, places(per_task, steps * gates * units), in_y)
 
@@ -66,11 +75,46 @@ def recurrent_gradient(y: np.ndarray, da: np.ndarray, recurrent: np.ndarray) -> 
     return dkernel
 
 
+def after(start: np.ndarray | None, a: Any, part: int | None = None) -> Any:
+    """An array (N, T, ...), or None, with one more step in front where a state is given: of zeros, true in a mask, or what is
+    given, the whole or a part of it.
+    """
+    if start is None or a is None:
+        return a
+    first = np.full_like(a[:, :1], a.dtype == bool)
+    if part is not None:
+        first[:, 0] = start[:, part * a.shape[2] : (part + 1) * a.shape[2]]
+    return np.concatenate([first, a], axis=1)
+
+
+def computed(start: np.ndarray | None, a: np.ndarray) -> np.ndarray:
+    """The steps behind the given state."""
+    return a if start is None else np.ascontiguousarray(a[:, 1:])
+
+
+def given_gradient(start: np.ndarray | None, da: np.ndarray) -> np.ndarray | None:
+    """The gradient of the given state, taken out of da of step 0, which becomes zeros."""
+    if start is None:
+        return None
+    found = da[:, 0, : start.shape[1]].copy()
+    da[:, 0] = 0
+    return found
+
+
 @jit()
 def sigmoid_of(numbers, x):
     """1 / (1 + exp(-x)) in the numbers' type."""
     one = constant(numbers, 1)
     return one / (one + exp(-x))
+
+
+@jit()
+def first_gradient(plan, first, rows, gates, dh, da):
+    """What is left of dh is the gradient of the given state; it goes where da of step 0 would be."""
+    if plan.begins:
+        for row in range(rows):
+            for k in range(plan.units):
+                da[(first + row) * plan.steps * gates * plan.units + k] = dh[row * plan.units + k]
 
 
 @jit()

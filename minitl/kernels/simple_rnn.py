@@ -8,7 +8,19 @@ from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.memory import whole_lines
-from minitl.kernels.recurrent import Plan, bytes_of, last_gradient, matrix_of, pass_on, plan_of, recurrent_gradient
+from minitl.kernels.recurrent import (
+    Plan,
+    after,
+    bytes_of,
+    computed,
+    first_gradient,
+    given_gradient,
+    last_gradient,
+    matrix_of,
+    pass_on,
+    plan_of,
+    recurrent_gradient,
+)
 from minitl.kernels.simd import constant, product, tanh
 from minitl.ops import simple_rnn as book
 from minitl.ops.lstm import check
@@ -18,35 +30,44 @@ from minitl.ops.window import check_shape
 def forward(
     x: np.ndarray,
     recurrent: np.ndarray,
+    start: np.ndarray | None = None,
     rectified: bool = False,
     mask: np.ndarray | None = None,
     drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     """h of every step."""
     if drop is not None:  # rare
-        return book.forward(x, recurrent, rectified, mask, drop)
-    n, steps, units = check("simple_rnn", x, recurrent, 1, mask)
+        return book.forward(x, recurrent, start, rectified, mask, drop)
+    n, _, units = check("simple_rnn", x, recurrent, 1, mask, start)
     dtype = common_dtype(x, recurrent)
+    x, led = after(start, x), after(start, mask)
+    steps = x.shape[1]
     y, matrix = memory.empty((n, steps, units), dtype), matrix_of(recurrent, dtype)
-    tasks, plan = plan_of(n, steps, units, 1, mask is not None, matrix, back=False, rectified=rectified)
-    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, y, bytes_of(mask))
-    return y, (recurrent, y, rectified, mask, None)
+    if start is not None:
+        y[:, 0] = start
+    tasks, plan = plan_of(x, units, 1, matrix, led, start, back=False, rectified=rectified)
+    launch(_forward, tasks, plan, np.ascontiguousarray(x, dtype), matrix, y, bytes_of(led))
+    y = computed(start, y)
+    return y, (recurrent, y, start, rectified, mask, None)
 
 
 def backward(
     dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """dx and dR; what is not needed is None."""
-    recurrent, y, rectified, mask, drop = cache
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """dx, dR and dstart; what is not needed, or was not given, is None."""
+    recurrent, y, start, rectified, mask, drop = cache
     if drop is not None:
         return book.backward(dy, cache, need_dx, need_dparameters)
     check_shape("simple_rnn", "dy", dy.shape, y.shape)
-    dtype, (n, steps, units) = common_dtype(dy, y), y.shape
+    dy, y, mask = after(start, dy), after(start, y, 0), after(start, mask)
+    dtype, units = common_dtype(dy, y), y.shape[2]
     dx, matrix = memory.empty(y.shape, dtype), matrix_of(recurrent, dtype, transposed=True)
-    tasks, plan = plan_of(n, steps, units, 1, mask is not None, matrix, back=True, rectified=rectified)
+    tasks, plan = plan_of(y, units, 1, matrix, mask, start, back=True, rectified=rectified)
     given = (np.ascontiguousarray(a, dtype) for a in (dy, matrix, y))
     launch(_backward, tasks, plan, *given, dx, bytes_of(mask), scratch=whole_lines(plan.plan.per_task * units))
-    return dx if need_dx else None, recurrent_gradient(y, dx, recurrent) if need_dparameters else None
+    dstart = given_gradient(start, dx)
+    drecurrent = recurrent_gradient(y, dx, recurrent) if need_dparameters else None
+    return computed(start, dx) if need_dx else None, drecurrent, dstart
 
 
 @task_kernel
@@ -55,7 +76,7 @@ def _forward(
 ):  # fmt: skip
     units, steps, first, zero = plan.units, plan.steps, task * plan.per_task, constant(x, 0)
     rows = min(plan.per_task, plan.samples - first)
-    for t in range(steps):
+    for t in range(plan.begins, steps):
         at = (first * steps + t) * units
         if t:
             product(
@@ -84,7 +105,7 @@ def _backward(
     units, steps, first, zero, one = plan.units, plan.steps, task * plan.per_task, constant(dy, 0), constant(dy, 1)
     rows = min(plan.per_task, plan.samples - first)
     last_gradient(plan, first, rows, dy, scratch)
-    for t in range(steps - 1, -1, -1):
+    for t in range(steps - 1, plan.begins - 1, -1):
         for row in range(rows):
             place = (first + row) * steps + t
             h, dh = place * units, row * units
@@ -100,3 +121,4 @@ def _backward(
                 scratch[dh + k] = zero
         if t:
             pass_on(plan, first, rows, t, dy, matrix, dx, scratch, in_dx, in_dh, 1)
+    first_gradient(plan, first, rows, 1, scratch, dx)

@@ -18,6 +18,7 @@ from minitl.layers.core import Dense, Dropout, Flatten, Input, InputLayer
 from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.embedding import Embedding
 from minitl.layers.function import Lambda
+from minitl.layers.masking import Masking
 from minitl.layers.merging import (
     Add,
     Average,
@@ -58,7 +59,7 @@ from minitl.layers.preprocessing import (
     Rescaling,
     Resizing,
 )
-from minitl.layers.recurrent import GRU, LSTM, Masking, SimpleRNN
+from minitl.layers.recurrent import GRU, LSTM, SimpleRNN
 from minitl.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,

@@ -244,7 +244,8 @@ class Layer(Holding):
             self.build(shape)
             self.built = True
             self.input_shape = shape
-            self.output_shape = tuple(self.compute_output_shape(shape))
+            out: Any = self.compute_output_shape(shape)
+            self.output_shape = out if isinstance(out, list) else tuple(out)
             if self.first_weights is not None:
                 self.set_weights(self.first_weights)
                 self.first_weights = None
@@ -265,9 +266,10 @@ class Layer(Holding):
         if not self.takes_several:
             self._check_fit(shape)
         out = self.compute_output_shape(shape) if shape != self.input_shape else self.output_shape
-        node = Node(self, values, [out], [self.output_dtype([value.dtype for value in values])], training)
+        outs: Any = out if isinstance(out, list) else [out]
+        node = Node(self, values, outs, [self.output_dtype([value.dtype for value in values])] * len(outs), training)
         self.remember(node)
-        return node.outputs[0]
+        return list(node.outputs) if isinstance(out, list) else node.outputs[0]
 
     def _check_fit(self, shape: Shape) -> None:
         """Raise ValueError unless the layer as it is built can take a value of this shape."""
@@ -296,8 +298,9 @@ class Layer(Holding):
 
     @property
     def output(self) -> Any:
-        """The value that its first call gave."""
-        return self._first_use().outputs[0]
+        """The value, or values, that its first call gave."""
+        values = self._first_use().outputs
+        return values[0] if len(values) == 1 else list(values)
 
     def _first_use(self) -> Node:
         for node in filter(None, (known() for known in self._nodes)):

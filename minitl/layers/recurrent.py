@@ -10,41 +10,12 @@ from minitl import initializers, regularizers
 from minitl.backend import op
 from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
-from minitl.graph.value import Shape, Value
+from minitl.graph.value import Value
 from minitl.layers.base import Layer
-from minitl.layers.core import Dropout
-from minitl.layers.embedding import Embedding
 from minitl.layers.linear import named
-from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
+from minitl.layers.masking import leaves_out_steps
 from minitl.random import new_generator
 from minitl.serialization import constructor_arguments
-
-KEEPS_ZEROS = (Dropout, GaussianDropout, SpatialDropout1D)  # zeros stay zeros behind these
-
-
-class Masking(Layer):
-    """Steps in which all numbers are `mask_value` become zeros, and are left out by the recurrent layers behind.
-
-    Shapes: x and y (N, T, C).
-    """
-
-    def __init__(self, mask_value: float = 0.0, **kwargs: Any):
-        super().__init__(**kwargs)
-        check_numbers(self, "(-inf, inf)", mask_value=mask_value)
-        self.mask_value = mask_value
-
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """x, or zeros."""
-        counts = (x != self.mask_value).any(axis=-1, keepdims=True)
-        return x * counts, counts
-
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """dy where x was taken."""
-        return dy * cache, {}
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's."""
-        return input_shape
 
 
 class Recurrent(Layer):
@@ -53,11 +24,17 @@ class Recurrent(Layer):
     Behind an `Embedding(mask_zero=True)` or a `Masking`, with nothing but dropout or other recurrent layers between, steps of
     zeros alone are left out: they change nothing. With `return_sequences`, such a step gives zeros.
     `dropout` drops inputs, `recurrent_dropout` what comes from the step before, the same ones in all steps of a sequence.
-    Errors: ValueError for other activations than tanh and sigmoid, for `stateful` and `return_state`.
+
+    The first step finds a state of zeros, or `layer(x, initial_state=[h])`, with `[h, c]` for an LSTM; `return_state` gives the
+    state behind the last step too: y, h, (c). With `stateful` a batch begins where the one before ended, sample by sample, until
+    `reset_states()`; gradients end at the batch.
+    Errors: ValueError for other activations than tanh and sigmoid; a state of another shape, or at some calls only; a `stateful`
+    batch of another size than the one before.
     """
 
     operation: str
     gates: int
+    states = 1  # arrays of a state
     known_activations: tuple[str, ...] = ("tanh",)
 
     def __init__(
@@ -95,8 +72,8 @@ class Recurrent(Layer):
         ):
             known = " or ".join(self.known_activations)
             raise ValueError(f"{name}: computes {known} (and sigmoid), got {activation!r} and {recurrent_activation!r}")
-        if stateful or return_state:
-            raise ValueError(f"{name}: stateful and return_state are not there; give whole sequences, and return_sequences=True")
+        if return_state and self.activity_regularizer is not None:
+            raise ValueError(f"{name}: an activity_regularizer has no meaning for several outputs; leave out return_state")
         check_numbers(self, "[0, 1)", dropout=dropout, recurrent_dropout=recurrent_dropout)
         self.units, self.use_bias = positive("units", units), use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -106,8 +83,10 @@ class Recurrent(Layer):
         self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
-        self.return_sequences, self.go_backwards = return_sequences, go_backwards
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful = go_backwards, stateful
         self.masked = False
+        self.carried: np.ndarray | None = None  # the state behind the last batch, if it is stateful
 
     @property
     def passes_mask(self) -> bool:
@@ -119,8 +98,34 @@ class Recurrent(Layer):
         """If it drops something."""
         return self.dropout > 0 or self.recurrent_dropout > 0
 
-    def build(self, input_shape: Shape, prefix: str = "", owner: Layer | None = None) -> None:
+    def __call__(self, x: Any, training: bool | None = None, initial_state: Any = None) -> Any:
+        """y, or the list of y and the state; on arrays or on values."""
+        if initial_state is not None:
+            x = [x, *(initial_state if isinstance(initial_state, (list, tuple)) else [initial_state])]
+        given = isinstance(x, (list, tuple)) and np.ndim(x[0]) == 3
+        if given and len(x) != 1 + self.states:
+            raise ValueError(f"{self.label}: a state is {self.states} array(s) (N, {self.units}), got {len(x) - 1}")
+        if given and self.stateful:
+            raise ValueError(f"{self.label}: a stateful layer goes on from its own state; give initial_state to another one")
+        if not self.built:
+            self.takes_several = given
+        elif given != self.takes_several:
+            missing = "without" if given else "with"
+            raise ValueError(f"{self.label}: was first called {missing} initial_state; give one at every call, or at none")
+        return super().__call__(x, training)
+
+    def reset_states(self) -> None:
+        """Let the next batch begin with zeros, if the layer is stateful."""
+        self.carried = None
+
+    reset_state = reset_states
+
+    def build(self, input_shape: Any, prefix: str = "", owner: Layer | None = None) -> None:
         """Create kernel, recurrent kernel and bias, under names of its own or in another layer."""
+        if self.takes_several:
+            input_shape, *states = input_shape
+            if any(tuple(state[1:]) != (self.units,) for state in states):
+                raise ValueError(f"initial_state must be (N, {self.units}) for {self.units} units, got {states}")
         if len(input_shape) != 3 or input_shape[2] is None:
             raise ValueError(f"needs sequences (N, T, C) with known C, got {input_shape}")
         layer, columns = owner or self, self.gates * self.units
@@ -137,20 +142,33 @@ class Recurrent(Layer):
         """Create the bias."""
         layer.add_weight(name, (self.gates * self.units,), self.bias_initializer, self.bias_regularizer)
 
-    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
-        """h of all steps from the inputs' sums."""
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+        """h of all steps from the inputs' sums and the state before."""
         raise NotImplementedError
 
-    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
-        """The gradients of the sums, and of the recurrent kernel and what belongs to it."""
+    def steps_backward(self, dh: np.ndarray, dcell: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any], Any]:
+        """The gradients of the sums; of the recurrent kernel and what belongs to it; of the state before."""
         raise NotImplementedError
+
+    def last_state(self, h: np.ndarray, cache: Any) -> list[np.ndarray]:
+        """The state behind the last step."""
+        return [np.ascontiguousarray(h[:, -1])]
 
     def input_bias(self, weights: dict[str, Any]) -> np.ndarray | None:
         """The bias of the inputs' sums."""
         return weights.get("bias")
 
-    def run(self, x: np.ndarray, weights: dict[str, Any], training: bool) -> tuple[np.ndarray, Any]:
-        """y with some weights, and the cache."""
+    def run(self, x: Any, weights: dict[str, Any], training: bool) -> tuple[Any, Any]:
+        """y, or y and the state, with some weights, and the cache."""
+        start = self.carried
+        if self.takes_several:
+            x, *given = x
+            start = np.concatenate(given, axis=1)
+        elif start is not None and len(start) != len(x):
+            raise ValueError(
+                f"{self.label}: a stateful layer goes on with {len(start)} sequences, got {len(x)}; give batches of one size, "
+                "or call reset_states() between them"
+            )
         if self.go_backwards:
             x = x[:, ::-1]
         mask: np.ndarray | None = np.any(x, axis=-1) if self.masked else None
@@ -162,41 +180,54 @@ class Recurrent(Layer):
         if training and self.recurrent_dropout:
             drop_h = op("dropout").forward(np.ones((len(x), self.units), x.dtype), self.recurrent_dropout, self.generator)[0]
         sums, of_sums = op("dense").forward(np.ascontiguousarray(x), weights["kernel"], self.input_bias(weights))
-        h, of_steps = self.steps(sums, weights, mask, drop_h)
+        h, of_steps = self.steps(sums, weights, start, mask, drop_h)
         y = h if self.return_sequences else np.ascontiguousarray(h[:, -1])
         if self.return_sequences and mask is not None:
             y = y * mask[:, :, None]
-        return y, (h.shape, of_sums, of_steps, mask, drop_x)
+        if self.stateful:
+            self.carried = np.concatenate(self.last_state(h, of_steps), axis=1)
+        cache = (h.shape, of_sums, of_steps, mask, drop_x)
+        return ([y, *self.last_state(h, of_steps)] if self.return_state else y), cache
 
-    def back(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """dx, and the gradients by name."""
+    def back(self, dy: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any]]:
+        """dx, or dx and the gradients of the state before, and the gradients by name."""
         shape, of_sums, of_steps, mask, drop_x = cache
-        if self.return_sequences:
+        dy, *dlast = dy if self.return_state else [dy]
+        if self.return_sequences and dy is not None:
             dh = dy if mask is None else dy * mask[:, :, None]
         else:
-            dh = np.zeros(shape, dy.dtype)
-            dh[:, -1] = dy
-        dsums, gradients = self.steps_backward(dh, of_steps, need)
+            dh = np.zeros(shape, next(part.dtype for part in (dy, *dlast) if part is not None))
+            if dy is not None:
+                dh[:, -1] = dy
+        if dlast and dlast[0] is not None:
+            dh = dh if dh is not dy else dh.copy()
+            dh[:, -1] += dlast[0]
+        wanted = any(need.dx) if isinstance(need.dx, tuple) else need.dx
+        need = need._replace(dx=wanted)
+        dsums, gradients, dstart = self.steps_backward(dh, dlast[1] if len(dlast) > 1 else None, of_steps, need)
         dx, dkernel, dbias = op("dense").backward(dsums, of_sums, *need)
         gradients["kernel"] = dkernel
         if self.use_bias and need.parameters:
-            gradients["bias"] = dbias if "bias" not in gradients else np.stack([dbias, gradients["bias"]])  # type: ignore[list-item]
+            gradients["bias"] = dbias if "bias" not in gradients else np.stack([dbias, gradients["bias"]])
         if dx is not None and drop_x is not None:
             dx = dx * drop_x
-        return dx[:, ::-1] if dx is not None and self.go_backwards else dx, gradients
+        dx = dx[:, ::-1] if dx is not None and self.go_backwards else dx
+        return [dx, *np.split(dstart, self.states, axis=1)] if self.takes_several else dx, gradients
 
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """The last h, or all of them."""
+    def compute(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """The last h, or all of them; and the state."""
         return self.run(x, self.parameters, training)
 
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    def backpropagate(self, dy: Any, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
         """dx, and the parameters' gradients."""
         dx, gradients = self.back(dy, cache, need)
         return dx, named(**gradients)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(N, units), or (N, T, units)."""
-        return (input_shape[0], input_shape[1], self.units) if self.return_sequences else (input_shape[0], self.units)
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(N, units), or (N, T, units); with the state, a list."""
+        n, steps = (input_shape[0] if self.takes_several else input_shape)[:2]
+        y = (n, steps, self.units) if self.return_sequences else (n, self.units)
+        return [y, *[(n, self.units)] * self.states] if self.return_state else y
 
     def _connect(self, values: list[Value], training: bool | None) -> Any:
         self.masked = self.masked or leaves_out_steps(values[0])
@@ -204,7 +235,7 @@ class Recurrent(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        accepted = ("activation", "recurrent_activation", "return_state", "stateful", "unroll", "implementation", "input_length")
+        accepted = ("activation", "recurrent_activation", "unroll", "implementation", "input_length")
         return constructor_arguments(self, skip=("input_shape", "input_dim", *accepted))
 
 
@@ -217,7 +248,7 @@ class LSTM(Recurrent):
     Source: `minitl.ops.lstm`.
     """
 
-    operation, gates = "lstm", 4
+    operation, gates, states = "lstm", 4, 2
 
     def __init__(self, units: int, *args: Any, unit_forget_bias: bool = True, **kwargs: Any):
         super().__init__(units, *args, **kwargs)
@@ -229,14 +260,18 @@ class LSTM(Recurrent):
         if self.unit_forget_bias:
             layer.parameters[name][self.units : 2 * self.units] = 1
 
-    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps."""
-        return op("lstm").forward(sums, weights["recurrent_kernel"], mask, drop)
+        return op("lstm").forward(sums, weights["recurrent_kernel"], start, mask, drop)
 
-    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+    def steps_backward(self, dh: np.ndarray, dcell: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any], Any]:
         """Back through all steps."""
-        dsums, drecurrent = op("lstm").backward(dh, cache, True, need.parameters)
-        return dsums, {"recurrent_kernel": drecurrent}
+        dsums, drecurrent, dstart = op("lstm").backward(dh, cache, True, need.parameters, dcell)
+        return dsums, {"recurrent_kernel": drecurrent}, dstart
+
+    def last_state(self, h: np.ndarray, cache: Any) -> list[np.ndarray]:
+        """h and c."""
+        return [*super().last_state(h, cache), np.ascontiguousarray(op("lstm").cells(cache)[:, -1])]
 
 
 class GRU(Recurrent):
@@ -265,14 +300,15 @@ class GRU(Recurrent):
         """The first of the two."""
         return weights["bias"][0] if self.use_bias else None
 
-    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps."""
-        return op("gru").forward(sums, weights["recurrent_kernel"], weights["bias"][1] if self.use_bias else None, mask, drop)
+        bias = weights["bias"][1] if self.use_bias else None
+        return op("gru").forward(sums, weights["recurrent_kernel"], bias, start, mask, drop)
 
-    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+    def steps_backward(self, dh: np.ndarray, dcell: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any], Any]:
         """Back through all steps."""
-        dsums, drecurrent, dbias = op("gru").backward(dh, cache, True, need.parameters)
-        return dsums, {"recurrent_kernel": drecurrent, **({"bias": dbias} if dbias is not None else {})}
+        dsums, drecurrent, dbias, dstart = op("gru").backward(dh, cache, True, need.parameters)
+        return dsums, {"recurrent_kernel": drecurrent, **({"bias": dbias} if dbias is not None else {})}, dstart
 
 
 class SimpleRNN(Recurrent):
@@ -292,23 +328,12 @@ class SimpleRNN(Recurrent):
         """The constructor's arguments."""
         return {**super().get_config(), "activation": self.activation_name}
 
-    def steps(self, sums: np.ndarray, weights: dict[str, Any], mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
+    def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps."""
-        return op("simple_rnn").forward(sums, weights["recurrent_kernel"], self.activation_name == "relu", mask, drop)
+        rectified = self.activation_name == "relu"
+        return op("simple_rnn").forward(sums, weights["recurrent_kernel"], start, rectified, mask, drop)
 
-    def steps_backward(self, dh: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray | None]]:
+    def steps_backward(self, dh: np.ndarray, dcell: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any], Any]:
         """Back through all steps."""
-        dsums, drecurrent = op("simple_rnn").backward(dh, cache, True, need.parameters)
-        return dsums, {"recurrent_kernel": drecurrent}
-
-
-def leaves_out_steps(value: Value) -> bool:
-    """Whether steps of zeros stand for nothing in what a value will hold."""
-    layer = value.node.layer
-    if isinstance(layer, Embedding):
-        return layer.mask_zero
-    if isinstance(layer, Masking):
-        return True
-    if isinstance(layer, KEEPS_ZEROS):
-        return leaves_out_steps(value.node.inputs[0])
-    return bool(getattr(layer, "passes_mask", False))
+        dsums, drecurrent, dstart = op("simple_rnn").backward(dh, cache, True, need.parameters)
+        return dsums, {"recurrent_kernel": drecurrent}, dstart

@@ -11,7 +11,8 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.known import layer_classes
-from minitl.layers.recurrent import Recurrent, leaves_out_steps
+from minitl.layers.masking import leaves_out_steps
+from minitl.layers.recurrent import Recurrent
 from minitl.serialization import decode
 
 
@@ -19,7 +20,8 @@ class Bidirectional(Layer):
     """Two copies of a recurrent layer, one of which reads from the end.
 
     Formula: y = the two outputs, put side by side ("concat"), added ("sum"), multiplied ("mul") or averaged ("ave").
-    Shapes: x (N, T, C); y as the layer's, twice as many units for "concat".
+    Shapes: x (N, T, C); y as the layer's, twice as many units for "concat"; with `return_state` behind it the state of the
+    one that reads forward, then the other's.
     Errors: TypeError for another layer, ValueError for an unknown way to merge.
     Source: M. Schuster and K. Paliwal 1997.
     """
@@ -53,42 +55,64 @@ class Bidirectional(Layer):
         for prefix, layer in zip(("forward_", "backward_"), self.both, strict=True):
             layer.build(input_shape, prefix, self)
 
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """Both, merged."""
+    def compute(self, x: np.ndarray, training: bool) -> tuple[Any, Any]:
+        """Both, merged, and their states."""
         (a, of_a), (b, of_b) = (
             layer.run(x, self._weights(prefix), training)
             for prefix, layer in zip(("forward_", "backward_"), self.both, strict=True)
         )
+        states: list[np.ndarray] = []
+        kept: Any
+        if self.layer.return_state:
+            (a, *states), (b, *others) = a, b
+            states += others
         if b.ndim == 3:
             b = b[:, ::-1]
         if self.merge_mode == "concat":
-            return np.concatenate([a, b], axis=-1), (of_a, of_b, a.shape[-1])
-        if self.merge_mode == "mul":
-            return a * b, (of_a, of_b, a, b)
-        return (a + b) / (2 if self.merge_mode == "ave" else 1), (of_a, of_b)
+            y, kept = np.concatenate([a, b], axis=-1), (of_a, of_b, a.shape[-1])
+        elif self.merge_mode == "mul":
+            y, kept = a * b, (of_a, of_b, a, b)
+        else:
+            y, kept = (a + b) / (2 if self.merge_mode == "ave" else 1), (of_a, of_b)
+        return ([y, *states] if states else y), kept
 
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    def backpropagate(self, dy: Any, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """The sum of both dx, and the gradients of both."""
-        if self.merge_mode == "concat":
+        dy, *dstates = dy if self.layer.return_state else [dy]
+        parts: list[Any]
+        if dy is None:
+            parts = [None, None]
+        elif self.merge_mode == "concat":
             parts = [dy[..., : cache[2]], dy[..., cache[2] :]]
         elif self.merge_mode == "mul":
             parts = [dy * cache[3], dy * cache[2]]
         else:
             parts = [dy / (2 if self.merge_mode == "ave" else 1)] * 2
-        if dy.ndim == 3:
+        if dy is not None and dy.ndim == 3:
             parts[1] = parts[1][:, ::-1]
+        parts = [None if part is None else np.ascontiguousarray(part) for part in parts]
+        if dstates:
+            half = len(dstates) // 2
+            parts = [[parts[0], *dstates[:half]], [parts[1], *dstates[half:]]]
         gradients: dict[str, np.ndarray] = {}
         total = None
         for prefix, layer, part, kept in zip(("forward_", "backward_"), self.both, parts, cache[:2], strict=True):
-            dx, found = layer.back(np.ascontiguousarray(part), kept, need)
+            dx, found = layer.back(part, kept, need)
             gradients.update({prefix + name: g for name, g in found.items() if g is not None})
             total = dx if total is None else total + dx
         return total, gradients
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def reset_states(self) -> None:
+        """Let the next batch begin with zeros, if the layer is stateful."""
+        for layer in self.both:
+            layer.reset_states()
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         """The layer's, with twice as many units for "concat"."""
-        shape = self.layer.compute_output_shape(input_shape)
-        return (*shape[:-1], 2 * self.layer.units) if self.merge_mode == "concat" else shape
+        shapes: Any = self.layer.compute_output_shape(input_shape)
+        shape, *states = shapes if self.layer.return_state else [shapes]
+        shape = (*shape[:-1], 2 * self.layer.units) if self.merge_mode == "concat" else shape
+        return [shape, *states, *states] if states else shape
 
     def _weights(self, prefix: str) -> dict[str, Any]:
         return {name.removeprefix(prefix): w for name, w in self.parameters.items() if name.startswith(prefix)}
@@ -110,7 +134,13 @@ class TimeDistributed(Layer):
     def __init__(self, layer: Any, **kwargs: Any):
         super().__init__(**kwargs)
         layer = decode("layer", layer, layer_classes())
-        if not isinstance(layer, Layer) or layer.is_users or layer.is_container or layer.takes_several:
+        if (
+            not isinstance(layer, Layer)
+            or layer.is_users
+            or layer.is_container
+            or layer.takes_several
+            or getattr(layer, "return_state", False)
+        ):
             raise TypeError(f"TimeDistributed: takes one of minitl's layers, got {layer!r}; use one for each")
         self.refuse_price_of(layer)
         self.layer = layer

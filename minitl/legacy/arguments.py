@@ -35,11 +35,11 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "depthwise_constraint": (None,),
     "pointwise_constraint": (None,), "embeddings_constraint": (None,), "beta_constraint": (None,), "gamma_constraint": (None,),
     "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
-    "batch_size": (None,), "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
+    "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
 }  # fmt: skip
 KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}
 FORMATS = ("tf", "th", "channels_last", "channels_first")
-OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "epsilon", "dropout", "weights"}
+OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights"}
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
 
@@ -120,6 +120,8 @@ def _modern(name: str, own: frozenset[str], table: dict[str, str], kwargs: dict[
             warn_once("Embedding(dropout=)", "a SpatialDropout1D behind it; nothing is dropped now")
         elif key == "seed":
             continue  # one seed for everything: set_random_seed
+        elif key == "batch_size":
+            continue  # batches of any size go through every layer
         elif key in ("dim_ordering", "data_format") and value not in (None, "default"):
             if (value in ("th", "channels_first")) != channels.are_first() or value not in FORMATS:
                 raise ValueError(_why(name, key, value))

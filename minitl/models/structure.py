@@ -74,6 +74,12 @@ class Structure(Trainer):
             layer.name, layer.named_by_model = name, True
         return name
 
+    def reset_states(self) -> None:
+        """Let stateful layers begin the next batch with zeros."""
+        for _, layer in self.named_layers():
+            if hasattr(layer, "reset_states"):
+                layer.reset_states()
+
     # What it consists of.
 
     @property
