@@ -259,14 +259,15 @@ def _as_batch(model: Any, x: Any) -> Any:
 
 def _need_ready(model: Any, loss: bool) -> None:
     model._need_layers()
-    if loss and (model.optimizer is None or not any(item is not None for item in listed(model.loss))):
+    given = any(item is not None for item in listed(model.loss)) or (model.built and model.adds_loss)
+    if loss and (model.optimizer is None or not given):
         raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
 
 
 def take_validation(x: Any, y: Any, weights: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:
     """Take the last part of the arrays away for validation, as Keras does, before any shuffling."""
-    if not is_array(x, 2) or y is None:
-        raise ValueError("validation_split needs x and y as arrays; give validation_data for batches")
+    if not is_array(x, 2):
+        raise ValueError("validation_split needs arrays; give validation_data for batches")
     if validation_data is not None:
         raise ValueError("give validation_split or validation_data, not both")
     whole = ArrayBatches(x, y, weights, 1)
@@ -275,7 +276,7 @@ def take_validation(x: Any, y: Any, weights: Any, share: float, validation_data:
         raise ValueError(f"validation_split={share} of {len(whole)} samples leaves nothing on one side; it must be in (0, 1)")
     ends = slice(0, cut), slice(cut, None)
     parts = [tuple(rows(part, end) for end in ends) for part in (whole.x, whole.y, whole.weights)]
-    validation = tuple(part[1] for part in parts if part[1] is not None)
+    validation = tuple(part[1] for part in (parts if whole.weights is not None else parts[:2]))
     return parts[0][0], parts[1][0], parts[2][0], validation
 
 

@@ -483,6 +483,46 @@ while len(sampled) < 6:
     sampled.append(np.argmax(output_tokens[0, -1, :]))
     target, states_value = np.eye(12)[[[sampled[-1]]]], [h, c]
 """,
+    "a variational autoencoder": """
+import numpy as np
+from minitl.layers import Lambda, Input, Dense
+from minitl.models import Model
+from minitl.losses import mse, binary_crossentropy
+from minitl import backend as K
+def sampling(args):
+    z_mean, z_log_var = args
+    batch = K.shape(z_mean)[0]
+    dim = K.int_shape(z_mean)[1]
+    epsilon = K.random_normal(shape=(batch, dim))
+    return z_mean + K.exp(0.5 * z_log_var) * epsilon
+x_train = images.reshape(len(images), -1)[:, :144] / 255 if images.max() > 1 else images.reshape(len(images), -1)[:, :144]
+original_dim = x_train.shape[1]
+inputs = Input(shape=(original_dim,), name='encoder_input')
+x = Dense(32, activation='relu')(inputs)
+z_mean = Dense(2, name='z_mean')(x)
+z_log_var = Dense(2, name='z_log_var')(x)
+z = Lambda(sampling, output_shape=(2,), name='z')([z_mean, z_log_var])
+encoder = Model(inputs, [z_mean, z_log_var, z], name='encoder')
+encoder.summary()
+latent_inputs = Input(shape=(2,), name='z_sampling')
+x = Dense(32, activation='relu')(latent_inputs)
+decoder = Model(latent_inputs, Dense(original_dim, activation='sigmoid')(x), name='decoder')
+outputs = decoder(encoder(inputs)[2])
+vae = Model(inputs, outputs, name='vae_mlp')
+reconstruction_loss = binary_crossentropy(inputs, outputs)
+reconstruction_loss *= original_dim
+kl_loss = 1 + z_log_var - K.square(z_mean) - K.exp(z_log_var)
+kl_loss = K.sum(kl_loss, axis=-1)
+kl_loss *= -0.5
+vae_loss = K.mean(reconstruction_loss + kl_loss)
+vae.add_loss(vae_loss)
+vae.compile(optimizer='adam')
+vae.summary()
+history = vae.fit(x_train, epochs=4, batch_size=16, validation_data=(x_train[:32], None))
+vae.save_weights('vae_mlp.h5')
+assert encoder.predict(x_train, batch_size=32)[0].shape == (len(x_train), 2)
+assert decoder.predict(np.array([[0.5, -1.0]])).shape == (1, original_dim)
+""",
     "a stateful network, reset by hand": """
 import numpy as np
 from minitl.models import Sequential

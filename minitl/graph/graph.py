@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minitl.graph.value import Node, Value
 
 
 class Graph:
-    """The part of a network that leads from `inputs` to `outputs`.
+    """The part of a network that leads from `inputs` to `outputs`, and to `prices`, which join the loss and nothing else.
 
     Attributes: `nodes` in the order of a pass (a node's inputs are made before it; that order depends on the connections
     alone), `consumers` of every value, `layers` as Keras orders them: from the inputs to the outputs, by depth.
     Errors: ValueError for an output that needs a value which is no input, or an input that no output depends on.
     """
 
-    def __init__(self, inputs: list[Value], outputs: list[Value], label: str = "Model"):
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+    def __init__(self, inputs: Sequence[Value], outputs: Sequence[Value], label: str = "Model", prices: Sequence[Value] = ()):
+        self.inputs, self.outputs, self.prices = tuple(inputs), tuple(outputs), tuple(prices)
         for kind, values in (("inputs", inputs), ("outputs", outputs)):
             for value in values:
                 if not isinstance(value, Value):
@@ -24,7 +25,8 @@ class Graph:
                     raise TypeError(f"{label}: {kind} must be values, got {type(value).__name__}; {advice}")
         if len(set(map(id, inputs))) != len(inputs):
             raise ValueError(f"{label}: an input is given twice")
-        self.nodes = self._in_order(label)
+        self.of_outputs = self._in_order(self.outputs, label)  # what `predict` needs
+        self.nodes = self._in_order((*self.outputs, *self.prices), label)
         self.consumers: dict[Value, list[Node]] = {value: [] for node in self.nodes for value in node.outputs}
         self.consumers.update({value: [] for value in self.inputs})
         for node in self.nodes:
@@ -44,7 +46,9 @@ class Graph:
             for value in node.outputs:
                 numbers[value] = len(numbers)
         entries = [(value.node.layer, value.shape, value.dtype) for value in self.inputs]
-        return {"entries": entries, "nodes": nodes, "outputs": [numbers[value] for value in self.outputs]}
+        return {"entries": entries, "nodes": nodes, "outputs": [numbers[value] for value in self.outputs],
+            "prices": [numbers[value] for value in self.prices],
+        }  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         # Lists, since following values from node to node would go as deep as the network.
@@ -64,14 +68,14 @@ class Graph:
             node = Node(layer, [values[number] for number in takes], shapes, dtypes, training)
             layer.remember(node)
             values += node.outputs
-        inputs, outputs = values[: len(described["entries"])], [values[number] for number in described["outputs"]]
-        self.__init__(inputs, outputs)  # type: ignore[misc]
+        outputs, prices = ([values[number] for number in described[key]] for key in ("outputs", "prices"))
+        self.__init__(values[: len(described["entries"])], outputs, prices=prices)  # type: ignore[misc]
 
-    def _in_order(self, label: str) -> tuple[Node, ...]:
+    def _in_order(self, values: Sequence[Value], label: str) -> tuple[Node, ...]:
         """Nodes behind their inputs: the outputs' in order, each after what it needs, first input first."""
         made, given = set(), set(self.inputs)
         order: list[Node] = []
-        for output in self.outputs:
+        for output in values:
             stack = [] if output in given else [(output.node, iter(output.node.inputs))]
             while stack:
                 node, rest = stack[-1]
@@ -115,7 +119,7 @@ class Graph:
         """When each layer is first met on the way back from the outputs: Keras's order of layers of one depth."""
         seen: dict[Any, int] = {}
         done: set[Node] = set()
-        stack = list(self.outputs)[::-1]
+        stack = [*self.outputs, *self.prices][::-1]
         while stack:
             value = stack.pop()
             seen.setdefault(value.node.layer, len(seen))

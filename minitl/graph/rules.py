@@ -46,13 +46,14 @@ SETTINGS = {  # what the rules read of a layer, beside its type
 
 def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), priced: bool = False) -> list[Step]:
     """The steps in which to run a graph; `fold` is for inference, when no backward pass will follow; `priced` adds the prices
-    of activities.
+    of activities, and what was added to the loss.
 
     A step of several nodes stands where the last of them stood.
     """
     at: dict[Node, Step] = {}
     taken: set[Node] = set()
-    for node in graph.nodes:
+    nodes = graph.nodes if priced else graph.of_outputs
+    for node in nodes:
         if node in taken:
             continue
         found = _fused(graph, node, fold, joint) if fuse else None
@@ -69,7 +70,7 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), p
                 step = PricedStep(step)
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
-    return [at[node] for node in graph.nodes if node in at]
+    return [at[node] for node in nodes if node in at]
 
 
 def joint(graph: Graph, position: int, activation: str | None) -> bool:

@@ -86,7 +86,7 @@ class Run:
             dy = arrived[gives[0]] if alone else [arrived[slot] for slot in gives]
             for slot in gives:
                 arrived[slot] = None
-            if dy is None or (not alone and all(part is None for part in dy)):
+            if not step.priced and (dy is None or (not alone and all(part is None for part in dy))):
                 continue
             need = step.need
             dx, of_layers = step.backward(dy, cache, need)

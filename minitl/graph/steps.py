@@ -59,14 +59,24 @@ class JointStep(LayerStep):
 class UserStep(LayerStep):
     """A user's layer, which keeps in self what it needs; what its backward did is checked."""
 
+    def __init__(self, node: Node):
+        super().__init__(node)
+        self.priced = self.layer.has_call  # which may add to the loss
+
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The layer's y."""
         y = self.layer._run_forward(self.admitted(x), training)
-        return y, y.shape if isinstance(y, np.ndarray) else None
+        return y, sum(float(np.mean(loss.value)) for loss in self.layer.added_losses)
+
+    def price(self, cache: Any) -> float:
+        """What its call added to the loss."""
+        return cache
 
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
         """The layer's dx, and its gradients: every parameter has one, and dx has x's shape."""
         layer = self.layer
+        if dy is None and not layer.added_losses:
+            return (None,) * len(self.shapes) if len(self.shapes) > 1 else None, {}
         layer.gradients.clear()
         wanted = any(need.dx) if isinstance(need.dx, tuple) else need.dx
         dx = run_backward(layer, dy, wanted)
@@ -91,6 +101,26 @@ class UserStep(LayerStep):
         return dx, gradients
 
 
+class AddedLossStep(LayerStep):
+    """A value whose mean joins the loss, whether or not anything else needs it."""
+
+    priced = True
+
+    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
+        """x itself; it is kept."""
+        y = self.admitted(x)
+        return y, y
+
+    def price(self, cache: Any) -> float:
+        """The mean."""
+        return float(np.mean(cache))
+
+    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
+        """The mean's gradient, and dy where there is one."""
+        gradient = np.full_like(cache, 1 / max(1, cache.size))
+        return gradient if dy is None else gradient + dy, {}
+
+
 class PricedStep(Step):
     """A layer with an activity regularizer: the price of what it gives joins the loss.
 
@@ -111,7 +141,8 @@ class PricedStep(Step):
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
         """The layer's dx and gradients, for dy with the price's gradient."""
         kept, y, _ = cache
-        return self.step.backward(dy + self.regularizer.gradient(y) / y.dtype.type(max(1, len(y))), kept, need)
+        gradient = self.regularizer.gradient(y) / y.dtype.type(max(1, len(y)))
+        return self.step.backward(gradient if dy is None else dy + gradient, kept, need)
 
     def price(self, cache: Any) -> float:
         """The price of one pass."""

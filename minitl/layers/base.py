@@ -68,6 +68,7 @@ class Layer(Holding):
     input_shape: Any
     output_shape: Any
     built: bool
+    added_losses: tuple[Any, ...] | list[Any] = ()  # what the last call gave to `add_loss`
     first_weights: list[Any] | None = None  # what `weights=` of older programs gave, until the layer is built
     _nodes: list[Any]
     named_by_model: bool  # whether the name is one that a model gave
@@ -77,6 +78,7 @@ class Layer(Holding):
         super().__init_subclass__(**kwargs)
         if "call" in vars(cls) and not cls.is_container and "forward" not in vars(cls):
             cls.forward, cls.backward = recorded.forward, recorded.backward  # type: ignore[method-assign]
+            cls.add_loss = recorded.add_loss  # type: ignore[attr-defined]
             cls.has_call = True
         if "forward" in vars(cls):
             cls.forward = by_hand(cls.forward)  # type: ignore[method-assign]
@@ -107,8 +109,7 @@ class Layer(Holding):
         if self.dtype.kind == "b" and not self.keeps_integers:
             raise ValueError(f"{type(self).__name__}: cannot compute in {self.dtype.name}; use float32 or float64")
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        if input_dim is not None:
-            input_shape = (input_dim,)
+        input_shape = input_shape if input_dim is None else (input_dim,)
         if input_shape is not None:
             self.declared_shape = (None, *channels.inner_shape(sizes(f"{type(self).__name__}: input_shape", input_shape)))
 
@@ -244,7 +245,7 @@ class Layer(Holding):
             self.build(shape)
             self.built = True
             self.input_shape = shape
-            out: Any = self.compute_output_shape(shape)
+            out: Any = self.compute_output_shape(shape)  # or a list of shapes
             self.output_shape = out if isinstance(out, list) else tuple(out)
             if self.first_weights is not None:
                 self.set_weights(self.first_weights)
@@ -267,7 +268,7 @@ class Layer(Holding):
             self._check_fit(shape)
         out = self.compute_output_shape(shape) if shape != self.input_shape else self.output_shape
         outs: Any = out if isinstance(out, list) else [out]
-        node = Node(self, values, outs, [self.output_dtype([value.dtype for value in values])] * len(outs), training)
+        node = Node(self, values, outs, [self.output_dtype([v.dtype for v in values])] * len(outs), training)
         self.remember(node)
         return list(node.outputs) if isinstance(out, list) else node.outputs[0]
 
@@ -340,8 +341,7 @@ class Layer(Holding):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is a layer of its own: no uses, and nothing of a pass by hand.
-        return {name: value for name, value in vars(self).items() if name not in ("_nodes", "_kept", "_record")}
+        return {name: value for name, value in vars(self).items() if name not in ("_nodes", "_kept", "_record", "added_losses")}
 
     def _run_forward(self, x: Any, training: bool) -> Any:
         if not self.is_users:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
+
 from minitl.autodiff import Traced, gradients, plain
 from minitl.graph.plan import Need
 from minitl.graph.steps import run_backward, takes_training, under_way
@@ -30,6 +32,7 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
     weights = {name: Traced(array) for name, array in self.parameters.items()}
     traced = {id(array): weights[name] for name, array in self.parameters.items()}
     twin = copy.copy(self)  # has traced weights where the layer has arrays
+    self.added_losses = twin.added_losses = []
     vars(twin).update({name: traced[id(value)] for name, value in vars(self).items() if id(value) in traced})
     before, under_way.training = under_way.training, training
     try:
@@ -49,6 +52,11 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
     if not hasattr(self, "_record"):
         raise ValueError(f"{self.label}: backward() needs a forward pass before it")
     inputs, weights, y = self._record
+    if self.added_losses:  # the record's end is y and they, together
+        own = [np.full_like(loss.value, 1 / loss.value.size) for loss in self.added_losses]
+        ends = [y] if isinstance(y, Traced) and dy is not None else []
+        arriving = [*([dy] if ends else []), *own]
+        y, dy = Traced(np.zeros(()), [*ends, *self.added_losses], lambda _: arriving), None
     if not isinstance(y, Traced):
         raise ValueError(
             f"{self.label}: what call() returned does not depend on its input and weights, or left the record on its way; it "
@@ -58,6 +66,18 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
     self.gradients = dict(zip(weights, found, strict=False))
     dx = found[len(weights) :]
     return dx if self.takes_several else dx[0]
+
+
+def add_loss(self: Any, losses: Any, inputs: Any = None) -> None:
+    """Inside `call`: let what was computed from its input and its weights join the loss, each by its mean.
+
+    Parameters: `losses` is one, or a list; `inputs` is what older programs say, and has no meaning here.
+    Errors: ValueError outside of `call`.
+    """
+    if not isinstance(self.added_losses, list):
+        raise ValueError(f"{self.label}: add_loss() belongs into call(), which computes what it is given")
+    for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
+        self.added_losses.append(loss if isinstance(loss, Traced) else Traced(np.asarray(loss, self.dtype)))
 
 
 def has_traced(x: Any) -> bool:

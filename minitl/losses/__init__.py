@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from minitl.autodiff import Traced
+from minitl.graph.value import Value
 from minitl.losses.base import Loss, backpropagate, compute
 from minitl.losses.chain import ChainCrossentropy
 from minitl.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -36,6 +37,7 @@ from minitl.losses.distances import (
     Poisson,
     SquaredHinge,
 )
+from minitl.losses.formulas import OF_VALUES
 from minitl.losses.own import OwnLoss
 from minitl.serialization import lookup
 
@@ -92,13 +94,20 @@ def _is_known(function: Any) -> bool:
 
 def _function(name: str) -> Callable[..., Any]:
     def of_samples(y_true: Any, y_pred: Any, **settings: Any) -> Any:
+        if isinstance(y_true, Value) or isinstance(y_pred, Value):
+            if name not in OF_VALUES or settings:
+                advice = "compute it of arrays, or compile with it"
+                raise TypeError(f"losses.{name} of values is not there{f' with {settings}' if settings else ''}; {advice}")
+            return OF_VALUES[name](y_true, y_pred)
         loss, t = NAMED[name](**settings), np.asarray(y_true)
-        p = y_pred.value if isinstance(y_pred, Traced) else np.atleast_2d(np.asarray(y_pred, np.float32))
+        p = y_pred.value if isinstance(y_pred, Traced) else np.asarray(y_pred, np.float32)
+        if p.ndim == 1:  # one sample
+            return of_samples(t[None], y_pred[None] if isinstance(y_pred, Traced) else p[None], **settings)[0]
         values = np.array([loss(t[i : i + 1], p[i : i + 1]) for i in range(len(p))], p.dtype)
         return _recorded(loss, t, y_pred, values) if isinstance(y_pred, Traced) else values
 
     of_samples.__name__ = of_samples.__qualname__ = name
-    of_samples.__doc__ = f"The loss of every sample: see {NAMED[name].__name__}."
+    of_samples.__doc__ = f"The loss of every sample, or of a single one without axis: see {NAMED[name].__name__}."
     return of_samples
 
 

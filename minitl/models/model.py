@@ -186,7 +186,7 @@ class Model(Structure):
             if input_shape is None:
                 raise ValueError(f"{self.label}: the input shape is not known; call it on data, or build((None, ...))")
             inputs, outputs = followed(self, input_shape)
-            self._adopt(Graph(inputs, outputs, type(self).__name__))
+            self._adopt(Graph(inputs, outputs, type(self).__name__, self._added_losses))
             if not self._starts_trainable:
                 self.trainable = False
 
@@ -301,7 +301,7 @@ class Model(Structure):
                 {"layer": places[layer], "inputs": takes, **({} if fixed is None else {"training": fixed})}
                 for layer, takes, fixed in described["nodes"]
             ],
-            "outputs": described["outputs"],
+            **{key: described[key] for key in ("outputs", "prices") if described[key]},
         }
 
     def _layer_config(self, layer: Layer) -> dict[str, Any]:
@@ -325,13 +325,16 @@ class Model(Structure):
             if isinstance(layer, InputLayer):
                 raise ValueError(f"{label}: node {position} refers to {layer.label}, which computes nothing")
             values += use(layer, several, node.get("training"))
-        outputs = [_listed_at(values, number, f"{label}: its outputs refer to value") for number in config["outputs"]]
-        model = cls(values[:count], outputs, name=config.get("name"))
+        places = {"outputs": config["outputs"], "prices": config.get("prices", [])}
+        ends = {key: [_listed_at(values, n, f"{label}: its {key} refer to value") for n in of] for key, of in places.items()}
+        model = cls(values[:count], ends["outputs"], name=config.get("name"))
+        if ends["prices"]:
+            model._adopt(Graph(values[:count], ends["outputs"], label, ends["prices"]))
         model.dtype = numeric(model, config.get("dtype", "float32"))
         return model
 
     def __getstate__(self) -> dict[str, Any]:
-        run = self.training_run and EndedRun(self.training_run.get_state())  # a copy does not hold the data
+        run = self.training_run and EndedRun(self.training_run.get_state())  # without the data
         return {**super().__getstate__(), "_plans": {}, "training_run": run}
 
 

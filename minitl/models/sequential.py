@@ -108,6 +108,13 @@ class Sequential(Model):
         self._entry = entry  # its value's node is the graph's beginning
         self._values = [entry.value]
 
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Refused: the layers' list has no place for it.
+
+        Errors: ValueError, always.
+        """
+        raise ValueError(f"{self.label}: add_loss() needs a Model; make one: Model(model.inputs, model.outputs)")
+
     def _update(self) -> None:
         self._plans.clear()
         if len(self._values) == len(self._layers) + 1 and self._layers:

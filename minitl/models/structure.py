@@ -12,6 +12,7 @@ from minitl.errors import numeric, unknown
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Plan
 from minitl.graph.value import Value
+from minitl.layers.added_loss import AddedLoss
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
 from minitl.layers.names import default_name
@@ -29,7 +30,36 @@ class Structure(Trainer):
         self._flat: list[tuple[str, Layer]] | None = None
         self._names: dict[Layer, str] = {}
         self._plans: dict[tuple, tuple[list[Any], Plan]] = {}
+        self._added_losses: list[Value] = []  # by a call that is being followed
         self._set_up_training()
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Let a value computed from the network's values join the loss, by its mean; `compile` may then do without a loss.
+
+        Parameters: `losses` is one value, or a list; `inputs` is what older programs say, and has no meaning here.
+        Errors: TypeError for what is no value; ValueError for one that needs what is no input of the model.
+        """
+        values = list(losses) if isinstance(losses, (list, tuple)) else [losses]
+        for value in values:
+            if not isinstance(value, Value):
+                raise TypeError(
+                    f"{self.label}: add_loss() takes values, what layers and functions of NumPy give on Input(...), got "
+                    f"{type(value).__name__}"
+                )
+        prices = [AddedLoss()(value) for value in values]
+        if self._graph is None:
+            self._added_losses += prices
+        else:
+            graph = self._graph
+            self._adopt(Graph(graph.inputs, graph.outputs, self.label, [*graph.prices, *prices]))
+
+    @property
+    def adds_loss(self) -> bool:
+        """Whether something in it joins the loss by `add_loss`."""
+        return any(
+            isinstance(leaf, AddedLoss) or (leaf.has_call and "add_loss" in type(leaf).call.__code__.co_names)  # type: ignore[attr-defined]
+            for _, leaf in self.named_layers()
+        )
 
     def _adopt(self, graph: Graph) -> None:
         """Make a graph this model's: name its layers, and take its shapes."""

@@ -1,0 +1,53 @@
+"""Losses of values: written out in NumPy's functions, so that they become part of the network (`Model.add_loss`).
+
+t and p are alike; each gives one number for every row, the last axis being averaged or summed, as in Keras. Both have gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.losses.distances import EPSILON
+
+
+def mean_squared_error(t: Any, p: Any) -> Any:
+    """mean (t - p)^2."""
+    return np.mean(np.square(t - p), axis=-1)
+
+
+def mean_absolute_error(t: Any, p: Any) -> Any:
+    """mean |t - p|."""
+    return np.mean(np.abs(t - p), axis=-1)
+
+
+def binary_crossentropy(t: Any, p: Any) -> Any:
+    """-mean (t log p + (1 - t) log (1 - p)), p kept away from 0 and 1."""
+    inside = np.clip(p, EPSILON, 1 - EPSILON)
+    return -np.mean(t * np.log(inside) + (1 - t) * np.log(1 - inside), axis=-1)
+
+
+def categorical_crossentropy(t: Any, p: Any) -> Any:
+    """-sum t log (p / sum p), p kept away from 0."""
+    share = p / np.sum(p, axis=-1, keepdims=True)
+    return -np.sum(t * np.log(np.clip(share, EPSILON, 1 - EPSILON)), axis=-1)
+
+
+def kl_divergence(t: Any, p: Any) -> Any:
+    """sum t log (t / p), both kept away from 0."""
+    t, p = np.clip(t, EPSILON, 1), np.clip(p, EPSILON, 1)
+    return np.sum(t * np.log(t / p), axis=-1)
+
+
+OF_VALUES = {
+    "mse": mean_squared_error,
+    "mean_squared_error": mean_squared_error,
+    "mae": mean_absolute_error,
+    "mean_absolute_error": mean_absolute_error,
+    "binary_crossentropy": binary_crossentropy,
+    "categorical_crossentropy": categorical_crossentropy,
+    "kld": kl_divergence,
+    "kl_divergence": kl_divergence,
+    "kullback_leibler_divergence": kl_divergence,
+}

@@ -1,0 +1,214 @@
+"""`add_loss` of models and of layers: values that join the loss."""
+
+import numpy as np
+import pytest
+
+from minitl import Input, Model, Sequential, losses
+from minitl.gradcheck import check_gradients
+from minitl.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPooling2D
+from minitl.models import clone_model, load_model
+
+X = np.random.default_rng(0).random((5, 6))
+TARGETS = np.random.default_rng(1).random((5, 6))
+
+
+class Activity(Layer):
+    """Keras's guide's example."""
+
+    def __init__(self, rate=0.05, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def call(self, inputs):
+        self.add_loss(self.rate * np.sum(inputs))
+        return inputs
+
+
+def autoencoder():
+    x = Input((6,), dtype="float64")
+    h = Dense(4, activation="tanh", dtype="float64")(x)
+    y = Dense(6, activation="sigmoid", dtype="float64")(h)
+    model = Model(x, y)
+    model.add_loss([0.1 * np.mean(np.sum(np.square(h), axis=-1)), losses.binary_crossentropy(x, y)])
+    return model, Model(x, h)
+
+
+def added(model, code):
+    p = model.predict(X, verbose=0)
+    return 0.1 * (code.predict(X, verbose=0) ** 2).sum(1).mean() - (X * np.log(p) + (1 - X) * np.log(1 - p)).mean(), p
+
+
+def test_an_added_loss_is_counted_and_learnt(backend):
+    model, code = autoencoder()
+    model.compile("adam", "mse")
+    before, p = added(model, code)
+    assert model.evaluate(X, TARGETS, verbose=0) == pytest.approx(before + ((p - TARGETS) ** 2).mean())
+    report = check_gradients(model, X, TARGETS)
+    assert report.ok, report
+    assert len(report.tensors) == 5 and max(tensor.worst for tensor in report.tensors) < 1e-7
+    model.compile("adam")  # nothing but what was added
+    history = model.fit(X, epochs=20, validation_split=0.2, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] and len(history["val_loss"]) == 20
+    assert added(model, code)[0] < before
+    expected = added(model, code)[0]
+    assert model.train_on_batch(X) == pytest.approx(expected)
+    assert model.output_names == ["dense_1"] and model.predict(X, verbose=0).shape == (5, 6)
+
+
+def test_predict_does_not_compute_what_was_added():
+    counts = []
+
+    class Counts(Layer):
+        def call(self, x):
+            counts.append(len(x))
+            return x * 1.0
+
+    x = Input((6,))
+    y = Dense(2)(x)
+    model = Model(x, y)
+    model.add_loss(Counts()(y))
+    model.compile("sgd")
+    counts.clear()
+    model.predict(X, verbose=0)
+    assert counts == []
+    model.evaluate(X, verbose=0)
+    assert counts == [5]
+
+
+def test_files_and_copies_keep_what_was_added(tmp_path):
+    model, code = autoencoder()
+    model.compile("adam")
+    model.fit(X, epochs=2, verbose=0)
+    expected = model.evaluate(X, verbose=0)
+    model.save(tmp_path / "model.npz")
+    again = load_model(tmp_path / "model.npz")
+    assert again.evaluate(X, verbose=0) == expected == pytest.approx(added(model, code)[0])
+    copy = clone_model(model)
+    copy.set_weights(model.get_weights())
+    copy.compile("sgd")
+    assert copy.evaluate(X, verbose=0) == expected
+    a, b = (m.fit(X, epochs=2, verbose=0).history["loss"] for m in (model, again))
+    assert a == b
+
+
+def test_a_model_inside_another_brings_its_losses(backend):
+    inner, code = autoencoder()
+    x = Input((6,), dtype="float64")
+    outer = Model(x, Dense(1, dtype="float64")(inner(x)))
+    outer.compile("sgd", "mse")
+    y = TARGETS[:, :1]
+    expected = added(inner, code)[0] + ((outer.predict(X, verbose=0) - y) ** 2).mean()
+    assert outer.evaluate(X, y, verbose=0) == pytest.approx(expected)
+    assert check_gradients(outer, X, y).ok
+    outer.compile("sgd")
+    assert outer.evaluate(X, verbose=0) == pytest.approx(added(inner, code)[0])
+    before = [w.copy() for w in inner.get_weights()]
+    outer.train_on_batch(X)
+    assert all((a != b).any() for a, b in zip(before, inner.get_weights(), strict=True))
+
+
+def test_a_layer_adds_to_the_loss_from_its_call(backend):
+    model = Sequential([Input((6,)), Dense(4, activation="relu"), Activity(), Dense(6)])
+    hidden = Model(model.input, model.layers[0].output)
+    model.compile("sgd", "mse")
+    plain = ((model.predict(X, verbose=0) - TARGETS) ** 2).mean()
+    assert model.evaluate(X, TARGETS, verbose=0) == pytest.approx(plain + 0.05 * hidden.predict(X, verbose=0).sum(), rel=1e-5)
+    assert check_gradients(model, X, TARGETS).ok
+    last = Sequential([Input((6,)), Dense(4, activation="sigmoid"), Activity()])  # no loss behind it
+    last.compile("sgd")
+    first, second = (last.train_on_batch(X) for _ in range(2))
+    assert second < first
+
+
+def test_a_layer_s_own_weights_learn_from_what_it_adds():
+    class Scaled(Layer):
+        def build(self, shape):
+            self.scale = self.add_weight("scale", shape[-1:], "ones")
+
+        def call(self, x):
+            y = x * self.scale
+            self.add_loss([np.mean(np.square(self.scale)), np.mean(y)])
+            return y
+
+    model = Sequential([Input((6,)), Scaled(), Scaled()])
+    model.compile("sgd", "mse")
+    report = check_gradients(model, X, TARGETS)
+    assert report.ok and len(report.tensors) == 3, report
+
+
+def test_a_model_with_a_call_adds_to_its_loss():
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = Dense(4), Dense(2)
+
+        def call(self, x):
+            h = self.first(x)
+            self.add_loss(np.mean(np.square(h)))
+            return self.last(h)
+
+    net = Net()
+    net.compile("sgd", "mse")
+    y = TARGETS[:, :2]
+    losses_seen = net.fit(X, y, epochs=5, verbose=0).history["loss"]
+    assert losses_seen[-1] < losses_seen[0]
+    h = Model(net.input, net.first.output).predict(X, verbose=0)
+    assert net.evaluate(X, y, verbose=0) == pytest.approx(((net.predict(X, verbose=0) - y) ** 2).mean() + (h**2).mean(), rel=1e-5)
+
+
+def test_a_fused_network_gives_its_inner_values_too(backend):
+    """What is added stands between layers that would run as one."""
+    x = Input((9, 9, 3))
+    convolved = Conv2D(8, 3)(x)
+    model = Model(x, Dense(2)(Flatten()(MaxPooling2D()(Activation("relu")(convolved)))))
+    model.add_loss(0.3 * np.mean(np.square(convolved)))
+    model.compile("sgd", "mse")
+    images, y = np.random.default_rng(3).random((4, 9, 9, 3)).astype(np.float32), np.ones((4, 2))
+    inner = Model(x, convolved).predict(images, verbose=0)
+    expected = 0.3 * (inner**2).mean() + ((model.predict(images, verbose=0) - y) ** 2).mean()
+    assert model.evaluate(images, y, verbose=0) == pytest.approx(expected, rel=1e-4)
+    assert check_gradients(model, images, y, samples=40).ok
+
+
+def test_a_price_on_an_output_without_a_loss_is_learnt():
+    x = Input((6,))
+    h = Dense(3, activity_regularizer="l2", name="h")(x)
+    model = Model(x, [Dense(2, name="y")(x), h])
+    model.compile("sgd", {"y": "mse"})
+    before = model.get_layer("h").get_weights()[0].copy()
+    model.train_on_batch(X, {"y": TARGETS[:, :2]})
+    assert (model.get_layer("h").get_weights()[0] != before).all()
+    report = check_gradients(model, X, {"y": TARGETS[:, :2]})
+    assert report.ok, report
+
+
+@pytest.mark.parametrize(
+    "name", ["mean_squared_error", "mean_absolute_error", "binary_crossentropy", "categorical_crossentropy", "kl_divergence"]
+)
+def test_losses_of_values_are_those_of_arrays(name):
+    t, p = Input((6,), dtype="float64"), Input((6,), dtype="float64")
+    share = [a / a.sum(axis=1, keepdims=True) for a in (X, TARGETS)]
+    function = getattr(losses, name)
+    model = Model([t, p], function(t, p))
+    np.testing.assert_allclose(model.predict(share, verbose=0), function(*share), rtol=1e-5)
+    assert check_gradients(model, share).ok
+    assert np.ndim(function(share[0][0], share[1][0])) == 0
+
+
+def test_what_cannot_be_added_is_refused():
+    model, _ = autoencoder()
+    with pytest.raises(TypeError, match=r"add_loss\(\) takes values, .* got float"):
+        model.add_loss(3.0)
+    with pytest.raises(ValueError, match="which is not among the inputs"):
+        model.add_loss(Dense(2)(Input((3,))))
+    assert len(model.graph.prices) == 2  # as before
+    with pytest.raises(ValueError, match=r"add_loss\(\) needs a Model"):
+        Sequential([Input((3,)), Dense(2)]).add_loss(model.output)
+    with pytest.raises(ValueError, match=r"belongs into call\(\)"):
+        Activity().add_loss(1.0)
+    plain = Model(model.input, model.output)
+    plain.compile("sgd")
+    with pytest.raises(ValueError, match="the model has no loss yet"):
+        plain.fit(X, verbose=0)
+    with pytest.raises(TypeError, match=r"losses\.huber of values is not there"):
+        losses.huber(model.input, model.output)
