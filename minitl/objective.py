@@ -67,13 +67,13 @@ def forward_loss(
         for i, loss in enumerate(listed(model.loss))
         if loss is not None and not loss.from_logits and rules.joint(graph, i, loss.activation)
     )
-    run = model.new_run(keep, need_dx, joint, training, priced=True)
+    run = model.new_run(keep, need_dx, joint, training, added_losses=True)
     predictions = run.forward(arrays, training)
     found = Losses(model, run, predictions, targets_of(model, y, "y"), targets_of(model, weights, "sample_weight"), joint)
-    found.total += run.price
+    found.total += run.added_loss
     for _, layer in trained:
-        for name, price in layer.regularizers.items():
-            found.total += price(layer.parameters[name])
+        for name, penalty in layer.regularizers.items():
+            found.total += penalty(layer.parameters[name])
     found.total = float(found.total)
     return found
 
@@ -228,12 +228,12 @@ def updates(trained: Trained, run: Run) -> list[tuple[str, np.ndarray, np.ndarra
 
 def layer_updates(path: str, layer: Any, gradients: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The same of one layer; regularizers add their gradients."""
-    found, prices = [], layer.regularizers
+    found, penalties = [], layer.regularizers
     for name, w in layer.parameters.items():
         gradient = gradients.get(name)
         if gradient is None:
             continue
-        if name in prices:
-            gradient = gradient + prices[name].gradient(w)
+        if name in penalties:
+            gradient = gradient + penalties[name].gradient(w)
         found.append((f"{path}/{name}", w, gradient))
     return found

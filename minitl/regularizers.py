@@ -1,4 +1,4 @@
-"""A price on large weights, added to the loss.
+"""A penalty on large weights, added to the loss.
 
     L1  l1 sum |w|       its gradient l1 sign(w)
     L2  l2 sum w^2       its gradient 2 l2 w
@@ -17,7 +17,7 @@ from minitl.serialization import constructor_arguments, lookup
 
 
 class L1L2:
-    """Both prices: l1 sum |w| + l2 sum w^2."""
+    """Both penalties: l1 sum |w| + l2 sum w^2."""
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
         check_numbers(self, "[0, inf)", l1=l1, l2=l2)

@@ -36,7 +36,7 @@ def network(**kwargs):
             MaxPooling2D(),
             Flatten(),
             Dense(5, activation="tanh", activity_regularizer="l2", name="units"),
-            ActivityRegularization(0.1, name="price"),
+            ActivityRegularization(0.1, name="penalty"),
             Dense(3, activation="softmax", activity_regularizer="l1", name="classes"),
         ]
     )
@@ -44,25 +44,25 @@ def network(**kwargs):
     return model
 
 
-def test_the_loss_has_the_prices_per_sample(backend):
+def test_the_loss_has_the_penalties_per_sample(backend):
     model = network()
     maps, units, classes = (
         Model(model.input, model.get_layer(n).output).predict(X, verbose=0) for n in ("maps", "units", "classes")
     )
     p = classes[np.arange(6), LABELS]
-    prices = 0.01 * np.abs(maps).sum() + 0.1 * (maps**2).sum() + 0.01 * (units**2).sum() + 0.1 * np.abs(units).sum()
-    prices += 0.01 * np.abs(classes).sum()
-    expected = -np.log(p).mean() + prices / 6
+    penalties = 0.01 * np.abs(maps).sum() + 0.1 * (maps**2).sum() + 0.01 * (units**2).sum() + 0.1 * np.abs(units).sum()
+    penalties += 0.01 * np.abs(classes).sum()
+    expected = -np.log(p).mean() + penalties / 6
     assert model.evaluate(X, LABELS, verbose=0) == pytest.approx(expected, rel=1e-5)
     assert model.evaluate(X, LABELS, batch_size=2, verbose=0) == pytest.approx(expected, rel=1e-5)
     assert model.train_on_batch(X, LABELS) == pytest.approx(expected, rel=1e-5)
-    assert model.new_run().price == 0
+    assert model.new_run().added_loss == 0
 
 
-def test_gradients_with_prices(backend):
+def test_gradients_with_penalties(backend):
     model = network()
     check_gradients(model, X, y=LABELS).raise_if_wrong()
-    check_gradients(model, X).raise_if_wrong()  # without a loss there are no prices
+    check_gradients(model, X).raise_if_wrong()  # without a loss there are no penalties
     outer = Sequential([Input((8, 8, 3)), model, Dense(2)])
     outer.compile("sgd", "mse")
     check_gradients(outer, X, y=DRAWN.standard_normal((6, 2))).raise_if_wrong()
@@ -74,7 +74,7 @@ def test_gradients_with_prices(backend):
     check_gradients(branched, X, y=[DRAWN.standard_normal((6, 2)), DRAWN.standard_normal((6, 1))]).raise_if_wrong()
 
 
-def test_a_frozen_part_has_a_price_that_changes_nothing(backend):
+def test_a_frozen_part_has_a_penalty_that_changes_nothing(backend):
     model = network()
     model.get_layer("maps").trainable = False
     loss = model.train_on_batch(X, LABELS)
@@ -94,7 +94,7 @@ def test_both_houses_and_unfused_agree():
     np.testing.assert_allclose(weights[1], weights[2], rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_in_parts_has_the_same_prices():
+def test_a_batch_in_parts_has_the_same_penalties():
     whole, parts = network(), network()
     losses = [
         model.fit(X, LABELS, batch_size=6, epochs=2, verbose=0, shuffle=False, accumulate=k).history["loss"]
@@ -106,7 +106,7 @@ def test_a_batch_in_parts_has_the_same_prices():
 
 
 @pytest.mark.parametrize("ending", ["npz", "keras", "h5"])
-def test_files_keep_the_prices(tmp_path, ending):
+def test_files_keep_the_penalties(tmp_path, ending):
     model = network()
     expected = model.evaluate(X, LABELS, verbose=0)
     model.save(tmp_path / f"m.{ending}")
@@ -125,7 +125,7 @@ def test_keras_has_the_same_loss(tmp_path):
     assert theirs.evaluate(X, LABELS, verbose=0) == pytest.approx(model.evaluate(X, LABELS, verbose=0), rel=1e-5)
 
 
-def test_a_price_that_would_not_be_counted_is_refused():
+def test_a_penalty_that_would_not_be_counted_is_refused():
     class Own(Layer):
         def __init__(self, **kwargs):
             super().__init__()

@@ -170,7 +170,7 @@ def test_a_fused_network_gives_its_inner_values_too(backend):
     assert check_gradients(model, images, y, samples=40).ok
 
 
-def test_a_price_on_an_output_without_a_loss_is_learnt():
+def test_a_penalty_on_an_output_without_a_loss_is_learnt():
     x = Input((6,))
     h = Dense(3, activity_regularizer="l2", name="h")(x)
     model = Model(x, [Dense(2, name="y")(x), h])
@@ -201,7 +201,7 @@ def test_what_cannot_be_added_is_refused():
         model.add_loss(3.0)
     with pytest.raises(ValueError, match="which is not among the inputs"):
         model.add_loss(Dense(2)(Input((3,))))
-    assert len(model.graph.prices) == 2  # as before
+    assert len(model.graph.added_losses) == 2  # as before
     with pytest.raises(ValueError, match=r"add_loss\(\) needs a Model"):
         Sequential([Input((3,)), Dense(2)]).add_loss(model.output)
     with pytest.raises(ValueError, match=r"belongs into call\(\)"):

@@ -132,7 +132,7 @@ def test_backward_stops_at_the_lowest_trainable_layer_and_nothing_is_kept_below(
     model.train_on_batch(X, Y)
     freeze(model)
     unfreeze(model, "dense*")
-    for step in model.new_run(keep=True, joint=(0,), training=True, priced=True).plan.steps:
+    for step in model.new_run(keep=True, joint=(0,), training=True, added_losses=True).plan.steps:
         watch(step)
     run = backward_pass(model)
     assert called == [("dense_1", True), ("dense", False)]

@@ -204,16 +204,16 @@ def test_the_head_solves_its_problem():
     kernel, bias = head.fit(x.astype(np.float32), y, 0.01, 2, balanced=False)
     mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-3
 
-    def price(w, b):
+    def penalty(w, b):
         z = (x - mean) / spread
         logits = z @ w + b
         logits -= logits.max(axis=1, keepdims=True)
         return -(logits[np.arange(60), y] - np.log(np.exp(logits).sum(axis=1))).mean() + 0.005 * (w**2).sum()
 
     w, b = kernel * spread[:, None], bias + mean @ kernel
-    best = price(w, b)
+    best = penalty(w, b)
     for _ in range(200):
-        assert price(w + drawn.normal(0, 0.02, w.shape), b + drawn.normal(0, 0.02, 2)) > best - 1e-7
+        assert penalty(w + drawn.normal(0, 0.02, w.shape), b + drawn.normal(0, 0.02, 2)) > best - 1e-7
     strength, tried = head.chosen(x.astype(np.float32), y, 2, 0)
     assert tried[strength] == max(tried.values()) > 80
     low, high = head.interval(50, 100)

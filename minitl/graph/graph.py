@@ -9,15 +9,17 @@ from minitl.graph.value import Node, Value
 
 
 class Graph:
-    """The part of a network that leads from `inputs` to `outputs`, and to `prices`, which join the loss and nothing else.
+    """The part of a network that leads from `inputs` to `outputs`, and to `added_losses`, which join the loss and nothing else.
 
     Attributes: `nodes` in the order of a pass (a node's inputs are made before it; that order depends on the connections
     alone), `consumers` of every value, `layers` as Keras orders them: from the inputs to the outputs, by depth.
     Errors: ValueError for an output that needs a value which is no input, or an input that no output depends on.
     """
 
-    def __init__(self, inputs: Sequence[Value], outputs: Sequence[Value], label: str = "Model", prices: Sequence[Value] = ()):
-        self.inputs, self.outputs, self.prices = tuple(inputs), tuple(outputs), tuple(prices)
+    def __init__(
+        self, inputs: Sequence[Value], outputs: Sequence[Value], label: str = "Model", added_losses: Sequence[Value] = ()
+    ):
+        self.inputs, self.outputs, self.added_losses = tuple(inputs), tuple(outputs), tuple(added_losses)
         for kind, values in (("inputs", inputs), ("outputs", outputs)):
             for value in values:
                 if not isinstance(value, Value):
@@ -26,7 +28,7 @@ class Graph:
         if len(set(map(id, inputs))) != len(inputs):
             raise ValueError(f"{label}: an input is given twice")
         self.of_outputs = self._in_order(self.outputs, label)  # what `predict` needs
-        self.nodes = self._in_order((*self.outputs, *self.prices), label)
+        self.nodes = self._in_order((*self.outputs, *self.added_losses), label)
         self.consumers: dict[Value, list[Node]] = {value: [] for node in self.nodes for value in node.outputs}
         self.consumers.update({value: [] for value in self.inputs})
         for node in self.nodes:
@@ -47,7 +49,7 @@ class Graph:
                 numbers[value] = len(numbers)
         entries = [(value.node.layer, value.shape, value.dtype) for value in self.inputs]
         return {"entries": entries, "nodes": nodes, "outputs": [numbers[value] for value in self.outputs],
-            "prices": [numbers[value] for value in self.prices],
+            "added_losses": [numbers[value] for value in self.added_losses],
         }  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,8 +70,8 @@ class Graph:
             node = Node(layer, [values[number] for number in takes], shapes, dtypes, training)
             layer.remember(node)
             values += node.outputs
-        outputs, prices = ([values[number] for number in described[key]] for key in ("outputs", "prices"))
-        self.__init__(values[: len(described["entries"])], outputs, prices=prices)  # type: ignore[misc]
+        outputs, added_losses = ([values[number] for number in described[key]] for key in ("outputs", "added_losses"))
+        self.__init__(values[: len(described["entries"])], outputs, added_losses=added_losses)  # type: ignore[misc]
 
     def _in_order(self, values: Sequence[Value], label: str) -> tuple[Node, ...]:
         """Nodes behind their inputs: the outputs' in order, each after what it needs, first input first."""
@@ -119,7 +121,7 @@ class Graph:
         """When each layer is first met on the way back from the outputs: Keras's order of layers of one depth."""
         seen: dict[Any, int] = {}
         done: set[Node] = set()
-        stack = [*self.outputs, *self.prices][::-1]
+        stack = [*self.outputs, *self.added_losses][::-1]
         while stack:
             value = stack.pop()
             seen.setdefault(value.node.layer, len(seen))

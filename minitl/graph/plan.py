@@ -33,7 +33,7 @@ class Need(NamedTuple):
 class Step:
     """What steps share: the nodes that they run, and from what and to what."""
 
-    priced = False  # whether what it gives has a price
+    adds_loss = False  # whether it adds to the loss
 
     def __init__(self, nodes: list[Node]):
         self.nodes = nodes
@@ -54,8 +54,8 @@ class Step:
         """dx, and the gradients of parameters."""
         raise NotImplementedError
 
-    def price(self, cache: Any) -> float:
-        """The price of what a forward pass gave, where it has one."""
+    def added_loss(self, cache: Any) -> float:
+        """What a forward pass added to the loss, if anything."""
         return 0.0
 
 

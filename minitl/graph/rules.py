@@ -23,7 +23,7 @@ import numpy as np
 from minitl.backend import engine
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Gradients, Need, Step
-from minitl.graph.steps import PricedStep
+from minitl.graph.steps import RegularizedStep
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
@@ -44,30 +44,30 @@ SETTINGS = {  # what the rules read of a layer, beside its type
 }
 
 
-def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), priced: bool = False) -> list[Step]:
-    """The steps in which to run a graph; `fold` is for inference, when no backward pass will follow; `priced` adds the prices
-    of activities, and what was added to the loss.
+def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), added_losses: bool = False) -> list[Step]:
+    """The steps in which to run a graph; `fold` is for inference, when no backward pass will follow; `added_losses` counts
+    the penalties on activities, and what was added to the loss.
 
     A step of several nodes stands where the last of them stood.
     """
     at: dict[Node, Step] = {}
     taken: set[Node] = set()
-    nodes = graph.nodes if priced else graph.of_outputs
+    nodes = graph.nodes if added_losses else graph.of_outputs
     for node in nodes:
         if node in taken:
             continue
         found = _fused(graph, node, fold, joint) if fuse else None
         if found is not None and (
             taken.intersection(found.nodes)  # the other branch of a sum has it already
-            or any(layer.activity_regularizer for layer in found.layers)  # what it gives has a price, and is needed by itself
+            or any(layer.activity_regularizer for layer in found.layers)  # what it gives has a penalty, and is needed by itself
         ):
             found = None
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
-        if priced:
+        if added_losses:
             for _, held in node.layer.sublayers():
-                node.layer.refuse_price_of(held)
+                node.layer.refuse_activity_regularizer_of(held)
             if node.layer.activity_regularizer is not None:
-                step = PricedStep(step)
+                step = RegularizedStep(step)
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
     return [at[node] for node in nodes if node in at]

@@ -25,14 +25,15 @@ class Run:
 
     Attributes: `gradients` of the last backward pass, {layer: {name: array}}; `tell(layer, gradients)`, if it is set, is called
     as soon as a layer's gradients are complete, the last layer's first; `logits` of the outputs whose last activation is
-    joined to their loss (`rules.joint`), by the outputs' positions; `price` of all activities that are regularized.
+    joined to their loss (`rules.joint`), by the outputs' positions; `added_loss` of its steps: penalties on activities, and what
+    `add_loss` was given.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self.caches: list[Any] | None = None
         self.logits: dict[int, np.ndarray] = {}
-        self.price = 0.0
+        self.added_loss = 0.0
         self.gradients: Gradients = {}
         self.tell: Callable[[Any, dict[str, np.ndarray]], None] | None = None
 
@@ -44,8 +45,8 @@ class Run:
         for step, takes, gives, frees, single, alone in plan.program:
             x = values[takes[0]] if single else [values[slot] for slot in takes]
             y, cache = step.forward(x, training if step.training is None else step.training)
-            if step.priced:
-                self.price += step.price(cache)
+            if step.adds_loss:
+                self.added_loss += step.added_loss(cache)
             caches.append(cache if step.keep else None)
             if alone:
                 values[gives[0]] = y
@@ -86,7 +87,7 @@ class Run:
             dy = arrived[gives[0]] if alone else [arrived[slot] for slot in gives]
             for slot in gives:
                 arrived[slot] = None
-            if not step.priced and (dy is None or (not alone and all(part is None for part in dy))):
+            if not step.adds_loss and (dy is None or (not alone and all(part is None for part in dy))):
                 continue
             need = step.need
             dx, of_layers = step.backward(dy, cache, need)

@@ -61,14 +61,14 @@ class UserStep(LayerStep):
 
     def __init__(self, node: Node):
         super().__init__(node)
-        self.priced = self.layer.has_call  # which may add to the loss
+        self.adds_loss = self.layer.has_call  # which may add to the loss
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The layer's y."""
         y = self.layer._run_forward(self.admitted(x), training)
         return y, sum(float(np.mean(loss.value)) for loss in self.layer.added_losses)
 
-    def price(self, cache: Any) -> float:
+    def added_loss(self, cache: Any) -> float:
         """What its call added to the loss."""
         return cache
 
@@ -104,14 +104,14 @@ class UserStep(LayerStep):
 class AddedLossStep(LayerStep):
     """A value whose mean joins the loss, whether or not anything else needs it."""
 
-    priced = True
+    adds_loss = True
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """x itself; it is kept."""
         y = self.admitted(x)
         return y, y
 
-    def price(self, cache: Any) -> float:
+    def added_loss(self, cache: Any) -> float:
         """The mean."""
         return float(np.mean(cache))
 
@@ -121,31 +121,31 @@ class AddedLossStep(LayerStep):
         return gradient if dy is None else gradient + dy, {}
 
 
-class PricedStep(Step):
-    """A layer with an activity regularizer: the price of what it gives joins the loss.
+class RegularizedStep(Step):
+    """A layer with an activity regularizer: the penalty of what it gives joins the loss.
 
-    Formula: price = regularizer(y) / N for N samples, and its gradient is added to dy.
+    Formula: penalty = regularizer(y) / N for N samples, and its gradient is added to dy.
     """
 
-    priced = True
+    adds_loss = True
 
     def __init__(self, step: Step):
         super().__init__(step.nodes)
         self.step, self.regularizer = step, step.nodes[-1].layer.activity_regularizer
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        """The layer's y; it is kept, and its price."""
+        """The layer's y; it is kept, and its penalty."""
         y, cache = self.step.forward(x, training)
         return y, (cache, y, float(self.regularizer(y)) / max(1, len(y)))
 
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
-        """The layer's dx and gradients, for dy with the price's gradient."""
+        """The layer's dx and gradients, for dy with the penalty's gradient."""
         kept, y, _ = cache
         gradient = self.regularizer.gradient(y) / y.dtype.type(max(1, len(y)))
         return self.step.backward(gradient if dy is None else dy + gradient, kept, need)
 
-    def price(self, cache: Any) -> float:
-        """The price of one pass."""
+    def added_loss(self, cache: Any) -> float:
+        """The penalty of one pass."""
         return cache[2]
 
 

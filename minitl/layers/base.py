@@ -60,7 +60,7 @@ class Layer(Holding):
     batch_statistics = False  # whether samples of a batch may influence one another while training
     draws: Any = False  # whether it draws random numbers while training
     has_call = False  # whether its backward is found by recording its call
-    activity_regularizer: Any = None  # a price on what the layer gives, per sample
+    activity_regularizer: Any = None  # a penalty on what the layer gives, per sample
     activation: str | None = None
     output_activation: str | None = None  # the activation that `compute_logits` can leave out
     name: str | None
@@ -221,8 +221,8 @@ class Layer(Holding):
         """Whether the class defines forward itself, and keeps in self what its backward needs."""
         return type(self).forward is not Layer.forward
 
-    def refuse_price_of(self, layer: Any) -> None:
-        """Only what a node gives has a price: a layer inside another one may not have an activity regularizer.
+    def refuse_activity_regularizer_of(self, layer: Any) -> None:
+        """Only what a node gives has a penalty: a layer inside another one may not have an activity regularizer.
 
         Errors: ValueError for one that has.
         """

@@ -41,11 +41,11 @@ class SpatialDropout(Dropout):
 
 
 class ActivityRegularization(Layer):
-    """A price on what comes through, added to the loss; every layer takes the same as `activity_regularizer`.
+    """A penalty on what comes through, added to the loss; every layer takes the same as `activity_regularizer`.
 
-    Formula: y = x; price = (l1 sum |x| + l2 sum x^2) / N for N samples; dx = dy + (l1 sign(x) + 2 l2 x) / N.
+    Formula: y = x; penalty = (l1 sum |x| + l2 sum x^2) / N for N samples; dx = dy + (l1 sign(x) + 2 l2 x) / N.
     Shapes: any; x and y alike.
-    Errors: ValueError for a negative price.
+    Errors: ValueError for a negative penalty.
     Source: Keras; X. Glorot, A. Bordes and Y. Bengio, Deep sparse rectifier neural networks, 2011, section 3.2.
     """
 
@@ -58,7 +58,7 @@ class ActivityRegularization(Layer):
         return x, None
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """dy itself; the step that runs the layer has added the price's gradient."""
+        """dy itself; the step that runs the layer has added the penalty's gradient."""
         return dy, {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -66,7 +66,7 @@ class ActivityRegularization(Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The two prices."""
+        """The two penalties."""
         return {name: value for name, value in super().get_config().items() if name != "activity_regularizer"}
 
 

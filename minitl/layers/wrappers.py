@@ -31,7 +31,7 @@ class Bidirectional(Layer):
         layer = decode("layer", layer, layer_classes())
         if not isinstance(layer, Recurrent):
             raise TypeError(f"Bidirectional: takes an LSTM or GRU, got {layer!r}")
-        self.refuse_price_of(layer)
+        self.refuse_activity_regularizer_of(layer)
         if merge_mode not in ("concat", "sum", "mul", "ave"):
             raise unknown("merge_mode", merge_mode, ("concat", "sum", "mul", "ave"))
         self.layer, self.merge_mode = layer, merge_mode
@@ -142,7 +142,7 @@ class TimeDistributed(Layer):
             or getattr(layer, "return_state", False)
         ):
             raise TypeError(f"TimeDistributed: takes one of minitl's layers, got {layer!r}; use one for each")
-        self.refuse_price_of(layer)
+        self.refuse_activity_regularizer_of(layer)
         self.layer = layer
         self.parameters, self.state = layer.parameters, layer.state  # they are the layer's
         self.regularizers = layer.regularizers

@@ -81,17 +81,17 @@ class Model(Structure):
         joint: tuple[int, ...] = (),
         training: bool = False,
         fuse: bool = True,
-        priced: bool = False,
+        added_losses: bool = False,
     ) -> Run:
         """A run of the network: whether it keeps what a backward pass needs, which inputs' gradients it will be asked for (a
         flag for all or one for each), which outputs give their logits to a loss that knows their activation, and whether
-        activities have their prices.
+        penalties and added losses are counted.
         """
         graph = self.graph
         inputs = (need_dx,) * len(graph.inputs) if isinstance(need_dx, bool) else tuple(need_dx)
         fuse = fuse and self.fuse
         fold = self.fold and not (training or keep)
-        kind = (fuse, fold, get_backend(), keep, inputs, joint, priced)
+        kind = (fuse, fold, get_backend(), keep, inputs, joint, added_losses)
         # A plan is made anew only when something that it depends on has changed.
         now = rules.settings(graph)
         if keep:
@@ -100,10 +100,10 @@ class Model(Structure):
         if plan is None or planned_for != now:
             values = [graph.outputs[position] for position in joint]
             fused = fuse and get_backend() == "numba"
-            plan = Plan(graph, rules.steps(graph, fused, fold, values, priced), keep, inputs)
+            plan = Plan(graph, rules.steps(graph, fused, fold, values, added_losses), keep, inputs)
             for step in plan.steps:
                 if isinstance(step, ModelStep):
-                    step.fuse, step.priced = fuse, priced
+                    step.fuse, step.adds_loss = fuse, added_losses
             self._plans[kind] = (now, plan)
         return Run(plan)
 
@@ -301,7 +301,7 @@ class Model(Structure):
                 {"layer": places[layer], "inputs": takes, **({} if fixed is None else {"training": fixed})}
                 for layer, takes, fixed in described["nodes"]
             ],
-            **{key: described[key] for key in ("outputs", "prices") if described[key]},
+            **{key: described[key] for key in ("outputs", "added_losses") if described[key]},
         }
 
     def _layer_config(self, layer: Layer) -> dict[str, Any]:
@@ -325,11 +325,11 @@ class Model(Structure):
             if isinstance(layer, InputLayer):
                 raise ValueError(f"{label}: node {position} refers to {layer.label}, which computes nothing")
             values += use(layer, several, node.get("training"))
-        places = {"outputs": config["outputs"], "prices": config.get("prices", [])}
+        places = {"outputs": config["outputs"], "added_losses": config.get("added_losses", [])}
         ends = {key: [_listed_at(values, n, f"{label}: its {key} refer to value") for n in of] for key, of in places.items()}
         model = cls(values[:count], ends["outputs"], name=config.get("name"))
-        if ends["prices"]:
-            model._adopt(Graph(values[:count], ends["outputs"], label, ends["prices"]))
+        if ends["added_losses"]:
+            model._adopt(Graph(values[:count], ends["outputs"], label, ends["added_losses"]))
         model.dtype = numeric(model, config.get("dtype", "float32"))
         return model
 

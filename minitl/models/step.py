@@ -22,15 +22,15 @@ class ModelStep(LayerStep):
         """The model's outputs, and its run."""
         model = self.layer
         arrays = x if len(self.shapes) > 1 else [x]
-        run = model.new_run(self.keep, self.need.dx, self.joint, training, self.fuse, self.priced)
+        run = model.new_run(self.keep, self.need.dx, self.joint, training, self.fuse, self.adds_loss)
         outputs = run.forward(arrays, training)
         if self.joint:
             outputs[0] = (run.logits[0], outputs[0])
         return (outputs[0] if len(outputs) == 1 else outputs), run
 
-    def price(self, cache: Run) -> float:
-        """The prices inside."""
-        return cache.price
+    def added_loss(self, cache: Run) -> float:
+        """What was added inside."""
+        return cache.added_loss
 
     def backward(self, dy: Any, cache: Run, need: Need) -> tuple[Any, Gradients]:
         """Back through the model's run."""

@@ -46,12 +46,12 @@ class Structure(Trainer):
                     f"{self.label}: add_loss() takes values, what layers and functions of NumPy give on Input(...), got "
                     f"{type(value).__name__}"
                 )
-        prices = [AddedLoss()(value) for value in values]
+        added_losses = [AddedLoss()(value) for value in values]
         if self._graph is None:
-            self._added_losses += prices
+            self._added_losses += added_losses
         else:
             graph = self._graph
-            self._adopt(Graph(graph.inputs, graph.outputs, self.label, [*graph.prices, *prices]))
+            self._adopt(Graph(graph.inputs, graph.outputs, self.label, [*graph.added_losses, *added_losses]))
 
     @property
     def adds_loss(self) -> bool:

@@ -55,13 +55,13 @@ class Regression:
 
     def solved(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
         """Kernel and bias for one strength."""
-        price = np.full((len(self.bound), 1), float(strength))
-        price[-1] = 0  # the bias is free
-        inverse = np.linalg.inv(self.bound + np.diag(price[:, 0]))
+        penalty = np.full((len(self.bound), 1), float(strength))
+        penalty[-1] = 0  # the bias is free
+        inverse = np.linalg.inv(self.bound + np.diag(penalty[:, 0]))
         old = ahead = np.zeros((len(self.bound), self.classes))
         momentum, least = 1.0, 0.0
         for _ in range(STEPS):
-            slope = self._slope(ahead) + price * ahead
+            slope = self._slope(ahead) + penalty * ahead
             least = least or TOLERANCE * np.abs(slope).max()
             if np.abs(slope).max() <= least:
                 break
@@ -74,7 +74,7 @@ class Regression:
         return kernel.astype(np.float32), (ahead[-1] - self.mean @ kernel).astype(np.float32)
 
     def _slope(self, w: np.ndarray) -> np.ndarray:
-        """dL/dW without the price: sum_i a_i z_i (p_i - target_i)."""
+        """dL/dW without the penalty: sum_i a_i z_i (p_i - target_i)."""
         slope = np.zeros_like(w)
         for rows, z in self._parts():
             p, _ = softmax.forward((z @ w.astype(z.dtype)).astype(np.float64))

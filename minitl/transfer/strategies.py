@@ -150,7 +150,7 @@ def discriminative(task: Task, epochs: int = 10, rate: float = 1e-3, decay: floa
 def l2_sp(task: Task, epochs: int = 10, rate: float = 2e-4, strength: float = 10.0) -> None:
     """Everything learns, and the base is pulled back to where it started.
 
-    Formula: after every update w += (w0 - w) s / (1 + s), s = rate strength: the exact step of the price strength/2 |w - w0|^2,
+    Formula: after every update w += (w0 - w) s / (1 + s), s = rate strength: the exact step of the penalty strength/2 |w - w0|^2,
     stable for any strength; an infinite one leaves the base where it was.
     Source: X. Li, Y. Grandvalet and F. Davoine, Explicit inductive bias for transfer learning, arXiv 1802.01483.
     """
