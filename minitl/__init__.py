@@ -24,6 +24,7 @@ from minitl import (
 from minitl.backend import get_backend, set_backend, use_backend
 from minitl.layers import Input, Layer
 from minitl.legacy.arguments import accept
+from minitl.legacy.keras_ops import answer
 from minitl.legacy.modules import PLACES as OLD_MODULES
 from minitl.legacy.modules import install
 from minitl.models import Model, Sequential
@@ -32,6 +33,7 @@ from minitl.version import __version__
 
 # Older programs import from modules that are called otherwise today, and call arguments otherwise.
 install()
+answer()
 distributed.begin()
 accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
 

@@ -14,6 +14,7 @@ from minitl.backend import op
 from minitl.errors import unknown
 
 Settings = dict[str, Any]
+OPERATION = "activation."  # how an operation is called in an expression of values
 SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
 NAMED: dict[str, tuple[str, Settings]] = {
     "relu": ("relu", {}),
@@ -77,7 +78,7 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
     if negative_slope == 0 and max_value is None and threshold == 0:
         return _apply("relu", x)
     ceiling = np.inf if max_value is None else max_value
-    return _run("leaky_relu", x, slope=negative_slope, threshold=threshold, ceiling=ceiling)
+    return run("leaky_relu", x, slope=negative_slope, threshold=threshold, ceiling=ceiling)
 
 
 def relu6(x: Any) -> np.ndarray:
@@ -87,7 +88,7 @@ def relu6(x: Any) -> np.ndarray:
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> np.ndarray:
     """x, or negative_slope x where x is negative."""
-    return _run("leaky_relu", x, slope=negative_slope)
+    return run("leaky_relu", x, slope=negative_slope)
 
 
 def sigmoid(x: Any) -> np.ndarray:
@@ -102,12 +103,14 @@ def tanh(x: Any) -> np.ndarray:
 
 def softmax(x: Any, axis: int = -1) -> np.ndarray:
     """exp(x) / sum exp(x), along an axis."""
+    if axis in (-1, np.ndim(x) - 1):
+        return _apply("softmax", x)
     return np.moveaxis(_apply("softmax", np.moveaxis(_real(x), axis, -1)), -1, axis)
 
 
 def elu(x: Any, alpha: float = 1.0) -> np.ndarray:
     """x, or alpha (exp(x) - 1) where x is negative."""
-    return _run("elu", x, alpha=alpha)
+    return run("elu", x, alpha=alpha)
 
 
 def selu(x: Any) -> np.ndarray:
@@ -117,7 +120,7 @@ def selu(x: Any) -> np.ndarray:
 
 def gelu(x: Any, approximate: bool = False) -> np.ndarray:
     """x times the probability that a normal number is below it."""
-    return _run("gated", x, gate="normal_tanh" if approximate else "normal")
+    return run("gated", x, gate="normal_tanh" if approximate else "normal")
 
 
 def silu(x: Any) -> np.ndarray:
@@ -150,12 +153,14 @@ swish, hard_swish = silu, hard_silu
 
 def _apply(name: str, x: Any) -> np.ndarray:
     operation, settings = NAMED[name]
-    return _run(operation, x, **settings)
+    return run(operation, x, **settings)
 
 
-def _run(operation: str, x: Any, **settings: Any) -> Any:
-    """An operation on an array, or on a traced one, with its backward."""
+def run(operation: str, x: Any, **settings: Any) -> Any:
+    """An operation on an array; on a traced one, with its backward; on a value, as a part of the network."""
     x = _real(x)
+    if hasattr(x, "expression"):
+        return x.expression(OPERATION + operation, (x,), settings)
     if not isinstance(x, Traced):
         return op(operation).forward(np.ascontiguousarray(x), **settings)[0]
     y, cache = op(operation).forward(np.ascontiguousarray(x.value), **settings)
@@ -163,5 +168,7 @@ def _run(operation: str, x: Any, **settings: Any) -> Any:
 
 
 def _real(x: Any) -> Any:
+    if hasattr(x, "expression"):  # a value
+        return x
     x = x if isinstance(x, Traced) else np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.float32)

@@ -7,8 +7,10 @@ in one place changes nothing in another.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -48,3 +50,9 @@ def seeded(seed: int) -> Iterator[None]:
 def new_generator() -> np.random.Generator:
     """A fresh generator, independent of those given before."""
     return np.random.default_rng(_sequence.spawn(1)[0])
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("SeedGenerator", "normal", "truncated_normal", "uniform", "randint", "dropout", "shuffle"):  # keras.random
+        return getattr(importlib.import_module("minitl.legacy.keras_random"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,6 +35,8 @@ CASES = {
     "squeeze": lambda x: np.squeeze(x[:, :1], 1), "repeat": lambda x: np.repeat(x, 2, axis=1), "tile": lambda x: np.tile(x, 2),
     "flip": lambda x: np.flip(x, 0), "roll": lambda x: np.roll(x, 1, axis=2), "take": lambda x: np.take(x, [0, 2, 2], axis=1),
     "broadcast_to": lambda x: np.broadcast_to(x, (5, 2, 3, 4)),
+    "cumsum": lambda x: np.cumsum(x, axis=1), "einsum": lambda x: np.einsum("abc,dbc->ad", x, B),
+    "tensordot": lambda x: np.tensordot(x, B, axes=([1], [1])),
     "take_along_axis": lambda x: np.take_along_axis(x, np.array([[[1, 1, 3]]]), 2),
 }  # fmt: skip
 
@@ -106,6 +108,16 @@ def test_products_of_matrices():
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(4, 5)))
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(2, 4, 2)))
     agrees(np.dot, A, RANDOM.normal(size=4))
+    agrees(np.cumsum, A)
+    agrees(lambda a, b: np.einsum("abc,abd->acd", a, b), A, RANDOM.normal(size=(2, 3, 2)))
+    agrees(lambda a, b, c: np.einsum("abc, bd, d -> da", a, b, c), A, RANDOM.normal(size=(3, 2)), RANDOM.normal(size=2))
+    agrees(lambda a, b: np.einsum("bc,ca", a, b), A[0], RANDOM.normal(size=(4, 2)))
+    agrees(lambda a: np.einsum("abc->b", a), A)
+    agrees(lambda a, b: np.tensordot(a, b, 2), A[0], B[1])
+    agrees(lambda a, b: np.tensordot(a, b, (-1, 0)), A, RANDOM.normal(size=(4, 2)))
+    for spec in ("aab->b", "a...->a", "abb->a"):
+        with pytest.raises(TypeError, match="has no derivative here"):
+            np.einsum(spec, Traced(RANDOM.normal(size=(3, 3, 3))))
     agrees(np.dot, A[0], RANDOM.normal(size=(4, 2)))
     with pytest.raises(TypeError, match="second axis"):
         Traced(A) @ np.ones(4)
@@ -144,7 +156,7 @@ def test_extremes_share_at_a_tie():
 def test_no_gradient_is_lost_in_silence():
     x = Traced(A)
     assert type(np.argmax(x)) is np.int64 and type(x > 0.5) is np.ndarray
-    for misuse in (lambda: np.asarray(x), lambda: float(x), lambda: np.cumsum(x), lambda: np.cbrt(x)):
+    for misuse in (lambda: np.asarray(x), lambda: float(x), lambda: np.sort(x), lambda: np.cbrt(x)):
         with pytest.raises(TypeError):
             misuse()
     with pytest.raises(TypeError, match="cannot be written into a plain one"):

@@ -927,6 +927,96 @@ other = keras.models.clone_model(model)
 other.compile(keras.optimizers.Lion(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 other.fit(rows, labels, epochs=2, verbose=0)
 """,
+    "an autoencoder of classes, with ops and a loss of its own": """
+import minitl as keras
+from minitl import layers, ops
+class Sampling(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(1337)
+    def call(self, inputs):
+        z_mean, z_log_var = inputs
+        batch = ops.shape(z_mean)[0]
+        dim = ops.shape(z_mean)[1]
+        epsilon = keras.random.normal(shape=(batch, dim), seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * epsilon
+class Encoder(layers.Layer):
+    def __init__(self, latent_dim=4, **kwargs):
+        super().__init__(**kwargs)
+        self.dense_proj = layers.Dense(16, activation="relu")
+        self.dense_mean = layers.Dense(latent_dim)
+        self.dense_log_var = layers.Dense(latent_dim)
+        self.sampling = Sampling()
+    def call(self, inputs):
+        x = self.dense_proj(inputs)
+        z_mean = self.dense_mean(x)
+        z_log_var = self.dense_log_var(x)
+        return z_mean, z_log_var, self.sampling((z_mean, z_log_var))
+class VariationalAutoEncoder(keras.Model):
+    def __init__(self, original_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = Encoder()
+        self.decoder = keras.Sequential([layers.Dense(16, activation="relu"), layers.Dense(original_dim)])
+    def call(self, inputs):
+        z_mean, z_log_var, z = self.encoder(inputs)
+        reconstructed = self.decoder(z)
+        self.add_loss(-0.01 * ops.mean(z_log_var - ops.square(z_mean) - ops.exp(z_log_var) + 1))
+        return reconstructed
+vae = VariationalAutoEncoder(48)
+vae.compile(keras.optimizers.Adam(learning_rate=3e-3), loss=keras.losses.MeanSquaredError())
+history = vae.fit(rows, rows, epochs=6, batch_size=16)
+""",
+    "two towers and a contrastive loss": """
+import numpy as np
+import minitl as keras
+from minitl import ops
+def euclidean_distance(vects):
+    x, y = vects
+    sum_square = ops.sum(ops.square(x - y), axis=1, keepdims=True)
+    return ops.sqrt(ops.maximum(sum_square, keras.backend.epsilon()))
+input = keras.layers.Input((12, 12, 1))
+x = keras.layers.Conv2D(4, (5, 5), activation="tanh")(input)
+x = keras.layers.AveragePooling2D(pool_size=(2, 2))(x)
+x = keras.layers.Dense(10, activation="tanh")(keras.layers.Flatten()(x))
+embedding_network = keras.Model(input, x)
+input_1 = keras.layers.Input((12, 12, 1))
+input_2 = keras.layers.Input((12, 12, 1))
+merge_layer = keras.layers.Lambda(euclidean_distance, output_shape=(1,))([embedding_network(input_1), embedding_network(input_2)])
+output_layer = keras.layers.Dense(1, activation="sigmoid")(keras.layers.BatchNormalization()(merge_layer))
+siamese = keras.Model(inputs=[input_1, input_2], outputs=output_layer)
+def loss(margin=1):
+    def contrastive_loss(y_true, y_pred):
+        square_pred = ops.square(y_pred)
+        margin_square = ops.square(ops.maximum(margin - (y_pred), 0))
+        return ops.mean((1 - y_true) * square_pred + (y_true) * margin_square)
+    return contrastive_loss
+siamese.compile(loss=loss(margin=1), optimizer="RMSprop", metrics=["accuracy"])
+pairs = [grey[..., 0], np.roll(grey, 1, axis=0)[..., 0]]  # without their channel
+different = (labels != np.roll(labels, 1)).astype("float32") * (np.arange(96) % 2)
+history = siamese.fit(pairs, different, batch_size=16, epochs=4)
+""",
+    "a model that recommends": """
+import numpy as np
+import minitl as keras
+from minitl import layers, ops
+class RecommenderNet(keras.Model):
+    def __init__(self, num_users, num_movies, embedding_size, **kwargs):
+        super().__init__(**kwargs)
+        self.user_embedding = layers.Embedding(num_users, embedding_size, embeddings_regularizer=keras.regularizers.l2(1e-6))
+        self.user_bias = layers.Embedding(num_users, 1)
+        self.movie_embedding = layers.Embedding(num_movies, embedding_size)
+        self.movie_bias = layers.Embedding(num_movies, 1)
+    def call(self, inputs):
+        user_vector, user_bias = self.user_embedding(inputs[:, 0]), self.user_bias(inputs[:, 0])
+        movie_vector, movie_bias = self.movie_embedding(inputs[:, 1]), self.movie_bias(inputs[:, 1])
+        dot_user_movie = ops.tensordot(user_vector, movie_vector, 2)
+        x = dot_user_movie + user_bias + movie_bias
+        return ops.nn.sigmoid(x)
+model = RecommenderNet(10, 60, 4)
+model.compile(loss=keras.losses.BinaryCrossentropy(), optimizer=keras.optimizers.Adam(learning_rate=3e-2))
+pairs = np.stack([np.arange(96) % 10, words[:, 0]], axis=1)
+history = model.fit(x=pairs, y=labels / 3, batch_size=16, epochs=6, verbose=1, validation_data=(pairs, labels / 3))
+""",
 }
 PROGRAMS = {
     f"{age}: {name}": text

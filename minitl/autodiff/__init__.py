@@ -18,6 +18,7 @@ Enhancement Proposals 13 and 18.
 trace        traced arrays, and the way back through their record
 derivatives  of NumPy's ufuncs
 functions    its other functions
+products     sums of products along named axes
 """
 
 from minitl.autodiff.derivatives import DERIVATIVES, PLAIN

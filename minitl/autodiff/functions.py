@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl.autodiff.derivatives import no_derivative
+from minitl.autodiff.products import einsum, tensordot
 from minitl.autodiff.trace import FUNCTIONS, Traced, of_all, plain
 
 
@@ -95,6 +96,17 @@ def _clip(x: Any, low: Any = None, high: Any = None, **_: Any) -> Any:
     return x if high is None else np.minimum(x, high)
 
 
+def _cumsum(x: Any, axis: Any = None, **_: Any) -> Traced:
+    """Each number is in its own sum and all later ones: dy is summed from behind."""
+    flat = x if axis is not None else _reshape(x, -1)
+    along = 0 if axis is None else axis
+
+    def pullback(dy: Any) -> list[Any]:
+        return [np.flip(np.cumsum(np.flip(dy, along), along), along)]
+
+    return Traced(np.cumsum(flat.value, along), [flat], pullback)
+
+
 def _dot(a: Any, b: Any) -> Any:
     """The last axis of a with the first axis of a vector or a matrix b."""
     if np.ndim(a) == 0 or np.ndim(b) == 0:
@@ -116,7 +128,8 @@ FUNCTIONS.update({
     "std": lambda *a, **k: np.sqrt(_variance(*a, **k)),
     "max": _extreme(np.max), "amax": _extreme(np.max), "min": _extreme(np.min), "amin": _extreme(np.min),
     "reshape": _reshape, "ravel": lambda x: _reshape(x, -1), "concatenate": _joining(np.concatenate), "stack": _joining(np.stack),
-    "where": _where, "clip": _clip, "dot": _dot, "norm": _norm,
+    "where": _where, "clip": _clip, "dot": _dot, "norm": _norm, "cumsum": _cumsum,
+    "einsum": einsum, "tensordot": tensordot,
     **{f.__name__: _reordering(f) for f in (
         np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.repeat, np.tile, np.flip, np.roll, np.take,
         np.broadcast_to, np.take_along_axis,

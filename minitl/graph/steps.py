@@ -61,21 +61,28 @@ class UserStep(LayerStep):
 
     def __init__(self, node: Node):
         super().__init__(node)
-        self.adds_loss = self.layer.has_call  # which may add to the loss
+        self.calls = [leaf for _, leaf in self.layer.named_layers() if leaf.has_call]
+        self.adds_loss = bool(self.calls)  # perhaps
 
     def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The layer's y."""
         y = self.layer._run_forward(self.admitted(x), training)
-        return y, sum(float(np.mean(loss.value)) for loss in self.layer.added_losses)
+        return y, sum(float(np.mean(loss.value)) for leaf in self.calls for loss in leaf.added_losses)
 
     def added_loss(self, cache: Any) -> float:
-        """What its call added to the loss."""
+        """What its call, and calls inside, added to the loss."""
         return cache
 
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
         """The layer's dx, and its gradients: every parameter has one, and dx has x's shape."""
         layer = self.layer
         if dy is None and not layer.added_losses:
+            for leaf in self.calls:
+                if leaf.added_losses:
+                    advice = f"compile with a loss on the output, or let {layer.label} add it"
+                    raise ValueError(
+                        f"{leaf.label}: what it adds to the loss inside another layer is not learnt by itself; {advice}"
+                    )
             return (None,) * len(self.shapes) if len(self.shapes) > 1 else None, {}
         layer.gradients.clear()
         wanted = any(need.dx) if isinstance(need.dx, tuple) else need.dx

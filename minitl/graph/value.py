@@ -134,3 +134,15 @@ def use(layer: Any, values: list[Value], training: bool | None) -> list[Value]:
 def fits(expected: Shape, shape: tuple[int, ...]) -> bool:
     """Whether an array of a shape is what a value describes."""
     return len(expected) == len(shape) and all(e is None or e == n for e, n in zip(expected, shape, strict=True))
+
+
+def shape_of(y: Any, label: str) -> Any:
+    """The shape of what a forward pass gave, the batch left open; for a list of arrays, a list.
+
+    Errors: TypeError for what is no array.
+    """
+    if isinstance(y, list):
+        return [shape_of(part, label) for part in y]
+    if not isinstance(y, np.ndarray):
+        raise TypeError(f"{label}: forward() must return an array, got {type(y).__name__}")
+    return (None, *y.shape[1:])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl import activations
+from minitl.activations import OPERATION
 from minitl.autodiff import DERIVATIVES, FUNCTIONS, PLAIN, Traced, gradients, plain
 from minitl.errors import unknown
 from minitl.graph.plan import Need
@@ -14,7 +16,8 @@ from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.merging import Add, Multiply, Subtract
 
-KNOWN = {*DERIVATIVES, *FUNCTIONS, *PLAIN, "matmul", "getitem"}
+OPERATIONS = {OPERATION + operation for operation, _ in activations.NAMED.values() if operation}
+KNOWN = {*DERIVATIVES, *FUNCTIONS, *PLAIN, *OPERATIONS, "matmul", "getitem"}
 REPEATING = ("tile", "repeat", "broadcast_to")  # can make much of little
 MOST = 1 << 27  # numbers that a trial may take; a file may claim anything
 SHORT = {"add": Add, "subtract": Subtract, "multiply": Multiply}  # what has a layer of its own, for values alike
@@ -24,8 +27,9 @@ class ArrayFunction(Layer):
     """A function of NumPy as a layer; a value in an expression makes one.
 
     Formula: y = numpy.function(*arguments, **settings); dx by automatic differentiation.
-    Parameters: `function` is its name ("mean", "exp"; "getitem" for x[...]). `arguments` are its arguments, with {"value": i}
-    where the layer's i-th input stands; slices are {"slice": [start, stop, step]}, tuples {"tuple": [...]}.
+    Parameters: `function` is its name ("mean", "exp"; "getitem" for x[...], "activation.relu"). `arguments` are its
+    arguments, with {"value": i} where the layer's i-th input stands; slices are {"slice": [start, stop, step]}, tuples
+    {"tuple": [...]}.
     Shapes: any. What loses the batch, such as a mean over all, can be computed and differentiated, but is no output of `predict`.
     Errors: ValueError for a function that has no derivative here.
     Source: `minitl.autodiff`.
@@ -72,6 +76,8 @@ class ArrayFunction(Layer):
         arguments = _filled(self.arguments, parts)
         if self.function == "getitem":
             return arguments[0][arguments[1]]
+        if self.function in OPERATIONS:
+            return activations.run(self.function.removeprefix(OPERATION), arguments[0], **_filled(self.settings, parts))
         function = np.linalg.norm if self.function == "norm" else getattr(np, self.function)
         return function(*arguments, **_filled(self.settings, parts))
 
@@ -93,9 +99,16 @@ def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
         and all(isinstance(a, Value) for a in arguments)
         and arguments[0].shape == arguments[1].shape
     ):
-        return short()(list(arguments))
-    layer = ArrayFunction(name, _emptied(list(arguments), values), _emptied(settings, values))
+        return short(dtype=_dtype(arguments))(list(arguments))
+    described = _emptied(list(arguments), values), _emptied(settings, values)
+    layer = ArrayFunction(name, *described, dtype=_dtype(values))
     return layer(values if layer.takes_several else values[0])
+
+
+def _dtype(values: Any) -> np.dtype:
+    """What a function of values computes in."""
+    kinds = [value.dtype for value in values if value.dtype.kind == "f"]
+    return np.result_type(*kinds) if kinds else np.dtype(np.float32)
 
 
 def _product(item: Any) -> int:

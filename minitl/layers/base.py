@@ -37,7 +37,7 @@ from minitl import channels, regularizers
 from minitl.errors import numeric, sizes, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
-from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, values_in
+from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, shape_of, values_in
 from minitl.kernels.memory import aligned
 from minitl.layers import recorded
 from minitl.layers.holding import Holding
@@ -126,16 +126,13 @@ class Layer(Holding):
         """dx (None if it is not needed), and the parameters' gradients by name, from dy and what compute kept."""
         raise NotImplementedError(f"layer {type(self).__name__} must define backward(self, dy)")
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of y for a shape of x; by default found out by running forward on one sample of zeros."""
         shapes = [input_shape] if not self.takes_several else list(input_shape)
         if any(None in shape[1:] for shape in shapes):
             raise ValueError(f"{self.label}: define compute_output_shape() to work with an open input shape {input_shape}")
         zeros = [np.zeros((1, *shape[1:]), self.dtype) for shape in shapes]
-        y = self._run_forward(zeros if self.takes_several else zeros[0], False)
-        if not isinstance(y, np.ndarray):
-            raise TypeError(f"{self.label}: forward() must return an array, got {type(y).__name__}")
-        return (None, *y.shape[1:])
+        return shape_of(self._run_forward(zeros if self.takes_several else zeros[0], False), self.label)
 
     # Calls.
 

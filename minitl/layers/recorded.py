@@ -14,6 +14,7 @@ own backward, which becomes a step of the record.
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
     """The values that `call` gives, with their record kept for `backward`."""
     for _, held in self.sublayers():
         for _, leaf in held.named_layers():
-            leaf.gradients = {}
+            leaf.gradients, leaf.added_losses = {}, []
     inputs = [Traced(part) for part in (x if self.takes_several else [x])]
     weights = {name: Traced(array) for name, array in self.parameters.items()}
     traced = {id(array): weights[name] for name, array in self.parameters.items()}
@@ -41,7 +42,7 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
     finally:
         under_way.training = before
     self._record = inputs, weights, y
-    return plain(y)
+    return [plain(part) for part in y] if isinstance(y, (list, tuple)) else plain(y)
 
 
 def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
@@ -52,18 +53,23 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
     if not hasattr(self, "_record"):
         raise ValueError(f"{self.label}: backward() needs a forward pass before it")
     inputs, weights, y = self._record
-    if self.added_losses:  # the record's end is y and they, together
-        own = [np.full_like(loss.value, 1 / loss.value.size) for loss in self.added_losses]
-        ends = [y] if isinstance(y, Traced) and dy is not None else []
-        arriving = [*([dy] if ends else []), *own]
-        y, dy = Traced(np.zeros(()), [*ends, *self.added_losses], lambda _: arriving), None
-    if not isinstance(y, Traced):
+    several = isinstance(y, (list, tuple))
+    pairs = [*zip(y if several else [y], dy if several else [dy], strict=True)]
+    pairs += [(loss, np.full_like(loss.value, 1 / loss.value.size)) for loss in self.added_losses]
+    ends = [part for part, arriving in pairs if isinstance(part, Traced) and arriving is not None]
+    arriving = [arriving for part, arriving in pairs if isinstance(part, Traced) and arriving is not None]
+    if not ends:
         raise ValueError(
             f"{self.label}: what call() returned does not depend on its input and weights, or left the record on its way; it "
             "must be made of layers, and of NumPy's or minitl.backend's functions"
         )
-    found = gradients(y, [*weights.values(), *inputs], dy)
+    end = Traced(np.zeros(()), ends, lambda _: arriving)  # of all at once
+    found = gradients(end, [*weights.values(), *inputs])
     self.gradients = dict(zip(weights, found, strict=False))
+    if several and any(arriving is None for arriving in dy):  # what leads to these outputs alone has no gradient
+        for _, held in self.sublayers():
+            for _, leaf in held.named_layers():
+                leaf.gradients = {name: np.zeros_like(w) for name, w in leaf.parameters.items()} | leaf.gradients
     dx = found[len(weights) :]
     return dx if self.takes_several else dx[0]
 
@@ -85,10 +91,10 @@ def has_traced(x: Any) -> bool:
     return isinstance(x, Traced) or (isinstance(x, (list, tuple)) and any(isinstance(part, Traced) for part in x))
 
 
-def use(layer: Any, x: Any, training: bool | None) -> Traced:
+def use(layer: Any, x: Any, training: bool | None) -> Any:
     """A layer on traced arrays, as a step of the record; its parameters' gradients add up in `layer.gradients`.
 
-    Errors: ValueError for a layer of your own that is used twice in one call, and for a model with several outputs.
+    Errors: ValueError for a layer of your own that is used twice in one call.
     """
     several = isinstance(x, (list, tuple))
     parts = list(x) if several else [x]
@@ -99,8 +105,6 @@ def use(layer: Any, x: Any, training: bool | None) -> Traced:
         layer._last_use = token
     else:
         y, cache = layer.compute(arrays, training)
-    if isinstance(y, list):
-        raise ValueError(f"{layer.label}: has {len(y)} outputs; inside a call() a model must have one")
 
     def pullback(dy: Any) -> list[Any]:
         if layer.is_users:
@@ -114,4 +118,14 @@ def use(layer: Any, x: Any, training: bool | None) -> Traced:
         every = list(dx) if isinstance(dx, (list, tuple)) else [dx]
         return [gradient for part, gradient in zip(parts, every, strict=True) if isinstance(part, Traced)]
 
-    return Traced(y, [part for part in parts if isinstance(part, Traced)], pullback)
+    sources = [part for part in parts if isinstance(part, Traced)]
+    if not isinstance(y, list):
+        return Traced(y, sources, pullback)
+    arrived: list[Any] = [None] * len(y)  # the outputs' gradients meet here, before the layer's backward
+
+    def meet(place: int, dy: Any) -> list[Any]:
+        arrived[place] = dy
+        return [np.zeros(())]
+
+    use = Traced(np.zeros(()), sources, lambda _: pullback(list(arrived)))
+    return [Traced(part, [use], partial(meet, place)) for place, part in enumerate(y)]

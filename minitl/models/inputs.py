@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
-from minitl.graph.value import Value
+from minitl.graph.value import Value, fits
 
 
 def as_input(x: Any, value: Value, label: str) -> np.ndarray:
-    """Data as an input takes them.
+    """Data as an input takes them: in its dtype, with an axis for one channel where it is missing.
 
     Errors: TypeError for masked, complex or other arrays that are no real numbers; ValueError for fractions where whole numbers
     are wanted, or an empty array.
@@ -21,6 +21,8 @@ def as_input(x: Any, value: Value, label: str) -> np.ndarray:
     array = channels.inner_images(np.asarray(x), value.shape)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{label}: expected an array of real numbers, got dtype {array.dtype}")
+    if not fits(value.shape, array.shape):
+        array = _with_channel(array, value.shape)
     if 0 in array.shape:
         raise ValueError(f"{label}: got an array of shape {array.shape}, which holds no numbers")
     if array.dtype != value.dtype:
@@ -29,6 +31,13 @@ def as_input(x: Any, value: Value, label: str) -> np.ndarray:
             raise ValueError(f"{label}: the input {value.name!r} takes whole numbers, got fractions or NaN")
         return converted
     return array
+
+
+def _with_channel(array: np.ndarray, shape: Any) -> np.ndarray:
+    """As Keras: a last axis of length 1 may be missing (images of one channel), or be too much."""
+    if shape and shape[-1] == 1 and fits(shape, (*array.shape, 1)):
+        return array[..., None]
+    return array[..., 0] if array.ndim > 1 and array.shape[-1] == 1 and fits(shape, array.shape[:-1]) else array
 
 
 def shapes_of(x: Any) -> Any:

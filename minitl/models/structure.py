@@ -46,7 +46,7 @@ class Structure(Trainer):
                     f"{self.label}: add_loss() takes values, what layers and functions of NumPy give on Input(...), got "
                     f"{type(value).__name__}"
                 )
-        added_losses = [AddedLoss()(value) for value in values]
+        added_losses = [AddedLoss(dtype=value.dtype)(value) for value in values]
         if self._graph is None:
             self._added_losses += added_losses
         else:

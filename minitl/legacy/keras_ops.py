@@ -1,0 +1,69 @@
+"""`keras.ops` of Keras 3, where minitl has its book: `minitl.ops.mean(x)` is Keras's function, `minitl.ops.relu` a module.
+
+A name under which the book has nothing is looked up among the functions of `minitl.backend`, the activations, and NumPy's
+functions that are differentiated. A module of the book whose name Keras has too can be called: `ops.concatenate([a, b])`.
+The book itself knows nothing of this.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+PACKAGE = "minitl.ops"
+
+
+class Operation(ModuleType):
+    """A module of the book, which Keras's programs call."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """What Keras's function of that name gives."""
+        return function(self.__name__.rpartition(".")[2])(*arguments, **settings)
+
+
+class Book(ModuleType):
+    """The book's package: what it has not is Keras's."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
+        if name in ("nn", "numpy", "math"):  # Keras has the same functions there again
+            return self
+        if importlib.util.find_spec(f"{PACKAGE}.{name}") is not None:
+            return importlib.import_module(f"{PACKAGE}.{name}")
+        return function(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) is ModuleType:
+            value.__class__ = Operation
+        super().__setattr__(name, value)
+
+
+def function(name: str) -> Any:
+    """Keras's function of a name.
+
+    Errors: AttributeError for one that is not here.
+    """
+    autodiff: Any = importlib.import_module("minitl.autodiff")
+    for module in ("minitl.legacy.backend", "minitl.activations"):
+        found = getattr(importlib.import_module(module), name, None)
+        if callable(found):
+            return found
+    if name in autodiff.DERIVATIVES or name in autodiff.FUNCTIONS or name in autodiff.PLAIN:
+        return getattr(importlib.import_module("numpy"), name)
+    raise AttributeError(
+        f"minitl.ops has no operation {name!r}, and minitl no function of Keras's keras.ops of that name; NumPy's functions work "
+        "on arrays, on values, and inside a call"
+    )
+
+
+def answer() -> None:
+    """Let the book's package answer to Keras's programs."""
+    package = importlib.import_module(PACKAGE)
+    package.__class__ = Book
+    for name, module in list(vars(package).items()):
+        if sys.modules.get(f"{PACKAGE}.{name}") is module and module is not None:
+            module.__class__ = Operation

@@ -1,0 +1,175 @@
+"""Functions where Keras 3 has them: `ops`, `random`, activations of values; and layers whose call gives several outputs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minitl import Input, Model, activations, ops, random
+from minitl.gradcheck import check_gradients
+from minitl.layers import Dense, Layer
+from minitl.models import load_model
+
+X = np.random.default_rng(0).normal(size=(4, 6))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from minitl.ops import add; assert add.forward",
+        "from minitl import ops; assert ops.add.forward; assert ops.add([1.0], [2.0])[0] == 3",
+        "import minitl.ops.conv2d as book; from minitl.ops import conv2d; assert book is conv2d and book.forward",
+        "from minitl.ops import mean, add; assert mean([1.0, 3.0]) == 2 and add.backward",
+        "import importlib, minitl; assert importlib.import_module('minitl.ops.relu').forward; assert minitl.ops.relu(-1.0) == 0",
+        "import minitl.ops.relu, sys; assert sys.modules['minitl.ops.relu'] is minitl.ops.relu",
+    ],
+)
+def test_the_book_is_the_book_in_whatever_order_it_is_imported(program):
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_keras_s_functions_are_found_in_ops():
+    np.testing.assert_allclose(ops.relu(X), np.maximum(X, 0), atol=1e-12)
+    np.testing.assert_allclose(ops.nn.softmax(X), ops.softmax(X))
+    np.testing.assert_allclose(ops.softmax(X, axis=0).sum(axis=0), 1)
+    assert ops.concatenate([X, X], axis=0).shape == (8, 6) and ops.numpy.sum(X) == pytest.approx(X.sum())
+    assert ops.maximum(X, 0).min() == 0 and ops.matmul(X, X.T).shape == (4, 4) and ops.shape(X) == (4, 6)
+    np.testing.assert_allclose(ops.einsum("ab,cb->ac", X, X), X @ X.T)
+    with pytest.raises(AttributeError, match=r"minitl\.ops has no operation 'fft'"):
+        ops.fft(X)
+    with pytest.raises(AttributeError, match=r"'minitl\.ops' has no attribute '_nothing'"):
+        ops._nothing  # noqa: B018
+
+
+def test_keras_s_random_numbers():
+    seeds = random.SeedGenerator(3)
+    a, b = random.normal((500,), mean=2.0, seed=seeds), random.normal((500,), mean=2.0, seed=seeds)
+    assert (a != b).all() and abs(a.mean() - 2) < 0.2 and a.dtype == np.float32
+    np.testing.assert_array_equal(a, random.normal((500,), mean=2.0, seed=random.SeedGenerator(3)))
+    np.testing.assert_array_equal(random.uniform((9,), -1, 1, seed=4), random.uniform((9,), -1, 1, seed=4))
+    assert np.abs(random.truncated_normal((900,), seed=1)).max() <= 2
+    assert set(random.randint((90,), 2, 5, seed=1)) == {2, 3, 4}
+    assert sorted(random.shuffle(np.arange(9), seed=1)) == list(range(9))
+    dropped = random.dropout(np.ones((1000,), np.float32), 0.25, seed=1)
+    assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)} and abs(dropped.mean() - 1) < 0.1
+    random.set_random_seed(1)
+    first = random.normal((3,))
+    random.set_random_seed(1)
+    np.testing.assert_array_equal(first, random.normal((3,)))
+    assert random.SeedGenerator(5).next() == random.SeedGenerator(5).next()
+    with pytest.raises(AttributeError, match="has no attribute 'gamma'"):
+        random.gamma((3,))
+
+
+@pytest.mark.parametrize("name", sorted(activations.NAMED))
+def test_activations_of_values_are_parts_of_the_network(name, backend, tmp_path):
+    x = Input((6,), dtype="float64")
+    function = getattr(activations, name)
+    model = Model(x, function(Dense(5, dtype="float64")(x)))
+    hidden = Model(x, model.layers[1].output)
+    np.testing.assert_allclose(model.predict(X, verbose=0), function(hidden.predict(X, verbose=0)), atol=1e-12)
+    assert check_gradients(model, X).ok
+    model.save(tmp_path / "model.npz")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.npz").predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_settings_of_activations_of_values():
+    x = Input((6,))
+    y = activations.relu(x, negative_slope=0.1, max_value=1.0)
+    np.testing.assert_allclose(Model(x, y).predict(X, verbose=0), activations.relu(X, 0.1, 1.0), atol=1e-6)
+    y = Model(x, activations.softmax(x, axis=0)).predict(X, verbose=0)
+    np.testing.assert_allclose(y.sum(axis=0), 1, atol=1e-6)
+
+
+class Halves(Layer):
+    """A call with two outputs, of which one depends on a weight."""
+
+    def build(self, shape):
+        self.scale = self.add_weight("scale", (shape[-1] // 2,), "ones")
+
+    def call(self, x):
+        half = x.shape[-1] // 2
+        return x[:, :half] * self.scale, np.tanh(x[:, half:])
+
+
+class Outer(Layer):
+    """Uses such a layer inside its own call, and gives three."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.halves, self.last = Halves(), Dense(2)
+
+    def call(self, x):
+        a, b = self.halves(x)
+        return a * b, self.last(b), a
+
+
+@pytest.mark.parametrize("used", [(0,), (1,), (0, 1)])
+def test_a_call_may_give_several_outputs(used, backend, tmp_path):
+    x = Input((6,))
+    y = Halves()(Dense(6, activation="tanh")(x))
+    model = Model(x, [y[k] for k in used])
+    model.compile("sgd", "mse")
+    targets = [X[:, 3 * k : 3 * k + 3] for k in used]
+    report = check_gradients(model, X, targets if len(used) > 1 else targets[0])
+    assert report.ok, report
+    model.fit(X, targets if len(used) > 1 else targets[0], epochs=1, verbose=0)
+    model.save(tmp_path / "model.npz")
+    again = load_model(tmp_path / "model.npz", custom_objects={"Halves": Halves})
+    for a, b in zip(model.predict_on_batch(X), again.predict_on_batch(X), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("used", [(0,), (1,), (2,), (0, 1, 2)])
+def test_layers_inside_a_call_may_give_several_outputs(used):
+    x = Input((6,))
+    y = Outer()(Dense(6)(x))
+    model = Model(x, [y[k] for k in used])
+    model.compile("sgd", "mse")
+    targets = [np.random.default_rng(k).normal(size=(4, (3, 2, 3)[k])) for k in used]
+    report = check_gradients(model, X, targets if len(used) > 1 else targets[0])
+    assert report.ok, report
+    assert [a.shape for a in Outer()(X)] == [(4, 3), (4, 2), (4, 3)]
+
+
+def test_what_a_layer_inside_adds_to_the_loss_is_counted():
+    class Inner(Layer):
+        def call(self, x):
+            self.add_loss(np.mean(np.square(x)))
+            return x * 1.0
+
+    class Around(Layer):
+        def __init__(self):
+            super().__init__()
+            self.first, self.inner = Dense(3), Inner()
+
+        def call(self, x):
+            return self.inner(self.first(x))
+
+    x = Input((6,))
+    layer = Around()
+    model = Model(x, layer(x))
+    model.compile("sgd", "mse")
+    p = model.predict(X, verbose=0)
+    assert model.evaluate(X, p, verbose=0) == pytest.approx((p**2).mean(), rel=1e-5)
+    assert check_gradients(model, X, X[:, :3]).ok
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="what it adds to the loss inside another layer is not learnt by itself"):
+        model.train_on_batch(X)
+
+
+def test_a_last_axis_of_length_one_is_put_in_or_left_out():
+    images = Input((5, 6, 1))
+    model = Model(images, Dense(2)(images))
+    batch = np.random.default_rng(0).random((3, 5, 6))
+    np.testing.assert_array_equal(model.predict(batch, verbose=0), model.predict(batch[..., None], verbose=0))
+    sequences = Input((7,))
+    model = Model(sequences, Dense(2)(sequences))
+    rows = np.random.default_rng(0).random((3, 7))
+    np.testing.assert_array_equal(model.predict(rows, verbose=0), model.predict(rows[..., None], verbose=0))
+    with pytest.raises(ValueError, match="expected shape"):
+        model.predict(rows[..., None, None], verbose=0)
+    single = Input((1,))
+    model = Model(single, Dense(1)(single))
+    assert model.predict(np.arange(4.0), verbose=0).shape == (4, 1)
