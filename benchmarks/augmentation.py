@@ -2,9 +2,9 @@
 
     python benchmarks/augmentation.py [--folder data/cifar10/train] [--samples 2048]
 
-1. The tutorial's arguments (shear, zoom, flip, rescale) on pictures of 32x32x3: this ImageDataGenerator, Keras's on the same
+1. The tutorial's arguments (shear, zoom, flip, rescale) on images of 32x32x3: this ImageDataGenerator, Keras's on the same
    arguments, and torchvision's v2 transforms (RandomAffine with shear and scale, bilinear; RandomHorizontalFlip; ToDtype with
-   scale), one picture at a time as its data loaders do. First it is checked that Keras's and ours give the same picture for
+   scale), one image at a time as its data loaders do. First it is checked that Keras's and ours give the same image for
    the same parameters.
 2. The same warp with more in it: rotation + shift + zoom + flip together against flip alone.
 3. An epoch of the classic network with augmentation against one without, two threads.
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def throughput(x) -> None:
-    """Pictures a second on one thread."""
+    """Images per second on one thread."""
     import numpy as np
 
     from minitl.preprocessing.image import ImageDataGenerator
@@ -86,7 +86,7 @@ def throughput(x) -> None:
 
 
 def check_same(keras, ours, picture) -> None:
-    """The same parameters give the same picture."""
+    """The same parameters give the same image."""
     import numpy as np
 
     settings = {**TOGETHER, "shear_range": 10, "vertical_flip": True, "rescale": None}

@@ -24,7 +24,7 @@ if __name__ == "__main__":
     from engines import Minitl
 
     def times(engines: dict) -> dict[str, float]:
-        """Median seconds per step of each, in turn, every time over the same number of pictures."""
+        """Median seconds per step of each, in turn, every time over the same number of images."""
         kept: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(arguments.rounds):
             for name, (engine, threads) in engines.items():

@@ -34,7 +34,7 @@ NETWORKS = {
 
 
 def data(shape: tuple[int, ...], batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of random pictures and labels."""
+    """A batch of random images and labels."""
     generator = np.random.default_rng(1)
     return generator.standard_normal((batch, *shape), dtype=np.float32), generator.integers(0, 10, batch)
 

@@ -1,7 +1,7 @@
-"""What augmentation looks like: each recipe and each argument of ImageDataGenerator, a row of draws from a few pictures.
+"""What augmentation looks like: each recipe and each argument of ImageDataGenerator, a row of draws from a few images.
 
 python examples/augmentation.py                   glyphs; no download
-python examples/augmentation.py --folder DIR      pictures of your own, in a folder for every class
+python examples/augmentation.py --folder DIR      images of your own, in a folder for every class
 """
 
 from __future__ import annotations

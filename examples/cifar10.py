@@ -2,7 +2,7 @@
 
     python examples/cifar10.py                  ten epochs on the CPU; downloads CIFAR-10 once (see README)
 
-Trains on 45,000 pictures, watches 5,000 others, and looks at the 10,000 test pictures once, at the end. Writes
+Trains on 45,000 images, watches 5,000 others, and looks at the 10,000 test images once, at the end. Writes
 cifar10.npz (the model), cifar10-curves.png, cifar10-confusion.png and cifar10-filters.png into --output.
 """
 

@@ -1,6 +1,6 @@
 """What freezing saves: seconds, memory and arithmetic of an epoch by the depth of the frozen part, and with cached features.
 
-    python examples/cost.py     the classic network, pictures of random numbers; a minute
+    python examples/cost.py     the classic network, images of random numbers; a minute
 
 Multiply-adds are counted from the shapes: a layer's forward pass, its weight gradient and its input gradient cost the same
 each; a frozen layer needs no weight gradient, and nothing below the lowest trainable layer needs an input gradient. Seconds are
@@ -25,7 +25,7 @@ BATCH = 128
 
 
 def multiply_adds(model: Sequential) -> float:
-    """Of a training step, for one picture."""
+    """Of a training step, for one image."""
     total, learns_below = 0.0, False
     for _, layer in model.named_layers():
         kernel = layer.parameters.get("kernel")

@@ -72,7 +72,7 @@ def ahead(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The same number of pictures of each class, in random order."""
+    """The same number of images of each class, in random order."""
     y = y.reshape(-1)
     picked = np.concatenate([generator.choice(np.flatnonzero(y == c), labels, replace=False) for c in np.unique(y)])
     picked = generator.permutation(picked)

@@ -3,7 +3,7 @@
     python examples/few_shot.py                     CIFAR-100 -> CIFAR-10, with the base that comes with the package
     python examples/few_shot.py --dataset glyphs    letters -> digits, a base for every seed; no download
 
-Every method gets the same labels and the same number of updates, pictures and their mirror images (digits are not mirrored):
+Every method gets the same labels and the same number of updates, images and their mirror images (digits are not mirrored):
 
     scratch             the whole network from random weights, Adam 1e-3
     scratch, tuned      rate, and up to twice the updates, chosen on a fifth of the labels, then trained again on all
@@ -12,7 +12,7 @@ Every method gets the same labels and the same number of updates, pictures and t
     new Dense128        the base's convolutions frozen, new dense layers ("reinitialize")
     full, lp-ft, l2-sp, gradual    as in `minitl.transfer.strategies`
 
-Settings of the strategies were chosen on pictures of the target's training set that are no part of the labels (`--validate`
+Settings of the strategies were chosen on images of the target's training set that are no part of the labels (`--validate`
 measures on such); the test set is used for the table alone. Mean +- 95 % interval over seeds (labels and heads vary).
 """
 
@@ -85,7 +85,7 @@ def run(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: in
 
 
 def cifar_problem(validate: bool) -> tuple:
-    """CIFAR-10's training pictures to draw labels from, and what to measure on."""
+    """CIFAR-10's training images to draw labels from, and what to measure on."""
     (x, y), test = cifar10.load_data()
     return (x[:45000], y[:45000]), (x[45000:], y[45000:]) if validate else test
 

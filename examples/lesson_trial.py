@@ -4,7 +4,7 @@
 
 In every trial two digits stand for the two symbols, in fonts that the letters network has never seen. The same 20 steps of Adam
 as on the page, from the same packaged network: its convolutions frozen, everything learning, or from random weights; then 100
-other pictures of the two. How often each way was the best alone, and the mean.
+other images of the two. How often each way was the best alone, and the mean.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STEPS, EXAMPLES, TESTS = 20, 3, 50
 
 
 def trial(seed: int) -> list[float]:
-    """Per cent of other pictures that are told apart, for every way."""
+    """Per cent of other images that are told apart, for every way."""
     random = np.random.default_rng([5, seed])
     pair = random.choice(10, 2, replace=False)
     x, y = glyphs.draw("digits", 1200, glyphs.TEST_FONTS, random)

@@ -7,7 +7,7 @@ The target is few digits. The bases learnt, with the same network and the same n
     letters      capital letters, as they are: the base that should help
     inverted     the same letters, dark on light, while the target's digits are light on dark
     shuffled     letters with labels dealt out at random: everything can be learnt by heart, nothing is to be understood
-    noise        pictures of noise in 26 classes, each around a pattern of its own
+    noise        images of noise in 26 classes, each around a pattern of its own
     none         random weights
 
 Each base is used twice: frozen under new dense layers, and fine-tuned as a whole. The control is training from scratch with the

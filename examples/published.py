@@ -1,9 +1,9 @@
-"""Networks that somebody else trained: ResNet-20, -32, -44 and -56 on CIFAR-10's test pictures, beside what was published.
+"""Networks that somebody else trained: ResNet-20, -32, -44 and -56 on CIFAR-10's test images, beside what was published.
 
     python examples/published.py                          fetches the official files
     python examples/published.py --weights FOLDER         your copies: cifar10_resnet20.safetensors, resnet44-014dd654.th ...
 
-Prints each network's accuracy, its time per picture, and which classes it takes for which. Networks whose file is neither
+Prints each network's accuracy, its time per image, and which classes it takes for which. Networks whose file is neither
 there nor to be fetched are left out, and that is said.
 """
 

@@ -2,7 +2,7 @@
 
     python examples/sign_digits.py DIR
 
-The pictures are read at 32x32. A fifth is the test set (a random split: where several pictures are of one person, people are
+The images are read at 32x32. A fifth is the test set (a random split: where several images are of one person, people are
 on both sides, and the accuracy is that of known hands). For a few numbers of labels per class: from scratch with as many
 updates, a random base, and the bases that come with the package, as a probe and fine-tuned: letters, and CIFAR-100 learnt by a
 small network and by a large one. Mean +- 95 % interval over seeds.
@@ -30,7 +30,7 @@ METHODS = ["scratch", "scratch, tuned", "random base", *(f"{base}, {strategy}" f
 
 
 def read(folder: str) -> tuple[np.ndarray, np.ndarray]:
-    """All pictures (N, 32, 32, 3) in 0 .. 1, and their labels."""
+    """All images (N, 32, 32, 3) in 0 .. 1, and their labels."""
     data = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
         folder, target_size=(32, 32), class_mode="sparse", shuffle=False, batch_size=256, interpolation="box"
     )
@@ -39,7 +39,7 @@ def read(folder: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seen_by(method: str, x: np.ndarray) -> np.ndarray:
-    """Pictures 0 .. 1 as a method's network wants them."""
+    """Images 0 .. 1 as a method's network wants them."""
     return load("cifar100").preprocessing(255 * x) if method.startswith("cifar100,") else x
 
 
@@ -58,7 +58,7 @@ def run(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
 
 
 def of_seed(seed: int, folder: str, labels: list[int], updates: int) -> tuple[np.ndarray, int]:
-    """One split and draw of labels: accuracies (labels, methods), and the number of all pictures."""
+    """One split and draw of labels: accuracies (labels, methods), and the number of all images."""
     x, y = once(read, folder)
     order = np.random.default_rng([21, seed]).permutation(len(x))
     test, pool = order[: len(x) // 5], order[len(x) // 5 :]

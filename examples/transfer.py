@@ -10,7 +10,7 @@ For a few numbers of labels per class, four networks get the same labels, the sa
     frozen pretrained   the same with pretrained convolutions
     fine-tuned          the head alone first (the base frozen), then everything at a lower rate
 
-The test pictures (for glyphs in fonts that no training ever saw) are used once, for the table. The settings below were
+The test images (for glyphs in fonts that no training ever saw) are used once, for the table. The settings below were
 chosen on a part of the training data: `--validate` shows that comparison (for glyphs, two training fonts are held out).
 """
 
@@ -123,18 +123,18 @@ def cifar_data(validate: bool) -> tuple[tuple, tuple, tuple]:
 
 
 def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The same number of pictures of each class."""
+    """The same number of images of each class."""
     picked = [generator.choice(np.flatnonzero(y[:, 0] == c), labels, replace=False) for c in range(10)]
     return x[np.concatenate(picked)], y[np.concatenate(picked)]
 
 
 def load_data(cifar: bool, validate: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The three sets with pictures as the network sees them, 0 to 1."""
+    """The three sets with images as the network sees them, 0 to 1."""
     return [(x.astype(np.float32) / 255, y) for x, y in (cifar_data if cifar else glyph_data)(validate)]
 
 
 def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[int], updates: int) -> tuple[np.ndarray, int]:
-    """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods), on how many pictures."""
+    """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods), on how many images."""
     started = time.perf_counter()
     source, target, measured = once(load_data, cifar, validate)
     results = np.empty((len(labels), len(METHODS)))

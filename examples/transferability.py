@@ -12,7 +12,7 @@ are drawn anew, and the whole is trained on B:
     AnB+  the same, fine-tuned                      does starting from A help?
 
 for random halves, and for far ones (man-made things against natural ones). Mean +- 95 % interval over seeds, on test
-pictures of B.
+images of B.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def halves(split: str, coarse: np.ndarray, fine: np.ndarray, generator: np.rando
 
 
 def subset(data: tuple, classes: np.ndarray, per_class: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of some classes, numbered from 0."""
+    """The images of some classes, numbered from 0."""
     x, y = data
     picked = [np.flatnonzero(y == c)[:per_class] for c in classes]
     labels = np.concatenate([np.full(len(p), i) for i, p in enumerate(picked)])

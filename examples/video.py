@@ -6,12 +6,12 @@
 1. Handwriting as it is written (`--strokes`: the pen's path of 4,840 drawings of Omniglot, rendered as clips of 12 frames). The
    image network learnt the finished drawings of half the characters. Clips of the other half: 15 drawers to learn from, 5 to
    test. Accuracy against the share of the clip that was seen.
-2. Camera moves over photographs (`--photos`: any folder of pictures): zoom in, zoom out, pan to the right, pan to the left. A
+2. Camera moves over photographs (`--photos`: any folder of images): zoom in, zoom out, pan to the right, pan to the left. A
    pan to the left is a pan to the right backwards, so that only the order of the frames tells the class, and a mean of frames
    cannot do better than 50 %. The image network is the packaged EfficientNet-Lite0, cut where its maps have 6x6 places; a
    frame is the means of their rows and of their columns.
 
-No free set of real clips was at hand; these are a real motion of hands, and made motions of a camera over real pictures. For
+No free set of real clips was at hand; these are a real motion of hands, and made motions of a camera over real images. For
 films of your own see `minitl.preprocessing.video`. Heads on the frames' features:
 
     last frame        one dense layer on the last one
@@ -156,7 +156,7 @@ def writing(seed: int, file: str, epochs: int, head_epochs: int, characters: int
 
 
 def moved(picture: Image.Image, move: str, frames: int, random: np.random.Generator, side: int = 96) -> np.ndarray:
-    """A clip (frames, side, side, 3) of one move over a picture."""
+    """A clip (frames, side, side, 3) of one move over an image."""
     width, height = picture.size
     small, large = random.uniform(0.5, 0.65), random.uniform(0.85, 1.0)
     steps = np.linspace(0, 1, frames)
@@ -173,7 +173,7 @@ def moved(picture: Image.Image, move: str, frames: int, random: np.random.Genera
 
 
 def read_moves(folder: str, pictures: int, frames: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clips (N, frames, 96, 96, 3), moves (N,), and the number of each clip's picture (N,)."""
+    """Clips (N, frames, 96, 96, 3), moves (N,), and the number of each clip's image (N,)."""
     random = np.random.default_rng(seed)
     files = sorted(file for file in Path(folder).rglob("*.jpg"))
     if len(files) < pictures:

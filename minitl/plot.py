@@ -1,4 +1,4 @@
-"""Figures: curves, filters, confusion, pictures. Each function returns the figure, and saves it when given a path.
+"""Figures: curves, filters, confusion, images. Each function returns the figure, and saves it when given a path.
 
 Matplotlib is loaded at the first call, and no window is opened.
 """
@@ -57,7 +57,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str] | None = None, path: st
 
 
 def filters(kernel: np.ndarray, path: str | os.PathLike | None = None) -> Any:
-    """A convolution's kernels as small pictures: in colour when it looks at three channels, else channel 0 in grey.
+    """A convolution's kernels as small images: in colour when it looks at three channels, else channel 0 in grey.
 
     Shapes: (K_h, K_w, C, F).
     Errors: ValueError for another number of axes.
@@ -73,7 +73,7 @@ def filters(kernel: np.ndarray, path: str | os.PathLike | None = None) -> Any:
 def images(
     x: np.ndarray, titles: Sequence[str] | None = None, path: str | os.PathLike | None = None, columns: int = 8, size: float = 1.1
 ) -> Any:
-    """A sheet of pictures with titles.
+    """A sheet of images with titles.
 
     Shapes: (N, H, W, 3), (N, H, W, 1) or (N, H, W); uint8, or floats in 0 .. 1.
     """
@@ -89,10 +89,10 @@ def images(
 
 
 def augmentation(generator: Any, x: Any = None, draws: int = 16, path: str | os.PathLike | None = None, seed: int = 0) -> Any:
-    """One picture under many draws of an ImageDataGenerator, itself first.
+    """One image under many draws of an ImageDataGenerator, itself first.
 
     Shapes: x (H, W, C), 0 .. 255; without it, `generator` is an iterator (`flow`, `flow_from_directory`), whose first
-    picture is taken.
+    image is taken.
     Errors: TypeError for another kind of generator.
     """
     if x is None:
@@ -113,7 +113,7 @@ def dataset(
     count: int = 40,
     seed: int = 0,
 ) -> Any:
-    """A contact sheet: some pictures of a data set, drawn by `seed`, with their labels.
+    """A contact sheet: some images of a data set, drawn by `seed`, with their labels.
 
     Shapes: x (N, H, W, C) or (N, H, W), y (N,), (N, 1) or one-hot.
     """

@@ -26,7 +26,7 @@ FAST = ("cifar10", "cifar100")
 HELD_OUT = {
     "letters": 600,
     "cifar100_small": 5000,
-}  # the last pictures of the training data: what the log's accuracy is measured on
+}  # the last images of the training data: what the log's accuracy is measured on
 EPOCHS = {"letters": 10, "cifar100_small": 30, "cifar10": 10, "cifar100": 12}
 
 
@@ -93,7 +93,7 @@ def _train(model: Sequential, x: np.ndarray, y: np.ndarray, epochs: int, held: i
     model.compile(Adam(LinearDecay(1e-3, steps)), "sparse_categorical_crossentropy", metrics=["accuracy"])
     log = []
     for epoch in range(epochs):
-        # Alternating flips: every picture is seen both ways round in every pair of epochs.
+        # Alternating flips: every image is seen both ways round in every pair of epochs.
         model.training_run = None  # a run per epoch, each with an order of its own: so the packaged networks were made
         seen = np.ascontiguousarray(x[:, :, ::-1]) if flips and epoch % 2 else x
         record = model.fit(seen, y, batch_size=BATCH, epochs=1, validation_data=valid, verbose=0).history

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of clothes, 28x28 grey pixels, ten classes.
+"""Fashion-MNIST: 70,000 images of clothes, 28x28 grey pixels, ten classes.
 
 Source: H. Xiao, K. Rasul and R. Vollgraf, arXiv 1708.07747; the four official files.
 """

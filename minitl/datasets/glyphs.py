@@ -1,9 +1,9 @@
-"""Glyphs: pictures of letters and digits, drawn at run time from the fonts that matplotlib carries.
+"""Glyphs: images of letters and digits, drawn at run time from the fonts that matplotlib carries.
 
-Each picture is one character of one font, turned, sheared, stretched and shifted a little by one affine warp, lighter
+Each image is one character of one font, turned, sheared, stretched and shifted a little by one affine warp, lighter
 than a background with a gradient, with texture, blur, noise and now and then a piece of a neighbour. Training and test
-use different fonts, so that a good test result means the character and not the picture was learnt.
-The same seed gives the same pictures for one version of matplotlib, whose drawing differs slightly between versions.
+use different fonts, so that a good test result means the character and not the image was learnt.
+The same seed gives the same images for one version of matplotlib, whose drawing differs slightly between versions.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ FONTS = {"train": TRAIN_FONTS, "test": TEST_FONTS}
 
 CELL = 64  # the side of a drawn character, in pixels
 EM = 40.0  # the font size at which it is drawn
-SIZE = 32  # the side of a picture
+SIZE = 32  # the side of an image
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 def load_data(kind: str = "letters", samples: int = 6000, test_samples: int = 2000, seed: int = 0) -> tuple[Arrays, Arrays]:
-    """((x, y), (x_test, y_test)): pictures in the training fonts, and pictures in fonts that training never sees.
+    """((x, y), (x_test, y_test)): images in the training fonts, and images in fonts that training never sees.
 
     Shapes: x (N, 32, 32, 3) uint8, y (N, 1) uint8, the position in CHARACTERS[kind]; classes come equally often.
     Errors: ValueError for an unknown kind.
@@ -51,7 +51,7 @@ def load_data(kind: str = "letters", samples: int = 6000, test_samples: int = 20
 
 
 def draw(kind: str, samples: int, fonts: tuple[str, ...], generator: np.random.Generator) -> Arrays:
-    """Some pictures of one kind in the given fonts, in random order.
+    """Some images of one kind in the given fonts, in random order.
 
     Shapes: (samples, 32, 32, 3) uint8 and (samples, 1) uint8.
     Errors: ValueError for an unknown kind or font.
@@ -101,7 +101,7 @@ def _warp(atlas: np.ndarray, cells: np.ndarray, neighbours: np.ndarray, generato
     def uniform(limit: float) -> np.ndarray:
         return generator.uniform(-limit, limit, n)
 
-    zoom = EM / generator.uniform(24, 34, n)  # atlas pixels per pixel of the picture
+    zoom = EM / generator.uniform(24, 34, n)  # atlas pixels per pixel of the image
     angle, shear, aspect = uniform(np.pi / 15), uniform(0.15), np.exp(uniform(0.12))
     shift = np.stack([uniform(3), uniform(3)], axis=1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
@@ -112,7 +112,7 @@ def _warp(atlas: np.ndarray, cells: np.ndarray, neighbours: np.ndarray, generato
     grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="ij"), axis=-1) - (SIZE - 1) / 2
     places = np.einsum("nab,ijb->nija", matrix, grid) - np.einsum("nab,nb->na", matrix, shift)[:, None, None]
     ink = _sample(atlas, cells, places + (CELL - 1) / 2)
-    # In three of ten pictures a neighbour looks in from the left or the right.
+    # In three of ten images a neighbour looks in from the left or the right.
     side = generator.choice([-1.0, 1.0], n) * generator.uniform(0.75, 0.95, n) * EM
     places[..., 1] += side[:, None, None]
     beside = _sample(atlas, neighbours, places + (CELL - 1) / 2)
@@ -121,7 +121,7 @@ def _warp(atlas: np.ndarray, cells: np.ndarray, neighbours: np.ndarray, generato
 
 
 def _sample(atlas: np.ndarray, cells: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Bilinear: the ink of each picture's cell at fractional places (N, 32, 32, 2); none outside the cell."""
+    """Bilinear: the ink of each image's cell at fractional places (N, 32, 32, 2); none outside the cell."""
     corner = np.floor(places).astype(np.int64)
     part = (places - corner).astype(np.float32)
     total = np.zeros(places.shape[:3], np.float32)

@@ -1,4 +1,4 @@
-"""One affine warp per picture: rotation, shear, zoom, shift and flips are one matrix, and one pass over the pixels.
+"""One affine warp per image: rotation, shear, zoom, shift and flips are one matrix, and one pass over the pixels.
 
     y[i, j, c] = x(m00 i + m01 j + m02, m10 i + m11 j + m12, c) scale
 
@@ -25,7 +25,7 @@ U = np.uint64  # for an index: Numba then leaves out its test for negative ones,
 
 @jit()
 def warp(source, index, matrices, mode, cval, order, scale, out):
-    """Fill out (B, H, W, C) from the pictures source[index], contiguous, each through its own matrix (B, 2, 3).
+    """Fill out (B, H, W, C) from the images source[index], contiguous, each through its own matrix (B, 2, 3).
 
     A row at a time: first where each pixel comes from, a loop without branches, then the pixels themselves.
     """

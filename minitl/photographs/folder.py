@@ -16,7 +16,7 @@ import numpy as np
 from minitl.preprocessing.image.files import BadImageError, load_img
 from minitl.preprocessing.image.folders import find_pictures
 
-NEAR = 3  # bits of 64 by which fingerprints of the same picture, resized or compressed anew, may differ
+NEAR = 3  # bits of 64 by which fingerprints of the same image, resized or compressed anew, may differ
 UNEQUAL = 3.0  # how many times the smallest class the largest may be before that is said
 
 
@@ -120,7 +120,7 @@ def _note(report: Look, minimum: int) -> None:
 
 
 def _fingerprint(path: str) -> tuple[str, int] | str:
-    """A hash of the pixels, and 64 bits of what the picture looks like: is each of 8x9 grey patches lighter than the next?"""
+    """A hash of the pixels, and 64 bits of what the image looks like: is each of 8x9 grey patches lighter than the next?"""
     try:
         image = load_img(path)
     except (BadImageError, OSError) as error:

@@ -38,7 +38,7 @@ def opened(model: Any) -> Any:
 
 
 def predict(model: Any, sources: Iterable[str | os.PathLike], batch_size: int = 32) -> Iterable[Prediction]:
-    """Classes of photographs: files, and all pictures in folders, in order; one after another, so that memory stays small.
+    """Classes of photographs: files, and all images in folders, in order; one after another, so that memory stays small.
 
     Errors: FileNotFoundError for a source that is not there; ValueError for a model of another kind.
     """

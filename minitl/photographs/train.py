@@ -75,7 +75,7 @@ def train(
     """Train a classifier of photographs on the features of a pretrained network.
 
     `base` is the name of an application with ImageNet's weights, a model's file, or a model; EfficientNet-Lite0 comes with the
-    package, others are downloaded once. `output` is the model's file; pictures of the results go beside it. `tune` also
+    package, others are downloaded once. `output` is the model's file; figures of the results go beside it. `tune` also
     fine-tunes the base's upper layers, and keeps that when it is better on the validation photographs. `control` also trains
     the same head on raw pixels, and a small network from scratch. `cache` keeps features (by default beside the output). All
     numbers come from photographs that were held out before anything was learnt; those are part of the final model's head,

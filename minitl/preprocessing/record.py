@@ -12,7 +12,7 @@ MARGIN = 0.5  # of the range: how far outside inputs may lie (augmentation, inte
 
 
 class Preprocessing:
-    """From pictures of 0 .. 255 to what a network was trained on.
+    """From images of 0 .. 255 to what a network was trained on.
 
     Formula: y = (x scale - mean) / std, in float32, the channels of x turned round first where `channels` is "bgr".
     Shapes: x (N, H, W, C), RGB; mean and std one number, or one per channel in the network's order; `size` is (H, W).
@@ -27,7 +27,7 @@ class Preprocessing:
             raise ValueError(f"Preprocessing: std must be positive, got {std!r}")
 
     def __call__(self, x: Any) -> np.ndarray:
-        """The network's inputs for some pictures."""
+        """The network's inputs for some images."""
         x = np.asarray(x, np.float32)
         x = x[..., ::-1] if self.channels == "bgr" else x
         return (x * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)

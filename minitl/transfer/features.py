@@ -1,4 +1,4 @@
-"""Features computed once: what a frozen base makes of some pictures, kept on disk under a key of all that it depends on."""
+"""Features computed once: what a frozen base makes of some images, kept on disk under a key of all that it depends on."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def extract_features(
     batch_size: int = 256,
     preprocessing: Preprocessing | None = None,
 ) -> np.ndarray:
-    """The outputs of the layer `at` (by default the one under the head) for some pictures, computed or from a cache.
+    """The outputs of the layer `at` (by default the one under the head) for some images, computed or from a cache.
 
     `cache` is a folder, which keeps every result under its own key, or one .npz file. The key is a hash of the weights and the
-    architecture up to `at`, of the preprocessing, and of the pictures. A head that is trained on them becomes
+    architecture up to `at`, of the preprocessing, and of the images. A head that is trained on them becomes
     bitwise the head that is trained on top of the frozen base (with the numba backend; BLAS depends on the batch).
-    `preprocessing` says what the pictures went through, to be compared with what the base was trained with.
+    `preprocessing` says what the images went through, to be compared with what the base was trained with.
     Shapes: x (N, ...), result (N, ...) as the layer gives it.
     Errors: ValueError for a file that was made with other weights or data, for inputs that were not prepared as the base was
     trained, and when the base draws random numbers while training (dropout, noise, augmentation): features cannot stand for it.

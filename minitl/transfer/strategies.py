@@ -159,7 +159,7 @@ def l2_sp(task: Task, epochs: int = 10, rate: float = 2e-4, strength: float = 10
 
 
 def surgical(task: Task, epochs: int = 10, rate: float = 1e-3, block: Any = "conv2d") -> None:
-    """One block of the base learns, together with the head: the first for another look of pictures, the last for other classes.
+    """One block of the base learns, together with the head: the first for another look of images, the last for other classes.
 
     Source: Y. Lee et al., Surgical fine-tuning improves adaptation to distribution shifts, arXiv 2210.11466.
     """
@@ -221,7 +221,7 @@ def draw_again(model: Model, names: Any) -> list[str]:
 def batch_norm(model: Model, mode: str, x: np.ndarray | None = None, batch_size: int = 64, passes: int = 1) -> list[str]:
     """What batch normalisation does in a new task: "frozen", "statistics" (moved to x, gamma and beta stay), or "trained".
 
-    Statistics alone adapt a network to pictures of another look without a single label.
+    Statistics alone adapt a network to images of another look without a single label.
     Shapes: x (N, ...), for "statistics".
     Errors: ValueError for another mode, or a model without batch normalisation.
     Source: Y. Li et al., Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.

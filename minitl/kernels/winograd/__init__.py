@@ -48,7 +48,7 @@ from minitl.ops.window import Pair
 
 @functools.lru_cache(maxsize=1024)
 def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) -> bool:
-    """Whether a convolution is faster this way; the batch has no say, so that a picture's result does not depend on it.
+    """Whether a convolution is faster this way; the batch has no say, so that an image's result does not depend on it.
 
     Shapes: kernel (K_h, K_w, C, F), out (H_out, W_out).
     """

@@ -1,4 +1,4 @@
-"""Pictures: from files and folders, augmented, in batches. Names and meanings are those of `keras.preprocessing.image`."""
+"""Images: from files and folders, augmented, in batches. Names and meanings are those of `keras.preprocessing.image`."""
 
 from minitl.preprocessing.image.files import BadImageError, array_to_img, img_to_array, load_img, save_img
 from minitl.preprocessing.image.folders import DataFrameIterator, DirectoryIterator

@@ -1,4 +1,4 @@
-"""The modern way to read a folder of pictures: one function, a data set that can be iterated over again and again."""
+"""The modern way to read a folder of images: one function, a data set that can be iterated over again and again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABEL_MODES = ("int", "categorical", "binary", None)
 
 
 class ImageDataset(Dataset, FileIterator):
-    """Batches of a folder's pictures, as `image_dataset_from_directory` gives them; iterating gives one pass.
+    """Batches of a folder's images, as `image_dataset_from_directory` gives them; iterating gives one pass.
     Methods as tf.data's: map, take, skip, cache, batch, ... (`pipeline`).
 
     Attributes: `class_names`, `file_paths`, `class_indices`.

@@ -1,7 +1,7 @@
 """Image files: decoded with Pillow, the odd kinds included, and refused with their path when they can't be.
 
-Palette, CMYK and 16-bit pictures are converted, the first frame of an animation is taken, and a photograph that says
-which way up it is gets turned. What is too large, cut off or no picture at all is a BadImageError.
+Palette, CMYK and 16-bit images are converted, the first frame of an animation is taken, and a photograph that says
+which way up it is gets turned. What is too large, cut off or no image at all is a BadImageError.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from minitl import channels
 from minitl.errors import unknown
 
-UNREADABLE = (".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw")  # pictures that Pillow alone cannot decode
+UNREADABLE = (".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw")  # images that Pillow alone cannot decode
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".gif", ".webp")
 MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
@@ -26,7 +26,7 @@ PIXELS_OF_ANY_FILE = 16_000_000  # more only for files with at least a byte per 
 
 
 class BadImageError(ValueError):
-    """A file that is no usable picture; the message names it and says why."""
+    """A file that is no usable image; the message names it and says why."""
 
 
 def load_img(
@@ -36,7 +36,7 @@ def load_img(
     interpolation: str = "nearest",
     keep_aspect_ratio: bool = False,
 ) -> Any:
-    """A picture from a file, as a PIL image, in a colour mode and perhaps of another size.
+    """An image from a file, as a PIL image, in a colour mode and perhaps of another size.
 
     Shapes: target_size (height, width). `keep_aspect_ratio` cuts off what is too long before resizing, at both ends alike.
     Errors: FileNotFoundError; BadImageError for a file that cannot be decoded; ValueError for an unknown mode or interpolation.
@@ -135,13 +135,13 @@ def check_data_format(data_format: str | None) -> None:
 
 
 def _most_pixels(path: Any) -> int:
-    """How many pixels a picture file may have; a small file that unpacks to a huge picture is none."""
+    """How many pixels an image file may have; a small file that unpacks to a huge image is none."""
     size = os.path.getsize(path) if isinstance(path, (str, os.PathLike)) and os.path.exists(path) else LARGEST
     return min(LARGEST, PIXELS_OF_ANY_FILE + 4 * size)
 
 
 def _eight_bits(image: Any) -> Any:
-    """16-bit and floating-point pictures, brought to 0 .. 255."""
+    """16-bit and floating-point images, brought to 0 .. 255."""
     from PIL import Image
 
     values = np.asarray(image, np.float64)
@@ -153,7 +153,7 @@ def _eight_bits(image: Any) -> Any:
 
 
 def _middle(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest middle part (left, upper, right, lower) of a picture that has the target's proportions."""
+    """The largest middle part (left, upper, right, lower) of an image that has the target's proportions."""
     width, height = size
     wanted_w, wanted_h = min(width, height * target[1] / target[0]), min(height, width * target[0] / target[1])
     left, upper = (width - wanted_w) / 2, (height - wanted_h) / 2

@@ -1,4 +1,4 @@
-"""Where pictures and their labels come from: a folder per class, or a table of file names."""
+"""Where images and their labels come from: a folder per class, or a table of file names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DirectoryIterator(FileIterator):
 
     Attributes: `class_indices` maps a class to its number, `classes` are the labels (N,), `filenames` the paths inside the
     folder.
-    Errors: FileNotFoundError when the folder is not there; ValueError when no picture is in it, or for unknown modes.
+    Errors: FileNotFoundError when the folder is not there; ValueError when no image is in it, or for unknown modes.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class DataFrameIterator(FileIterator):
 
 
 def find_pictures(directory: Any, classes: Any = None, follow_links: bool = False) -> dict[str, list[str]]:
-    """The picture files of every class folder, sorted, as paths inside the folder; a class without any is warned about.
+    """The image files of every class folder, sorted, as paths inside the folder; a class without any is warned about.
 
     Errors: FileNotFoundError when the folder is not there; ValueError when a class that was asked for is not.
     """
@@ -160,7 +160,7 @@ def find_pictures(directory: Any, classes: Any = None, follow_links: bool = Fals
 
 
 def encoded(labels: np.ndarray, classes: int, class_mode: str | None) -> Any:
-    """Labels as a class mode wants them: one-hot, 0 / 1, numbers, or none ("input" stands for the pictures themselves)."""
+    """Labels as a class mode wants them: one-hot, 0 / 1, numbers, or none ("input" stands for the images themselves)."""
     if class_mode == "categorical":
         return np.eye(classes, dtype=np.float32)[labels]
     return {"binary": labels.astype(np.float32), "sparse": labels.astype(np.float32), "input": "input"}.get(str(class_mode))

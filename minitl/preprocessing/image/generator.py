@@ -1,4 +1,4 @@
-"""ImageDataGenerator: Keras's, with every argument and the same meaning, on one compiled warp per picture."""
+"""ImageDataGenerator: Keras's, with every argument and the same meaning, on one compiled warp per image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from minitl.preprocessing.image.iterators import NumpyArrayIterator
 
 
 class ImageDataGenerator:
-    """Pictures, augmented at random and standardized.
+    """Images, augmented at random and standardized.
 
     Ranges: `rotation_range` and `shear_range` in degrees to either side; `width_shift_range` and `height_shift_range` a share of
     the size (below 1), pixels (an integer n: whole pixels below n), or a list to pick from; `zoom_range` z for 1 - z .. 1 + z,
     or a pair; `channel_shift_range` up to so much; `brightness_range` a pair of factors; flips with probability 1/2.
-    As in Keras, whose affine matrix has its axes exchanged, a width shift moves pictures up and down and a height shift sideways.
+    As in Keras, whose affine matrix has its axes exchanged, a width shift moves images up and down and a height shift sideways.
     Order: preprocessing_function after all that, then rescale, then the sample's own mean and deviation, then those of the data
     (`fit` finds them), then ZCA whitening. With one seed and one shape, `get_random_transform` draws Keras's numbers.
-    Shapes: (H, W, C) a picture; results are float32 unless `dtype` says float64. `interpolation_order` 0 or 1.
+    Shapes: (H, W, C) an image; results are float32 unless `dtype` says float64. `interpolation_order` 0 or 1.
     Errors: ValueError for arguments out of range.
     Source: Keras, `keras.preprocessing.image.ImageDataGenerator`.
     """
@@ -86,7 +86,7 @@ class ImageDataGenerator:
         self.std: np.ndarray | None = None
         self.zca_whitening_matrix: np.ndarray | None = None
 
-    # Where pictures come from.
+    # Where images come from.
 
     def flow(self, x: Any, y: Any = None, batch_size: int = 32, shuffle: bool = True, **how: Any) -> NumpyArrayIterator:
         """Batches from arrays; see `NumpyArrayIterator` for the other arguments."""
@@ -102,10 +102,10 @@ class ImageDataGenerator:
         """Batches from a table of file names; see `DataFrameIterator` for the other arguments."""
         return DataFrameIterator(dataframe, directory, self, x_col, **how)
 
-    # One picture.
+    # One image.
 
     def get_random_transform(self, img_shape: tuple[int, ...], seed: int | None = None) -> dict[str, Any]:
-        """Parameters for one picture, drawn in Keras's order: with a seed, Keras's own numbers."""
+        """Parameters for one image, drawn in Keras's order: with a seed, Keras's own numbers."""
         random = np.random.RandomState(seed) if seed is not None else np.random.mtrand._rand
         theta = random.uniform(-self.rotation_range, self.rotation_range) if self.rotation_range else 0
         tx = _shift(self.height_shift_range, img_shape[0], random)
@@ -122,7 +122,7 @@ class ImageDataGenerator:
         }  # fmt: skip
 
     def apply_transform(self, x: np.ndarray, transform_parameters: dict[str, Any]) -> np.ndarray:
-        """One picture (H, W, C), transformed; parameters that are left out change nothing."""
+        """One image (H, W, C), transformed; parameters that are left out change nothing."""
         x = np.asarray(x)
         given = {name: value for name, value in transform_parameters.items() if name in transforms.DEFAULTS}
         m = transforms.matrices(*x.shape[:2], **given)
@@ -130,11 +130,11 @@ class ImageDataGenerator:
         return _colours(y, transform_parameters.get("channel_shift_intensity"), transform_parameters.get("brightness"))
 
     def random_transform(self, x: np.ndarray, seed: int | None = None) -> np.ndarray:
-        """One picture (H, W, C), transformed at random."""
+        """One image (H, W, C), transformed at random."""
         return self.apply_transform(x, self.get_random_transform(np.shape(x), seed))
 
     def standardize(self, x: np.ndarray) -> np.ndarray:
-        """One picture (H, W, C), or a batch of them as one, brought to the scale that was asked for; x is not changed.
+        """One image (H, W, C), or a batch of them as one, brought to the scale that was asked for; x is not changed.
 
         A mean, deviation or whitening that `fit` has not found yet is left out with a warning.
         """
@@ -160,9 +160,9 @@ class ImageDataGenerator:
         return x
 
     def fit(self, x: Any, augment: bool = False, rounds: int = 1, seed: int | None = None) -> None:
-        """Find the mean, the deviation and the whitening of some pictures (N, H, W, C), perhaps augmented `rounds` times.
+        """Find the mean, the deviation and the whitening of some images (N, H, W, C), perhaps augmented `rounds` times.
 
-        Formula: ZCA, with X = U S V^T of the centred pictures as columns: U diag(sqrt(N) / (S + epsilon)) U^T.
+        Formula: ZCA, with X = U S V^T of the centred images as columns: U diag(sqrt(N) / (S + epsilon)) U^T.
         Errors: ValueError for another number of axes.
         """
         x = channels.inner_images(np.array(x, self.dtype))
@@ -186,7 +186,7 @@ class ImageDataGenerator:
     # A batch.
 
     def transform_batch(self, source: np.ndarray, rows: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
-        """The pictures source[rows], augmented by draws from a generator (None: as they are), and standardized.
+        """The images source[rows], augmented by draws from a generator (None: as they are), and standardized.
 
         Shapes: source (N, H, W, C) to (len(rows), H, W, C) of the generator's dtype.
         """

@@ -1,4 +1,4 @@
-"""Batches of pictures: from arrays, from folders, from a table. Each is a Sequence: `len`, indexing, passes that never end.
+"""Batches of images: from arrays, from folders, from a table. Each is a Sequence: `len`, indexing, passes that never end.
 
 All that is random in a batch comes from (seed, pass, batch): neither threads nor prefetching nor where one begins change it.
 """
@@ -21,7 +21,7 @@ from minitl.errors import unknown
 from minitl.preprocessing.image.files import CHANNELS, BadImageError, load_img, save_img
 from minitl.random import new_generator
 
-CACHE_BYTES = 2**30  # decoded pictures that an iterator over files keeps in memory
+CACHE_BYTES = 2**30  # decoded images that an iterator over files keeps in memory
 DECODERS = 2  # threads, each with a batch of files
 AHEAD = 3  # batches that are being decoded while one is used
 
@@ -113,7 +113,7 @@ class Iterator:
         raise NotImplementedError
 
     def _transformed(self, source: np.ndarray, rows: np.ndarray, index: int) -> np.ndarray:
-        """Pictures of a source, augmented and standardized."""
+        """Images of a source, augmented and standardized."""
         draws = np.random.default_rng([self.seed, self.passes, 1, index]) if self.augment else None
         return self.image_data_generator.transform_batch(source, rows, draws)
 
@@ -155,7 +155,7 @@ class NumpyArrayIterator(Iterator):
         super().__init__(len(self.x), batch_size, shuffle, seed, generator)
 
     def pictures(self, rows: np.ndarray) -> np.ndarray:
-        """Some pictures as they are."""
+        """Some images as they are."""
         return self.x[rows]
 
     def _batch(self, index: int) -> Any:
@@ -172,7 +172,7 @@ class NumpyArrayIterator(Iterator):
 class FileIterator(Iterator):
     """Batches from image files, decoded in threads and kept in memory up to a budget, so that later passes read no file.
 
-    Attributes: `filenames`, `filepaths`, `labels`, `bad_files` (those that turned out to be no pictures: named in a warning
+    Attributes: `filenames`, `filepaths`, `labels`, `bad_files` (those that turned out to be no images: named in a warning
     once; while shuffling they are left out, in order they are blank rows, so that rows and `filenames` stay together).
     """
 
@@ -195,7 +195,7 @@ class FileIterator(Iterator):
 
     @property
     def samples(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
         return self.n
 
     def _pass(self, first: int) -> Generator[Any, None, None]:
@@ -231,7 +231,7 @@ class FileIterator(Iterator):
         return (x, targets) if self.sample_weight is None else (x, targets, self.sample_weight[picked])
 
     def pictures(self, rows: np.ndarray) -> np.ndarray:
-        """Some pictures as they are, uint8: from memory, or from their files."""
+        """Some images as they are, uint8: from memory, or from their files."""
         pictures = np.empty((len(rows), *self.image_shape), np.uint8)
         known = self.cached[rows]
         pictures[known] = self.kept[rows[known]]

@@ -22,7 +22,7 @@ Step = Callable[[np.ndarray, Any, np.ndarray, int, np.random.Generator], tuple[n
 
 
 def pad_and_crop(pixels: int = 4, mode: str = "reflect") -> Step:
-    """A frame of some pixels around each picture, and a piece of the old size cut out at random.
+    """A frame of some pixels around each image, and a piece of the old size cut out at random.
 
     Errors: ValueError when the frame is wider than reflection allows.
     """
@@ -40,10 +40,10 @@ def pad_and_crop(pixels: int = 4, mode: str = "reflect") -> Step:
 
 
 def alternating_flip(seed: int = 0) -> Step:
-    """Left and right exchanged in every other epoch: half of the pictures begin, and each is seen both ways in two epochs."""
+    """Left and right exchanged in every other epoch: half of the images begin, and each is seen both ways in two epochs."""
 
     def step(x: np.ndarray, y: Any, rows: np.ndarray, epoch: int, random: np.random.Generator) -> tuple[np.ndarray, Any]:
-        # A hash of the sample's number deals the pictures out once and for all.
+        # A hash of the sample's number deals the images out once and for all.
         first = ((rows.astype(np.uint64) + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)) & np.uint64(1)
         turned = (first + np.uint64(epoch)) % 2 == 1
         return np.where(turned[:, None, None, None], x[:, :, ::-1], x), y
@@ -52,7 +52,7 @@ def alternating_flip(seed: int = 0) -> Step:
 
 
 def cutout(size: int = 8, value: float = 0.0) -> Step:
-    """A square of `size` pixels, its centre anywhere in the picture, is filled with a value."""
+    """A square of `size` pixels, its centre anywhere in the image, is filled with a value."""
 
     def step(x: np.ndarray, y: Any, rows: np.ndarray, epoch: int, random: np.random.Generator) -> tuple[np.ndarray, Any]:
         n, height, width = x.shape[:3]
@@ -66,7 +66,7 @@ def cutout(size: int = 8, value: float = 0.0) -> Step:
 
 
 def mixup(alpha: float = 0.2) -> Step:
-    """Each picture and its target is mixed with another of the batch, by a share from Beta(alpha, alpha); one-hot targets.
+    """Each image and its target is mixed with another of the batch, by a share from Beta(alpha, alpha); one-hot targets.
 
     Errors: ValueError for class numbers as targets.
     """

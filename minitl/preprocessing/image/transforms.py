@@ -1,4 +1,4 @@
-"""The transformations of a picture: which matrix they make, one warp in NumPy (the definition), and those of the colours.
+"""The transformations of an image: which matrix they make, one warp in NumPy (the definition), and those of the colours.
 
 Order and meaning are Keras's: the affine part (rotation, shift, shear, zoom in one matrix), then channel shift, flips,
 brightness. Flips only exchange pixels, so that they can go into the matrix as well.
@@ -63,7 +63,7 @@ def _cos_sin(degrees: Any) -> tuple[Any, Any]:
 def warp(
     source: np.ndarray, index: np.ndarray, m: np.ndarray, fill_mode: str, cval: float, order: int, scale: float, dtype: Any
 ) -> np.ndarray:
-    """The pictures source[index], each through its matrix, times `scale`.
+    """The images source[index], each through its matrix, times `scale`.
 
     Shapes: source (N, H, W, C) of any real dtype, index (B,), m (B, 2, 3); result (B, H, W, C) in `dtype`.
     Errors: ValueError for an unknown fill mode, or an order other than 0 and 1.
@@ -138,7 +138,7 @@ def _wrapped(position: np.ndarray, size: int) -> np.ndarray:
 
 
 def channel_shift(x: np.ndarray, intensity: float) -> np.ndarray:
-    """All channels brighter or darker by a number, within the picture's own smallest and largest value."""
+    """All channels brighter or darker by a number, within the image's own smallest and largest value."""
     return np.clip(x + x.dtype.type(intensity), x.min(), x.max())
 
 
