@@ -7,6 +7,8 @@ from minitl import Input, Model, Sequential, losses
 from minitl.gradcheck import check_gradients
 from minitl.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPooling2D
 from minitl.models import clone_model, load_model
+from minitl.transfer import truncate
+from minitl.transfer.surgery import split
 
 X = np.random.default_rng(0).random((5, 6))
 TARGETS = np.random.default_rng(1).random((5, 6))
@@ -212,3 +214,18 @@ def test_what_cannot_be_added_is_refused():
         plain.fit(X, verbose=0)
     with pytest.raises(TypeError, match=r"losses\.huber of values is not there"):
         losses.huber(model.input, model.output)
+
+
+def test_other_programs_files_and_cached_features_say_what_they_cannot_keep(tmp_path):
+    model, _ = autoencoder()
+    with pytest.raises(ValueError, match=r"have no place for what add_loss\(\) was given; save it as \.npz"):
+        model.save(tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="train without cached=True"):
+        split(model, ("dense_1",))
+    plain = truncate(model, "dense")
+    assert plain.graph.added_losses == () and not plain.adds_loss
+    onnx = pytest.importorskip("onnx")
+    model.astype("float32").save(tmp_path / "model.onnx")
+    written = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert written == {"Gemm", "Tanh", "Sigmoid", "Identity"}

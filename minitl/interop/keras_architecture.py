@@ -47,7 +47,7 @@ def rebuilt(config: dict[str, Any], custom_objects: dict[str, Any] | None = None
 def described(model: Any) -> dict[str, Any]:
     """A model as Keras 3 describes it.
 
-    Errors: ValueError for a layer that Keras does not have.
+    Errors: ValueError for a layer that Keras does not have, and for added losses.
     """
     if type(model).__name__ == "Sequential":
         shape = model.input_shape
@@ -58,6 +58,9 @@ def described(model: Any) -> dict[str, Any]:
         return _entry(
             "keras", "Sequential", {"name": model.name or "sequential", "layers": layers, "build_input_shape": _listed(shape)}
         )
+    if model.graph.added_losses:
+        advice = "save it as .npz, or save Model(model.inputs, model.outputs)"
+        raise ValueError(f"{model.label}: files of Keras have no place for what add_loss() was given; {advice}")
     made: dict[Any, tuple[str, int, int]] = {}
     layers = []
     for value in model.graph.inputs:

@@ -110,7 +110,7 @@ class Writer:
     def network(self, model: Any, inputs: list[Tensor]) -> list[Tensor]:
         """All nodes of a model; models inside it are opened."""
         made = dict(zip(model.graph.inputs, inputs, strict=True))
-        for node in model.graph.nodes:
+        for node in model.graph.of_outputs:
             x = [made[value] for value in node.inputs]
             if node.layer.is_container:
                 outputs = self.network(node.layer, x)

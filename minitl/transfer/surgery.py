@@ -80,8 +80,10 @@ def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
     """The network under the layers with some paths, and the network of these, which takes what the first gives.
 
     Models inside are opened, and all layers are shared with `model`.
-    Errors: ValueError when more than one value goes from the one to the other.
+    Errors: ValueError when more than one value goes from the one to the other, and for a network that adds to its loss.
     """
+    if model.adds_loss:
+        raise ValueError(f"{model.label}: what it adds to its loss (add_loss) needs the whole network; train without cached=True")
     top = {id(layer) for path, layer in model.named_layers() if path in head}
     graph = _opened(model).graph
     nodes = [node for node in graph.nodes if id(node.layer) in top]
