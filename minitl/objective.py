@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,27 @@ class Means:
 def trained_layers(model: Any) -> Trained:
     """Path and layer of all that may be trained now."""
     return [(path, layer) for path, layer in model.named_layers() if layer.trainable]
+
+
+@contextlib.contextmanager
+def as_compiled(model: Any) -> Iterator[None]:
+    """Let a model that was frozen as a part of another, after it was compiled, train as it was compiled.
+
+    So programs train the two halves of a GAN: the discriminator is compiled, then frozen, and the generator is compiled with it.
+    Elsewhere freezing is read at every step, and a model that is frozen as a whole is refused.
+    """
+    held = [layer for layer in model.learnt_when_compiled if not layer.trainable]
+    inside_another = any(known() is not None for known in model._nodes)
+    if not inside_another or not held or any(layer.parameters for _, layer in trained_layers(model)):
+        yield
+        return
+    for layer in held:
+        layer.trainable = True
+    try:
+        yield
+    finally:
+        for layer in held:
+            layer.trainable = False
 
 
 def listed(given: Any) -> list[Any]:

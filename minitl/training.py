@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from minitl import channels, class_weights, distributed, processes
 from minitl.accumulation import accumulated_step, add_to
 from minitl.batches import ArrayBatches, as_arrays, check_same_classes, epochs_of, in_order, is_array, rows, unpack
 from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
-from minitl.graph import rules
+from minitl.finite import explain, first_culprit
 from minitl.graph.value import fits
 from minitl.history import History
-from minitl.layers.base import Layer
-from minitl.objective import Losses, Means, forward_loss, listed, targets_of, trained_layers, updates
+from minitl.objective import Losses, Means, as_compiled, forward_loss, listed, trained_layers, updates
 from minitl.progress import Progress
 from minitl.random import new_generator
 from minitl.resume import TrainingRun
@@ -93,35 +91,36 @@ def fit(
     model.stop_training = False
     progress = Progress(verbose)
     begun: list[Callback] = []
+    logs: dict[str, float] = {}
     try:
         for watcher in watchers:
             begun.append(watcher)
-            watcher.on_train_begin()
+            watcher.on_train_begin({})
         run.go_on(before, initial_epoch, resumed)
         checked = is_array(x, _inputs(model))
         while run.epoch < epochs:
             epoch, first = run.epoch, run.step
             if not first:
-                _tell(watchers, "on_epoch_begin", epoch)
+                _tell(watchers, "on_epoch_begin", epoch, {})
                 run.means = Means(model)
             means = run.means
             for step, (xb, yb, wb) in enumerate(progress.epoch(source.epoch(first), steps, epoch, epochs, means), first):
-                _tell(watchers, "on_train_batch_begin", step)
+                _tell(watchers, "on_train_batch_begin", step, {})
                 if not checked:
                     check_inputs(model, xb, "fit")
                     checked = True
                 weights = class_weights.weighted(wb, yb, by_class)
                 if together > 1 or accumulate > 1:
-                    explain = functools.partial(_explain, place=(epoch, step))
+                    explained = functools.partial(explain, place=(epoch, step))
                     others = (processes.rank(), distributed.Exchange()) if together > 1 else ()
-                    add_to(means, accumulated_step(model, xb, yb, weights, max(together, accumulate), explain, *others))
+                    add_to(means, accumulated_step(model, xb, yb, weights, max(together, accumulate), explained, *others))
                 else:
                     means.add(*train_step(model, xb, yb, weights, (epoch, step)))
                 run.step = step + 1
                 _tell(watchers, "on_train_batch_end", step, means.results())
             logs = means.results()
             if validation_data is not None and (epoch + 1) % validation_freq == 0:
-                logs.update(_validate(model, validation_data, validation_batch_size or batch_size, validation_steps))
+                logs.update(_validate(model, validation_data, validation_batch_size or batch_size, validation_steps, watchers))
             run.epoch, run.step = epoch + 1, 0
             _tell(watchers, "on_epoch_end", epoch, logs)
             progress.end_epoch(epoch, epochs, logs)
@@ -130,7 +129,7 @@ def fit(
     finally:
         source.close()
         for watcher in begun:
-            watcher.on_train_end()
+            watcher.on_train_end(logs)
         model.training_run = run.ended()
     return history
 
@@ -139,6 +138,11 @@ def train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] 
     """Forward, loss, backward, update: one batch. Returns the losses before the update, the targets, and their weights."""
     if not model.built:
         model.prepare(x)
+    with as_compiled(model):
+        return _train_step(model, x, y, weights, place)
+
+
+def _train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] | None) -> Step:
     trained = trained_layers(model)
     if not any(layer.parameters for _, layer in trained):
         raise ValueError(
@@ -147,7 +151,7 @@ def train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] 
         )
     found = forward_loss(model, trained, x, y, weights, training=True, keep=True)
     if not math.isfinite(found.total):
-        raise ValueError(_explain(model, x, y, found.total, place))
+        raise ValueError(explain(model, x, y, found.total, place))
     found.run.backward(found.output_gradients())
     model.optimizer.apply(updates(trained, found.run))
     for _, layer in trained:
@@ -165,6 +169,7 @@ def evaluate(
     sample_weight: Any = None,
     steps: int | None = None,
     return_dict: bool = False,
+    callbacks: Any = None,
 ) -> Any:
     """The mean loss and the metrics: [loss, metric...], the loss alone without metrics, or a dictionary.
 
@@ -173,14 +178,19 @@ def evaluate(
     """
     _need_ready(model, loss=True)
     source, total = epochs_of(in_order(x), y, sample_weight, batch_size, None, steps, "steps", _inputs(model))
-    means = Means(model)
+    means, watchers = Means(model), _listed(model, callbacks)
+    _tell(watchers, "on_test_begin", {})
     try:
         for step, (xb, yb, wb) in enumerate(Progress(verbose).batches(source.epoch(), total, "evaluate")):
             if step == 0:
                 check_inputs(model, xb, "evaluate")
+            _tell(watchers, "on_test_batch_begin", step, {})
             means.add(*measure_step(model, xb, yb, wb, (0, step)))
+            if watchers:
+                _tell(watchers, "on_test_batch_end", step, means.results())
     finally:
         source.close()
+    _tell(watchers, "on_test_end", means.results())
     return _as_keras(means.results(), return_dict)
 
 
@@ -188,11 +198,18 @@ def measure_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int
     """The losses of one batch, the targets, and their weights."""
     found = forward_loss(model, trained_layers(model), x, y, weights, training=False, keep=False)
     if not math.isfinite(found.total):
-        raise ValueError(_explain(model, x, y, found.total, place))
+        raise ValueError(explain(model, x, y, found.total, place))
     return found, found.targets, found.weights
 
 
-def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> Any:
+def predict(
+    model: Any,
+    x: Any,
+    batch_size: int | None = None,
+    verbose: Any = "auto",
+    steps: int | None = None,
+    callbacks: Any = None,
+) -> Any:
     """The model's outputs, one row per sample, in the order of the data; the arrays belong to the caller.
 
     Errors: ValueError for data that do not fit, or outputs that are not finite.
@@ -201,14 +218,19 @@ def predict(model: Any, x: Any, batch_size: int | None = None, verbose: Any = "a
     x = _as_batch(model, x)
     source, total = epochs_of(in_order(x), None, None, batch_size, None, steps, "steps", _inputs(model))
     outputs: list[list[np.ndarray]] = []
+    watchers = _listed(model, callbacks)
+    _tell(watchers, "on_predict_begin", {})
     try:
         for step, (xb, _, _) in enumerate(Progress(verbose).batches(source.epoch(), total, "predict")):
             if step == 0:
                 check_inputs(model, xb, "predict")
+            _tell(watchers, "on_predict_batch_begin", step, {})
             made = predict_batch(model, xb)
+            _tell(watchers, "on_predict_batch_end", step, {"outputs": made})
             outputs.append(made if isinstance(made, list) else [made])
     finally:
         source.close()
+    _tell(watchers, "on_predict_end", {})
     for value in model.graph.outputs:
         if not value.shape or value.shape[0] is not None:
             raise ValueError(f"predict: {value!r} has no batch to put together; call the model on an array, model(x)")
@@ -223,7 +245,7 @@ def predict_batch(model: Any, x: Any) -> Any:
     outputs = model.new_run().forward(arrays)
     for y in outputs:
         if not np.isfinite(y).all():
-            raise ValueError(f"predict: the outputs are not finite; {_first_culprit(model, x)}")
+            raise ValueError(f"predict: the outputs are not finite; {first_culprit(model, x)}")
     own = [channels.outer_images(y.copy() if any(np.may_share_memory(y, a) for a in arrays) else y) for y in outputs]
     return own[0] if len(own) == 1 else own
 
@@ -280,11 +302,19 @@ def take_validation(x: Any, y: Any, weights: Any, share: float, validation_data:
     return parts[0][0], parts[1][0], parts[2][0], validation
 
 
-def _validate(model: Any, data: Any, batch_size: int | None, steps: int | None) -> dict[str, float]:
+def _validate(model: Any, data: Any, batch_size: int | None, steps: int | None, watchers: list[Callback]) -> dict[str, float]:
     arrays = isinstance(data, (tuple, list)) and len(data) in (2, 3) and is_array(data[0], _inputs(model))
     x, y, weights = unpack(data) if arrays else (data, None, None)
-    results = evaluate(model, x, y, batch_size if arrays else None, 0, weights, steps, return_dict=True)
+    results = evaluate(model, x, y, batch_size if arrays else None, 0, weights, steps, True, watchers)
     return {f"val_{name}": value for name, value in results.items()}
+
+
+def _listed(model: Any, callbacks: Any) -> list[Callback]:
+    """Callbacks, told which model is theirs."""
+    watchers = [] if callbacks is None else list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for watcher in watchers:
+        watcher.set_model(model)
+    return watchers
 
 
 def _as_keras(results: dict[str, float], return_dict: bool) -> Any:
@@ -301,42 +331,3 @@ def _inputs(model: Any) -> int:
 def _tell(watchers: list[Callback], event: str, *arguments: Any) -> None:
     for watcher in watchers:
         getattr(watcher, event)(*arguments)
-
-
-def _explain(model: Any, x: np.ndarray, y: Any, loss: float, place: tuple[int, int] | None = None) -> str:
-    where = f" at epoch {place[0] + 1}, batch {place[1]}" if place else ""
-    targets = [np.asarray(part) for part in targets_of(model, y, "y") if part is not None]
-    if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in targets):
-        return f"the loss is {loss}{where}: the targets hold NaN or infinity; clean the data"
-    return f"the loss is {loss}{where}: {_first_culprit(model, x)}"
-
-
-def _first_culprit(model: Any, x: Any) -> str:
-    """Which comes first: bad input, bad weights, or a layer whose output is not finite; and what to try."""
-    arrays = model.prepare(x)
-    for x in arrays:
-        if not np.isfinite(x).all():
-            return f"the input holds NaN or infinity in {int((~np.isfinite(x)).sum())} places; clean the data"
-    for path, layer in model.named_layers():
-        for name, w in {**layer.parameters, **layer.state}.items():
-            if not np.isfinite(w).all():
-                return f"the weights {path}/{name} are not finite; lower the learning rate, or clip gradients (clipnorm=1.0)"
-    with np.errstate(all="ignore"):
-        for layer, y in layer_outputs(model, arrays):
-            if not np.isfinite(y).all():
-                return (
-                    f"the first output that is not finite comes from {layer.label}; lower the learning rate, or scale the input"
-                )
-    return "every layer's output is finite, so look at the loss, the targets and the sample weights"
-
-
-def layer_outputs(model: Any, arrays: list[np.ndarray]) -> Iterator[tuple[Layer, np.ndarray]]:
-    """Every layer of a model in the order of a pass, nothing run together, with what it gives at inference."""
-    graph = model.graph
-    values: dict[Any, Any] = dict(zip(graph.inputs, arrays, strict=True))
-    for step in rules.steps(graph, fuse=False, fold=False):
-        x = [values[value] for value in step.takes]
-        y, _ = step.forward(x[0] if len(x) == 1 else x, bool(step.training))
-        for value, part in zip(step.gives, y if len(step.gives) > 1 else [y], strict=True):
-            values[value] = part
-            yield step.layers[0], part

@@ -208,3 +208,35 @@ def test_backups_are_written_when_they_should_be(tmp_path):
     model, history = trained([BackupAndRestore(tmp_path / "kept", delete_checkpoint=False)], epochs=3)
     assert history.epoch == [0, 1, 2] and model.optimizer.iterations == 9
     assert math.isfinite(history.history["loss"][-1])
+
+
+def test_callbacks_are_told_of_evaluations_and_predictions_and_always_get_logs():
+    told = []
+
+    class All(Callback):
+        pass
+
+    for name in [name for name in dir(Callback) if name.startswith("on_")]:
+
+        def tell(self, *arguments, name=name):
+            assert isinstance(arguments[-1], dict) and self.model is model
+            told.append((name, sorted(arguments[-1])))
+
+        setattr(All, name, tell)
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    x, y = np.ones((6, 3)), np.ones((6, 1))
+    model.fit(x, y, batch_size=3, epochs=1, validation_data=(x, y), callbacks=[All()], verbose=0)
+    names = [name for name, _ in told]
+    assert names == [
+        "on_train_begin", "on_epoch_begin", *["on_train_batch_begin", "on_train_batch_end"] * 2, "on_test_begin",
+        *["on_test_batch_begin", "on_test_batch_end"] * 2, "on_test_end", "on_epoch_end", "on_train_end",
+    ]  # fmt: skip
+    assert dict(told)["on_train_end"] == ["loss", "mae", "val_loss", "val_mae"] and dict(told)["on_test_end"] == ["loss", "mae"]
+    told.clear()
+    model.evaluate(x, y, verbose=0, callbacks=[All()])
+    assert [name for name, _ in told] == ["on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end"]
+    told.clear()
+    model.predict(x, verbose=0, callbacks=All())
+    assert [name for name, _ in told] == ["on_predict_begin", "on_predict_batch_begin", "on_predict_batch_end", "on_predict_end"]
+    assert dict(told)["on_predict_batch_end"] == ["outputs"]

@@ -5,7 +5,7 @@ import pytest
 
 from minitl.backend import use_backend
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
-from minitl.models import Sequential
+from minitl.models import Model, Sequential
 from minitl.objective import forward_loss, trained_layers
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
 from minitl.transfer import freeze, replace_head, unfreeze
@@ -222,3 +222,55 @@ def test_summary_shows_what_is_frozen():
     assert text.count("frozen") == 2
     total, trained = model.count_params(), sum(w.size for w in model.trainable_weights)
     assert f"total {total:,}: trainable {trained:,}, not trainable {total - trained:,}" in text
+
+
+def gan(frozen_before=False):
+    """The two halves as programs make them: the discriminator is compiled, then frozen inside the whole."""
+    discriminator = Sequential([Input((6,)), Dense(5, activation="tanh"), Dense(1, activation="sigmoid")])
+    discriminator.trainable = not frozen_before
+    discriminator.compile("sgd", "binary_crossentropy")
+    generator = Sequential([Input((3,)), Dense(6)])
+    noise = Input((3,))
+    discriminator.trainable = False
+    whole = Model(noise, discriminator(generator(noise)))
+    whole.compile("sgd", "binary_crossentropy")
+    return discriminator, generator, whole
+
+
+def changed(model, step):
+    before = [w.copy() for w in model.get_weights()]
+    step()
+    return [bool((a != b).any()) for a, b in zip(before, model.get_weights(), strict=True)]
+
+
+def test_a_discriminator_that_was_frozen_inside_another_model_trains_as_it_was_compiled(backend):
+    discriminator, generator, whole = gan()
+    noise, x, y = np.ones((4, 3)), np.random.default_rng(0).normal(size=(4, 6)), np.array([1, 0, 1, 0])
+    for _ in range(2):
+        assert all(changed(discriminator, lambda: discriminator.train_on_batch(x, y)))
+        assert not any(changed(discriminator, lambda: whole.train_on_batch(noise, y)))
+        assert all(changed(generator, lambda: whole.train_on_batch(noise, y)))
+    assert not discriminator.trainable and not any(layer.trainable for layer in discriminator.layers)
+    assert all(changed(discriminator, lambda: discriminator.fit(x, y, epochs=1, verbose=0)))
+    # Its steps are those of one that was never frozen.
+    free = Sequential([Input((6,)), Dense(5, activation="tanh"), Dense(1, activation="sigmoid")])
+    free.set_weights(discriminator.get_weights())
+    free.compile("sgd", "binary_crossentropy")
+    assert free.train_on_batch(x, y) == discriminator.train_on_batch(x, y)
+    for a, b in zip(free.get_weights(), discriminator.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_that_was_frozen_otherwise_is_refused():
+    x, y = np.ones((4, 6)), np.ones((4, 1))
+    discriminator, _, _ = gan(frozen_before=True)
+    with pytest.raises(ValueError, match="nothing to train"):
+        discriminator.train_on_batch(x, y)
+    alone = Sequential([Input((6,)), Dense(1)])
+    alone.compile("sgd", "mse")
+    alone.trainable = False
+    with pytest.raises(ValueError, match="nothing to train"):
+        alone.fit(x, y, verbose=0)
+    discriminator, _, _ = gan()
+    discriminator.layers[-1].trainable = True  # a part of it is free: then flags say what learns
+    assert changed(discriminator, lambda: discriminator.train_on_batch(x, y)) == [False, False, True, True]

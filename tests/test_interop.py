@@ -240,6 +240,88 @@ def test_keras_s_recurrent_layers_go_both_ways(tmp_path):
     assert close(theirs.predict(x, verbose=0), y)
 
 
+def compiled_models(keras):
+    """Networks as they are compiled: the loss by name, by class, with a schedule, with two outputs."""
+    k = keras.layers
+    classes = keras.Sequential([keras.Input((4,)), k.Dense(3, activation="softmax")])
+    classes.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    yield classes, np.array([0, 2, 1, 1, 0])
+    logits = keras.Sequential([keras.Input((4,)), k.Dense(3)])
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    logits.compile(
+        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=1e-4, global_clipnorm=1.0),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+        metrics=[keras.metrics.CategoricalAccuracy(name="acc"), "mse", keras.metrics.TopKCategoricalAccuracy(k=2)],
+        weighted_metrics=["mae"],
+    )
+    yield logits, np.eye(3)[[0, 2, 1, 1, 0]]
+    x = keras.Input((4,))
+    two = keras.Model(x, [k.Dense(2, name="p")(x), k.Dense(3, name="q")(x)])
+    two.compile("rmsprop", {"p": "mse", "q": "huber"}, loss_weights={"p": 1.0, "q": 0.3}, metrics={"q": ["mae"]})
+    yield two, [np.ones((5, 2)), np.ones((5, 3))]
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_models_come_back_compiled(tmp_path, ending):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    for theirs, y in compiled_models(keras):
+        theirs.save(tmp_path / f"theirs{ending}")
+        ours = load_model(tmp_path / f"theirs{ending}")
+        expected = theirs.evaluate(x, y, verbose=0, return_dict=True)
+        found = ours.evaluate(x, y, verbose=0, return_dict=True)
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        for name in expected.keys() & found.keys():
+            assert found[name] == pytest.approx(expected[name], rel=1e-5), name
+        assert len(expected.keys() & found.keys()) == len(expected)
+        assert type(ours.optimizer).__name__ == type(theirs.optimizer).__name__
+        ours.fit(x, y, epochs=1, shuffle=False, batch_size=5, verbose=0)
+        theirs.fit(x, y, epochs=1, shuffle=False, batch_size=5, verbose=0)
+        for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-6)  # so that the optimizer has its settings
+        ours.save(tmp_path / f"ours{ending}")
+        again = keras.saving.load_model(tmp_path / f"ours{ending}")
+        there = sorted(again.evaluate(x, y, verbose=0, return_dict=True).values())  # .h5 changes names of metrics in Keras, too
+        assert there == pytest.approx(sorted(ours.evaluate(x, y, verbose=0, return_dict=True).values()), rel=1e-5)
+        assert load_model(tmp_path / f"ours{ending}", compile=False).optimizer is None
+
+
+def test_what_cannot_be_compiled_is_said(tmp_path):
+    model = Sequential([Input((4,)), Dense(2)])
+
+    def mine(y_true, y_pred):
+        return np.mean(np.square(y_true - y_pred))
+
+    model.compile("adam", "mse", metrics=[mine, "mae"])
+    with pytest.warns(UserWarning, match="the metric 'mine' is left out"):
+        model.save(tmp_path / "model.keras")
+    assert len(load_model(tmp_path / "model.keras").metrics) == 1
+    model.compile("adam", mine)
+    model.save(tmp_path / "own.keras")
+    assert load_model(tmp_path / "own.keras").optimizer is None
+
+    def changed(old, new):
+        with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        assert old in parts["config.json"]
+        with zipfile.ZipFile(tmp_path / "changed.keras", "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content.replace(old, new) if name == "config.json" else content)
+        return tmp_path / "changed.keras"
+
+    for old, new, why in (
+        (b'"Adam"', b'"Ftrl"', "unknown optimizer 'Ftrl'"), (b'"beta_1": 0.9', b'"beta_1": 2.0', "beta_1"),
+        (b'"mean_squared_error"', b'"nothing"', "nothing"), (b'"mae"', b'"os.system"', "os.system"),
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match=f"the model is not compiled .*{why}"):
+            found = load_model(changed(old, new))
+        assert found.optimizer is None and found.loss is None
+    found = load_model(changed(b'"loss": "mean_squared_error"', b'"loss": "mine"'), custom_objects={"mine": mine})
+    x = np.ones((3, 4))
+    assert found.evaluate(x, np.ones((3, 2)), verbose=0)[0] == pytest.approx(mine(np.ones((3, 2)), found.predict(x, verbose=0)))
+
+
 def test_keras_s_states_go_both_ways(tmp_path):
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")

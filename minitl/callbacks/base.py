@@ -48,8 +48,32 @@ class Callback:
         """After a batch."""
         self.on_batch_end(batch, logs)
 
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before an evaluation, that of validation data in fit included."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After it."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of it."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch of it."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before predictions."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After them."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of them."""
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a batch of them; `logs` has its `outputs`."""
+
     def set_model(self, model: Any) -> None:
-        """Called by fit."""
+        """Called by fit, evaluate and predict."""
         self.model = model
 
     def set_params(self, params: dict[str, Any]) -> None:

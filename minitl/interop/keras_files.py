@@ -19,6 +19,7 @@ import numpy as np
 
 from minitl import channels
 from minitl.interop.keras_architecture import described, keras_class, rebuilt
+from minitl.interop.keras_compile import compile_as_described, compile_settings
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
@@ -42,10 +43,11 @@ def load_keras_weights(model: Any, filepath: str | os.PathLike, by_name: bool = 
     return _load_entries(model, entries, str(filepath), by_name, unexpected_ok)
 
 
-def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The model of a `.keras` file, or of an `.h5` file that has an architecture; not compiled.
+def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> Any:
+    """The model of a `.keras` file, or of an `.h5` file that has an architecture; compiled as the file says.
 
-    Your own layers go into custom_objects, by name.
+    Your own layers and functions go into custom_objects, by name. The optimizer begins anew. What the file says of it and cannot
+    be had here is warned about, and the model is then not compiled.
     Errors: FileNotFoundError; ValueError for a damaged file, weights alone, or a layer that does not exist here.
     """
     with Opened(filepath) as (config, file):
@@ -62,6 +64,8 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             write_pairs(model, found, Pairs(), str(filepath))
         else:
             _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
+        if compile:
+            compile_as_described(model, config.get("compile_config"), str(filepath), custom_objects)
     return model
 
 
@@ -79,7 +83,7 @@ def save_keras_weights(model: Any, filepath: str | os.PathLike) -> None:
 
 
 def save_keras(model: Any, filepath: str | os.PathLike) -> None:
-    """Write a whole model as Keras 3 does: `.keras`, or its older `.h5`; optimizer and losses are left out.
+    """Write a whole model as Keras 3 does: `.keras`, or its older `.h5`; without the optimizer's memory.
 
     Errors: ValueError for a layer that Keras does not have; OSError from the file system.
     """
@@ -87,12 +91,15 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
 
     model._need_built("save")
     check_target(filepath)
-    config = described(model)
+    config, compiled = described(model), compile_settings(model)
     if str(filepath).endswith((".h5", ".hdf5")):
         buffer = io.BytesIO()
         with need("h5py").File(buffer, "w") as file:
             file.attrs["model_config"] = json.dumps(config)
             file.attrs["keras_version"] = VERSION
+            if compiled is not None:
+                compiled["optimizer_config"] = compiled.pop("optimizer")  # its name in this format
+                file.attrs["training_config"] = json.dumps(compiled)
             group = file.create_group("model_weights")
             names = []
             for layer in model.layers:
@@ -112,6 +119,8 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
             group.attrs["keras_version"] = VERSION
         data = buffer.getvalue()
     else:
+        if compiled is not None:
+            config["compile_config"] = compiled
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
             for name, content in (

@@ -39,7 +39,10 @@ class Opened:
             self.file = h5py.File(self.path, "r")
             group = Group(self.file, self.path.stat().st_size, self.path)
             text = group.attribute("model_config")
-            return None if text is None else json.loads(text), group
+            config, training = None if text is None else json.loads(text), group.attribute("training_config")
+            if config is not None and training is not None:
+                config["compile_config"] = json.loads(training)
+            return config, group
         except Exception as error:  # damaged bytes make HDF5, zip and JSON raise almost anything
             if self.file is not None:
                 self.file.close()

@@ -30,13 +30,13 @@ def foreign(filepath: str | os.PathLike) -> bool:
     return _ending(filepath) in FORMATS and not _is_ours(filepath)
 
 
-def load_foreign(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None) -> Any:
+def load_foreign(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
     """The model of another program's file.
 
     Errors: ValueError for a format that has no models.
     """
     reader = _function(filepath, READ, "holds weights only: build the model and call load_weights")
-    return reader(filepath, custom_objects) if reader.__name__ == "load_keras" else reader(filepath)
+    return reader(filepath, custom_objects, compile) if reader.__name__ == "load_keras" else reader(filepath)
 
 
 def save_foreign(model: Any, filepath: str | os.PathLike, weights_only: bool) -> None:

@@ -275,7 +275,7 @@ class Model(Structure):
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **settings: Any) -> None:
         """Write architecture, weights and, when compiled, optimizer, loss and metrics with their state to one file.
 
-        Names that end in .keras, .h5 or .onnx give files of those programs, without optimizer and losses. `include_optimizer`
+        Names that end in .keras, .h5 or .onnx give files of those programs, without the optimizer's memory. `include_optimizer`
         and `save_format` of other programs have no meaning here.
         Errors: FileExistsError for a file that is there, when `overwrite` is false.
         """

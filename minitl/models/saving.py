@@ -64,11 +64,11 @@ def load_model(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
     """Rebuild a model that `save` wrote: architecture, weights, and how it was compiled (unless `compile` is false).
 
     Your own classes and functions go into custom_objects, by name; nothing else than they and minitl's own is ever made.
-    Files of other programs (.keras, .h5, .onnx) are read by `minitl.interop`; they come back not compiled.
+    Files of other programs (.keras, .h5, .onnx) are read by `minitl.interop`; Keras's come back compiled, the optimizer anew.
     Errors: FileNotFoundError, or ValueError for a damaged or foreign file, or a class that is not known.
     """
     if foreign(filepath):
-        return load_foreign(filepath, custom_objects)
+        return load_foreign(filepath, custom_objects, compile)
     arrays, config = weight_files.read(filepath)
     if config is None:
         raise ValueError(f"{filepath} holds weights only; build the model and call load_weights")

@@ -21,6 +21,7 @@ class Trainer(Layer):
         self.loss: Any = None  # one per output, where there are several
         self.loss_weights: Any = None
         self.metrics: list[Any] = []
+        self.learnt_when_compiled: list[Layer] = []
         self.stop_training = False
         self.history: History | None = None
         self.training_run: Any = None  # where training stands, for a fit that goes on
@@ -59,6 +60,7 @@ class Trainer(Layer):
         self.loss = objective.per_output(self, "loss", loss, losses.get, one_for_all=True)
         self.loss_weights = objective.per_output(self, "loss_weights", loss_weights, float, one_for_all=False)
         self.metrics = objective.metrics_of(self, metrics, weighted_metrics)
+        self.learnt_when_compiled = [layer for _, layer in objective.trained_layers(self)] if self.built else []
         self.training_run = None
 
     def fit(
@@ -142,17 +144,20 @@ class Trainer(Layer):
         sample_weight: Any = None,
         steps: int | None = None,
         return_dict: bool = False,
+        callbacks: Any = None,
         **older: Any,
     ) -> Any:
         """The loss and the metrics on some data: [loss, metric...], or a dictionary."""
         if older:
             self._show_accuracy(older)
             steps = of_fit(older).get("steps", steps)
-        return training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, return_dict)
+        return training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, return_dict, callbacks)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None) -> Any:
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None, callbacks: Any = None
+    ) -> Any:
         """The outputs for some data, in their order; a list of arrays where there are several."""
-        return training.predict(self, x, batch_size, verbose, steps)
+        return training.predict(self, x, batch_size, verbose, steps, callbacks)
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minitl import objective, training
+from minitl import objective
+from minitl.finite import layer_outputs
 from minitl.layers.base import Layer
 from minitl.models import Model
 
@@ -81,7 +82,7 @@ def _centred_gram(rows: np.ndarray) -> np.ndarray:
 def _outputs(model: Model, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
     found: dict[str, list[Any]] = {}
     for start in range(0, len(x), batch_size):
-        for layer, y in training.layer_outputs(model, model.prepare(x[start : start + batch_size])):
+        for layer, y in layer_outputs(model, model.prepare(x[start : start + batch_size])):
             found.setdefault(str(layer.name), []).append(np.array(y))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
