@@ -28,7 +28,7 @@ class Graph:
         if len(set(map(id, inputs))) != len(inputs):
             raise ValueError(f"{label}: an input is given twice")
         self.of_outputs = self._in_order(self.outputs, label)  # what `predict` needs
-        self.nodes = self._in_order((*self.outputs, *self.added_losses), label)
+        self.nodes = self._in_order((*self.outputs, *self.added_losses), label) if self.added_losses else self.of_outputs
         self.consumers: dict[Value, list[Node]] = {value: [] for node in self.nodes for value in node.outputs}
         self.consumers.update({value: [] for value in self.inputs})
         for node in self.nodes:
