@@ -37,7 +37,7 @@ from minitl.models import Model
 from minitl.optimizers import Adam
 from minitl.parallel import each
 from minitl.preprocessing.text import pad_sequences
-from minitl.utils import set_random_seed
+from minitl.utils import Sequence, set_random_seed
 
 FILES = {
     "SST-2": ("stsa.binary.train", "stsa.binary.dev", "stsa.binary.test"),
@@ -50,7 +50,7 @@ FILES = {
 WAYS = ("random", "static", "non-static")
 SIZES = (50, 200, 1000, 0)  # training sentences; 0 is all
 LONGEST = 60  # words of a sentence that count
-SHORTEST = 5  # the widest window
+MARGIN = 4  # zeros on either side, so that the widest window sees the first and the last word in every place, as Kim's does
 Sentences = tuple[list[list[str]], np.ndarray]
 
 
@@ -88,6 +88,38 @@ def network(table: np.ndarray, classes: int, trainable: bool, filters: int = 100
     return Model(words, Dense(classes, activation="softmax")(Dropout(0.5)(Concatenate()(answers))))
 
 
+class Batches(Sequence):
+    """Batches of sentences of about one length, so that little is padded; in a new order in every epoch.
+
+    Parameters: `sentences` are lists of numbers, `labels` one for each; `batch` sentences per batch.
+    """
+
+    def __init__(self, sentences: list[list[int]], labels: np.ndarray, batch: int, seed: int):
+        super().__init__()
+        self.sentences, self.labels, self.batch = sentences, labels, batch
+        self.lengths, self.random = np.array([len(sentence) for sentence in sentences]), np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def on_epoch_end(self) -> None:
+        """Sort by length, equal ones at random, and deal the batches out anew."""
+        order = np.lexsort((self.random.random(len(self.lengths)), self.lengths))
+        self.rows = [order[k : k + self.batch] for k in range(0, len(order), self.batch)]
+        self.random.shuffle(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.rows[index]
+        return padded([self.sentences[row] for row in rows]), self.labels[rows]
+
+
+def padded(sentences: list[list[int]]) -> np.ndarray:
+    """Sentences in one array (N, longest + two margins), zeros around them."""
+    whole = pad_sequences(sentences, maxlen=max(map(len, sentences)) + MARGIN, padding="post")
+    return np.pad(whole, ((0, 0), (MARGIN, 0)))
+
+
 def run(
     train: Sentences,
     dev: Sentences,
@@ -112,22 +144,21 @@ def run(
     given = index if way != "random" else {}  # words without a vector begin at random, with the variance of the others
     rows = np.concatenate([one.table(given, seed, rows=len(index) + 2) for one in vectors], axis=1)
 
-    def numbers(sentences: list[list[str]]) -> np.ndarray:
-        lists = [[index.get(word, 1) for word in sentence[:LONGEST]] for sentence in sentences]
-        return pad_sequences(lists, maxlen=max(SHORTEST, max(map(len, lists))), padding="post")
+    def numbers(sentences: list[list[str]]) -> list[list[int]]:
+        return [[index.get(word, 1) for word in sentence[:LONGEST]] for sentence in sentences]
 
     stop = EarlyStopping("val_accuracy", patience=20 if few else 5, restore_best_weights=True)
 
     def learnt(sentences: Sentences, epochs: int, **watched: Any) -> Model:
         model = network(rows, int(train[1].max()) + 1, trainable=way != "static")
         model.compile(Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-        model.fit(numbers(sentences[0]), sentences[1], batch_size=50, epochs=epochs, verbose=0, **watched)
+        model.fit(Batches(numbers(sentences[0]), sentences[1], 50, seed), epochs=epochs, verbose=0, **watched)
         return model
 
-    model = learnt(train, epochs, validation_data=(numbers(dev[0]), dev[1]), callbacks=[stop])
+    model = learnt(train, epochs, validation_data=(padded(numbers(dev[0])), dev[1]), callbacks=[stop])
     if whole:
         model = learnt((train[0] + dev[0], np.concatenate([train[1], dev[1]])), stop.best_epoch + 1)
-    return 100 * model.evaluate(numbers(test[0]), test[1], batch_size=200, verbose=0)[1], stop.best_epoch + 1
+    return 100 * model.evaluate(padded(numbers(test[0])), test[1], batch_size=200, verbose=0)[1], stop.best_epoch + 1
 
 
 def task(way: str, seed: int, data: str, name: str, phrases: bool, files: tuple[str, ...], size: int, epochs: int) -> float:

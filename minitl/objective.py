@@ -60,17 +60,24 @@ class Losses:
 def forward_loss(
     model: Any, trained: Trained, x: Any, y: Any, weights: Any, training: bool, keep: bool, need_dx: bool = False
 ) -> Losses:
-    """Run a model on a batch, and compute its losses with their regularization."""
-    arrays = model.prepare(x)
-    graph = model.graph
+    """Run a model on a batch, and compute its losses with their regularization.
+
+    Errors: ValueError for sample weights beside a loss that uses values of the network.
+    """
+    arrays, targets, judged = model.prepare(x), targets_of(model, y, "y"), model
+    if model.with_target is not None:
+        if weights is not None:
+            raise ValueError(f"loss {model.loss.name!r}: uses values of the network, and takes no sample weights")
+        judged = model.with_target
+        arrays = judged.prepare([*arrays, *targets])
     joint = tuple(
         i
-        for i, loss in enumerate(listed(model.loss))
-        if loss is not None and not loss.from_logits and rules.joint(graph, i, loss.activation)
+        for i, loss in enumerate(listed(judged.loss))
+        if loss is not None and not loss.from_logits and rules.joint(judged.graph, i, loss.activation)
     )
-    run = model.new_run(keep, need_dx, joint, training, added_losses=True)
+    run = judged.new_run(keep, need_dx, joint, training, added_losses=True)
     predictions = run.forward(arrays, training)
-    found = Losses(model, run, predictions, targets_of(model, y, "y"), targets_of(model, weights, "sample_weight"), joint)
+    found = Losses(judged, run, predictions, targets, targets_of(model, weights, "sample_weight"), joint)
     found.total += run.added_loss
     for _, layer in trained:
         for name, penalty in layer.regularizers.items():

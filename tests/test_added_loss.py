@@ -229,3 +229,30 @@ def test_other_programs_files_and_cached_features_say_what_they_cannot_keep(tmp_
     model.astype("float32").save(tmp_path / "model.onnx")
     written = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert written == {"Gemm", "Tanh", "Sigmoid", "Identity"}
+
+
+def test_a_loss_function_may_use_values_of_the_network(backend, tmp_path):
+    x = Input((6,), dtype="float64")
+    h = Dense(4, activation="tanh", dtype="float64", kernel_regularizer="l2")(x)
+    y = Dense(6, activation="sigmoid", dtype="float64")(h)
+    model = Model(x, y)
+
+    def priced(t, p):
+        return losses.binary_crossentropy(t, p) + 0.3 * np.mean(np.square(h), axis=-1)
+
+    model.compile("adam", priced, metrics=["mse"])
+    p, code = model.predict(X, verbose=0), Model(x, h).predict(X, verbose=0)
+    expected = -(TARGETS * np.log(p) + (1 - TARGETS) * np.log(1 - p)).mean() + 0.3 * (code**2).mean()
+    expected += 0.01 * (model.get_weights()[0] ** 2).sum()
+    assert model.evaluate(X, TARGETS, verbose=0) == pytest.approx([expected, ((p - TARGETS) ** 2).mean()])
+    report = check_gradients(model, X, TARGETS)
+    assert report.ok and len(report.tensors) == 5, report
+    history = model.fit(X, TARGETS, epochs=20, validation_split=0.2, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert [layer.name for layer in model.layers] == ["input_layer", "dense", "dense_1"] and len(model.inputs) == 1
+    model.save(tmp_path / "model.npz")  # without how it was compiled: the function belongs to the program
+    assert load_model(tmp_path / "model.npz").optimizer is None
+    with pytest.raises(ValueError, match="takes no sample weights"):
+        model.fit(X, TARGETS, sample_weight=np.ones(5), verbose=0)
+    with pytest.raises(ValueError, match=r"use model\.add_loss\(\) instead"):
+        Model(x, [y, h]).compile("adam", priced)

@@ -175,6 +175,37 @@ try:
 finally:
     K.set_image_dim_ordering('tf')
 """
+KERAS_1["a variational autoencoder"] = """
+from minitl.layers import Input, Dense, Lambda
+from minitl.models import Model
+from minitl import backend as K
+from minitl import objectives
+x = Input(shape=(48,))
+h = Dense(16, activation='relu')(x)
+z_mean = Dense(2)(h)
+z_log_sigma = Dense(2)(h)
+def sampling(args):
+    z_mean, z_log_sigma = args
+    epsilon = K.random_normal(shape=(16, 2), mean=0., std=0.1)
+    return z_mean + K.exp(z_log_sigma) * epsilon
+z = Lambda(sampling, output_shape=(2,))([z_mean, z_log_sigma])
+decoder_h = Dense(16, activation='relu')
+decoder_mean = Dense(48, activation='sigmoid')
+x_decoded_mean = decoder_mean(decoder_h(z))
+vae = Model(x, x_decoded_mean)
+def vae_loss(x, x_decoded_mean):
+    xent_loss = objectives.binary_crossentropy(x, x_decoded_mean)
+    kl_loss = - 0.5 * K.mean(1 + z_log_sigma - K.square(z_mean) - K.exp(z_log_sigma), axis=-1)
+    return xent_loss + 0.01 * kl_loss
+vae.compile(optimizer='rmsprop', loss=vae_loss)
+history = vae.fit(rows.clip(0, 1), rows.clip(0, 1), shuffle=True, nb_epoch=5, batch_size=16)
+encoder = Model(x, z_mean)
+assert encoder.predict(rows, batch_size=16).shape == (96, 2)
+decoder_input = Input(shape=(2,))
+generator = Model(decoder_input, decoder_mean(decoder_h(decoder_input)))
+assert generator.predict(encoder.predict(rows)).shape == (96, 48)
+"""
+
 KERAS_2 = {
     "siamese with a contrastive loss": """
 from minitl.models import Model

@@ -10,6 +10,7 @@ from minitl import losses, objective, optimizers, training
 from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.legacy.arguments import of_fit
+from minitl.models.closed_loss import with_target
 from minitl.preprocessing.record import Preprocessing
 
 
@@ -22,6 +23,7 @@ class Trainer(Layer):
         self.loss_weights: Any = None
         self.metrics: list[Any] = []
         self.learnt_when_compiled: list[Layer] = []
+        self.with_target: Any = None  # the network that takes the target too, for a loss that uses values
         self.stop_training = False
         self.history: History | None = None
         self.training_run: Any = None  # where training stands, for a fit that goes on
@@ -60,6 +62,7 @@ class Trainer(Layer):
         self.loss = objective.per_output(self, "loss", loss, losses.get, one_for_all=True)
         self.loss_weights = objective.per_output(self, "loss_weights", loss_weights, float, one_for_all=False)
         self.metrics = objective.metrics_of(self, metrics, weighted_metrics)
+        self.with_target = with_target(self, self.loss) if self.built else None
         self.learnt_when_compiled = [layer for _, layer in objective.trained_layers(self)] if self.built else []
         self.training_run = None
 
