@@ -78,8 +78,10 @@ def fit(
     given: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
     watchers = [watcher for watcher in given if not watcher.saves]
     watchers += [HistoryCallback(history), *(watcher for watcher in given if watcher.saves)]
+    seen = list(validation_data) if isinstance(validation_data, (tuple, list)) else None
     for watcher in watchers:
         watcher.set_model(model)
+        watcher.validation_data = seen
     backups = [watcher for watcher in watchers if isinstance(watcher, BackupAndRestore)]
     if backups and not model.built and is_array(x):
         model.prepare(rows(as_arrays(x), slice(1)))

@@ -35,7 +35,8 @@ CASES = {
     "squeeze": lambda x: np.squeeze(x[:, :1], 1), "repeat": lambda x: np.repeat(x, 2, axis=1), "tile": lambda x: np.tile(x, 2),
     "flip": lambda x: np.flip(x, 0), "roll": lambda x: np.roll(x, 1, axis=2), "take": lambda x: np.take(x, [0, 2, 2], axis=1),
     "broadcast_to": lambda x: np.broadcast_to(x, (5, 2, 3, 4)),
-    "cumsum": lambda x: np.cumsum(x, axis=1), "einsum": lambda x: np.einsum("abc,dbc->ad", x, B),
+    "prod": lambda x: np.prod(x, axis=1, keepdims=True), "cumsum": lambda x: np.cumsum(x, axis=1),
+    "einsum": lambda x: np.einsum("abc,dbc->ad", x, B),
     "tensordot": lambda x: np.tensordot(x, B, axes=([1], [1])),
     "take_along_axis": lambda x: np.take_along_axis(x, np.array([[[1, 1, 3]]]), 2),
 }  # fmt: skip
@@ -109,6 +110,9 @@ def test_products_of_matrices():
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(2, 4, 2)))
     agrees(np.dot, A, RANDOM.normal(size=4))
     agrees(np.cumsum, A)
+    agrees(np.prod, A[0])
+    agrees(np.prod, np.array([[2.0, 0.0], [0.0, 3.0]]))
+    agrees(lambda x: np.prod(x, axis=-1), np.array([[2.0, 0.0, 5.0], [0.0, 0.0, 3.0]]))
     agrees(lambda a, b: np.einsum("abc,abd->acd", a, b), A, RANDOM.normal(size=(2, 3, 2)))
     agrees(lambda a, b, c: np.einsum("abc, bd, d -> da", a, b, c), A, RANDOM.normal(size=(3, 2)), RANDOM.normal(size=2))
     agrees(lambda a, b: np.einsum("bc,ca", a, b), A[0], RANDOM.normal(size=(4, 2)))
@@ -151,6 +155,19 @@ def test_what_is_used_twice_adds_up():
 def test_extremes_share_at_a_tie():
     x = Traced(np.array([2.0, 5.0, 5.0]))
     np.testing.assert_array_equal(gradients(np.max(x), [x])[0], [0, 0.5, 0.5])
+
+
+def test_values_of_single_numbers_are_added_up_and_know_the_batch():
+    x = Input((6, 5))
+    total = backend.variable(0.0)
+    for part in (x, 2 * x):
+        total = total + backend.sum(backend.square(part)) / backend.prod(backend.cast(backend.shape(part), "float32"))
+    assert total.shape == () and backend.shape(x).shape == (3,) and backend.shape(np.ones((2, 3))) == (2, 3)
+    batch = RANDOM.normal(size=(4, 6, 5)).astype(np.float32)
+    (gradient,) = backend.gradients(total, x)
+    found, slope = backend.function([x], [total, gradient])([batch])
+    assert found == pytest.approx((batch**2).mean() * 5, rel=1e-5)
+    np.testing.assert_allclose(slope, 10 * batch / batch.size, rtol=1e-4)
 
 
 def test_no_gradient_is_lost_in_silence():

@@ -234,6 +234,15 @@ def test_callbacks_are_told_of_evaluations_and_predictions_and_always_get_logs()
     ]  # fmt: skip
     assert dict(told)["on_train_end"] == ["loss", "mae", "val_loss", "val_mae"] and dict(told)["on_test_end"] == ["loss", "mae"]
     told.clear()
+    seen = []
+
+    class Reads(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append([part.shape for part in self.validation_data])
+
+    model.fit(x, y, validation_data=(x, y), callbacks=[Reads()], verbose=0)
+    model.fit(x, y, validation_split=0.5, callbacks=[Reads()], verbose=0)
+    assert seen == [[(6, 3), (6, 1)], [(3, 3), (3, 1)]]
     model.evaluate(x, y, verbose=0, callbacks=[All()])
     assert [name for name, _ in told] == ["on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end"]
     told.clear()

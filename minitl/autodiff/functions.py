@@ -40,6 +40,23 @@ def _extreme(function: Any) -> Callable[..., Traced]:
     return found
 
 
+def _prod(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Traced:
+    """The derivative by a factor is the product of the others, which may be zeros."""
+    value = plain(x)
+    if isinstance(axis, tuple):
+        raise TypeError(no_derivative("prod along several axes"))
+    rows = value.reshape(1, -1) if axis is None else np.moveaxis(value, axis, -1)
+    ones = np.ones_like(rows[..., :1])
+    before = np.cumprod(np.concatenate([ones, rows[..., :-1]], axis=-1), axis=-1)
+    behind = np.cumprod(np.concatenate([ones, rows[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
+    others = (before * behind).reshape(value.shape) if axis is None else np.moveaxis(before * behind, -1, axis)
+
+    def pullback(dy: Any) -> list[Any]:
+        return [others * _with_axes(dy, value.ndim, axis, keepdims)]
+
+    return Traced(np.asarray(np.prod(value, axis=axis, keepdims=keepdims)), [x], pullback)
+
+
 def _with_axes(y: Any, ndim: int, axis: Any, keepdims: bool) -> Any:
     """y with the axes of length 1 that a reduction took away."""
     if keepdims or axis is None:
@@ -128,7 +145,7 @@ FUNCTIONS.update({
     "std": lambda *a, **k: np.sqrt(_variance(*a, **k)),
     "max": _extreme(np.max), "amax": _extreme(np.max), "min": _extreme(np.min), "amin": _extreme(np.min),
     "reshape": _reshape, "ravel": lambda x: _reshape(x, -1), "concatenate": _joining(np.concatenate), "stack": _joining(np.stack),
-    "where": _where, "clip": _clip, "dot": _dot, "norm": _norm, "cumsum": _cumsum,
+    "where": _where, "clip": _clip, "dot": _dot, "norm": _norm, "cumsum": _cumsum, "prod": _prod,
     "einsum": einsum, "tensordot": tensordot,
     **{f.__name__: _reordering(f) for f in (
         np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.repeat, np.tile, np.flip, np.roll, np.take,

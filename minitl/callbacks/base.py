@@ -20,6 +20,7 @@ class Callback:
     model: Any = None
     params: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed)
     remembers: tuple[str, ...] = ()  # the attributes that a run which goes on needs: numbers, lists, dictionaries, arrays
+    validation_data: Any = None  # of fit, if these are arrays: [x, y, weights], as older callbacks read it
     saves = False  # whether it saves the model: then it is told last, when the others have decided
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -97,7 +97,7 @@ def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
         short
         and len(arguments) == 2
         and all(isinstance(a, Value) for a in arguments)
-        and arguments[0].shape == arguments[1].shape
+        and arguments[0].shape == arguments[1].shape != ()  # a layer has a batch
     ):
         return short(dtype=_dtype(arguments))(list(arguments))
     described = _emptied(list(arguments), values), _emptied(settings, values)

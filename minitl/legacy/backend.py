@@ -16,8 +16,9 @@ from minitl import activations, channels
 from minitl.autodiff import plain
 from minitl.errors import unknown
 from minitl.graph.value import Value
+from minitl.layers.array_function import ArrayFunction
 from minitl.layers.gradient import Gradient
-from minitl.random import new_generator
+from minitl.legacy.keras_random import normal, uniform
 
 _settings: dict[str, Any] = {"floatx": "float32", "epsilon": 1e-7}
 
@@ -88,6 +89,11 @@ def learning_phase() -> int:
     return 0
 
 
+def shape(x: Any) -> Any:
+    """The shape; of a value with an open axis, such as the batch, a value that will hold it."""
+    return ArrayFunction("shape")(x) if isinstance(x, Value) and None in x.shape else np.shape(x)
+
+
 def int_shape(x: Any) -> tuple[Any, ...]:
     """The shape."""
     return tuple(x.shape)
@@ -118,6 +124,8 @@ def ndim(x: Any) -> int:
 
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype."""
+    if isinstance(x, Value):  # what follows computes in its dtype
+        return x
     return (x if hasattr(x, "astype") else np.asarray(x)).astype(dtype)
 
 
@@ -229,17 +237,10 @@ def random_normal(
     shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None, std: float | None = None
 ) -> np.ndarray:
     """Normal numbers, from minitl's seed; `std` was the deviation's name in Keras 1."""
-    stddev = stddev if std is None else std
-    return new_generator().normal(mean, stddev, tuple(shape)).astype(dtype or floatx())
+    return normal(shape, mean, stddev if std is None else std, dtype or floatx(), seed)
 
 
-def random_uniform(
-    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
-) -> np.ndarray:  # fmt: skip
-    """Numbers between two others, from minitl's seed."""
-    return new_generator().uniform(minval, maxval, tuple(shape)).astype(dtype or floatx())
-
-
+random_uniform = uniform
 random_normal_variable, random_uniform_variable = random_normal, random_uniform
 
 
@@ -289,12 +290,11 @@ def placeholder(*_: Any, **__: Any) -> Any:
     raise NotImplementedError("K.placeholder: there are no placeholders here; use Input(shape), which gives a value")
 
 
-def set_session(session: Any = None) -> None:
+def get_session(session: Any = None) -> None:
     """Nothing: there are no sessions."""
 
 
-def get_session() -> None:
-    """Nothing: there are no sessions."""
+set_session = get_session
 
 
 def is_keras_tensor(x: Any) -> bool:
@@ -342,7 +342,6 @@ take, take_along_axis, broadcast_to, ravel, cumsum, linspace, moveaxis, amax, lo
     np.take, np.take_along_axis, np.broadcast_to, np.ravel, np.cumsum, np.linspace, np.moveaxis, np.amax, np.log1p, np.full,
 )  # fmt: skip
 variable = constant = eval = array = convert_to_tensor = np.asarray
-shape = np.shape
 relu, sigmoid, tanh, softmax, elu, softplus, hard_sigmoid = (
     activations.relu, activations.sigmoid, activations.tanh, activations.softmax, activations.elu, activations.softplus,
     activations.hard_sigmoid,
