@@ -554,6 +554,91 @@ vae.save_weights('vae_mlp.h5')
 assert encoder.predict(x_train, batch_size=32)[0].shape == (len(x_train), 2)
 assert decoder.predict(np.array([[0.5, -1.0]])).shape == (1, original_dim)
 """,
+    "a generator and a discriminator": """
+import numpy as np
+from minitl.layers import Input, Dense, Reshape, Flatten, Dropout
+from minitl.layers import BatchNormalization, Activation, ZeroPadding2D
+from minitl.layers.advanced_activations import LeakyReLU
+from minitl.layers.convolutional import UpSampling2D, Conv2D
+from minitl.models import Sequential, Model
+from minitl.optimizers import Adam
+class DCGAN():
+    def __init__(self):
+        self.img_shape = (12, 12, 1)
+        self.latent_dim = 10
+        optimizer = Adam(0.002, 0.5)
+        self.discriminator = self.build_discriminator()
+        self.discriminator.compile(loss='binary_crossentropy', optimizer=optimizer, metrics=['accuracy'])
+        self.generator = self.build_generator()
+        z = Input(shape=(self.latent_dim,))
+        img = self.generator(z)
+        self.discriminator.trainable = False
+        valid = self.discriminator(img)
+        self.combined = Model(z, valid)
+        self.combined.compile(loss='binary_crossentropy', optimizer=optimizer)
+    def build_generator(self):
+        model = Sequential()
+        model.add(Dense(16 * 6 * 6, activation="relu", input_dim=self.latent_dim))
+        model.add(Reshape((6, 6, 16)))
+        model.add(UpSampling2D())
+        model.add(Conv2D(8, kernel_size=3, padding="same"))
+        model.add(BatchNormalization(momentum=0.8))
+        model.add(Activation("relu"))
+        model.add(Conv2D(1, kernel_size=3, padding="same"))
+        model.add(Activation("tanh"))
+        noise = Input(shape=(self.latent_dim,))
+        return Model(noise, model(noise))
+    def build_discriminator(self):
+        model = Sequential()
+        model.add(Conv2D(8, kernel_size=3, strides=2, input_shape=self.img_shape, padding="same"))
+        model.add(LeakyReLU(alpha=0.2))
+        model.add(ZeroPadding2D(padding=((0, 1), (0, 1))))
+        model.add(Dropout(0.25))
+        model.add(Flatten())
+        model.add(Dense(1, activation='sigmoid'))
+        img = Input(shape=self.img_shape)
+        return Model(img, model(img))
+    def train(self, epochs, batch_size=16):
+        valid, fake = np.ones((batch_size, 1)), np.zeros((batch_size, 1))
+        losses = []
+        for epoch in range(epochs):
+            idx = np.random.randint(0, grey.shape[0], batch_size)
+            noise = np.random.normal(0, 1, (batch_size, self.latent_dim))
+            gen_imgs = self.generator.predict(noise)
+            d_loss_real = self.discriminator.train_on_batch(grey[idx], valid)
+            d_loss_fake = self.discriminator.train_on_batch(gen_imgs, fake)
+            d_loss = 0.5 * np.add(d_loss_real, d_loss_fake)
+            g_loss = self.combined.train_on_batch(noise, valid)
+            losses.append(d_loss[0])
+        return losses
+losses = DCGAN().train(20)
+history = type('History', (), {'history': {'loss': [np.mean(losses[:3]), np.mean(losses[-3:])]}})
+""",
+    "dreams of a network": """
+import numpy as np
+from minitl import backend as K, layers, models
+K.set_learning_phase(0)
+h = image = layers.Input((24, 24, 3))
+for i in range(3):
+    h = layers.Conv2D(8, 3, activation='relu', name='mixed%d' % i)(h)
+model = models.Model(image, h)
+layer_dict = dict([(layer.name, layer) for layer in model.layers])
+loss = K.variable(0.)
+for layer_name, coeff in {'mixed0': 0.2, 'mixed1': 3., 'mixed2': 2.}.items():
+    activation = layer_dict[layer_name].output
+    scaling = K.prod(K.cast(K.shape(activation), 'float32'))
+    loss = loss + coeff * K.sum(K.square(activation[:, 2: -2, 2: -2, :])) / scaling
+dream = model.input
+grads = K.gradients(loss, dream)[0]
+grads /= K.maximum(K.mean(K.abs(grads)), 1e-7)
+fetch_loss_and_grads = K.function([dream], [loss, grads])
+x, climbed = np.random.rand(1, 24, 24, 3), []
+for i in range(8):
+    loss_value, grad_values = fetch_loss_and_grads([x])
+    climbed.append(-float(loss_value))
+    x += 0.02 * grad_values
+history = type('History', (), {'history': {'loss': climbed}})
+""",
     "a stateful network, reset by hand": """
 import numpy as np
 from minitl.models import Sequential
