@@ -195,8 +195,9 @@ def main(arguments: argparse.Namespace) -> dict:
         columns = [str(size or len(train[0])) for size in arguments.sizes]
         table(f"{name}, sentences", cells, columns)
         results[name] = cells
-        gain = np.mean(cells["static"][-1]) - np.mean(cells["random"][-1])
-        print(f"With all sentences, frozen published vectors are worth {gain:+.1f} points.")
+        most = max(range(len(columns)), key=lambda k: int(columns[k]))
+        gain = np.mean(cells["static"][most]) - np.mean(cells["random"][most])
+        print(f"With {columns[most]} sentences, frozen published vectors are worth {gain:+.1f} points.")
         if len(columns) > 1:
             curves = {way: np.array(cells[way]) for way in WAYS}
             plot.comparison(list(map(int, columns)), curves, "training sentences", "accuracy, %", name, f"text-{name}.png")
