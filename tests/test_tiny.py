@@ -27,3 +27,22 @@ def test_a_tiny_network_overfits(backend):
     assert len(history.history["loss"]) == 60
     assert accuracy == 1.0
     assert loss < 0.05 < first
+
+
+def test_plans_of_two_kernels_with_the_same_numbers_are_kept_apart():
+    """Tuples of different classes are equal; a kernel in plain Python would get the other's names."""
+    from typing import NamedTuple
+
+    from minitl.kernels import launch
+
+    class First(NamedTuple):
+        rows: int
+        columns: int
+
+    class Second(NamedTuple):
+        pixels: int
+        filters: int
+
+    assert First(4, 5) == Second(4, 5)
+    kept = [launch._packed_alone(plan) for plan in (First(4, 5), Second(4, 5), First(4, 5))]
+    assert [type(one.plan) for one in kept] == [First, Second, First] and kept[0] is kept[2]

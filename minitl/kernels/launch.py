@@ -127,7 +127,7 @@ def packed(plan: NamedTuple, *indices: np.ndarray) -> Packed:
     return Packed(plan, indices)
 
 
-_packed_alone = functools.lru_cache(maxsize=1024)(packed)  # small plans without index arrays, by their contents
+_packed_alone = functools.lru_cache(maxsize=1024, typed=True)(packed)  # small plans without index arrays, by kind and contents
 
 
 def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scratch: int = 0) -> None:
