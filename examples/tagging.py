@@ -47,22 +47,22 @@ def word_rows(sets: list[list[Sentence]], vectors: list[Vectors], way: str, seed
     return words, np.concatenate([one.table(given, seed, rows=len(words) + 2) for one in vectors], axis=1)
 
 
-class Batches(BatchSequence):
+class ByLength(BatchSequence):
     """Batches of sentences of about one length, so that little is padded; in a new order in every epoch.
 
-    Parameters: `inputs` per sentence an array (k, length) of numbers, each row an input of the network; `labels` per sentence
-    an array (length,); `batch` sentences per batch. Padded places have the number 0 and the label -1.
+    Parameters: `lengths` of the sentences; `batch` sentences per batch.
+    Attributes: `rows` has the numbers of each batch's sentences.
     """
 
-    def __init__(self, inputs: list[np.ndarray], labels: list[np.ndarray], batch: int, seed: int = 0, shuffle: bool = True):
+    def __init__(self, lengths: list[int], batch: int, seed: int = 0, shuffle: bool = True):
         super().__init__()
-        self.inputs, self.labels, self.batch, self.shuffle = inputs, labels, batch, shuffle
+        self.lengths, self.batch, self.shuffle = np.array(lengths), batch, shuffle
         self.random = np.random.default_rng(seed)
         self.on_epoch_end()
 
     def on_epoch_end(self) -> None:
         """Sort by length, equal ones at random, and deal the batches out anew."""
-        lengths = np.array([len(labels) for labels in self.labels])
+        lengths = self.lengths
         order = np.lexsort((self.random.random(len(lengths)), lengths)) if self.shuffle else np.argsort(lengths, kind="stable")
         self.rows = [order[k : k + self.batch] for k in range(0, len(order), self.batch)]
         if self.shuffle:
@@ -70,6 +70,18 @@ class Batches(BatchSequence):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+class Batches(ByLength):
+    """Batches of sentences with a label per word.
+
+    Parameters: `inputs` per sentence an array (k, length) of numbers, each row an input of the network; `labels` per sentence
+    an array (length,); `batch` sentences per batch. Padded places have the number 0 and the label -1.
+    """
+
+    def __init__(self, inputs: list[np.ndarray], labels: list[np.ndarray], batch: int, seed: int = 0, shuffle: bool = True):
+        super().__init__([len(one) for one in labels], batch, seed, shuffle)
+        self.inputs, self.labels = inputs, labels
 
     def __getitem__(self, index: int) -> tuple[list[np.ndarray], np.ndarray]:
         rows = self.rows[index]

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from experiment import add_workers, table
+from tagging import ByLength
 
 from minitl import plot
 from minitl.callbacks import EarlyStopping
@@ -37,7 +38,7 @@ from minitl.models import Model
 from minitl.optimizers import Adam
 from minitl.parallel import each
 from minitl.preprocessing.text import pad_sequences
-from minitl.utils import Sequence, set_random_seed
+from minitl.utils import set_random_seed
 
 FILES = {
     "SST-2": ("stsa.binary.train", "stsa.binary.dev", "stsa.binary.test"),
@@ -88,26 +89,15 @@ def network(table: np.ndarray, classes: int, trainable: bool, filters: int = 100
     return Model(words, Dense(classes, activation="softmax")(Dropout(0.5)(Concatenate()(answers))))
 
 
-class Batches(Sequence):
-    """Batches of sentences of about one length, so that little is padded; in a new order in every epoch.
+class Batches(ByLength):
+    """Batches of sentences with one label each.
 
     Parameters: `sentences` are lists of numbers, `labels` one for each; `batch` sentences per batch.
     """
 
     def __init__(self, sentences: list[list[int]], labels: np.ndarray, batch: int, seed: int):
-        super().__init__()
-        self.sentences, self.labels, self.batch = sentences, labels, batch
-        self.lengths, self.random = np.array([len(sentence) for sentence in sentences]), np.random.default_rng(seed)
-        self.on_epoch_end()
-
-    def on_epoch_end(self) -> None:
-        """Sort by length, equal ones at random, and deal the batches out anew."""
-        order = np.lexsort((self.random.random(len(self.lengths)), self.lengths))
-        self.rows = [order[k : k + self.batch] for k in range(0, len(order), self.batch)]
-        self.random.shuffle(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        super().__init__([len(sentence) for sentence in sentences], batch, seed)
+        self.sentences, self.labels = sentences, labels
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self.rows[index]

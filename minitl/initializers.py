@@ -107,12 +107,10 @@ class VarianceScaling(Initializer):
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":
             return generator.uniform(-math.sqrt(3 * variance), math.sqrt(3 * variance), shape)
-        values = generator.standard_normal(shape)
         if self.distribution == "untruncated_normal":
-            return values * math.sqrt(variance)
-        while (far := np.abs(values) > 2).any():
-            values[far] = generator.standard_normal(int(far.sum()))
-        return values * (math.sqrt(variance) / 0.87962566103423978)  # the cut normal's standard deviation
+            return generator.standard_normal(shape) * math.sqrt(variance)
+        deviation = 0.87962566103423978  # of a normal cut off at two
+        return TruncatedNormal(0.0, 1.0)(shape, generator) * (math.sqrt(variance) / deviation)
 
 
 class GlorotUniform(VarianceScaling):

@@ -144,9 +144,9 @@ def as_compiled(model: Any) -> Iterator[None]:
     So programs train the two halves of a GAN: the discriminator is compiled, then frozen, and the generator is compiled with it.
     Elsewhere freezing is read at every step, and a model that is frozen as a whole is refused.
     """
-    held = [layer for layer in model.learnt_when_compiled if not layer.trainable]
     inside_another = any(known() is not None for known in model._nodes)
-    if not inside_another or not held or any(layer.parameters for _, layer in trained_layers(model)):
+    held = [layer for layer in model.learnt_when_compiled if not layer.trainable] if inside_another else []
+    if not held or any(layer.parameters for _, layer in trained_layers(model)):
         yield
         return
     for layer in held:

@@ -75,7 +75,7 @@ def fit(
     if names:
         model.class_names = list(names)
     history = model.history = History()
-    given: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+    given = _listed(callbacks)
     watchers = [watcher for watcher in given if not watcher.saves]
     watchers += [HistoryCallback(history), *(watcher for watcher in given if watcher.saves)]
     seen = list(validation_data) if isinstance(validation_data, (tuple, list)) else None
@@ -180,7 +180,7 @@ def evaluate(
     """
     _need_ready(model, loss=True)
     source, total = epochs_of(in_order(x), y, sample_weight, batch_size, None, steps, "steps", _inputs(model))
-    means, watchers = Means(model), _listed(model, callbacks)
+    means, watchers = Means(model), _told(model, callbacks)
     _tell(watchers, "on_test_begin", {})
     try:
         for step, (xb, yb, wb) in enumerate(Progress(verbose).batches(source.epoch(), total, "evaluate")):
@@ -220,7 +220,7 @@ def predict(
     x = _as_batch(model, x)
     source, total = epochs_of(in_order(x), None, None, batch_size, None, steps, "steps", _inputs(model))
     outputs: list[list[np.ndarray]] = []
-    watchers = _listed(model, callbacks)
+    watchers = _told(model, callbacks)
     _tell(watchers, "on_predict_begin", {})
     try:
         for step, (xb, _, _) in enumerate(Progress(verbose).batches(source.epoch(), total, "predict")):
@@ -283,8 +283,10 @@ def _as_batch(model: Any, x: Any) -> Any:
 
 def _need_ready(model: Any, loss: bool) -> None:
     model._need_layers()
+    if not loss:
+        return
     given = any(item is not None for item in listed(model.loss)) or (model.built and model.adds_loss)
-    if loss and (model.optimizer is None or not given):
+    if model.optimizer is None or not given:
         raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
 
 
@@ -311,11 +313,16 @@ def _validate(model: Any, data: Any, batch_size: int | None, steps: int | None, 
     return {f"val_{name}": value for name, value in results.items()}
 
 
-def _listed(model: Any, callbacks: Any) -> list[Callback]:
-    """Callbacks, told which model is theirs."""
-    watchers = [] if callbacks is None else list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+def _listed(callbacks: Any) -> list[Callback]:
+    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+
+
+def _told(model: Any, callbacks: Any) -> list[Callback]:
+    """Callbacks that know which model is theirs; those of a `fit` know it already."""
+    watchers = _listed(callbacks)
     for watcher in watchers:
-        watcher.set_model(model)
+        if watcher.model is not model:
+            watcher.set_model(model)
     return watchers
 
 

@@ -48,9 +48,8 @@ class Graph:
             for value in node.outputs:
                 numbers[value] = len(numbers)
         entries = [(value.node.layer, value.shape, value.dtype) for value in self.inputs]
-        return {"entries": entries, "nodes": nodes, "outputs": [numbers[value] for value in self.outputs],
-            "added_losses": [numbers[value] for value in self.added_losses],
-        }  # fmt: skip
+        ends = {"outputs": self.outputs, "added_losses": self.added_losses}
+        return {"entries": entries, "nodes": nodes, **{key: [numbers[value] for value in values] for key, values in ends.items()}}
 
     def __getstate__(self) -> dict[str, Any]:
         # Lists, since following values from node to node would go as deep as the network.

@@ -56,17 +56,16 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
     several = isinstance(y, (list, tuple))
     pairs = [*zip(y if several else [y], dy if several else [dy], strict=True)]
     pairs += [(loss, np.full_like(loss.value, 1 / loss.value.size)) for loss in self.added_losses]
-    ends = [part for part, arriving in pairs if isinstance(part, Traced) and arriving is not None]
-    arriving = [arriving for part, arriving in pairs if isinstance(part, Traced) and arriving is not None]
-    if not ends:
+    pairs = [(part, gradient) for part, gradient in pairs if isinstance(part, Traced) and gradient is not None]
+    if not pairs:
         raise ValueError(
             f"{self.label}: what call() returned does not depend on its input and weights, or left the record on its way; it "
             "must be made of layers, and of NumPy's or minitl.backend's functions"
         )
-    end = Traced(np.zeros(()), ends, lambda _: arriving)  # of all at once
+    end = Traced(np.zeros(()), [part for part, _ in pairs], lambda _: [gradient for _, gradient in pairs])  # of all at once
     found = gradients(end, [*weights.values(), *inputs])
     self.gradients = dict(zip(weights, found, strict=False))
-    if several and any(arriving is None for arriving in dy):  # what leads to these outputs alone has no gradient
+    if several and any(part is None for part in dy):  # what leads to these outputs alone has no gradient
         for _, held in self.sublayers():
             for _, leaf in held.named_layers():
                 leaf.gradients = {name: np.zeros_like(w) for name, w in leaf.parameters.items()} | leaf.gradients

@@ -184,10 +184,10 @@ class Recurrent(Layer):
         y = h if self.return_sequences else np.ascontiguousarray(h[:, -1])
         if self.return_sequences and mask is not None:
             y = y * mask[:, :, None]
+        state = self.last_state(h, of_steps) if self.stateful or self.return_state else []
         if self.stateful:
-            self.carried = np.concatenate(self.last_state(h, of_steps), axis=1)
-        cache = (h.shape, of_sums, of_steps, mask, drop_x)
-        return ([y, *self.last_state(h, of_steps)] if self.return_state else y), cache
+            self.carried = np.concatenate(state, axis=1)
+        return ([y, *state] if self.return_state else y), (h.shape, of_sums, of_steps, mask, drop_x)
 
     def back(self, dy: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any]]:
         """dx, or dx and the gradients of the state before, and the gradients by name."""

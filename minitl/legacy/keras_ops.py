@@ -7,6 +7,7 @@ The book itself knows nothing of this.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -32,9 +33,7 @@ class Book(ModuleType):
             raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
         if name in ("nn", "numpy", "math"):  # Keras has the same functions there again
             return self
-        if importlib.util.find_spec(f"{PACKAGE}.{name}") is not None:
-            return importlib.import_module(f"{PACKAGE}.{name}")
-        return function(name)
+        return _operation_or_function(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is ModuleType:
@@ -42,6 +41,7 @@ class Book(ModuleType):
         super().__setattr__(name, value)
 
 
+@functools.cache
 def function(name: str) -> Any:
     """Keras's function of a name.
 
@@ -58,6 +58,13 @@ def function(name: str) -> Any:
         f"minitl.ops has no operation {name!r}, and minitl no function of Keras's keras.ops of that name; NumPy's functions work "
         "on arrays, on values, and inside a call"
     )
+
+
+@functools.cache  # programs ask at every batch
+def _operation_or_function(name: str) -> Any:
+    if importlib.util.find_spec(f"{PACKAGE}.{name}") is not None:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    return function(name)
 
 
 def answer() -> None:

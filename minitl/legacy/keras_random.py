@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.initializers import TruncatedNormal
 from minitl.random import new_generator
 
 
@@ -30,11 +31,7 @@ def normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None
 
 def truncated_normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> np.ndarray:
     """Normal numbers no further than two deviations from the mean."""
-    generator = _generator(seed)
-    numbers = generator.standard_normal(tuple(shape))
-    while (outside := np.abs(numbers) > 2).any():
-        numbers[outside] = generator.standard_normal(int(outside.sum()))
-    return (mean + stddev * numbers).astype(dtype or "float32")
+    return TruncatedNormal(mean, stddev)(tuple(shape), _generator(seed)).astype(dtype or "float32")
 
 
 def uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None) -> np.ndarray:
