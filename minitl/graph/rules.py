@@ -4,7 +4,7 @@
     batch normalisation [+ sum with a skip] + ReLU     one pass; the ReLU may have a ceiling
     batch normalisation + GELU                         one pass
     convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
-    convolution [+ batch normalisation] + sum with a skip + ReLU    at inference: the end of a residual block
+    convolution [+ batch normalisation] + sum with a skip [+ ReLU]    at inference: the end of a residual block
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
 
 A rule takes nodes whose inner values have one consumer and are no outputs. The layers stay what they are, with the same weights,
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from minitl.backend import engine
+from minitl.errors import wrong_shape
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Gradients, Need, Step
 from minitl.graph.steps import RegularizedStep
@@ -124,6 +125,8 @@ class FusedNormalization(Step):
         """The ReLU's y."""
         x, skip = x if isinstance(x, list) else (x, None)
         x = self.layer.admit(x, self.shape)
+        if skip is not None and skip.shape != x.shape:  # both were open
+            raise wrong_shape(self.nodes[1].layer.label, x.shape, skip.shape, "make them alike")
         constants = self.layer.constants(x, training)
         y, cache = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
         return y, (cache, y)
@@ -164,8 +167,8 @@ class Folded(Step):
     """A convolution and the batch normalisation behind it, with fixed statistics, as one convolution; only forward.
 
     Formula: with s = gamma / sqrt(variance + epsilon), kernel' = kernel s and bias' = (bias - mean) s + beta.
-    What stands behind them comes along: a ReLU, and a 2x2 pooling behind that; or the sum and the ReLU of a residual block, in
-    which the normalisation may be missing.
+    What stands behind them comes along: a ReLU, and a 2x2 pooling behind that; or the sum of a residual block and perhaps its
+    ReLU; there the normalisation may be missing.
     """
 
     def __init__(self, nodes: list[Node], norm: Node | None, skip: Value | None = None):
@@ -174,35 +177,49 @@ class Folded(Step):
         self.ceiling = next((c for c in map(ceiling_of, nodes) if c is not None), None)
         self.pooled = type(nodes[-1].layer) is MaxPooling2D
         self.skips, self.depthwise = skip is not None, isinstance(self.layer, DepthwiseConv2D)
+        self.pointwise = not self.depthwise and not self.pooled and self.layer.kernel_size == (1, 1)
         if skip is not None:
             self.takes = (nodes[0].inputs[0], skip)
 
-    def weights(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Kernel and bias, with the normalisation in them."""
+    def weights(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """The kernel, the normalisation's factors for it, and the bias with the normalisation in it."""
         parameters = self.layer.parameters
         kernel, bias = parameters["depthwise_kernel" if self.depthwise else "kernel"], parameters.get("bias")
         if self.norm is None:
-            return kernel, bias
+            return kernel, None, bias
         gamma, beta, mean, variance, epsilon, _ = self.norm.constants(None, False)
         scale = gamma / np.sqrt(variance + epsilon)
-        folded = ((0 if bias is None else bias) - mean) * scale + beta
-        return kernel * (scale.reshape(kernel.shape[2:]) if self.depthwise else scale), folded
+        return kernel, scale, ((0 if bias is None else bias) - mean) * scale + beta
 
     def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """The last of the layers' y."""
         x, skip = x if self.skips else (x, None)
         layer, relu = self.layer, self.ceiling is not None and not self.skips
         x = layer.admit(x, self.shape)
-        kernel, bias = self.weights()
+        kernel, scale, bias = self.weights()
         if self.depthwise:
+            kernel = kernel if scale is None else kernel * scale.reshape(kernel.shape[2:])
             limits = (0.0 if relu else -np.inf, self.ceiling or np.inf)
             convolve = engine("depthwise_conv2d").convolve
             return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None
+        if self.pointwise:
+            seen, behind = x[:, :: layer.strides[0], :: layer.strides[1]], (self.ceiling is not None, scale, self.ceiling or 0)
+            self.check_skip(skip, (*seen.shape[:3], kernel.shape[3]))
+            return engine("convolution").pointwise(seen, kernel, bias, *behind, skip), None
         if relu:
-            y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False)[0]
+            y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False, scale=scale)[0]
             return engine("batch_norm").cut_off(y, self.ceiling) if self.ceiling else y, None
-        y = engine("convolution").convolve(x, kernel, bias, layer.strides, layer.padding, relu=False)
-        return engine("add").add_relu(y, skip) if self.skips else y, None
+        y = engine("convolution").convolve(x, kernel, bias, layer.strides, layer.padding, relu=False, scale=scale)
+        if not self.skips:
+            return y, None
+        self.check_skip(skip, y.shape)
+        return engine("add").forward(y, skip)[0] if self.ceiling is None else engine("add").add_relu(y, skip), None
+
+    def check_skip(self, skip: np.ndarray | None, shape: tuple[int, ...]) -> None:
+        """Raise ValueError for a skip of another shape than the convolution's result, where both were open."""
+        if skip is not None and skip.shape != shape:
+            total = next(node.layer for node in self.nodes if type(node.layer) is Add)
+            raise wrong_shape(total.label, shape, skip.shape, "make them alike")
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> Step | None:
@@ -233,8 +250,8 @@ def _folded(graph: Graph, node: Node) -> Step | None:
         norm = None
     nodes = [node, norm] if norm is not None else [node]
     total, relu = _end_of_block(graph, nodes[-1])
-    if total is not None and relu is not None and type(node.layer) is Conv2D and ceiling_of(relu) == 0:
-        return Folded([*nodes, total, relu], norm, other_input(total, nodes[-1].outputs[0]))
+    if total is not None and type(node.layer) is Conv2D and (relu is None or ceiling_of(relu) == 0):
+        return Folded([*nodes, total, relu] if relu else [*nodes, total], norm, other_input(total, nodes[-1].outputs[0]))
     if norm is None:
         return None
     relu = _next(graph, norm)
@@ -246,14 +263,14 @@ def _folded(graph: Graph, node: Node) -> Step | None:
 
 
 def _end_of_block(graph: Graph, node: Node) -> tuple[Node | None, Node | None]:
-    """The sum of two values of one shape behind a node, and the ReLU behind that, if they are there."""
+    """The sum of two values of one shape behind a node, and the ReLU behind that; None for what is not there."""
     total = _next(graph, node)
     if total is None or type(total.layer) is not Add or len(total.inputs) != 2 or total.inputs[0] is total.inputs[1]:
         return None, None
     if total.inputs[0].shape != total.inputs[1].shape:
         return None, None
     relu = _next(graph, total)
-    return (total, relu) if relu is not None and ceiling_of(relu) is not None else (None, None)
+    return total, relu if relu is not None and ceiling_of(relu) is not None else None
 
 
 def other_input(total: Node, value: Value) -> Value:

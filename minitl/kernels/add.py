@@ -9,6 +9,7 @@ from minitl.kernels.elementwise import Elements, launch_elements
 from minitl.kernels.jit import common_dtype, flat
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.ops import add as book
+from minitl.ops.window import check_shape
 
 
 def forward(*x: np.ndarray, factors: tuple[float, ...] | None = None) -> tuple[np.ndarray, tuple]:
@@ -28,6 +29,7 @@ def backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, ...]:
 
 def add_relu(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """max(0, a + b), for two arrays of one shape."""
+    check_shape("add", "what a residual block skips with", b.shape, a.shape)
     return _sum(_add_relu, a, b)
 
 

@@ -65,6 +65,8 @@ def normalise(
     skip: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     """The same; with a `skip` like x added, as at the end of a residual block, and a ReLU behind, which may have a ceiling."""
+    if skip is not None:
+        check_shape("add", "what a residual block skips with", skip.shape, x.shape)
     r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
     dtype = constants.dtype
     x_flat, y = flat(x, dtype), memory.empty(x.shape, dtype)

@@ -25,7 +25,7 @@ from minitl.kernels import memory, winograd
 from minitl.kernels.input_gradient import input_gradient
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
-from minitl.kernels.matrix_product import FEW_ROWS, affine, is_product, multiply
+from minitl.kernels.matrix_product import FEW_ROWS, is_product, multiply
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.places import entry_places, steps, window_places
 from minitl.kernels.processor import LEVEL_1, TASKS, THREADS
@@ -40,20 +40,53 @@ LARGE_BATCH = 4  # times as many numbers as a kernel has: the batch is worth cut
 MANY_ROWS = 1024  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
 
 
-def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, relu: bool) -> np.ndarray:
-    """Convolution + bias, and ReLU of it while the tile is in the registers."""
+def convolve(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None,
+    strides: Pair,
+    padding: str,
+    relu: bool,
+    scale: np.ndarray | None = None,
+) -> np.ndarray:
+    """Convolution with kernel times `scale` + bias, and ReLU of it while the tile is in the registers.
+
+    A factor for each filter comes in where the kernel is copied anyway: a product of its own would be one more pass over it.
+    """
     rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
-    if is_product(kernel.shape, strides):
-        return affine(x, kernel[0, 0], bias, relu)
+    if kernel.shape[:2] == (1, 1):
+        return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale)
     x, kernel, start = contiguous(x, kernel, bias)
+    scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
     out = rows.out, columns.out
     if winograd.suits(kernel.shape, strides, out, x.dtype):
-        return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu)[0]
+        return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu, scale=scale)[0]
+    kernel = kernel if scale is None else kernel * scale
     x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
     y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
     tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu, x.dtype)
     launch(_forward, tasks, plan, x_pad, weights, start, y)
     return y
+
+
+def pointwise(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None,
+    relu: bool,
+    scale: np.ndarray | None = None,
+    ceiling: int = 0,
+    skip: np.ndarray | None = None,
+) -> np.ndarray:
+    """The convolution with a 1x1 kernel, a product of matrices, with all that `matrix_product.multiply` does beside it."""
+    x, kernel, start = contiguous(x, kernel, bias)
+    shape = *x.shape[:3], kernel.shape[3]
+    if skip is not None:
+        check_shape("add", "what a residual block skips with", skip.shape, shape)
+    scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
+    skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
+    rows, matrix = x.reshape(-1, kernel.shape[2]), kernel.reshape(kernel.shape[2:])
+    return multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip).reshape(shape)
 
 
 def backward(

@@ -46,23 +46,31 @@ SLICE = 64  # rows whose sum is one partial sum of dbias
 
 
 def forward(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, pool: bool, keep: bool = True
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None,
+    strides: Pair,
+    padding: str,
+    pool: bool,
+    keep: bool = True,
+    scale: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     """y = max(0, convolution + bias), and of that the maximum of every 2x2 window when `pool` is set.
 
     Shapes: x (N, H, W, C), y (N, H_out, W_out, F), or half of that, rounded down, with `pool`. `keep` says whether there
-    will be a backward pass.
+    will be a backward pass; without one, the kernel's filters may come with factors, `scale` (F,).
     """
     if not pool:
-        y = convolve(x, kernel, bias, strides, padding, relu=True)
+        y = convolve(x, kernel, bias, strides, padding, relu=True, scale=scale)
         return y, (x, kernel, bias, strides, padding, False, y)
     images, weights, start = contiguous(x, kernel, bias)
+    scale = None if scale is None else np.ascontiguousarray(scale, images.dtype)
     rows, columns, half, before, suits = _pooled(images.shape, weights.shape, start.shape, strides, padding, images.dtype)
     if suits:
-        y, winner = winograd.forward(images, weights, start, half, before, True, True, keep)
+        y, winner = winograd.forward(images, weights, start, half, before, True, True, keep, scale)
         return y, (x, kernel, bias, strides, padding, True, winner)
     x_pad = pad2d(images, rows, columns)
-    weights = pad_columns(weights)
+    weights = pad_columns(weights if scale is None else weights * scale)
     y = memory.empty((len(x), *half, kernel.shape[3]), x_pad.dtype)
     winner = memory.empty(y.shape, np.uint8) if keep else NOTHING
     tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], half, strides, keep)

@@ -1,9 +1,11 @@
 """The product of two matrices: dense layers, and 1x1 convolutions, whose pixels are rows of a matrix.
 
 The columns of b are taken in blocks as wide as a tile. Where b's rows are long, a block is first copied into a panel, in which
-they lie one after another: a panel fits the level-2 cache and is used for many rows of a, while rows of b that are a large
-power of two apart would all compete for the same few places of the cache. If it is the transpose of b that is wanted, it is
-made there. The transpose of a costs nothing: a tile reads single numbers of it, wherever they are.
+they lie one after another: a panel is used for many rows of a, while rows of b that are a large power of two apart would all
+compete for the same few places of the cache. A task copies some panels side by side, since memory is read faster in long
+pieces, and so many rows of them at a time that each stays in the level-1 cache while all its rows of a meet it. If it is the
+transpose of b that is wanted, it is made there, and so is b with factors for its columns. The transpose of a costs nothing: a
+tile reads single numbers of it, wherever they are.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, 2008, section 4.
 """
@@ -16,13 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype
+from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
-from minitl.kernels.processor import PAGE, TASKS
-from minitl.kernels.simd import product, tile_columns, transpose, whole_vectors
+from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
+from minitl.kernels.simd import constant, product, tile_columns, transpose, whole_vectors
 from minitl.ops.window import Pair
 
+MOST_BESIDE = 8  # panels that a task copies together: the longer the pieces of b's rows that it reads, the faster they come
+TASKS_PER_THREAD = 2  # at least, if there are enough panels
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 ROWS_PER_PANEL = 48  # at least, or copying it would show
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
@@ -45,78 +49,152 @@ def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, relu: boo
 
 
 def multiply(
-    a: np.ndarray, b: np.ndarray, start: np.ndarray, relu: bool = False, a_transposed: bool = False, b_transposed: bool = False
+    a: np.ndarray,
+    b: np.ndarray,
+    start: np.ndarray,
+    relu: bool = False,
+    a_transposed: bool = False,
+    b_transposed: bool = False,
+    scale: np.ndarray | None = None,
+    ceiling: int = 0,
+    skip: np.ndarray | None = None,
 ) -> np.ndarray:
     """a b + start, or of that what is above zero; or the same with a or b transposed.
 
-    Shapes: a (M, K), or (K, M) if transposed, b (K, N), or (N, K) if transposed, start (N,), all contiguous and of one dtype; the
-    result (M, N).
+    The columns of b may be multiplied by `scale`; `skip` may be added in front of the ReLU, and what is above `ceiling` cut off.
+    Shapes: a (M, K), or (K, M) if transposed, b (K, N), or (N, K) if transposed and without scale, start and scale (N,), skip and
+    the result (M, N), all contiguous and of one dtype.
     """
     depth, rows = a.shape if a_transposed else a.shape[::-1]
     columns = b.shape[0] if b_transposed else b.shape[1]
     c = memory.empty((rows, columns), a.dtype)
-    tasks, scratch, plan = _plan(rows, depth, columns, a.dtype, relu, a_transposed, b_transposed)
-    launch(_multiply, tasks, plan, a, b, start, c, scratch=scratch)
+    tasks, scratch, plan = _plan(
+        rows, depth, columns, a.dtype, relu, a_transposed, b_transposed, scale is not None, ceiling, skip is not None
+    )
+    launch(
+        _multiply, tasks, plan, a, b, start, start if scale is None else scale, c if skip is None else skip, c, scratch=scratch
+    )
     return c
 
 
 class Plan(NamedTuple):
-    """How the product is cut: into blocks of columns, and chunks of rows."""
+    """How the product is cut: into blocks of columns, each of some panels, and chunks of rows."""
 
     rows: int
     depth: int  # of the sums
+    depth_at_once: int
     columns: int
-    block_columns: int
+    panel_columns: int
+    panels: int  # side by side
     chunks: int
     relu: int
-    copies_panel: int
+    copies: int
     b_transposed: int
+    scaled: int
+    ceiling: int
+    skips: int
     row_in_a: int  # numbers from one row to the next
     step_in_a: int  # and from one term of its sum to the next
 
 
 @functools.lru_cache(maxsize=256)
 def _plan(
-    rows: int, depth: int, columns: int, dtype: np.dtype, relu: bool, a_transposed: bool, b_transposed: bool
+    rows: int,
+    depth: int,
+    columns: int,
+    dtype: np.dtype,
+    relu: bool,
+    a_transposed: bool,
+    b_transposed: bool,
+    scaled: bool,
+    ceiling: int,
+    skips: bool,
 ) -> tuple[int, int, Packed]:
-    """The number of tasks, the size of a panel, and the plan, with where the rows of a and c begin."""
-    width = min(tile_columns(dtype), whole_vectors(columns, dtype))
-    blocks = -(-columns // width)
-    chunks = max(1, min(-(-TASKS // blocks), rows // ROWS_PER_PANEL))
-    if blocks * chunks == 1 and rows > 1:
+    """The number of tasks, the size of a task's panels, and the plan, with where the rows of a and c begin."""
+    width, row = min(tile_columns(dtype), whole_vectors(columns, dtype)), columns * dtype.itemsize
+    panels = -(-columns // width)
+    chunks = max(1, min(-(-TASKS // panels), rows // ROWS_PER_PANEL))
+    if panels * chunks == 1 and rows > 1:
         chunks = 2
-    far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
-    panel = depth * width if far or b_transposed or whole_vectors(columns, dtype) != columns else 0
+    far = rows >= FEW_ROWS and row >= PAGE // 4
+    copies = far or b_transposed or scaled or whole_vectors(columns, dtype) != columns
+    beside, at_once = 1, max(depth, 1)
+    if copies and not b_transposed:
+        beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
+        at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
-    plan = Plan(rows, depth, columns, width, chunks, relu, panel > 0, b_transposed, row_of_a, step_in_a)
-    return blocks * chunks, memory.whole_lines(panel), packed(plan, steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, columns))
+    cut = beside, chunks, relu, copies, b_transposed, scaled, ceiling, skips
+    plan = Plan(rows, depth, at_once, columns, width, *cut, row_of_a, step_in_a)
+    places = steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, columns)
+    return -(-panels // beside) * chunks, memory.whole_lines(at_once * width * beside) if copies else 0, packed(plan, *places)
 
 
 @task_kernel
 def _multiply(
-    task: Task, plan: Plan, a: Numbers, b: Numbers, start: Numbers, c: Numbers, in_a: Indices, in_c: Indices, panel: Scratch
-):
-    rows, depth, columns, width = plan.rows, plan.depth, plan.columns, plan.block_columns
+    task: Task, plan: Plan, a: Numbers, b: Numbers, start: Numbers, scale: Numbers, skip: Numbers, c: Numbers, in_a: Indices,
+    in_c: Indices, scratch: Scratch,
+):  # fmt: skip
+    rows, depth, columns, width = plan.rows, plan.depth, plan.columns, plan.panel_columns
+    block_columns = width * plan.panels
+    blocks = (columns + block_columns - 1) // block_columns
     # The longer of the two matrices is read once: neighbouring tasks are likely one thread's.
-    blocks = (columns + width - 1) // width
     block, chunk = (task % blocks, task // blocks) if rows > columns else (task // plan.chunks, task % plan.chunks)
     first, last = chunk * rows // plan.chunks, (chunk + 1) * rows // plan.chunks
-    left = block * width
-    here = min(width, columns - left)
-    source, in_source, step = b, left, columns
-    if plan.copies_panel:
-        source, in_source, step = panel, 0, width
-        if plan.b_transposed:
-            transpose(b, left * depth, depth, here, depth, panel, 0, width)
-        for k in range(depth):
-            if not plan.b_transposed:
+    begin, end = block * block_columns, min((block + 1) * block_columns, columns)
+    for k in range(0, max(depth, 1), plan.depth_at_once):
+        terms, whole = min(plan.depth_at_once, depth - k), k + plan.depth_at_once >= depth
+        if plan.copies:
+            _copy_panels(plan, b, scale, k, terms, begin, end, scratch)
+        for left in range(begin, end, width):
+            source, at, step = b, k * columns + left, columns
+            if plan.copies:
+                source, at, step = scratch, (left - begin) * plan.depth_at_once, width
+            for row in range(first, last, ROWS_AT_ONCE):
+                to = row * columns + left
+                product(
+                    a, row * plan.row_in_a + k * plan.step_in_a, in_a, 0,
+                    source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
+                    start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else columns,
+                    c, to, in_c, 0, min(ROWS_AT_ONCE, last - row), min(width, end - left),
+                    0.0 if whole and plan.relu and not plan.skips else -np.inf,
+                )  # fmt: skip
+            if whole and (plan.skips or plan.ceiling):
+                _finish(plan, skip, c, first, last, left, min(left + width, end))
+
+
+@jit()
+def _finish(plan, skip, c, first, last, left, right):
+    """Add the skip, and cut off what is below zero or above the ceiling, while the panel's results are near."""
+    ceiling = constant(c, plan.ceiling)
+    for row in range(first, last):
+        at = row * plan.columns
+        if plan.skips:
+            for k in range(at + left, at + right):
+                c[k] += skip[k]
+            if plan.relu:
+                for k in range(at + left, at + right):
+                    c[k] = c[k] if not c[k] <= 0 else 0
+        if plan.ceiling:
+            for k in range(at + left, at + right):
+                c[k] = ceiling if c[k] > ceiling else c[k]
+
+
+@jit()
+def _copy_panels(plan, b, scale, k, terms, begin, end, panels):
+    """Rows k to k + terms of a block of b, a panel after another; what is missing of the last one's columns is zero."""
+    width, size = plan.panel_columns, plan.panel_columns * plan.depth_at_once
+    if plan.b_transposed:
+        transpose(b, begin * plan.depth + k, plan.depth, end - begin, terms, panels, 0, width)
+    for j in range(terms):
+        to = j * width
+        for left in range(begin, end, width):
+            at, here = (k + j) * plan.columns + left, min(width, end - left)
+            if plan.scaled:
                 for column in range(here):
-                    panel[k * width + column] = b[k * columns + left + column]
+                    panels[to + column] = b[at + column] * scale[left + column]
+            elif not plan.b_transposed:
+                for column in range(here):
+                    panels[to + column] = b[at + column]
             for column in range(here, width):
-                panel[k * width + column] = 0
-    for row in range(first, last, ROWS_AT_ONCE):
-        product(
-            a, row * plan.row_in_a, in_a, 0, source, in_source, ((1, 0, 0), (1, 0, 0), (depth, plan.step_in_a, step)),
-            start, left, 0, c, row * columns + left, in_c, 0, min(ROWS_AT_ONCE, last - row), here,
-            0.0 if plan.relu else -np.inf,
-        )  # fmt: skip
+                panels[to + column] = 0
+            to += size

@@ -9,7 +9,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.simd import whole_vectors
-from minitl.ops.window import Axis
+from minitl.ops.window import Axis, Pair
 
 ROWS_PER_TASK = 256
 
@@ -18,11 +18,13 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     """`minitl.ops.window.pad2d` with zeros; the images themselves where there is nothing to add."""
     if not (rows.before or rows.after or columns.before or columns.after):
         return x
-    images, height, width, channels = x.shape
-    shape = (images, height + rows.before + rows.after, width + columns.before + columns.after, channels)
-    padded = memory.workspace("padded", shape, x.dtype)
-    launch(_pad2d, images * shape[1], Frame(height, width, channels, rows.before, columns.before, *shape[1:3]), x, padded)
-    return padded
+    before, after = (rows.before, columns.before), (rows.after, columns.after)
+    return _surround(x, memory.workspace("padded", _larger(x.shape, before, after), x.dtype), before)
+
+
+def surrounded(x: np.ndarray, before: Pair, after: Pair) -> np.ndarray:
+    """The same for images of float32 or float64, in memory of its own, with any number of zeros."""
+    return _surround(np.ascontiguousarray(x), memory.empty(_larger(x.shape, before, after), x.dtype), before)
 
 
 def pad_columns(matrix: np.ndarray) -> np.ndarray:
@@ -37,6 +39,15 @@ def pad_columns(matrix: np.ndarray) -> np.ndarray:
     padded = memory.workspace("widened", (*matrix.shape[:-1], padded_columns), matrix.dtype)
     rows = padded.size // padded_columns
     launch(_pad_columns, -(-rows // ROWS_PER_TASK), Widening(rows, columns, padded_columns), matrix, padded)
+    return padded
+
+
+def _larger(shape: tuple[int, ...], before: Pair, after: Pair) -> tuple[int, ...]:
+    return shape[0], before[0] + shape[1] + after[0], before[1] + shape[2] + after[1], shape[3]
+
+
+def _surround(x: np.ndarray, padded: np.ndarray, before: Pair) -> np.ndarray:
+    launch(_pad2d, len(x) * padded.shape[1], Frame._make([*x.shape[1:], *before, *padded.shape[1:3]]), x, padded)
     return padded
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
-from minitl.backend import op
+from minitl.backend import engine, get_backend, op
 from minitl.errors import check_numbers, positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
@@ -283,6 +283,9 @@ def borders(name: str, given: Any, dimensions: int) -> tuple[Pair, ...]:
 def bordered(x: np.ndarray, border: tuple[Pair, ...], sign: int, value: float = 0.0) -> np.ndarray:
     """x with a value around it (sign 1), or without its border (sign -1)."""
     if sign > 0:
+        if get_backend() == "numba" and x.ndim == 4 and x.dtype.char in "fd" and value == 0:
+            before, after = zip(*border, strict=True)
+            return engine("padding").surrounded(x, before, after)
         return np.pad(x, ((0, 0), *border, (0, 0)), constant_values=value)
     inside = [slice(a, n - b) for n, (a, b) in zip(x.shape[1:-1], border, strict=True)]
     places: tuple[slice, ...] = (slice(None), *inside)

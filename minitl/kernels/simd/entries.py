@@ -1,6 +1,6 @@
 """What a task kernel's machine code takes, and how its plan is read: the same for all kernels.
 
-    entry(task, five arrays of numbers, one of bytes, three of indices, the plan, scratch)
+    entry(task, six arrays of numbers, one of bytes, three of indices, the plan, scratch)
 
 All but the task are addresses. A plan is a NamedTuple of whole numbers; in memory it is its fields one after another.
 """
@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-NUMBERS = ("numbers_0", "numbers_1", "numbers_2", "numbers_3", "numbers_4")
+NUMBERS = ("numbers_0", "numbers_1", "numbers_2", "numbers_3", "numbers_4", "numbers_5")
 BYTES = ("bytes_0",)
 INDICES = ("indices_0", "indices_1", "indices_2")
 SLOTS = len(NUMBERS) + len(BYTES) + len(INDICES) + 1  # and the plan

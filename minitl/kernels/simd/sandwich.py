@@ -57,32 +57,69 @@ def _sandwich_in_llvm(typingctx, matrix, source, at, row, column, target, to, to
     return types.void(matrix, source, intp, intp, intp, target, intp, intp, intp, intp, floor, add), codegen
 
 
+def scaled_sandwich_in_numpy(matrix, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count):
+    """What `scaled_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    size, numbers = len(entries(matrix)[0]), np.arange(count)
+    scaled = np.array([[source[at + i * row + j * column + numbers] for j in range(size)] for i in range(size)])
+    scaled = (scaled * scale[in_scale + numbers]).reshape(-1)
+    sandwich_in_numpy(matrix, scaled, 0, size * count, count, target, to, to_row, to_column, count, None, False)
+
+
+@intrinsic(prefer_literal=True)
+def _scaled_sandwich_in_llvm(
+    typingctx, matrix, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count
+):  # fmt: skip
+    """m d m^T for `count` matrices d side by side, all of matrix number v multiplied by scale[in_scale + v] first."""
+    intp = types.intp
+    size = source.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        _, _, at, row, column, _, in_scale, _, to, to_row, to_column, count = args
+        read, factors, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
+        scalar = context.get_value_type(source.dtype)
+        function = _emit(builder.module, matrix.literal_value, False, scalar, size, False, scaled=True)
+        begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
+        builder.call(function, [*begin, count, builder.gep(factors, [in_scale])])
+        return context.get_dummy_value()
+
+    return types.void(matrix, source, intp, intp, intp, scale, intp, target, intp, intp, intp, intp), codegen
+
+
 sandwich: Any = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
+scaled_sandwich: Any = scaled_sandwich_in_numpy if config.DISABLE_JIT else _scaled_sandwich_in_llvm
 
 
-def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool) -> ir.Function:
+def _emit(
+    module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool, scaled: bool = False
+) -> ir.Function:
     """The function of this module for one constant matrix."""
     m = entries(matrix)
     lanes = VECTOR_BYTES // size
-    name = f"minitl_sandwich_{len(m)}x{len(m[0])}_{zlib.crc32(matrix.encode()):x}_{add:d}{floored:d}_f{8 * size}"
+    name = f"minitl_sandwich_{len(m)}x{len(m[0])}_{zlib.crc32(matrix.encode()):x}_{add:d}{floored:d}{scaled:d}_f{8 * size}"
     if name in module.globals:
         return module.globals[name]
     numbers = scalar.as_pointer()
-    arguments = [numbers, INT, INT, numbers, INT, INT, INT, *([scalar] if floored else [])]
+    arguments = [numbers, INT, INT, numbers, INT, INT, INT, *([scalar] if floored else []), *([numbers] if scaled else [])]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    source, row, column, target, to_row, to_column, count, *floor = function.args
+    source, row, column, target, to_row, to_column, count, *more = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
-    floors = broadcast(builder, floor[0], vector) if floored else None
+    floors = broadcast(builder, more[0], vector) if floored else None
 
     def place(array, rows, columns, i, j, v):
         index = builder.add(v, builder.add(builder.mul(rows, INT(i)), builder.mul(columns, INT(j))))
         return builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
 
     with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
-        results = combine(builder, m, lambda i, j: builder.load(place(source, row, column, i, j, v), align=size))
+        factors = builder.load(builder.bitcast(builder.gep(more[-1], [v]), vector.as_pointer()), align=size) if scaled else None
+
+        def load(i, j, v=v, factors=factors):
+            number = builder.load(place(source, row, column, i, j, v), align=size)
+            return number if factors is None else builder.fmul(number, factors)
+
+        results = combine(builder, m, load)
         for i, line in enumerate(results):
             for j, result in enumerate(line):
                 where = place(target, to_row, to_column, i, j, v)

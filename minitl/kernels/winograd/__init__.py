@@ -81,24 +81,28 @@ def forward(
     relu: bool,
     pooled: bool = False,
     keep: bool = True,
+    scale: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows if `pooled` too.
 
-    What it returns beside y are the winners of the windows, if there are some and `keep` asks for them.
-    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), all contiguous and of one dtype; `out` is (H_out, W_out), or
-    half of it if `pooled`; `before` the zeros above and left of x.
+    Each filter of the kernel may have a factor, `scale`. What it returns beside y are the winners of the windows, if there are
+    some and `keep` asks for them.
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), scale (F,) or None, all contiguous and of one dtype; `out` is
+    (H_out, W_out), or half of it if `pooled`; `before` the zeros above and left of x.
     """
-    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu)
-    y = memory.empty((sizes.images, *out, sizes.filters), x.dtype)
+    sizes, packed_sizes = plan(
+        x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu, scaled=scale is not None
+    )
+    factors, y = (bias if scale is None else scale), memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:
-        of_kernel = KernelSizes(sizes.p, sizes.q, sizes.channels, sizes.filters)
-        size = math.prod(of_kernel)
+        of_kernel = KernelSizes(sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
+        size = math.prod(of_kernel[:4])
         weights, parts = _memory_for_u(size, x.dtype), weights
-        launch(compiled.transform_kernel, -(-size // compiled.ENTRIES_PER_TASK), of_kernel, parts, weights)
+        launch(compiled.transform_kernel, -(-size // compiled.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
     tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
-    launch(compiled.forward, tasks, packed_sizes, x, weights, bias, y, winner, scratch=sizes.scratch)
+    launch(compiled.forward, tasks, packed_sizes, x, weights, bias, factors, y, winner, scratch=sizes.scratch)
     return y, winner
 
 
@@ -132,7 +136,7 @@ def input_gradient(
         rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
         sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
         tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands
-        launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, dx, NOTHING, scratch=sizes.scratch)
+        launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
         return dx
     sizes, packed_sizes = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
     winners, tasks = NOTHING if winner is None else winner, -(-sizes.images // sizes.images_per_block)
@@ -142,8 +146,8 @@ def input_gradient(
 
 def _rotated(kernel: np.ndarray) -> np.ndarray:
     """U of the rotated kernel: its last offset first, channels and filters exchanged."""
-    of_kernel = KernelSizes(*pieces(kernel.shape), *kernel.shape[2:])
-    u = _memory_for_u(math.prod(of_kernel), kernel.dtype)
+    of_kernel = KernelSizes._make([*pieces(kernel.shape), *kernel.shape[2:], False])
+    u = _memory_for_u(math.prod(of_kernel[:4]), kernel.dtype)
     scratch = memory.whole_lines(9 * compiled.FILTERS_PER_TASK * of_kernel.channels)
     tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // compiled.FILTERS_PER_TASK)
     launch(compiled.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)

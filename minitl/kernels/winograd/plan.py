@@ -10,12 +10,15 @@ import numpy as np
 
 from minitl.kernels.launch import Packed, packed
 from minitl.kernels.memory import whole_lines
+from minitl.kernels.processor import THREADS
 from minitl.ops.window import Pair
 
 TILES_PER_BLOCK = 64  # and twice as many for a kernel whose U has to come from far for each block
 LARGEST_NEAR_U = 1 << 19  # numbers of U that stay in a level-2 cache of today
 FEWEST_TASKS = 8  # pieces of work to share among threads, where the images are few
 TILES_PER_SLICE = 512  # of the batch, with a sum of its own for dU, up to FEWEST_TASKS slices
+LARGEST_PART_OF_U = 1 << 17  # numbers of U that a task makes and uses at a time
+WIDEST_CHUNK = 256  # filters; the wider, the longer the pieces of the kernel that a task reads
 LINE = 16  # numbers between planes, or a power of two between them would send all to the same places of the cache
 
 
@@ -38,9 +41,11 @@ class Sizes(NamedTuple):
     pooled: int
     keep: int  # the winners
     relu: int
+    scaled: int
     images_per_block: int  # images in a block
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
+    channels_at_once: int  # of which such a task makes U, and adds up the products
     slices: int
     plane_v: int  # numbers from one plane to the next, in V, M and U
     plane_m: int
@@ -53,12 +58,13 @@ class Sizes(NamedTuple):
 
 
 class KernelSizes(NamedTuple):
-    """A kernel of p x q windows of 3."""
+    """A kernel of p x q windows of 3, and whether each filter has a factor."""
 
     p: int
     q: int
     channels: int
     filters: int
+    scaled: int
 
 
 @functools.lru_cache(maxsize=256)
@@ -72,6 +78,7 @@ def plan(
     keep: bool = True,
     relu: bool = False,
     share_filters: bool = True,
+    scaled: bool = False,
 ) -> tuple[Sizes, Packed]:
     """How to cut the work; kept, since small batches would notice making it.
 
@@ -86,8 +93,11 @@ def plan(
     most = TILES_PER_BLOCK if 16 * size <= LARGEST_NEAR_U else 2 * TILES_PER_BLOCK
     # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
     single = share_filters and images * tiles <= TILES_PER_BLOCK
-    chunks = max(1, filters // (2 * lanes)) if single else 1
-    chunks = chunks if filters % (chunks * lanes) == 0 else 1
+    chunks = _chunks(filters, lanes) if single else 1
+    at_once = channels
+    if chunks > 1 and p == q == 1:
+        at_once = min(channels, max(lanes, LARGEST_PART_OF_U // (16 * (filters // chunks)) // lanes * lanes))
+    plane_u = (p * q * at_once if chunks > 1 else size // filters) * (filters // chunks) + LINE
     images_per_block = images if chunks > 1 else max(1, min(most // tiles, images // FEWEST_TASKS))
     bands = 1 if images_per_block > 1 or chunks > 1 else min(grid[0], max(tiles // most, -(-FEWEST_TASKS // images)))
     slices = min(images, FEWEST_TASKS, max(2, images * tiles // TILES_PER_SLICE))
@@ -97,13 +107,19 @@ def plan(
     in_strip = in_m + 16 * plane_m
     in_tile = in_strip + 4 * (2 * (grid[1] + q - 1) + 2) * channels
     in_u = in_tile + 4 * filters
-    scratch = whole_lines(in_u + (16 * (size // chunks + LINE) if chunks > 1 else 0))
+    scratch = whole_lines(in_u + (16 * plane_u if chunks > 1 else 0))
     sizes = Sizes(
-        *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, keep, relu),
-        *(images_per_block, bands, chunks, slices),
-        *(plane_v, plane_m, size // chunks + LINE, in_m, in_strip, in_tile, in_u, scratch),
+        *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, keep, relu, scaled),
+        *(images_per_block, bands, chunks, at_once, slices),
+        *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )
     return sizes, packed(sizes)
+
+
+def _chunks(filters: int, lanes: int) -> int:
+    """Into how many chunks of whole vectors filters are cut: one for each thread, unless they would be too wide or too narrow."""
+    widest = min(WIDEST_CHUNK, max(2 * lanes, filters // THREADS))
+    return next((n for n in range(-(-filters // widest), filters // (2 * lanes) + 1) if filters % (n * lanes) == 0), 1)
 
 
 def pieces(kernel: tuple[int, ...]) -> Pair:

@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import best_of_sandwich, one_of_four, product, sandwich, transpose
+from minitl.kernels.simd import best_of_sandwich, one_of_four, product, sandwich, scaled_sandwich, transpose
 from minitl.kernels.winograd.plan import LINE, KernelSizes, Sizes
 
 ENTRIES_PER_TASK = 1024  # of the kernel that one task transforms, whole vectors
@@ -21,12 +21,15 @@ OUTPUT_GRADIENT = "1 0; 1 1; 1 -1; 0 1"  # A
 
 
 @task_kernel
-def transform_kernel(task: Task, plan: KernelSizes, parts: Numbers, u: Numbers):
+def transform_kernel(task: Task, plan: KernelSizes, parts: Numbers, scale: Numbers, u: Numbers):
     """U of some entries of the kernel."""
     size = plan.p * plan.q * plan.channels * plan.filters
     plane = size + LINE
-    at = task * ENTRIES_PER_TASK
-    sandwich(KERNEL, parts, at, 3 * size, size, u, at, 4 * plane, plane, min(ENTRIES_PER_TASK, size - at), None, False)
+    at, end = task * ENTRIES_PER_TASK, min((task + 1) * ENTRIES_PER_TASK, size)
+    while at < end:  # a row of filters, or what is left of it
+        count = min(end - at, plan.filters - at % plan.filters) if plan.scaled else end - at
+        _transform(parts, at, size, plan.scaled, scale, at % plan.filters, u, at, plane, count)
+        at += count
 
 
 @task_kernel
@@ -51,7 +54,9 @@ def transform_rotated(task: Task, plan: KernelSizes, kernel: Numbers, u: Numbers
 
 
 @task_kernel
-def forward(task: Task, s: Sizes, x: Numbers, weights: Numbers, bias: Numbers, y: Numbers, winner: Bytes, scratch: Scratch):
+def forward(
+    task: Task, s: Sizes, x: Numbers, weights: Numbers, bias: Numbers, scale: Numbers, y: Numbers, winner: Bytes, scratch: Scratch
+):
     """y of one block, for all filters or some."""
     filters = s.filters // s.chunks
     in_filters = task % s.chunks * filters
@@ -60,28 +65,29 @@ def forward(task: Task, s: Sizes, x: Numbers, weights: Numbers, bias: Numbers, y
     count = min(s.images_per_block, s.images - first)
     top, bottom = band * s.grid_h // s.bands, (band + 1) * s.grid_h // s.bands
     rows, columns = bottom - top, s.grid_w
-    v_columns, entries = columns + s.q - 1, s.p * s.q * s.channels
-    u, in_u = weights, 0
-    if s.chunks > 1:  # some filters of U for this task alone
-        u, in_u = scratch, s.in_u
-        size = entries * s.filters
-        for e in range(entries):
-            sandwich(
-                KERNEL, weights, e * s.filters + in_filters, 3 * size, size,
-                scratch, in_u + e * filters, 4 * s.plane_u, s.plane_u, filters, None, False,
-            )  # fmt: skip
+    v_columns = columns + s.q - 1
     _patches(x, s, first, count, top, rows + s.p - 1, v_columns, scratch)
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
     targets = _steps(len(places), filters)
-    run = s.q * s.channels
-    counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
     _clear(scratch, s.in_tile, filters)
-    for plane in range(16):
-        product(
-            scratch, plane * s.plane_v, places, 0, u, in_u + plane * s.plane_u, counters,
-            bias if plane == 5 else scratch, in_filters if plane == 5 else s.in_tile, 0,
-            scratch, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
-        )  # fmt: skip
+    for channel in range(0, s.channels, s.channels_at_once):
+        here = min(s.channels_at_once, s.channels - channel)
+        u, in_u = weights, 0
+        if s.chunks > 1:  # some filters of U for this task alone
+            u, in_u = scratch, s.in_u
+            _part_of_u(weights, s, scale, channel, here, in_filters, filters, scratch)
+        run = s.q * here  # all channels, unless the kernel is a single window of 3
+        counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
+        for plane in range(16):
+            start, in_start, step = scratch, s.in_tile, 0
+            if channel > 0:
+                start, in_start, step = scratch, s.in_m + plane * s.plane_m, filters
+            elif plane == 5:
+                start, in_start, step = bias, in_filters, 0
+            product(
+                scratch, plane * s.plane_v + channel, places, 0, u, in_u + plane * s.plane_u, counters,
+                start, in_start, step, scratch, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
+            )  # fmt: skip
     floor = 0.0 if s.relu else -np.inf
     for t in range(len(places)):
         n, i, j = first + t // columns // rows, top + t // columns % rows, t % columns
@@ -205,6 +211,24 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
             _clear(scratch, s.in_strip + 2 * strip_row, 2 * strip_row)
             if i + 1 == total:
                 _clear(dx, (n * s.height + row + 4) * image_row, (s.height - row - 4) * image_row)
+
+
+@jit()
+def _part_of_u(weights, s, scale, channel, channels, in_filters, filters, scratch):
+    """U of some channels and some filters, behind everything else in a task's scratch."""
+    size = s.p * s.q * s.channels * s.filters
+    for e in range(s.p * s.q * channels):
+        at, to = (channel + e) * s.filters + in_filters, s.in_u + e * filters
+        _transform(weights, at, size, s.scaled, scale, in_filters, scratch, to, s.plane_u, filters)
+
+
+@jit()
+def _transform(parts, at, size, scaled, scale, in_scale, u, to, plane, count):
+    """G g G^T of some entries of the kernel, times the factors of their filters if they have some."""
+    if scaled:
+        scaled_sandwich(KERNEL, parts, at, 3 * size, size, scale, in_scale, u, to, 4 * plane, plane, count)
+    else:
+        sandwich(KERNEL, parts, at, 3 * size, size, u, to, 4 * plane, plane, count, None, False)
 
 
 @jit()
