@@ -111,15 +111,16 @@ def _plan(
     skips: bool,
 ) -> tuple[int, int, Packed]:
     """The number of tasks, the size of a task's panels, and the plan, with where the rows of a and c begin."""
-    width, row = min(tile_columns(dtype), whole_vectors(columns, dtype)), columns * dtype.itemsize
+    width = min(tile_columns(dtype), whole_vectors(columns, dtype))
     panels = -(-columns // width)
     chunks = max(1, min(-(-TASKS // panels), rows // ROWS_PER_PANEL))
     if panels * chunks == 1 and rows > 1:
         chunks = 2
-    far = rows >= FEW_ROWS and row >= PAGE // 4
-    copies = far or b_transposed or scaled or whole_vectors(columns, dtype) != columns
+    far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
+    shallow = rows > columns > width and depth * width * dtype.itemsize <= LEVEL_1  # what is written of c is most of the work
+    copies = far or shallow or b_transposed or scaled or whole_vectors(columns, dtype) != columns
     beside, at_once = 1, max(depth, 1)
-    if copies and not b_transposed:
+    if (scaled or shallow) and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
