@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl.graph.rules import Folded
+from minitl.graph.together import Folded, Joined
 from minitl.kernels import convolution, fused, padding
 from minitl.kernels.matrix_product import multiply
-from minitl.layers import Add, BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D, Input, ReLU, ZeroPadding2D
+from minitl.layers import Add, BatchNormalization, Concatenate, Conv2D, Dense, GlobalAveragePooling2D, Input, ReLU, ZeroPadding2D
 from minitl.models import Model
 
 ROUTES = {  # images, kernel, strides: each takes another way through the engine
@@ -68,6 +68,10 @@ def test_a_product_with_a_skip_and_a_ceiling(dtype, rows, depth, columns):
     assert np.isnan(multiply(a, b, start, True, skip=skip, ceiling=1)[0, 0])
 
 
+def steps_of(model):
+    return [step for kept in model._plans.values() for step, *_ in kept[1].program]
+
+
 def residual(kernel, relu, shape=(12, 12, 16)):
     inputs = Input(shape)
     x = BatchNormalization()(Conv2D(16, kernel, padding="same", name="below")(inputs))
@@ -87,8 +91,7 @@ def test_the_end_of_a_residual_block(kernel, relu):
             array[...] = drawn.uniform(0.5, 1.5, array.shape)
     x = drawn.normal(size=(3, 12, 12, 16)).astype("float32")
     together = model.predict(x, verbose=0)
-    steps = [step for kept in model._plans.values() for step, *_ in kept[1].program]
-    assert sum(type(step) is Folded and step.skips for step in steps) == 1
+    assert sum(type(step) is Folded and step.skips for step in steps_of(model)) == 1
     model.fuse = False
     np.testing.assert_allclose(together, model.predict(x, verbose=0), rtol=0, atol=1e-4)
     for _, layer in model.named_layers():  # weights are read at every call
@@ -128,3 +131,70 @@ def test_zeros_around_images(dtype, border):
     np.testing.assert_array_equal(y, expected.astype("float32"))
     np.testing.assert_array_equal(layer(x), y)  # it has memory of its own
     assert not np.shares_memory(layer(x), y)
+
+
+def branches(shape=(9, 9, 16)):
+    """What an Inception module has: parts that take every way through the engine, and one that no convolution made."""
+    inputs = Input(shape)
+    pointwise = Conv2D(24, 1, activation="relu")(inputs)
+    winograd = Conv2D(32, 3, padding="same", activation="relu")(inputs)
+    definition = Conv2D(5, 3, padding="same", activation="relu")(inputs)
+    folded = ReLU()(BatchNormalization()(Conv2D(48, 1, use_bias=False)(inputs)))
+    linear = BatchNormalization()(Conv2D(32, 5, padding="same")(inputs))
+    return inputs, [pointwise, winograd, definition, inputs, folded, linear]
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_convolutions_write_their_parts_of_a_concatenation(batch):
+    inputs, parts = branches()
+    model = Model(inputs, Concatenate()(parts))
+    x = np.random.default_rng(0).normal(size=(batch, 9, 9, 16)).astype("float32")
+    together = model.predict(x, verbose=0)
+    joined = [step for step in steps_of(model) if type(step) is Joined]
+    assert len(joined) == 1
+    assert len(steps_of(model)) == 1
+    assert sum(part is not None for part in joined[0].parts) == 5
+    first = 0
+    for value in parts:  # each is, bit for bit, what its layers give alone
+        alone = Model(inputs, value).predict(x, verbose=0) if value is not inputs else x
+        np.testing.assert_array_equal(together[..., first : first + alone.shape[-1]], alone)
+        first += alone.shape[-1]
+    assert first == together.shape[-1]
+    model.fuse = False
+    np.testing.assert_allclose(together, model.predict(x, verbose=0), rtol=0, atol=1e-4)
+
+
+def test_parts_that_are_needed_elsewhere_or_lie_along_another_axis_are_not_written_in_place():
+    inputs, parts = branches()
+    x = np.random.default_rng(0).normal(size=(2, 9, 9, 16)).astype("float32")
+    for outputs in (
+        [Concatenate()([parts[0], parts[1]]), parts[0], parts[1]],
+        Concatenate(axis=1)([parts[1], parts[5]]),
+        Concatenate()([inputs, inputs]),
+    ):
+        model = Model(inputs, outputs)
+        found = model.predict(x, verbose=0)
+        assert not any(type(step) is Joined for step in steps_of(model))
+        model.fuse = False
+        for a, b in zip(*(r if isinstance(r, list) else [r] for r in (found, model.predict(x, verbose=0))), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+    one_value_twice = Model(inputs, Concatenate()([parts[0], parts[0], parts[1]]))
+    y = one_value_twice.predict(x, verbose=0)
+    np.testing.assert_array_equal(y[..., :24], y[..., 24:48])
+
+
+def test_an_axis_that_changes_between_two_calls_is_noticed():
+    inputs, parts = branches()
+    layer = Concatenate()
+    model = Model(inputs, layer([parts[1], parts[5]]))
+    x = np.ones((2, 9, 9, 16), "float32")
+    assert model.predict(x, verbose=0).shape == (2, 9, 9, 64)
+    layer.axis = 1
+    assert model.predict(x, verbose=0).shape == (2, 18, 9, 32)
+
+
+def test_parts_of_other_sizes_at_run_time_are_named():
+    inputs = Input((None, None, 8))
+    model = Model(inputs, Concatenate(name="side")([Conv2D(8, 3, activation="relu")(inputs), inputs]))
+    with pytest.raises(ValueError, match="side"):
+        model.predict(np.ones((2, 9, 9, 8), "float32"), verbose=0)

@@ -5,6 +5,7 @@
     batch normalisation + GELU                         one pass
     convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
     convolution [+ batch normalisation] + sum with a skip [+ ReLU]    at inference: the end of a residual block
+    concatenation of what convolutions made    at inference: they write their parts of it
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
 
 A rule takes nodes whose inner values have one consumer and are no outputs. The layers stay what they are, with the same weights,
@@ -18,20 +19,16 @@ from collections.abc import Collection
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
-from minitl.backend import engine
-from minitl.errors import wrong_shape
 from minitl.graph.graph import Graph
-from minitl.graph.plan import Gradients, Need, Step
-from minitl.graph.steps import RegularizedStep
+from minitl.graph.plan import Step
+from minitl.graph.steps import LayerStep, RegularizedStep
+from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined, ceiling_of, other_input
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense
 from minitl.layers.depthwise import DepthwiseConv2D
-from minitl.layers.linear import named
-from minitl.layers.merging import Add
+from minitl.layers.merging import Add, Concatenate
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import MaxPooling2D
 
@@ -41,6 +38,7 @@ SETTINGS = {  # what the rules read of a layer, beside its type
     Activation: attrgetter("activation"),
     ReLU: attrgetter("activation", "max_value", "negative_slope", "threshold"),
     DepthwiseConv2D: attrgetter("activation"),
+    Concatenate: attrgetter("axis"),
     MaxPooling2D: attrgetter("pool_size", "strides", "padding"),
 }
 
@@ -71,6 +69,10 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), a
                 step = RegularizedStep(step)
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
+    if fuse and fold:
+        for node in nodes:
+            if type(node.layer) is Concatenate and node in at:
+                _join_parts(graph, node, at)
     return [at[node] for node in nodes if node in at]
 
 
@@ -87,139 +89,25 @@ def settings(graph: Graph) -> list[Any]:
     return [SETTINGS[type(node.layer)](node.layer) for node in graph.nodes if type(node.layer) in SETTINGS]
 
 
-class Fused(Step):
-    """A convolution or dense layer with ReLU, and perhaps the pooling behind it."""
-
-    def __init__(self, nodes: list[Node]):
-        super().__init__(nodes)
-        self.layer, self.pooled, self.shape = nodes[0].layer, len(nodes) > 1, nodes[0].inputs[0].shape
-        self.convolves = isinstance(self.layer, Conv2D)
-
-    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """The last of the layers' y."""
-        fused, layer = engine("fused"), self.layer
-        x = layer.admit(x, self.shape)
-        kernel, bias = layer.parameters["kernel"], layer.parameters.get("bias")
-        if self.convolves:
-            return fused.forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, self.keep)
-        return fused.forward_dense(x, kernel, bias)
-
-    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, Gradients]:
-        """The first layer's dx, and its gradients."""
-        fused = engine("fused")
-        backward = fused.backward if self.convolves else fused.backward_dense
-        dx, dkernel, dbias = backward(dy, cache, *need)
-        return dx, {self.layer: named(kernel=dkernel, bias=dbias)}
+def _join_parts(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
+    """Let convolutions whose result only a concatenation along the channels needs write it there."""
+    parts = [_writer(graph, node, value, at) for value in node.inputs]
+    if type(at[node]) is LayerStep and node.layer.axis in (-1, 3) and len(node.inputs[0].shape) == 4 and any(parts):
+        for part in parts:
+            if part is not None:
+                del at[part.nodes[-1]]
+        at[node] = Joined(node, parts)
 
 
-class FusedNormalization(Step):
-    """A batch normalisation and the ReLU behind it, with the sum of a residual block between them or not."""
-
-    def __init__(self, nodes: list[Node]):
-        super().__init__(nodes)
-        self.layer, self.shape, self.ceiling = nodes[0].layer, nodes[0].inputs[0].shape, ceiling_of(nodes[-1]) or 0
-        if len(nodes) > 2:
-            self.takes = (nodes[0].inputs[0], other_input(nodes[1], nodes[0].outputs[0]))
-
-    def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
-        """The ReLU's y."""
-        x, skip = x if isinstance(x, list) else (x, None)
-        x = self.layer.admit(x, self.shape)
-        if skip is not None and skip.shape != x.shape:  # both were open
-            raise wrong_shape(self.nodes[1].layer.label, x.shape, skip.shape, "make them alike")
-        constants = self.layer.constants(x, training)
-        y, cache = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
-        return y, (cache, y)
-
-    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, Gradients]:
-        """The normalisation's dx and gradients, and the skip's gradient if there is one."""
-        batch_norm, (kept, y) = engine("batch_norm"), cache
-        parameters, single = need.parameters and bool(self.layer.parameters), not isinstance(need.dx, tuple)
-        if single:
-            dx, named_gradients = self.layer.named(*batch_norm.gradients(dy, kept, y, need.dx, parameters, self.ceiling))
-            return dx, {self.layer: named_gradients}
-        dz = batch_norm.behind_relu(dy, y, self.ceiling)
-        dx, named_gradients = self.layer.named(*batch_norm.gradients(dz, kept, None, need.dx[0], parameters))
-        return (dx, dz), {self.layer: named_gradients}
-
-
-class GeluNormalization(Step):
-    """A batch normalisation and the GELU behind it; what lies between is made again when the gradient comes back."""
-
-    def __init__(self, nodes: list[Node]):
-        super().__init__(nodes)
-        self.layer, self.shape = nodes[0].layer, nodes[0].inputs[0].shape
-
-    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """The GELU's y."""
-        x = self.layer.admit(x, self.shape)
-        return engine("batch_norm").normalise_gelu(x, *self.layer.constants(x, training))
-
-    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, Gradients]:
-        """The normalisation's dx and gradients."""
-        batch_norm, parameters = engine("batch_norm"), need.parameters and bool(self.layer.parameters)
-        dz = batch_norm.behind_gelu(dy, cache)
-        dx, gradients = self.layer.named(*batch_norm.backward(dz, cache[0], need.dx, parameters))
-        return dx, {self.layer: gradients}
-
-
-class Folded(Step):
-    """A convolution and the batch normalisation behind it, with fixed statistics, as one convolution; only forward.
-
-    Formula: with s = gamma / sqrt(variance + epsilon), kernel' = kernel s and bias' = (bias - mean) s + beta.
-    What stands behind them comes along: a ReLU, and a 2x2 pooling behind that; or the sum of a residual block and perhaps its
-    ReLU; there the normalisation may be missing.
-    """
-
-    def __init__(self, nodes: list[Node], norm: Node | None, skip: Value | None = None):
-        super().__init__(nodes)
-        self.layer, self.norm, self.shape = nodes[0].layer, norm.layer if norm else None, nodes[0].inputs[0].shape
-        self.ceiling = next((c for c in map(ceiling_of, nodes) if c is not None), None)
-        self.pooled = type(nodes[-1].layer) is MaxPooling2D
-        self.skips, self.depthwise = skip is not None, isinstance(self.layer, DepthwiseConv2D)
-        self.pointwise = not self.depthwise and not self.pooled and self.layer.kernel_size == (1, 1)
-        if skip is not None:
-            self.takes = (nodes[0].inputs[0], skip)
-
-    def weights(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """The kernel, the normalisation's factors for it, and the bias with the normalisation in it."""
-        parameters = self.layer.parameters
-        kernel, bias = parameters["depthwise_kernel" if self.depthwise else "kernel"], parameters.get("bias")
-        if self.norm is None:
-            return kernel, None, bias
-        gamma, beta, mean, variance, epsilon, _ = self.norm.constants(None, False)
-        scale = gamma / np.sqrt(variance + epsilon)
-        return kernel, scale, ((0 if bias is None else bias) - mean) * scale + beta
-
-    def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
-        """The last of the layers' y."""
-        x, skip = x if self.skips else (x, None)
-        layer, relu = self.layer, self.ceiling is not None and not self.skips
-        x = layer.admit(x, self.shape)
-        kernel, scale, bias = self.weights()
-        if self.depthwise:
-            kernel = kernel if scale is None else kernel * scale.reshape(kernel.shape[2:])
-            limits = (0.0 if relu else -np.inf, self.ceiling or np.inf)
-            convolve = engine("depthwise_conv2d").convolve
-            return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None
-        if self.pointwise:
-            seen, behind = x[:, :: layer.strides[0], :: layer.strides[1]], (self.ceiling is not None, scale, self.ceiling or 0)
-            self.check_skip(skip, (*seen.shape[:3], kernel.shape[3]))
-            return engine("convolution").pointwise(seen, kernel, bias, *behind, skip), None
-        if relu:
-            y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False, scale=scale)[0]
-            return engine("batch_norm").cut_off(y, self.ceiling) if self.ceiling else y, None
-        y = engine("convolution").convolve(x, kernel, bias, layer.strides, layer.padding, relu=False, scale=scale)
-        if not self.skips:
-            return y, None
-        self.check_skip(skip, y.shape)
-        return engine("add").forward(y, skip)[0] if self.ceiling is None else engine("add").add_relu(y, skip), None
-
-    def check_skip(self, skip: np.ndarray | None, shape: tuple[int, ...]) -> None:
-        """Raise ValueError for a skip of another shape than the convolution's result, where both were open."""
-        if skip is not None and skip.shape != shape:
-            total = next(node.layer for node in self.nodes if type(node.layer) is Add)
-            raise wrong_shape(total.label, shape, skip.shape, "make them alike")
+def _writer(graph: Graph, node: Node, value: Value, at: dict[Node, Step]) -> Step | None:
+    step = at.get(value.node)
+    alone = graph.consumers[value] == [node] and value not in graph.outputs
+    if type(step) is Fused:
+        return step if alone and step.convolves and not step.pooled else None
+    if type(step) is Folded:
+        plain = not (step.depthwise or step.pooled or step.skips or step.ceiling)
+        return step if alone and plain else None
+    return None
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> Step | None:
@@ -273,29 +161,12 @@ def _end_of_block(graph: Graph, node: Node) -> tuple[Node | None, Node | None]:
     return total, relu if relu is not None and ceiling_of(relu) is not None else None
 
 
-def other_input(total: Node, value: Value) -> Value:
-    """The input of a sum of two that is not this value."""
-    return total.inputs[1] if total.inputs[0] is value else total.inputs[0]
-
-
 def _next(graph: Graph, node: Node | None) -> Node | None:
     """The node that alone needs what a node makes."""
     if node is None or len(node.outputs) != 1 or node.outputs[0] in graph.outputs:
         return None
     consumers = graph.consumers[node.outputs[0]]
     return consumers[0] if len(consumers) == 1 else None
-
-
-def ceiling_of(node: Node) -> int | None:
-    """The ceiling of a ReLU, 0 if it has none; None for anything else than a ReLU with a whole ceiling."""
-    layer = node.layer
-    if type(layer) in (ReLU, Activation) and layer.activation == "relu":
-        return 0
-    if type(layer) is Activation and layer.activation == "relu6":
-        return 6
-    if type(layer) is ReLU and layer.max_value and layer.negative_slope == layer.threshold == 0:
-        return int(layer.max_value) if float(layer.max_value).is_integer() else None
-    return None
 
 
 def _is_plain_pool(node: Node | None) -> bool:

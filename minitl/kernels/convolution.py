@@ -48,25 +48,33 @@ def convolve(
     padding: str,
     relu: bool,
     scale: np.ndarray | None = None,
+    into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """Convolution with kernel times `scale` + bias, and ReLU of it while the tile is in the registers.
 
-    A factor for each filter comes in where the kernel is copied anyway: a product of its own would be one more pass over it.
+    y may go `into` channels of images that are there, contiguous and of the same dtype, from a given channel on; then those are
+    returned. A factor for each filter comes in where the kernel is copied anyway: a product of its own would be one more pass.
     """
     rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
     if kernel.shape[:2] == (1, 1):
-        return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale)
+        return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale, into=into)
     x, kernel, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
     out = rows.out, columns.out
+    if into is not None:
+        check_shape("concatenate", "a part", into[0].shape[:3], (len(x), *out))
     if winograd.suits(kernel.shape, strides, out, x.dtype):
-        return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu, scale=scale)[0]
+        return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu, scale=scale, into=into)[0]
     kernel = kernel if scale is None else kernel * scale
     x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
     y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
     tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu, x.dtype)
     launch(_forward, tasks, plan, x_pad, weights, start, y)
-    return y
+    if into is None:
+        return y
+    whole, first = into
+    whole[..., first : first + kernel.shape[3]] = y
+    return whole
 
 
 def pointwise(
@@ -77,6 +85,7 @@ def pointwise(
     scale: np.ndarray | None = None,
     ceiling: int = 0,
     skip: np.ndarray | None = None,
+    into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """The convolution with a 1x1 kernel, a product of matrices, with all that `matrix_product.multiply` does beside it."""
     x, kernel, start = contiguous(x, kernel, bias)
@@ -86,7 +95,12 @@ def pointwise(
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
     skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
     rows, matrix = x.reshape(-1, kernel.shape[2]), kernel.reshape(kernel.shape[2:])
-    return multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip).reshape(shape)
+    if into is None:
+        return multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip).reshape(shape)
+    check_shape("concatenate", "a part", into[0].shape[:3], shape[:3])
+    columns = into[0].reshape(-1, into[0].shape[3]), into[1]
+    multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip, into=columns)
+    return into[0]
 
 
 def backward(

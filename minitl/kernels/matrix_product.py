@@ -58,22 +58,24 @@ def multiply(
     scale: np.ndarray | None = None,
     ceiling: int = 0,
     skip: np.ndarray | None = None,
+    into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """a b + start, or of that what is above zero; or the same with a or b transposed.
 
     The columns of b may be multiplied by `scale`; `skip` may be added in front of the ReLU, and what is above `ceiling` cut off.
+    The result may go `into` columns of a wider matrix, from a given one on; then that matrix is what is returned.
     Shapes: a (M, K), or (K, M) if transposed, b (K, N), or (N, K) if transposed and without scale, start and scale (N,), skip and
     the result (M, N), all contiguous and of one dtype.
     """
     depth, rows = a.shape if a_transposed else a.shape[::-1]
     columns = b.shape[0] if b_transposed else b.shape[1]
-    c = memory.empty((rows, columns), a.dtype)
+    c, first = into or (memory.empty((rows, columns), a.dtype), 0)
     tasks, scratch, plan = _plan(
-        rows, depth, columns, a.dtype, relu, a_transposed, b_transposed, scale is not None, ceiling, skip is not None
+        *(rows, depth, columns, a.dtype, relu, a_transposed, b_transposed),
+        *(scale is not None, ceiling, skip is not None, c.shape[1], first),
     )
-    launch(
-        _multiply, tasks, plan, a, b, start, start if scale is None else scale, c if skip is None else skip, c, scratch=scratch
-    )
+    factors, added = start if scale is None else scale, c if skip is None else skip
+    launch(_multiply, tasks, plan, a, b, start, factors, added, c, scratch=scratch)
     return c
 
 
@@ -93,6 +95,8 @@ class Plan(NamedTuple):
     scaled: int
     ceiling: int
     skips: int
+    row_in_c: int
+    first_in_c: int  # the first column of the result
     row_in_a: int  # numbers from one row to the next
     step_in_a: int  # and from one term of its sum to the next
 
@@ -109,6 +113,8 @@ def _plan(
     scaled: bool,
     ceiling: int,
     skips: bool,
+    row_in_c: int,
+    first_in_c: int,
 ) -> tuple[int, int, Packed]:
     """The number of tasks, the size of a task's panels, and the plan, with where the rows of a and c begin."""
     width = min(tile_columns(dtype), whole_vectors(columns, dtype))
@@ -124,9 +130,9 @@ def _plan(
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
-    cut = beside, chunks, relu, copies, b_transposed, scaled, ceiling, skips
+    cut = beside, chunks, relu, copies, b_transposed, scaled, ceiling, skips, row_in_c, first_in_c
     plan = Plan(rows, depth, at_once, columns, width, *cut, row_of_a, step_in_a)
-    places = steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, columns)
+    places = steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, row_in_c)
     return -(-panels // beside) * chunks, memory.whole_lines(at_once * width * beside) if copies else 0, packed(plan, *places)
 
 
@@ -151,11 +157,11 @@ def _multiply(
             if plan.copies:
                 source, at, step = scratch, (left - begin) * plan.depth_at_once, width
             for row in range(first, last, ROWS_AT_ONCE):
-                to = row * columns + left
+                to = row * plan.row_in_c + plan.first_in_c + left
                 product(
                     a, row * plan.row_in_a + k * plan.step_in_a, in_a, 0,
                     source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
-                    start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else columns,
+                    start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.row_in_c,
                     c, to, in_c, 0, min(ROWS_AT_ONCE, last - row), min(width, end - left),
                     0.0 if whole and plan.relu and not plan.skips else -np.inf,
                 )  # fmt: skip
@@ -168,10 +174,10 @@ def _finish(plan, skip, c, first, last, left, right):
     """Add the skip, and cut off what is below zero or above the ceiling, while the panel's results are near."""
     ceiling = constant(c, plan.ceiling)
     for row in range(first, last):
-        at = row * plan.columns
+        at = row * plan.row_in_c + plan.first_in_c
         if plan.skips:
-            for k in range(at + left, at + right):
-                c[k] += skip[k]
+            for k in range(left, right):
+                c[at + k] += skip[row * plan.columns + k]
             if plan.relu:
                 for k in range(at + left, at + right):
                     c[k] = c[k] if not c[k] <= 0 else 0

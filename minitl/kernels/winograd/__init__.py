@@ -82,18 +82,19 @@ def forward(
     pooled: bool = False,
     keep: bool = True,
     scale: np.ndarray | None = None,
+    into: tuple[np.ndarray, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows if `pooled` too.
 
-    Each filter of the kernel may have a factor, `scale`. What it returns beside y are the winners of the windows, if there are
-    some and `keep` asks for them.
+    Each filter of the kernel may have a factor, `scale`, and y may go `into` channels of images that are there, from a given one
+    on. What it returns beside y are the winners of the windows, if there are some and `keep` asks for them.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), scale (F,) or None, all contiguous and of one dtype; `out` is
     (H_out, W_out), or half of it if `pooled`; `before` the zeros above and left of x.
     """
-    sizes, packed_sizes = plan(
-        x.shape, kernel.shape, out, before, VECTOR_BYTES // x.itemsize, pooled, keep, relu, scaled=scale is not None
-    )
-    factors, y = (bias if scale is None else scale), memory.empty((sizes.images, *out, sizes.filters), x.dtype)
+    lanes, part = VECTOR_BYTES // x.itemsize, (into[0].shape[-1], into[1]) if into else None
+    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, lanes, pooled, keep, relu, scaled=scale is not None, part=part)
+    factors = bias if scale is None else scale
+    y = into[0] if into else memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:

@@ -34,6 +34,8 @@ class Sizes(NamedTuple):
     out_h: int  # of y, which is the pooled one if `pooled`
     out_w: int
     filters: int
+    y_channels: int  # of y, of which the filters are some
+    y_first: int
     grid_h: int  # tiles
     grid_w: int
     p: int  # pieces of the kernel
@@ -79,10 +81,12 @@ def plan(
     relu: bool = False,
     share_filters: bool = True,
     scaled: bool = False,
+    part: Pair | None = None,
 ) -> tuple[Sizes, Packed]:
     """How to cut the work; kept, since small batches would notice making it.
 
-    `share_filters` lets the tasks of a single block take some filters each, and make their own part of U.
+    `part` says how many channels y has, and which is the first one of the filters. `share_filters` lets the tasks of a single
+    block take some filters each, and make their own part of U.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), out (H_out, W_out) of y.
     """
     (images, height, width, channels), filters = x, kernel[3]
@@ -109,7 +113,23 @@ def plan(
     in_u = in_tile + 4 * filters
     scratch = whole_lines(in_u + (16 * plane_u if chunks > 1 else 0))
     sizes = Sizes(
-        *(images, height, width, channels, *before, *out, filters, *grid, p, q, pooled, keep, relu, scaled),
+        *(
+            images,
+            height,
+            width,
+            channels,
+            *before,
+            *out,
+            filters,
+            *(part or (filters, 0)),
+            *grid,
+            p,
+            q,
+            pooled,
+            keep,
+            relu,
+            scaled,
+        ),
         *(images_per_block, bands, chunks, at_once, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )

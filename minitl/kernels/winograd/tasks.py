@@ -60,6 +60,7 @@ def forward(
     """y of one block, for all filters or some."""
     filters = s.filters // s.chunks
     in_filters = task % s.chunks * filters
+    in_y = s.y_first + in_filters
     block, band = task // s.chunks // s.bands, task // s.chunks % s.bands
     first = block * s.images_per_block
     count = min(s.images_per_block, s.images - first)
@@ -93,23 +94,23 @@ def forward(
         n, i, j = first + t // columns // rows, top + t // columns % rows, t % columns
         at = s.in_m + t * filters
         if s.pooled:
-            to = ((n * s.out_h + i) * s.out_w + j) * s.filters + in_filters
+            to = ((n * s.out_h + i) * s.out_w + j) * s.y_channels + in_y
             if s.keep:
                 best_of_sandwich(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
             else:
                 best_of_sandwich(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
             continue
         if 2 * i + 2 <= s.out_h and 2 * j + 2 <= s.out_w:
-            to = ((n * s.out_h + 2 * i) * s.out_w + 2 * j) * s.filters + in_filters
+            to = ((n * s.out_h + 2 * i) * s.out_w + 2 * j) * s.y_channels + in_y
             sandwich(
-                OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.filters, s.filters, filters, floor, False
+                OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, s.out_w * s.y_channels, s.y_channels, filters, floor, False
             )  # fmt: skip
             continue
         sandwich(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, scratch, s.in_tile, 2 * filters, filters, filters, floor, False)
         for k in range(4):
             row, column = 2 * i + k // 2, 2 * j + k % 2
             if row < s.out_h and column < s.out_w:
-                to = ((n * s.out_h + row) * s.out_w + column) * s.filters + in_filters
+                to = ((n * s.out_h + row) * s.out_w + column) * s.y_channels + in_y
                 _copy(scratch, s.in_tile + k * filters, y, to, filters)
 
 
