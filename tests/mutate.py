@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("minitl", "tests", "examples", "docs", "benchmarks", "README.md", "pyproject.toml")
+LEFT_OUT = (".git", ".venv", ".data", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "results", "*.egg-info")
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -104,10 +104,7 @@ def _replace_unary(node: ast.UnaryOp) -> None:
 def copied() -> Path:
     """A copy of the project, in which changes can be planted."""
     folder = Path(tempfile.mkdtemp(prefix="minitl-mutants-"))
-    for name in COPIED:
-        source = ROOT / name
-        ignored = shutil.ignore_patterns("__pycache__", ".data")
-        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder / name)
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
     return folder
 
 
