@@ -276,3 +276,21 @@ def test_conventions_of_the_uncompiled_product():
     np.testing.assert_allclose(y2, y, atol=1e-12)
     for a, b in zip(arrays(book.backward(y, cache)), arrays(engine.backward(y, cache2)), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "gates"), [("lstm", 4), ("gru", 3), ("simple_rnn", 1)])
+def test_recurrent_layers_wider_than_a_panel(name, gates, dtype):
+    drawn, units = np.random.default_rng(0), 147  # more than a panel has columns, and than stay near at a time; no whole vectors
+    x = drawn.normal(size=(5, 4, gates * units)).astype(dtype)
+    recurrent = (drawn.normal(size=(units, gates * units)) / units**0.5).astype(dtype)
+    dy = drawn.normal(size=(5, 4, units)).astype(dtype)
+    found = {}
+    for house in ("ops", "kernels"):
+        module = importlib.import_module(f"minitl.{house}.{name}")
+        y, cache = module.forward(x, recurrent)
+        found[house] = [y, *(g for g in module.backward(dy, cache) if g is not None)]
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    for engine, book in zip(found["kernels"], found["ops"], strict=True):
+        assert engine.shape == book.shape
+        np.testing.assert_allclose(engine, book, rtol=0, atol=tolerance * max(1, np.abs(book).max()))

@@ -21,9 +21,10 @@ from minitl.kernels.recurrent import (
     plan_of,
     recurrent_gradient,
     sigmoid_of,
+    times_matrix,
 )
 from minitl.kernels.row_sums import sum_rows
-from minitl.kernels.simd import constant, product, tanh
+from minitl.kernels.simd import constant, tanh
 from minitl.ops import gru as book
 from minitl.ops.window import check_shape
 
@@ -89,10 +90,8 @@ def _forward(
     for t in range(plan.begins, steps):
         at = (first * steps + t) * 4 * units + units  # a, behind the first quarter: its last part stays there
         if t:
-            product(
-                y, (first * steps + t - 1) * units, in_y, 0, matrix, 0, ((1, 0, 0), (1, 0, 0), (units, 1, plan.width)),
-                bias, 0, 0, kept, at, in_kept, 0, rows, 3 * units, -np.inf,
-            )  # fmt: skip
+            step, in_before = steps * 4 * units, (first * steps + t - 1) * units
+            times_matrix(plan, units, 3 * units, y, in_before, in_y, rows, matrix, bias, 0, 0, kept, at, in_kept, step)
         for row in range(rows):
             place = (first + row) * steps + t
             z, h, of_x = place * 4 * units, place * units, place * 3 * units
@@ -100,9 +99,11 @@ def _forward(
             if t == 0:
                 for k in range(3 * units):
                     kept[a + k] = bias[k]
-            for k in range(2 * units):  # each number is written one place below where it is read
-                kept[z + k] = sigmoid_of(x, x[of_x + k] + kept[a + k])
             r, g, hidden = z + units, z + 2 * units, z + 3 * units
+            for k in range(units):  # each number is written one place below where it is read
+                kept[z + k] = sigmoid_of(x, x[of_x + k] + kept[a + k])
+            for k in range(units):
+                kept[r + k] = sigmoid_of(x, x[of_x + units + k] + kept[g + k])
             for k in range(units):
                 kept[g + k] = tanh(x[of_x + 2 * units + k] + kept[r + k] * kept[hidden + k])
             stays = plan.masked and not mask[place]

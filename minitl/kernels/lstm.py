@@ -20,8 +20,9 @@ from minitl.kernels.recurrent import (
     plan_of,
     recurrent_gradient,
     sigmoid_of,
+    times_matrix,
 )
-from minitl.kernels.simd import constant, product, tanh
+from minitl.kernels.simd import constant, tanh
 from minitl.ops import lstm as book
 from minitl.ops.window import check_shape
 
@@ -84,21 +85,21 @@ def _forward(
     for t in range(plan.begins, steps):
         at = (first * steps + t) * 4 * units
         if t:
-            product(
-                y, (first * steps + t - 1) * units, in_y, 0, matrix, 0, ((1, 0, 0), (1, 0, 0), (units, 1, plan.width)),
-                x, at, steps * 4 * units, kept, at, in_kept, 0, rows, 4 * units, -np.inf,
-            )  # fmt: skip
+            step, in_before = steps * 4 * units, (first * steps + t - 1) * units
+            times_matrix(plan, units, 4 * units, y, in_before, in_y, rows, matrix, x, at, step, kept, at, in_kept, step)
         for row in range(rows):
             place = (first + row) * steps + t
             i, h = place * 4 * units, place * units
             f, g, o = i + units, i + 2 * units, i + 3 * units
-            a = kept if t else x
+            if t == 0:
+                for k in range(4 * units):
+                    kept[i + k] = x[i + k]
             for k in range(2 * units):
-                kept[i + k] = sigmoid_of(x, a[i + k])
+                kept[i + k] = sigmoid_of(x, kept[i + k])
             for k in range(units):
-                kept[g + k] = tanh(a[g + k])
+                kept[g + k] = tanh(kept[g + k])
             for k in range(units):
-                kept[o + k] = sigmoid_of(x, a[o + k])
+                kept[o + k] = sigmoid_of(x, kept[o + k])
             if plan.masked and not mask[place]:
                 for k in range(units):
                     cells[h + k] = cells[h - units + k] if t else constant(x, 0)

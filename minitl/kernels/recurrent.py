@@ -15,8 +15,8 @@ from minitl.kernels.jit import jit
 from minitl.kernels.launch import NOTHING, Packed, packed
 from minitl.kernels.padding import pad_columns
 from minitl.kernels.places import steps as places
-from minitl.kernels.processor import THREADS
-from minitl.kernels.simd import constant, exp, product
+from minitl.kernels.processor import LEVEL_1, THREADS
+from minitl.kernels.simd import constant, exp, product, tile_columns
 
 SAMPLES_PER_TASK = 48  # at most; each number of the matrix that is loaded serves them all
 
@@ -29,8 +29,8 @@ class Plan(NamedTuple):
     units: int
     per_task: int
     masked: int
-    width: int  # of the recurrent matrix, in whole vectors
-    width_back: int  # of its transpose
+    panel: int  # columns of the recurrent matrix, or of its transpose, that lie together
+    depth_at_once: int  # rows of a panel that stay in the level-1 cache while all samples meet them
     rectified: int  # whether steps of a simple network give max(0, .), and not tanh
     begins: int  # the first step that is computed: 1 behind a given state, which lies in the place of step 0
 
@@ -49,16 +49,21 @@ def plan_of(
     way back, in dh; x (N, T, ...) has the samples and steps, that of a given state included.
     """
     n, steps = x.shape[:2]
-    per_task = max(1, min(SAMPLES_PER_TASK, -(-n // THREADS)))
-    width, width_back = (0, matrix.shape[1]) if back else (matrix.shape[1], 0)
-    plan = Plan(n, steps, units, per_task, mask is not None, width, width_back, rectified, start is not None)
+    per_task, panel = max(1, min(SAMPLES_PER_TASK, -(-n // THREADS))), matrix.shape[2]
+    at_once = max(1, LEVEL_1 // (panel * matrix.itemsize))
+    plan = Plan(n, steps, units, per_task, mask is not None, panel, at_once, rectified, start is not None)
     in_y = places(per_task, units if back else steps * units)
     return -(-n // per_task), packed(plan, places(per_task, steps * gates * units), in_y)
 
 
 def matrix_of(recurrent: np.ndarray, dtype: np.dtype, transposed: bool = False) -> np.ndarray:
-    """The matrix, or its transpose, in rows of whole vectors."""
-    return pad_columns(np.ascontiguousarray(recurrent.T if transposed else recurrent, dtype))
+    """The matrix, or its transpose, a panel of a tile's columns after another: (panels, rows, columns of a panel)."""
+    whole = pad_columns(np.ascontiguousarray(recurrent.T if transposed else recurrent, dtype))
+    (rows, columns), most = whole.shape, tile_columns(dtype)
+    panel = next(width for width in (most, most // 2, most // 4) if columns % width == 0)
+    panels = memory.empty((columns // panel, rows, panel), dtype)
+    panels[...] = whole.reshape(rows, -1, panel).swapaxes(0, 1)
+    return panels
 
 
 def bytes_of(mask: np.ndarray | None) -> np.ndarray:
@@ -102,6 +107,21 @@ def given_gradient(start: np.ndarray | None, da: np.ndarray) -> np.ndarray | Non
 
 
 @jit()
+def times_matrix(plan, depth, columns, a, in_a, rows_of_a, rows, matrix, start, in_start, start_step, c, in_c, rows_of_c, c_step):
+    """c = start + a R for some rows of a, a panel of R at a time: its rows lie so far apart that they would drive each other out
+    of the level-1 cache.
+    """
+    for left in range(0, columns, plan.panel):
+        for k in range(0, depth, plan.depth_at_once):
+            terms = min(plan.depth_at_once, depth - k)
+            product(
+                a, in_a + k, rows_of_a, 0, matrix, left * depth + k * plan.panel, ((1, 0, 0), (1, 0, 0), (terms, 1, plan.panel)),
+                start if k == 0 else c, (in_start if k == 0 else in_c) + left, start_step if k == 0 else c_step,
+                c, in_c + left, rows_of_c, 0, rows, min(plan.panel, columns - left), -np.inf,
+            )  # fmt: skip
+
+
+@jit()
 def sigmoid_of(numbers, x):
     """1 / (1 + exp(-x)) in the numbers' type."""
     one = constant(numbers, 1)
@@ -133,7 +153,5 @@ def pass_on(plan, first, rows, t, dy, matrix, da, dh, in_da, in_dh, gates):
     for row in range(rows):
         for k in range(units):
             dh[row * units + k] += dy[((first + row) * steps + t - 1) * units + k]
-    product(
-        da, (first * steps + t) * gates * units, in_da, 0, matrix, 0,
-        ((1, 0, 0), (1, 0, 0), (gates * units, 1, plan.width_back)), dh, 0, units, dh, 0, in_dh, 0, rows, units, -np.inf,
-    )  # fmt: skip
+    at = (first * steps + t) * gates * units
+    times_matrix(plan, gates * units, units, da, at, in_da, rows, matrix, dh, 0, units, dh, 0, in_dh, units)

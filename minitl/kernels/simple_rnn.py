@@ -20,8 +20,9 @@ from minitl.kernels.recurrent import (
     pass_on,
     plan_of,
     recurrent_gradient,
+    times_matrix,
 )
-from minitl.kernels.simd import constant, product, tanh
+from minitl.kernels.simd import constant, tanh
 from minitl.ops import simple_rnn as book
 from minitl.ops.lstm import check
 from minitl.ops.window import check_shape
@@ -79,10 +80,8 @@ def _forward(
     for t in range(plan.begins, steps):
         at = (first * steps + t) * units
         if t:
-            product(
-                y, at - units, in_y, 0, matrix, 0, ((1, 0, 0), (1, 0, 0), (units, 1, plan.width)),
-                x, at, steps * units, y, at, in_x, 0, rows, units, -np.inf,
-            )  # fmt: skip
+            step = steps * units
+            times_matrix(plan, units, units, y, at - units, in_y, rows, matrix, x, at, step, y, at, in_x, step)
         for row in range(rows):
             place = (first + row) * steps + t
             h, a = place * units, y if t else x
