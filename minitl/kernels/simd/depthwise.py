@@ -52,20 +52,35 @@ def _row_in_llvm(
         def place(array, index):
             return builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
 
+        def add(total, pixel, weights):
+            term = builder.fmul(pixel, weights, flags=("contract",))
+            builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+
+        def entry(many, in_x, in_kernel, a, b):  # one of the window, for outputs side by side
+            in_x = builder.add(in_x, builder.add(builder.mul(a, row), builder.mul(b, column)))
+            in_kernel = builder.add(in_kernel, builder.add(builder.mul(a, k_row), builder.mul(b, channels)))
+            weights = builder.load(place(kernel, in_kernel), align=size)
+            for k, total in enumerate(sums[:many]):
+                add(total, builder.load(place(x, builder.add(in_x, builder.mul(step, INT(k)))), align=size), weights)
+
+        def row_of_three(many, in_x, in_kernel, a):  # neighbours share pixels
+            in_x, in_kernel = builder.add(in_x, builder.mul(a, row)), builder.add(in_kernel, builder.mul(a, k_row))
+            pixels = [builder.load(place(x, builder.add(in_x, builder.mul(column, INT(k)))), align=size) for k in range(many + 2)]
+            for b in range(3):
+                weights = builder.load(place(kernel, builder.add(in_kernel, builder.mul(channels, INT(b)))), align=size)
+                for k, total in enumerate(sums[:many]):
+                    add(total, pixels[k + b], weights)
+
         def outputs(first, many, v):
             start = builder.load(place(bias, v), align=size)
             for total in sums[:many]:
                 builder.store(start, total)
-            here = builder.add(builder.add(at, v), builder.mul(first, step))
-            with cgutils.for_range(builder, rows) as over_rows, cgutils.for_range(builder, columns) as over_columns:
-                a, b = over_rows.index, over_columns.index
-                in_x = builder.add(here, builder.add(builder.mul(a, row), builder.mul(b, column)))
-                in_kernel = builder.add(builder.add(k_at, v), builder.add(builder.mul(a, k_row), builder.mul(b, channels)))
-                weights = builder.load(place(kernel, in_kernel), align=size)
-                for k, total in enumerate(sums[:many]):
-                    pixel = builder.load(place(x, builder.add(in_x, builder.mul(step, INT(k)))), align=size)
-                    term = builder.fmul(pixel, weights, flags=("contract",))
-                    builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+            in_x, in_kernel = builder.add(builder.add(at, v), builder.mul(first, step)), builder.add(k_at, v)
+            with builder.if_else(neighbours) as (shared, general):
+                with shared, cgutils.for_range(builder, rows) as over_rows:
+                    row_of_three(many, in_x, in_kernel, over_rows.index)
+                with general, cgutils.for_range(builder, rows) as over_rows, cgutils.for_range(builder, columns) as over_columns:
+                    entry(many, in_x, in_kernel, over_rows.index, over_columns.index)
             for k, total in enumerate(sums[:many]):
                 value = builder.load(total)
                 value = builder.select(builder.fcmp_ordered("<", value, floors), floors, value)
@@ -73,12 +88,17 @@ def _row_in_llvm(
                 target = builder.add(builder.add(to, v), builder.mul(builder.add(first, INT(k)), channels))
                 builder.store(value, place(y, target), align=size)
 
+        three = builder.icmp_signed("==", columns, INT(3))
+        neighbours = builder.and_(three, builder.icmp_signed("==", step, column))
         whole = builder.mul(builder.sdiv(count, INT(SIDE_BY_SIDE)), INT(SIDE_BY_SIDE))
         with cgutils.for_range_slice(builder, INT(0), channels, INT(vector.count), INT) as (v, _):
             with cgutils.for_range_slice(builder, INT(0), whole, INT(SIDE_BY_SIDE), INT) as (first, _):
                 outputs(first, SIDE_BY_SIDE, v)
-            with cgutils.for_range_slice(builder, whole, count, INT(1), INT) as (first, _):
-                outputs(first, 1, v)
+            with builder.if_else(builder.icmp_signed(">", count, INT(SIDE_BY_SIDE))) as (many, few):
+                with many, builder.if_then(builder.icmp_signed("!=", whole, count)):  # the last ones, some of them again
+                    outputs(builder.sub(count, INT(SIDE_BY_SIDE)), SIDE_BY_SIDE, v)
+                with few, cgutils.for_range_slice(builder, whole, count, INT(1), INT) as (first, _):
+                    outputs(first, 1, v)
         return context.get_dummy_value()
 
     kinds = [x, intp, intp, intp, kernel, intp, intp, intp, intp, bias, y, intp, intp, intp, intp, x.dtype, x.dtype]
