@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from test_examples import load
 
+from minitl.callbacks import WeightAveraging
 from minitl.metrics.spans import brackets_of
 
 SETTINGS = {"workers": 1, "keep": None, "dask": None, "quick": False, "seeds": 1}
@@ -56,6 +57,28 @@ def test_text_classification(tmp_path, vectors, capsys, monkeypatch):
     assert found["static"][0][0] >= 90  # the place tells the label
     assert set(found) == {"random", "static", "non-static"}
     assert "published vectors are worth" in capsys.readouterr().out
+
+
+def test_text_classification_on_phrases(tmp_path, vectors, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trees = [
+        "(4 (4 good) (2 film))",
+        "(0 (0 bad) (2 film))",
+        "(4 (2 a) (4 (4 fine) (2 film)))",
+        "(0 (2 a) (0 (0 poor) (2 film)))",
+    ]
+    (tmp_path / "sst_trees.train.gz").write_bytes(gzip.compress("\n".join(trees).encode() + b"\n"))
+    lines = b"1 good film\n0 bad film\n1 a fine film\n0 a poor film\n"
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"stsa.binary.{part}.gz").write_bytes(gzip.compress(lines))
+    example = load("text_classification")
+    averaged = []
+    monkeypatch.setattr(example, "WeightAveraging", lambda **settings: averaged.append(settings) or WeightAveraging(**settings))
+    monkeypatch.setattr(example, "PHRASE_EPOCHS", 200)
+    arguments = Namespace(data=str(tmp_path), vectors=[vectors], sets=["SST-2"], sizes=[0], epochs=200, phrases=True, **SETTINGS)
+    found = example.main(arguments)["SST-2"]
+    assert found["non-static"][0][0] == 100
+    assert averaged == [{"start_epoch": 1}] * 3
 
 
 def conll(random, count):
