@@ -128,15 +128,19 @@ def _backward(
                 for k in range(4 * units):
                     d[at + k] = zero
                 continue
+            z, r, g, hidden = at, at + units, at + 2 * units, at + 3 * units
+            # One line of the book per loop: with more arrays in one, LLVM would not check for overlaps, and not vectorise.
             for k in range(units):
-                keep, reset, new, hidden = kept[at + k], kept[at + units + k], kept[at + 2 * units + k], kept[at + 3 * units + k]
-                before, into = y[h - units + k] if t else zero, scratch[dh + k]
-                dg = into * (one - keep) * (one - new * new)
-                d[at + k] = into * (before - new) * keep * (one - keep)
-                d[at + units + k] = dg * hidden * reset * (one - reset)
-                d[at + 2 * units + k] = dg
-                d[at + 3 * units + k] = dg * reset
-                scratch[dh + k] = into * keep
+                d[g + k] = scratch[dh + k] * (one - kept[z + k]) * (one - kept[g + k] * kept[g + k])
+            for k in range(units):
+                before = y[h - units + k] if t else zero
+                d[z + k] = scratch[dh + k] * (before - kept[g + k]) * kept[z + k] * (one - kept[z + k])
+            for k in range(units):
+                d[r + k] = d[g + k] * kept[hidden + k] * kept[r + k] * (one - kept[r + k])
+            for k in range(units):
+                d[hidden + k] = d[g + k] * kept[r + k]
+            for k in range(units):
+                scratch[dh + k] *= kept[z + k]
         if t:
             pass_on(plan, first, rows, t, dy, matrix, d, scratch, in_d, in_dh, 4)
     first_gradient(plan, first, rows, 4, scratch, d)

@@ -133,16 +133,22 @@ def _backward(
                 for k in range(4 * units):
                     dx[i + k] = zero
                 continue
+            # One line of the book per loop: with more arrays in one, LLVM would not check for overlaps, and not vectorise.
+            for k in range(units):
+                dx[o + k] = tanh(cells[h + k])
+            for k in range(units):
+                scratch[dc + k] += scratch[dh + k] * kept[o + k] * (one - dx[o + k] * dx[o + k])
+            for k in range(units):
+                dx[o + k] = scratch[dh + k] * dx[o + k] * kept[o + k] * (one - kept[o + k])
+            for k in range(units):
+                dx[i + k] = scratch[dc + k] * kept[g + k] * kept[i + k] * (one - kept[i + k])
             for k in range(units):
                 before = cells[h - units + k] if t else zero
-                s = tanh(cells[h + k])
-                into, write, keep, seen, out = scratch[dh + k], kept[i + k], kept[f + k], kept[g + k], kept[o + k]
-                dcell = scratch[dc + k] + into * out * (one - s * s)
-                dx[i + k] = dcell * seen * write * (one - write)
-                dx[f + k] = dcell * before * keep * (one - keep)
-                dx[g + k] = dcell * write * (one - seen * seen)
-                dx[o + k] = into * s * out * (one - out)
-                scratch[dc + k] = dcell * keep
+                dx[f + k] = scratch[dc + k] * before * kept[f + k] * (one - kept[f + k])
+            for k in range(units):
+                dx[g + k] = scratch[dc + k] * kept[i + k] * (one - kept[g + k] * kept[g + k])
+            for k in range(units):
+                scratch[dc + k] *= kept[f + k]
                 scratch[dh + k] = zero
         if t:
             pass_on(plan, first, rows, t, dy, matrix, dx, scratch, in_dx, in_dh, 4)
