@@ -248,10 +248,13 @@ def _count(task: Task, plan: Plan, x: Numbers, counts: Numbers):
     counts[task] += x[task] * plan.factor + plan.offset
 
 
-def test_a_launch_runs_every_task_once():
-    x, counts = np.arange(100.0), np.zeros(100)
-    launch.launch(_count, 100, Plan(7, 1), x, counts)
-    np.testing.assert_array_equal(counts, 7 * x + 1)
+@pytest.mark.parametrize("tasks", [0, 1, 2, 3, 31, 32, 33, 1000])
+def test_a_launch_runs_every_task_once_whoever_takes_it(tasks):
+    x, counts = np.arange(1001.0), np.zeros(1001)
+    for _ in range(100):
+        launch.launch(_count, tasks, Plan(7, 1), x, counts)
+    np.testing.assert_array_equal(counts[:tasks], 100 * (7 * x + 1)[:tasks])
+    np.testing.assert_array_equal(counts[tasks:], 0)
 
 
 def test_a_task_kernel_says_what_its_parameters_are():

@@ -88,6 +88,9 @@ def pointwise(
     into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """The convolution with a 1x1 kernel, a product of matrices, with all that `matrix_product.multiply` does beside it."""
+    if not x.flags.c_contiguous:  # some of the pixels
+        seen, x = x, memory.empty(x.shape, x.dtype)
+        x[...] = seen
     x, kernel, start = contiguous(x, kernel, bias)
     shape = *x.shape[:3], kernel.shape[3]
     if skip is not None:

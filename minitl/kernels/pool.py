@@ -8,8 +8,12 @@ Why not OpenMP: its threads spin at the end of every loop, which on a machine wi
 something to do; its pool does not survive a fork; and one of Numba's other pools aborts when two threads use it at once.
 Here a second launch at the same time runs in its own thread alone, and a child process makes a pool of its own.
 
-    written by the launcher    OPEN (odd while a job is open), NEXT (task), TASKS, ENTRY, the addresses, SCRATCH, STRIDE
-    written by all             ACTIVE, the threads that may read the job; SLEEP + 8 k, whether thread k sleeps
+Each thread has a share of the tasks, neighbours, and takes from the others' when its own is done. So the same thread makes the
+same images in one layer after another, and finds them in its own cache.
+
+    written by the launcher    OPEN (odd while a job is open), TASKS, ENTRY, the addresses, SCRATCH, STRIDE
+    written by all             ACTIVE, the threads that may read the job; SLEEP + 8 k, whether thread k sleeps; NEXT + 8 k, the
+                               next task of its share
 
 A thread counts itself ACTIVE, and looks at OPEN again, before it reads a job; the launcher closes the job, and waits until nobody
 is ACTIVE, before it writes the next one.
@@ -31,11 +35,11 @@ from minitl.kernels.simd.atomics import call_entry, call_lock, exchange, fetch_a
 from minitl.kernels.simd.entries import SLOTS
 
 WORDS = CACHE_LINE // 8  # of a state in a cache line
-OPEN, NEXT, ACTIVE, TASKS = 0, WORDS, 2 * WORDS, 3 * WORDS
-ENTRY, SCRATCH, STRIDE, GRAIN, ADDRESSES = TASKS + 1, TASKS + 2, TASKS + 3, TASKS + 4, TASKS + 5
+OPEN, ACTIVE, TASKS = 0, 2 * WORDS, 3 * WORDS
+ENTRY, SCRATCH, STRIDE, GRAIN, SHARES, ADDRESSES = TASKS + 1, TASKS + 2, TASKS + 3, TASKS + 4, TASKS + 5, TASKS + 6
 QUIT, ACQUIRE, RELEASE, YIELD = 6 * WORDS, 6 * WORDS + 1, 6 * WORDS + 2, 6 * WORDS + 3
-SLEEP, LOCK = 7 * WORDS, 7 * WORDS + 1  # of thread 0; thread k's are k lines further
-SHARES = 16  # of the tasks per thread: how finely they are shared out
+SLEEP, LOCK, NEXT = 7 * WORDS, 7 * WORDS + 1, 7 * WORDS + 2  # of thread 0; thread k's are k lines further
+PIECES = 16  # of a share: how finely tasks are taken
 SPIN = 2_000  # pauses of the processor before a thread begins to let others run
 YIELDS = 200  # times that it lets others run before it sleeps
 
@@ -96,8 +100,9 @@ def write_from_python(state, index, value):
 @jit()
 def share_out(state, tasks, threads):
     """Run the job whose description lies in `state`, with up to so many threads."""
-    state[TASKS], state[GRAIN] = tasks, max(1, tasks // (threads * SHARES))
-    write(state, NEXT, 0)
+    state[TASKS], state[GRAIN], state[SHARES] = tasks, max(1, tasks // (threads * PIECES)), threads
+    for share in range(threads):
+        write(state, NEXT + WORDS * share, share * tasks // threads)
     opened = read(state, OPEN) + 1
     write(state, OPEN, opened)
     if threads > 1:
@@ -123,13 +128,15 @@ def _wake(state, threads):
 @jit()
 def _take_tasks(state, number):
     scratch = state[SCRATCH] + number * state[STRIDE]
-    tasks, grain = state[TASKS], state[GRAIN]
-    while True:
-        first = fetch_add(state, NEXT, grain)
-        if first >= tasks:
-            return
-        for task in range(first, min(first + grain, tasks)):
-            call_entry(state[ENTRY], task, state, ADDRESSES, scratch)
+    tasks, grain, shares = state[TASKS], state[GRAIN], state[SHARES]
+    for further in range(shares):
+        share = (number + further) % shares
+        end = (share + 1) * tasks // shares
+        first = fetch_add(state, NEXT + WORDS * share, grain)
+        while first < end:
+            for task in range(first, min(first + grain, end)):
+                call_entry(state[ENTRY], task, state, ADDRESSES, scratch)
+            first = fetch_add(state, NEXT + WORDS * share, grain)
 
 
 @jit()
