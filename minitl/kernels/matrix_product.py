@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.jit import common_dtype, inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
@@ -64,18 +64,22 @@ def multiply(
 
     The columns of b may be multiplied by `scale`; `skip` may be added in front of the ReLU, and what is above `ceiling` cut off.
     The result may go `into` columns of a wider matrix, from a given one on; then that matrix is what is returned.
-    Shapes: a (M, K), or (K, M) if transposed, b (K, N), or (N, K) if transposed and without scale, start and scale (N,), skip and
-    the result (M, N), all contiguous and of one dtype.
+    Shapes: a (M, K), or (K, M) if transposed, b (K, N), or (N, K) if transposed and with nothing more, start and scale (N,), skip
+    and the result (M, N), all contiguous and of one dtype.
     """
     depth, rows = a.shape if a_transposed else a.shape[::-1]
     columns = b.shape[0] if b_transposed else b.shape[1]
     c, first = into or (memory.empty((rows, columns), a.dtype), 0)
+    more = scale is not None or skip is not None or ceiling > 0
     tasks, scratch, plan = _plan(
         *(rows, depth, columns, a.dtype, relu, a_transposed, b_transposed),
-        *(scale is not None, ceiling, skip is not None, c.shape[1], first),
+        *(more, ceiling, skip is not None, c.shape[1], first),
     )
-    factors, added = start if scale is None else scale, c if skip is None else skip
-    launch(_multiply, tasks, plan, a, b, start, factors, added, c, scratch=scratch)
+    if more:
+        factors, added = np.ones(columns, a.dtype) if scale is None else scale, c if skip is None else skip
+        launch(_multiply_with_more, tasks, plan, a, b, start, factors, added, c, scratch=scratch)
+    else:
+        launch(_multiply, tasks, plan, a, b, start, c, scratch=scratch)
     return c
 
 
@@ -92,7 +96,6 @@ class Plan(NamedTuple):
     relu: int
     copies: int
     b_transposed: int
-    scaled: int
     ceiling: int
     skips: int
     row_in_c: int
@@ -110,7 +113,7 @@ def _plan(
     relu: bool,
     a_transposed: bool,
     b_transposed: bool,
-    scaled: bool,
+    more: bool,
     ceiling: int,
     skips: bool,
     row_in_c: int,
@@ -124,13 +127,13 @@ def _plan(
         chunks = 2
     far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
     shallow = rows > columns > width and depth * width * dtype.itemsize <= LEVEL_1  # what is written of c is most of the work
-    copies = far or shallow or b_transposed or scaled or whole_vectors(columns, dtype) != columns
+    copies = far or shallow or b_transposed or more or whole_vectors(columns, dtype) != columns
     beside, at_once = 1, max(depth, 1)
-    if (scaled or shallow) and not b_transposed:
+    if (more or shallow) and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
-    cut = beside, chunks, relu, copies, b_transposed, scaled, ceiling, skips, row_in_c, first_in_c
+    cut = beside, chunks, relu, copies, b_transposed, ceiling, skips, row_in_c, first_in_c
     plan = Plan(rows, depth, at_once, columns, width, *cut, row_of_a, step_in_a)
     places = steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, row_in_c)
     return -(-panels // beside) * chunks, memory.whole_lines(at_once * width * beside) if copies else 0, packed(plan, *places)
@@ -138,70 +141,106 @@ def _plan(
 
 @task_kernel
 def _multiply(
+    task: Task, plan: Plan, a: Numbers, b: Numbers, start: Numbers, c: Numbers, in_a: Indices, in_c: Indices, scratch: Scratch,
+):  # fmt: skip
+    first, last, begin, end = _part(task, plan)
+    for k in range(0, max(plan.depth, 1), plan.depth_at_once):
+        if plan.copies:
+            _copy_panels(plan, b, k, begin, end, scratch)
+        floor = 0.0 if plan.relu and k + plan.depth_at_once >= plan.depth else -np.inf
+        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
+
+
+@task_kernel
+def _multiply_with_more(
     task: Task, plan: Plan, a: Numbers, b: Numbers, start: Numbers, scale: Numbers, skip: Numbers, c: Numbers, in_a: Indices,
     in_c: Indices, scratch: Scratch,
 ):  # fmt: skip
-    rows, depth, columns, width = plan.rows, plan.depth, plan.columns, plan.panel_columns
-    block_columns = width * plan.panels
-    blocks = (columns + block_columns - 1) // block_columns
+    first, last, begin, end = _part(task, plan)
+    for k in range(0, max(plan.depth, 1), plan.depth_at_once):
+        _scale_panels(plan, b, scale, k, begin, end, scratch)
+        whole = k + plan.depth_at_once >= plan.depth
+        floor = 0.0 if whole and plan.relu and not plan.skips else -np.inf
+        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
+        if whole and (plan.skips or plan.ceiling):
+            _finish(plan, skip, c, first, last, begin, end)
+
+
+@inlined
+def _part(task, plan):
+    """The rows and the columns of a task."""
+    block_columns = plan.panel_columns * plan.panels
+    blocks = (plan.columns + block_columns - 1) // block_columns
     # The longer of the two matrices is read once: neighbouring tasks are likely one thread's.
-    block, chunk = (task % blocks, task // blocks) if rows > columns else (task // plan.chunks, task % plan.chunks)
-    first, last = chunk * rows // plan.chunks, (chunk + 1) * rows // plan.chunks
-    begin, end = block * block_columns, min((block + 1) * block_columns, columns)
-    for k in range(0, max(depth, 1), plan.depth_at_once):
-        terms, whole = min(plan.depth_at_once, depth - k), k + plan.depth_at_once >= depth
+    by_rows = plan.rows > plan.columns
+    block, chunk = (task % blocks, task // blocks) if by_rows else (task // plan.chunks, task % plan.chunks)
+    first, last = chunk * plan.rows // plan.chunks, (chunk + 1) * plan.rows // plan.chunks
+    return first, last, block * block_columns, min((block + 1) * block_columns, plan.columns)
+
+
+@inlined
+def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, panels, floor):
+    """Some terms of the sums, of some rows and columns, added to what is in c of those before."""
+    width, terms = plan.panel_columns, min(plan.depth_at_once, plan.depth - k)
+    for left in range(begin, end, width):
+        source, at, step = b, k * plan.columns + left, plan.columns
         if plan.copies:
-            _copy_panels(plan, b, scale, k, terms, begin, end, scratch)
-        for left in range(begin, end, width):
-            source, at, step = b, k * columns + left, columns
-            if plan.copies:
-                source, at, step = scratch, (left - begin) * plan.depth_at_once, width
-            for row in range(first, last, ROWS_AT_ONCE):
-                to = row * plan.row_in_c + plan.first_in_c + left
-                product(
-                    a, row * plan.row_in_a + k * plan.step_in_a, in_a, 0,
-                    source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
-                    start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.row_in_c,
-                    c, to, in_c, 0, min(ROWS_AT_ONCE, last - row), min(width, end - left),
-                    0.0 if whole and plan.relu and not plan.skips else -np.inf,
-                )  # fmt: skip
-            if whole and (plan.skips or plan.ceiling):
-                _finish(plan, skip, c, first, last, left, min(left + width, end))
+            source, at, step = panels, (left - begin) * plan.depth_at_once, width
+        for row in range(first, last, ROWS_AT_ONCE):
+            to = row * plan.row_in_c + plan.first_in_c + left
+            product(
+                a, row * plan.row_in_a + k * plan.step_in_a, in_a, 0,
+                source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
+                start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.row_in_c,
+                c, to, in_c, 0, min(ROWS_AT_ONCE, last - row), min(width, end - left), floor,
+            )  # fmt: skip
 
 
-@jit()
-def _finish(plan, skip, c, first, last, left, right):
-    """Add the skip, and cut off what is below zero or above the ceiling, while the panel's results are near."""
-    ceiling = constant(c, plan.ceiling)
-    for row in range(first, last):
-        at = row * plan.row_in_c + plan.first_in_c
-        if plan.skips:
-            for k in range(left, right):
-                c[at + k] += skip[row * plan.columns + k]
-            if plan.relu:
-                for k in range(at + left, at + right):
-                    c[k] = c[k] if not c[k] <= 0 else 0
-        if plan.ceiling:
-            for k in range(at + left, at + right):
-                c[k] = ceiling if c[k] > ceiling else c[k]
-
-
-@jit()
-def _copy_panels(plan, b, scale, k, terms, begin, end, panels):
-    """Rows k to k + terms of a block of b, a panel after another; what is missing of the last one's columns is zero."""
-    width, size = plan.panel_columns, plan.panel_columns * plan.depth_at_once
+@inlined
+def _copy_panels(plan, b, k, begin, end, panels):
+    """Rows of a block of b from k on, a panel after another; what is missing of the last one's columns is zero."""
+    width, terms, size = plan.panel_columns, min(plan.depth_at_once, plan.depth - k), plan.panel_columns * plan.depth_at_once
     if plan.b_transposed:
         transpose(b, begin * plan.depth + k, plan.depth, end - begin, terms, panels, 0, width)
     for j in range(terms):
         to = j * width
         for left in range(begin, end, width):
             at, here = (k + j) * plan.columns + left, min(width, end - left)
-            if plan.scaled:
-                for column in range(here):
-                    panels[to + column] = b[at + column] * scale[left + column]
-            elif not plan.b_transposed:
+            if not plan.b_transposed:
                 for column in range(here):
                     panels[to + column] = b[at + column]
             for column in range(here, width):
                 panels[to + column] = 0
             to += size
+
+
+@jit()
+def _scale_panels(plan, b, scale, k, begin, end, panels):
+    """The same of b with its columns multiplied by their factors."""
+    width, terms, size = plan.panel_columns, min(plan.depth_at_once, plan.depth - k), plan.panel_columns * plan.depth_at_once
+    for j in range(terms):
+        to = j * width
+        for left in range(begin, end, width):
+            at, here = (k + j) * plan.columns + left, min(width, end - left)
+            for column in range(here):
+                panels[to + column] = b[at + column] * scale[left + column]
+            for column in range(here, width):
+                panels[to + column] = 0
+            to += size
+
+
+@jit()
+def _finish(plan, skip, c, first, last, begin, end):
+    """Add the skip, and cut off what is below zero or above the ceiling."""
+    ceiling = constant(c, plan.ceiling)
+    for row in range(first, last):
+        at = row * plan.row_in_c + plan.first_in_c
+        if plan.skips:
+            for k in range(begin, end):
+                c[at + k] += skip[row * plan.columns + k]
+            if plan.relu:
+                for k in range(at + begin, at + end):
+                    c[k] = c[k] if not c[k] <= 0 else 0
+        if plan.ceiling:
+            for k in range(at + begin, at + end):
+                c[k] = ceiling if c[k] > ceiling else c[k]
