@@ -65,8 +65,7 @@ class FusedNormalization(Step):
         """The ReLU's y."""
         x, skip = x if isinstance(x, list) else (x, None)
         x = self.layer.admit(x, self.shape)
-        if skip is not None and skip.shape != x.shape:  # both were open
-            raise wrong_shape(self.nodes[1].layer.label, x.shape, skip.shape, "make them alike")
+        _check_skip(self.nodes, skip, x.shape)
         constants = self.layer.constants(x, training)
         y, cache = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
         return y, (cache, y)
@@ -144,7 +143,7 @@ class Folded(Step):
             return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None
         if self.pointwise:
             seen, behind = x[:, :: layer.strides[0], :: layer.strides[1]], (self.ceiling is not None, scale, self.ceiling or 0)
-            self.check_skip(skip, (*seen.shape[:3], kernel.shape[3]))
+            _check_skip(self.nodes, skip, (*seen.shape[:3], kernel.shape[3]))
             return engine("convolution").pointwise(seen, kernel, bias, *behind, skip), None
         if relu:
             y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False, scale=scale)[0]
@@ -152,7 +151,7 @@ class Folded(Step):
         y = engine("convolution").convolve(x, kernel, bias, layer.strides, layer.padding, relu=False, scale=scale)
         if not self.skips:
             return y, None
-        self.check_skip(skip, y.shape)
+        _check_skip(self.nodes, skip, y.shape)
         return engine("add").forward(y, skip)[0] if self.ceiling is None else engine("add").add_relu(y, skip), None
 
     def forward_into(self, x: np.ndarray, y: np.ndarray, first: int) -> None:
@@ -160,12 +159,6 @@ class Folded(Step):
         (kernel, scale, bias), layer, relu = self.weights(), self.layer, self.ceiling is not None
         x, convolve = layer.admit(x, self.shape), engine("convolution").convolve
         convolve(x, kernel, bias, layer.strides, layer.padding, relu, scale, (y, first))
-
-    def check_skip(self, skip: np.ndarray | None, shape: tuple[int, ...]) -> None:
-        """Raise ValueError for a skip of another shape than the convolution's result, where both were open."""
-        if skip is not None and skip.shape != shape:
-            total = next(node.layer for node in self.nodes if type(node.layer) is Add)
-            raise wrong_shape(total.label, shape, skip.shape, "make them alike")
 
 
 class Joined(Step):
@@ -195,6 +188,13 @@ class Joined(Step):
                 part.forward_into(array, y, first)
             first += size
         return y, None
+
+
+def _check_skip(nodes: list[Node], skip: np.ndarray | None, shape: tuple[int, ...]) -> None:
+    """Raise ValueError, by the name of the sum, for a skip of another shape than what it is added to, where both were open."""
+    if skip is not None and skip.shape != shape:
+        total = next(node.layer for node in nodes if type(node.layer) is Add)
+        raise wrong_shape(total.label, shape, skip.shape, "make them alike")
 
 
 def other_input(total: Node, value: Value) -> Value:

@@ -56,13 +56,13 @@ def convolve(
     returned. A factor for each filter comes in where the kernel is copied anyway: a product of its own would be one more pass.
     """
     rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
+    if into is not None:
+        check_shape("concatenate", "a part", into[0].shape[:3], (len(x), rows.out, columns.out))
     if kernel.shape[:2] == (1, 1):
         return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale, into=into)
     x, kernel, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
     out = rows.out, columns.out
-    if into is not None:
-        check_shape("concatenate", "a part", into[0].shape[:3], (len(x), *out))
     if winograd.suits(kernel.shape, strides, out, x.dtype):
         return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu, scale=scale, into=into)[0]
     kernel = kernel if scale is None else kernel * scale
@@ -100,7 +100,6 @@ def pointwise(
     rows, matrix = x.reshape(-1, kernel.shape[2]), kernel.reshape(kernel.shape[2:])
     if into is None:
         return multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip).reshape(shape)
-    check_shape("concatenate", "a part", into[0].shape[:3], shape[:3])
     columns = into[0].reshape(-1, into[0].shape[3]), into[1]
     multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip, into=columns)
     return into[0]

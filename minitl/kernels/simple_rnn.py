@@ -84,16 +84,19 @@ def _forward(
             times_matrix(plan, units, units, y, at - units, in_y, rows, matrix, x, at, step, y, at, in_x, step)
         for row in range(rows):
             place = (first + row) * steps + t
-            h, a = place * units, y if t else x
+            h = place * units
+            if t == 0:
+                for k in range(units):
+                    y[h + k] = x[h + k]
             if plan.masked and not mask[place]:
                 for k in range(units):
                     y[h + k] = y[h - units + k] if t else zero
             elif plan.rectified:
                 for k in range(units):
-                    y[h + k] = a[h + k] if a[h + k] > zero or a[h + k] != a[h + k] else zero
+                    y[h + k] = y[h + k] if y[h + k] > zero or y[h + k] != y[h + k] else zero
             else:
                 for k in range(units):
-                    y[h + k] = tanh(a[h + k])
+                    y[h + k] = tanh(y[h + k])
 
 
 @task_kernel

@@ -32,8 +32,9 @@ class Merge(Layer):
 
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
         """y of all inputs."""
+        settings = self.settings(len(x))
         try:
-            return op(self.operation).forward(*x, **self.settings(len(x)))
+            return op(self.operation).forward(*x, **settings)
         except ValueError as error:
             shapes = [part.shape for part in x[1:]]
             raise wrong_shape(self.label, f"one that merges with {x[0].shape}", shapes, "make them alike") from error

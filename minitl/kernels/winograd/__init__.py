@@ -33,7 +33,6 @@ Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks,
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 
@@ -99,9 +98,8 @@ def forward(
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:
         of_kernel = KernelSizes(sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
-        size = math.prod(of_kernel[:4])
-        weights, parts = _memory_for_u(size, x.dtype), weights
-        launch(compiled.transform_kernel, -(-size // compiled.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
+        weights, parts = _memory_for_u(of_kernel.size, x.dtype), weights
+        launch(compiled.transform_kernel, -(-of_kernel.size // compiled.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
     tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
     launch(compiled.forward, tasks, packed_sizes, x, weights, bias, factors, y, winner, scratch=sizes.scratch)
     return y, winner
@@ -148,7 +146,7 @@ def input_gradient(
 def _rotated(kernel: np.ndarray) -> np.ndarray:
     """U of the rotated kernel: its last offset first, channels and filters exchanged."""
     of_kernel = KernelSizes._make([*pieces(kernel.shape), *kernel.shape[2:], False])
-    u = _memory_for_u(math.prod(of_kernel[:4]), kernel.dtype)
+    u = _memory_for_u(of_kernel.size, kernel.dtype)
     scratch = memory.whole_lines(9 * compiled.FILTERS_PER_TASK * of_kernel.channels)
     tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // compiled.FILTERS_PER_TASK)
     launch(compiled.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)

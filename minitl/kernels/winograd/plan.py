@@ -68,6 +68,11 @@ class KernelSizes(NamedTuple):
     filters: int
     scaled: int
 
+    @property
+    def size(self) -> int:
+        """The numbers of the kernel in its pieces, with the zeros between them, in one plane of U."""
+        return self.p * self.q * self.channels * self.filters
+
 
 @functools.lru_cache(maxsize=256)
 def plan(
@@ -113,23 +118,8 @@ def plan(
     in_u = in_tile + 4 * filters
     scratch = whole_lines(in_u + (16 * plane_u if chunks > 1 else 0))
     sizes = Sizes(
-        *(
-            images,
-            height,
-            width,
-            channels,
-            *before,
-            *out,
-            filters,
-            *(part or (filters, 0)),
-            *grid,
-            p,
-            q,
-            pooled,
-            keep,
-            relu,
-            scaled,
-        ),
+        *(images, height, width, channels, *before, *out, filters, *(part or (filters, 0)), *grid, p, q),
+        *(pooled, keep, relu, scaled),
         *(images_per_block, bands, chunks, at_once, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )
