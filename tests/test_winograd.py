@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from minitl.ops.window import slide2d
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 NAMES = ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT", "OUTPUT_GRADIENT")
-MATRICES = [*(getattr(winograd.tasks, name) for name in NAMES), "1", "1 1"]
+MATRICES = [*(getattr(winograd.matrices, name + size) for name in NAMES for size in ("", "_4")), "1", "1 1"]
 
 
 def test_the_books_own_gives_what_the_definition_gives():
@@ -38,11 +40,24 @@ def test_the_books_own_gives_what_the_definition_gives():
         lesson.convolve(x[:, 1:], kernel)
 
 
+@contextlib.contextmanager
+def tiles_of(edge):
+    """All convolutions by tiles of 2x2, or of 4x4, whatever suits."""
+    of_plan = sys.modules[winograd.plan.__module__]
+    with mock.patch.object(of_plan, "tile_edge", return_value=edge), mock.patch.object(winograd, "tile_edge", return_value=edge):
+        winograd.plan.cache_clear()
+        winograd.suits.cache_clear()
+        yield
+    winograd.plan.cache_clear()
+    winograd.suits.cache_clear()
+
+
 @st.composite
-def convolutions(draw, dtype, smallest=1):
+def convolutions(draw, dtype, edge, smallest=1):
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
     padding = draw(st.sampled_from(["valid", "same"]))
-    window = draw(st.sampled_from((3, 5, 7))), draw(st.sampled_from((3, 5, 7)))
+    sizes = (3, 5, 7) if edge == 2 else (3,)
+    window = draw(st.sampled_from(sizes)), draw(st.sampled_from(sizes))
     channels, filters = (lanes * draw(st.integers(1, 3)) for _ in range(2))
     height, width = (draw(st.integers(smallest, 17)) + (w - 1 if padding == "valid" else 0) for w in window)
     generator = np.random.default_rng(draw(st.integers(0, 999)))
@@ -73,17 +88,24 @@ def compare(x, kernel, bias, padding, generator):
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("edge", [2, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(data=st.data())
-def test_forward_and_all_gradients(dtype, data):
-    compare(*data.draw(convolutions(dtype)))
+def test_forward_and_all_gradients(dtype, edge, data):
+    with tiles_of(edge):
+        compare(*data.draw(convolutions(dtype, edge)))
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("edge", [2, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(data=st.data())
-def test_with_relu_and_pooling(dtype, data):
-    x, kernel, bias, padding, generator = data.draw(convolutions(dtype, smallest=2))
+def test_with_relu_and_pooling(dtype, edge, data):
+    with tiles_of(edge):
+        compare_pooled(dtype, *data.draw(convolutions(dtype, edge, smallest=2)))
+
+
+def compare_pooled(dtype, x, kernel, bias, padding, generator):
     rows, columns = slide2d(x.shape, kernel.shape[:2], (1, 1), padding)
     before, half = (rows.before, columns.before), (rows.out // 2, columns.out // 2)
     z, cache = book.forward(x, kernel, bias, (1, 1), padding)
@@ -123,16 +145,50 @@ def test_conventions_of_the_uncompiled_one():
     generator = np.random.default_rng(0)
     lanes = VECTOR_BYTES // 8
     x, kernel = generator.standard_normal((2, 5, 4, lanes)), generator.standard_normal((3, 3, lanes, lanes))
-    compare(x, kernel, np.ones(lanes), "same", generator)
+    for edge in (2, 4):
+        with tiles_of(edge):
+            compare(x, kernel, np.ones(lanes), "same", generator)
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("edge", [2, 4])
+@pytest.mark.parametrize("images", [1, 9])  # one block, whose tasks take some filters each, and several
+def test_factors_and_a_part_of_other_channels(edge, images):
+    generator = np.random.default_rng(0)
+    x, kernel = generator.standard_normal((images, 9, 14, 64)), generator.standard_normal((3, 3, 64, 128))
+    bias, scale = generator.standard_normal((2, 128))
+    whole = np.full((images, 9, 14, 150), 7.0)
+    with tiles_of(edge):
+        y, _ = winograd.forward(x, kernel, bias, (9, 14), (1, 1), relu=True, scale=scale, into=(whole, 20))
+        halves, _ = winograd.forward(x, kernel, bias, (4, 7), (1, 1), relu=True, pooled=True, keep=False, scale=scale)
+    expected = np.maximum(book.forward(x, kernel * scale, bias, (1, 1), "same")[0], 0)
+    agree(np.ascontiguousarray(y[..., 20:148]), expected)
+    assert y is whole and (whole[..., :20] == 7).all() and (whole[..., 148:] == 7).all()
+    agree(halves, max_pool2d.forward(expected, (2, 2), (2, 2))[0])
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+def test_large_tiles_round_a_few_times_as_much_as_small_ones():
+    generator = np.random.default_rng(0)
+    x = np.maximum(generator.standard_normal((8, 16, 16, 128)), 0)
+    kernel, bias = generator.standard_normal((3, 3, 128, 128)), np.zeros(128, np.float32)
+    exact = book.forward(x, kernel, None, (1, 1), "same")[0]
+    errors = []
+    for edge in (2, 4):
+        with tiles_of(edge):
+            y, _ = winograd.forward(x.astype(np.float32), kernel.astype(np.float32), bias, (16, 16), (1, 1), relu=False)
+        errors.append(np.sqrt(np.mean((y - exact) ** 2) / np.mean(exact**2)))
+    assert errors[0] < 5e-7 and errors[1] < 1.5e-6  # points 1 and 2 instead of the roots: 2e-6
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")
 @pytest.mark.parametrize("pool", [False, True])
-def test_a_picture_s_result_does_not_depend_on_the_batch(pool):
+@pytest.mark.parametrize(("channels", "filters", "edge"), [(32, 64, 2), (128, 256, 4)])
+def test_an_image_s_result_does_not_depend_on_the_batch(pool, channels, filters, edge):
     generator = np.random.default_rng(0)
-    x = generator.standard_normal((40, 14, 15, 32), dtype=np.float32)
-    kernel, bias = generator.standard_normal((3, 3, 32, 64), dtype=np.float32), generator.standard_normal(64, dtype=np.float32)
-    assert winograd.suits(kernel.shape, (1, 1), (12, 13), x.dtype)
+    x = generator.standard_normal((40, 14, 17, channels), dtype=np.float32)
+    kernel, bias = generator.standard_normal((3, 3, channels, filters), dtype=np.float32), np.ones(filters, np.float32)
+    assert winograd.suits(kernel.shape, (1, 1), (12, 15), x.dtype) and winograd.tile_edge(kernel.shape, (12, 15)) == edge
     together, _ = fused.forward(x, kernel, bias, (1, 1), "valid", pool)
     for count in (1, 2, 3, 17):
         np.testing.assert_array_equal(fused.forward(x[:count], kernel, bias, (1, 1), "valid", pool)[0], together[:count])
@@ -145,6 +201,18 @@ def test_when_it_is_used():
     assert winograd.suits((5, 5, 16, 32), (1, 1), (16, 16), single)
     assert winograd.better_rotated((5, 5, 64, 64), (16, 16), (16, 16))
     assert not winograd.better_rotated((5, 5, 64, 64), (16, 16), (12, 12))
+    for kernel, out, edge in (
+        ((3, 3, 64, 64), (32, 32), 4),
+        ((3, 3, 64, 64), (8, 8), 4),
+        ((3, 3, 16, 16), (32, 32), 4),
+        ((3, 3, 256, 256), (3, 3), 4),
+        ((3, 3, 128, 128), (14, 14), 4),
+        ((3, 3, 64, 64), (14, 14), 2),  # a third of the tiles' pixels would be thrown away
+        ((3, 3, 32, 64), (12, 12), 2),  # the networks of docs/results.md keep their small tiles, and so their bits
+        ((3, 3, 64, 128), (4, 4), 2),
+        ((5, 5, 64, 64), (16, 16), 2),
+    ):
+        assert winograd.suits(kernel, (1, 1), out, single) and winograd.tile_edge(kernel, out) == edge
     for kernel, strides, out in (
         ((3, 3, 3, 64), (1, 1), (32, 32)),  # channels do not fill vectors
         ((3, 3, 64, 50), (1, 1), (32, 32)),
@@ -152,7 +220,7 @@ def test_when_it_is_used():
         ((1, 1, 64, 64), (1, 1), (32, 32)),
         ((4, 4, 64, 64), (1, 1), (32, 32)),
         ((3, 3, 64, 64), (1, 1), (1, 1)),  # three quarters of the only tile would be thrown away
-        ((3, 3, 16, 16), (1, 1), (32, 32)),  # transformations would cost more than they save
+        ((3, 3, 16, 16), (1, 1), (26, 13)),  # transformations would cost more than they save
     ):
         assert not winograd.suits(kernel, strides, out, single)
 
@@ -169,21 +237,21 @@ def test_a_sandwich_is_what_its_definition_says(dtype, matrix, add, floor):
 
     generator = np.random.default_rng(0)
     count = 3 * VECTOR_BYTES // np.dtype(dtype).itemsize
-    source, target = (generator.standard_normal(40 * count).astype(dtype) for _ in range(2))
+    source, target = (generator.standard_normal(80 * count).astype(dtype) for _ in range(2))
 
     if add:
 
         @njit
         def compiled(source, target):
-            sandwich(matrix, source, 5, count * 5, count, target, 7, count * 4 + 1, count, count, floor, True)
+            sandwich(matrix, source, 5, count * 7, count, target, 7, count * 6 + 1, count, count, floor, True)
     else:
 
         @njit
         def compiled(source, target):
-            sandwich(matrix, source, 5, count * 5, count, target, 7, count * 4 + 1, count, count, floor, False)
+            sandwich(matrix, source, 5, count * 7, count, target, 7, count * 6 + 1, count, count, floor, False)
 
     expected, ours = target.copy(), target.copy()
-    sandwich_in_numpy(matrix, source, 5, count * 5, count, expected, 7, count * 4 + 1, count, count, floor, add)
+    sandwich_in_numpy(matrix, source, 5, count * 7, count, expected, 7, count * 6 + 1, count, count, floor, add)
     compiled(source, ours)
     np.testing.assert_allclose(ours, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
     assert not np.array_equal(expected, target)

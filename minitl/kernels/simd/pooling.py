@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd.sandwich import combine, entries, sandwich_in_numpy
+from minitl.kernels.simd.sandwich import combine, sandwich_in_numpy, stages
 from minitl.kernels.simd.vectors import INT, pointer
 
 NOBODY = 4  # the winner of a window in which nothing is above zero
@@ -54,7 +54,7 @@ def _best_of_sandwich_in_llvm(typingctx, matrix, source, at, row, column, best, 
             def entry(i, j):
                 return read.load(builder.add(begin, builder.add(builder.mul(row, INT(i)), builder.mul(column, INT(j)))))
 
-            upper, lower = combine(builder, entries(matrix.literal_value), entry)
+            upper, lower = combine(builder, stages(matrix.literal_value), entry)
             largest, which = pick(builder, [*upper, *lower])
             zero = ir.Constant(largest.type, [0.0] * read.lanes)
             largest = builder.select(builder.fcmp_ordered("<", largest, zero), zero, largest)

@@ -8,9 +8,10 @@ output, and that takes longer than the sums.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -21,10 +22,12 @@ from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
+Matrix: TypeAlias = list[list[float]]
+
 
 def sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
     """What `sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
-    m = np.array(entries(matrix))
+    m = entries(matrix)
     out, size = (np.arange(n) for n in m.shape)
     numbers = source[at + row * size[:, None, None] + column * size[:, None] + np.arange(count)]
     results = np.einsum("ia,abv,jb->ijv", m, numbers, m)
@@ -77,7 +80,7 @@ def _scaled_sandwich_in_llvm(
         _, _, at, row, column, _, in_scale, _, to, to_row, to_column, count = args
         read, factors, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
         scalar = context.get_value_type(source.dtype)
-        function = _emit(builder.module, matrix.literal_value, False, scalar, size, False, scaled=True)
+        function = _emit(builder.module, matrix.literal_value, False, scalar, size, False, beside="scaled")
         begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
         builder.call(function, [*begin, count, builder.gep(factors, [in_scale])])
         return context.get_dummy_value()
@@ -85,21 +88,49 @@ def _scaled_sandwich_in_llvm(
     return types.void(matrix, source, intp, intp, intp, scale, intp, target, intp, intp, intp, intp), codegen
 
 
+def biased_sandwich_in_numpy(matrix, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor):
+    """What `biased_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    out, numbers = len(entries(matrix)), np.arange(count)
+    for i in range(out):
+        for j in range(out):
+            target[to + i * to_row + j * to_column + numbers] = bias[in_bias + numbers]
+    sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, True)
+
+
+@intrinsic(prefer_literal=True)
+def _biased_sandwich_in_llvm(
+    typingctx, matrix, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor
+):  # fmt: skip
+    """max(floor, m d m^T + b) for `count` matrices d side by side, with b = bias[in_bias + v] for matrix number v."""
+    intp = types.intp
+    size = source.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        _, _, at, row, column, _, in_bias, _, to, to_row, to_column, count, floor = args
+        read, terms, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
+        scalar = context.get_value_type(source.dtype)
+        function = _emit(builder.module, matrix.literal_value, False, scalar, size, True, beside="biased")
+        begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
+        builder.call(function, [*begin, count, floor, builder.gep(terms, [in_bias])])
+        return context.get_dummy_value()
+
+    return types.void(matrix, source, intp, intp, intp, bias, intp, target, intp, intp, intp, intp, source.dtype), codegen
+
+
 sandwich: Any = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
 scaled_sandwich: Any = scaled_sandwich_in_numpy if config.DISABLE_JIT else _scaled_sandwich_in_llvm
+biased_sandwich: Any = biased_sandwich_in_numpy if config.DISABLE_JIT else _biased_sandwich_in_llvm
 
 
-def _emit(
-    module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool, scaled: bool = False
-) -> ir.Function:
-    """The function of this module for one constant matrix."""
-    m = entries(matrix)
+def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool, beside: str = "") -> ir.Function:
+    """The function of this module for one constant matrix; `beside` says what comes with each d: "scaled", "biased"."""
+    factors = stages(matrix)
     lanes = VECTOR_BYTES // size
-    name = f"minitl_sandwich_{len(m)}x{len(m[0])}_{zlib.crc32(matrix.encode()):x}_{add:d}{floored:d}{scaled:d}_f{8 * size}"
+    name = f"minitl_sandwich_{zlib.crc32(matrix.encode()):x}_{add:d}{floored:d}{beside}_f{8 * size}"
     if name in module.globals:
         return module.globals[name]
     numbers = scalar.as_pointer()
-    arguments = [numbers, INT, INT, numbers, INT, INT, INT, *([scalar] if floored else []), *([numbers] if scaled else [])]
+    arguments = [numbers, INT, INT, numbers, INT, INT, INT, *([scalar] if floored else []), *([numbers] if beside else [])]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
@@ -113,18 +144,20 @@ def _emit(
         return builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
 
     with cgutils.for_range_slice(builder, INT(0), count, INT(lanes), INT) as (v, _):
-        factors = builder.load(builder.bitcast(builder.gep(more[-1], [v]), vector.as_pointer()), align=size) if scaled else None
+        own = builder.load(builder.bitcast(builder.gep(more[-1], [v]), vector.as_pointer()), align=size) if beside else None
 
-        def load(i, j, v=v, factors=factors):
+        def load(i, j, v=v, own=own):
             number = builder.load(place(source, row, column, i, j, v), align=size)
-            return number if factors is None else builder.fmul(number, factors)
+            return builder.fmul(number, own) if beside == "scaled" else number
 
-        results = combine(builder, m, load)
+        results = combine(builder, factors, load)
         for i, line in enumerate(results):
             for j, result in enumerate(line):
                 where = place(target, to_row, to_column, i, j, v)
                 if add:
                     result = builder.fadd(builder.load(where, align=size), result)
+                if beside == "biased":
+                    result = builder.fadd(own, result)
                 if floored:
                     result = builder.select(builder.fcmp_ordered("<", result, floors), floors, result)
                 builder.store(result, where, align=size)
@@ -132,11 +165,11 @@ def _emit(
     return function
 
 
-def combine(builder: ir.IRBuilder, m: list[list[float]], load: Callable[[int, int], Any]) -> list[list[Any]]:
-    """m d m^T in registers, from what loads the vector d[i, j]."""
+def combine(builder: ir.IRBuilder, factors: list[Matrix], load: Callable[[int, int], Any]) -> list[list[Any]]:
+    """m d m^T in registers, from what loads the vector d[i, j]; m is the product of `factors`."""
 
-    def total(factors, values):
-        terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
+    def total(line, values):
+        terms = [(factor, value) for factor, value in zip(line, values, strict=True) if factor]
         result = None
         for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
             if abs(factor) != 1:
@@ -145,14 +178,21 @@ def combine(builder: ir.IRBuilder, m: list[list[float]], load: Callable[[int, in
             result = value if result is None else add_up(result, value)
         return result
 
-    size = range(len(m[0]))
-    columns = []
-    for j in size:
-        loaded = [load(i, j) for i in size]
-        columns.append([total(line, loaded) for line in m])
-    return [[total(line, [column[i] for column in columns]) for line in m] for i in range(len(m))]
+    def multiply(values):
+        for m in reversed(factors):
+            values = [total(line, values) for line in m]
+        return values
+
+    size = range(len(factors[-1][0]))
+    columns = [multiply([load(i, j) for i in size]) for j in size]
+    return [multiply([column[i] for column in columns]) for i in range(len(factors[0]))]
 
 
-def entries(matrix: str) -> list[list[float]]:
-    """The numbers of a matrix that is written out like "1 0; .5 .5"."""
-    return [[float(number) for number in row.split()] for row in matrix.split(";")]
+def stages(matrix: str) -> list[Matrix]:
+    """The factors of a matrix that is written out like "1 1; 1 -1 @ 1 0; .5 .5"; the last comes first to what it multiplies."""
+    return [[[float(number) for number in row.split()] for row in factor.split(";")] for factor in matrix.split("@")]
+
+
+def entries(matrix: str) -> np.ndarray:
+    """The numbers of a matrix that is written out."""
+    return functools.reduce(np.matmul, [np.array(factor) for factor in stages(matrix)])

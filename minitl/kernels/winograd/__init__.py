@@ -1,4 +1,4 @@
-"""Winograd's convolution: the same sums with 16 multiplications where the definition needs 36.
+"""Winograd's convolution: the same sums with 16 multiplications, or 9, where the definition needs 36.
 
 Two neighbouring outputs of a 3-wide window share most of their inputs, and four products are enough for both:
 
@@ -17,7 +17,11 @@ The gradients follow from the three formulas, each a product and a sandwich m d 
     dM = A dy A^T      dU[c, f] = sum over tiles V[tile, c] dM[tile, f]      dkernel = G^T dU G
                        dV[tile, c] = sum_f dM[tile, f] U[c, f]               dx += B dV B^T, patches overlap by two pixels
 
-Where it has fewer tiles, dx is a convolution instead: of dy, with the rotated kernel.
+Where that takes fewer products, dx is a convolution instead: of dy, with the rotated kernel.
+
+Tiles of 4x4 outputs work the same way on patches of 6x6 (`matrices`): 36 multiplications for 16 outputs, 2.25 each where tiles of
+2x2 need 4. They round three times as much in float32, about twice as much as the definition. `plan.tile_edge` says which
+tiles a shape gets; the batch has no say. Their bias comes in with the last sandwich: no plane turns into all 16 outputs.
 
 A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two windows of 3, two pixels apart, so that
 the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
@@ -25,7 +29,7 @@ multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (
 
 `plan` cuts the work into blocks whose V and M stay in the level-2 cache, `tasks` has what is compiled. Sums run in an
 order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
-all outputs of the tiles that see it. Rounding errors are not larger, since the sums are shorter (`benchmarks/tile.py`).
+all outputs of the tiles that see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
 """
@@ -41,7 +45,7 @@ from minitl.kernels.launch import NOTHING, launch
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd import whole_vectors
 from minitl.kernels.winograd import tasks as compiled
-from minitl.kernels.winograd.plan import LINE, KernelSizes, cut, joined, pieces, plan
+from minitl.kernels.winograd.plan import LINE, KernelSizes, cut, joined, pieces, plan, tile_edge
 from minitl.ops.window import Pair
 
 
@@ -54,21 +58,22 @@ def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) ->
     k_h, k_w, channels, filters = kernel
     if strides != (1, 1) or {k_h, k_w} - {3, 5, 7} or any(whole_vectors(n, dtype) != n for n in (channels, filters)):
         return False
-    p, q = pieces(kernel)
-    if min(channels, filters) < 16 or channels * filters < 512:  # too little to multiply for the transformations to pay
-        return False
-    tiles = -(-out[0] // 2) * -(-out[1] // 2)
-    return 16 * p * q * tiles <= 0.75 * k_h * k_w * out[0] * out[1]
+    (p, q), edge = pieces(kernel), tile_edge(kernel, out)
+    if min(channels, filters) < 16 or (edge == 2 and channels * filters < 512):
+        return False  # too little to multiply for the transformations to pay
+    tiles = -(-out[0] // edge) * -(-out[1] // edge)
+    return (edge + 2) ** 2 * p * q * tiles <= 0.75 * k_h * k_w * out[0] * out[1]
 
 
 def better_rotated(kernel: tuple[int, ...], image: Pair, out: Pair) -> bool:
-    """Whether dx has fewer tiles as a convolution of dy with the rotated kernel than by the transposed formulas.
+    """Whether dx takes fewer products as a convolution of dy with the rotated kernel than by the transposed formulas.
 
     Shapes: kernel (K_h, K_w, C, F), image (H, W) of x, out (H_out, W_out).
     """
     p, q = pieces(kernel)
-    rotated = -(-image[0] // 2) * -(-image[1] // 2)
-    return rotated < (-(-out[0] // 2) + p - 1) * (-(-out[1] // 2) + q - 1)
+    edge, edge_back = tile_edge(kernel, out), tile_edge(kernel, image)
+    rotated = -(-image[0] // edge_back) * -(-image[1] // edge_back) * (edge_back + 2) ** 2
+    return rotated < (-(-out[0] // edge) + p - 1) * (-(-out[1] // edge) + q - 1) * (edge + 2) ** 2
 
 
 def forward(
@@ -97,8 +102,8 @@ def forward(
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if sizes.chunks == 1:
-        of_kernel = KernelSizes(sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
-        weights, parts = _memory_for_u(of_kernel.size, x.dtype), weights
+        of_kernel = KernelSizes(sizes.edge, sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
+        weights, parts = _memory_for_u(of_kernel, x.dtype), weights
         launch(compiled.transform_kernel, -(-of_kernel.size // compiled.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
     tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
     launch(compiled.forward, tasks, packed_sizes, x, weights, bias, factors, y, winner, scratch=sizes.scratch)
@@ -115,7 +120,7 @@ def kernel_gradient(
     sizes, packed_sizes = plan(x.shape, shape, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
     parts, dbias = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype), memory.empty((sizes.filters,), x.dtype)
     size = parts[0, 0].size
-    sums = memory.workspace("sums", (sizes.slices, 16 * size + sizes.filters), x.dtype)
+    sums = memory.workspace("sums", (sizes.slices, sizes.planes * size + sizes.filters), x.dtype)
     zeros, winners = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
     launch(compiled.sum_of_slice, sizes.slices, packed_sizes, x, dy, zeros, sums, winners, scratch=sizes.scratch)
     launch(compiled.gather, size // sizes.filters, packed_sizes, sums, parts, dbias)
@@ -129,30 +134,31 @@ def input_gradient(
 
     Shapes: dy (N, H_out, W_out, F), contiguous, winner like it, kernel (K_h, K_w, C, F).
     """
-    dx, u, zeros = memory.empty(shape, dy.dtype), _rotated(kernel), np.zeros(shape[3], dy.dtype)
+    dx, zeros = memory.empty(shape, dy.dtype), np.zeros(shape[3], dy.dtype)
     lanes, (k_h, k_w, channels, filters), image = VECTOR_BYTES // dy.itemsize, kernel.shape, (shape[1], shape[2])
     if winner is None and better_rotated(kernel.shape, image, dy.shape[1:3]):
         rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
         sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
-        tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands
+        u, tasks = _rotated(kernel, sizes.edge), -(-sizes.images // sizes.images_per_block) * sizes.bands
         launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
         return dx
     sizes, packed_sizes = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
     winners, tasks = NOTHING if winner is None else winner, -(-sizes.images // sizes.images_per_block)
+    u = _rotated(kernel, sizes.edge)
     launch(compiled.input_gradient, tasks, packed_sizes, dy, u, zeros, dx, winners, scratch=sizes.scratch)
     return dx
 
 
-def _rotated(kernel: np.ndarray) -> np.ndarray:
+def _rotated(kernel: np.ndarray, edge: int) -> np.ndarray:
     """U of the rotated kernel: its last offset first, channels and filters exchanged."""
-    of_kernel = KernelSizes._make([*pieces(kernel.shape), *kernel.shape[2:], False])
-    u = _memory_for_u(of_kernel.size, kernel.dtype)
+    of_kernel = KernelSizes._make([edge, *pieces(kernel.shape), *kernel.shape[2:], False])
+    u = _memory_for_u(of_kernel, kernel.dtype)
     scratch = memory.whole_lines(9 * compiled.FILTERS_PER_TASK * of_kernel.channels)
     tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // compiled.FILTERS_PER_TASK)
     launch(compiled.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)
     return u
 
 
-def _memory_for_u(size: int, dtype: np.dtype) -> np.ndarray:
-    """For U of a kernel of `size` numbers, with those between its pieces, one plane after another: (16, size + LINE)."""
-    return memory.workspace("u", (16, size + LINE), dtype)
+def _memory_for_u(kernel: KernelSizes, dtype: np.dtype) -> np.ndarray:
+    """For U of a kernel, with the zeros between its pieces, one plane after another: (planes, size + LINE)."""
+    return memory.workspace("u", ((kernel.edge + 2) ** 2, kernel.size + LINE), dtype)

@@ -19,12 +19,18 @@ FEWEST_TASKS = 8  # pieces of work to share among threads, where the images are 
 TILES_PER_SLICE = 512  # of the batch, with a sum of its own for dU, up to FEWEST_TASKS slices
 LARGEST_PART_OF_U = 1 << 17  # numbers of U that a task makes and uses at a time
 WIDEST_CHUNK = 256  # filters; the wider, the longer the pieces of the kernel that a task reads
+LARGE_KERNEL = 1 << 14  # channels times filters, from which on 4x4 tiles pay although some reach beyond the image,
+LARGEST_SHARE = 0.75  # if there are so many products, in terms of those of 2x2 tiles
+NEARLY_FULL = 1.15  # pixels in the 4x4 tiles, per pixel of the image, for a smaller kernel
+MIDDLE_KERNEL, FEWEST_TILES = 1 << 12, 4  # of an image then, and four times as many for a kernel smaller than that
 LINE = 16  # numbers between planes, or a power of two between them would send all to the same places of the cache
 
 
 class Sizes(NamedTuple):
     """The plan of a convolution: what its tasks have to know."""
 
+    edge: int  # of a tile: 2 outputs, or 4
+    planes: int
     images: int
     height: int
     width: int
@@ -62,6 +68,7 @@ class Sizes(NamedTuple):
 class KernelSizes(NamedTuple):
     """A kernel of p x q windows of 3, and whether each filter has a factor."""
 
+    edge: int
     p: int
     q: int
     channels: int
@@ -96,34 +103,53 @@ def plan(
     """
     (images, height, width, channels), filters = x, kernel[3]
     p, q = pieces(kernel)
-    grid = out if pooled else (-(-out[0] // 2), -(-out[1] // 2))
-    tiles = grid[0] * grid[1]
+    whole = (2 * out[0], 2 * out[1]) if pooled else out  # the convolution's
+    edge = tile_edge(kernel, whole)
+    grid = -(-whole[0] // edge), -(-whole[1] // edge)
+    tiles, planes = grid[0] * grid[1], (edge + 2) ** 2
     size = p * q * channels * filters
-    most = TILES_PER_BLOCK if 16 * size <= LARGEST_NEAR_U else 2 * TILES_PER_BLOCK
+    most = TILES_PER_BLOCK if planes * size <= LARGEST_NEAR_U else 2 * TILES_PER_BLOCK
     # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
     single = share_filters and images * tiles <= TILES_PER_BLOCK
     chunks = _chunks(filters, lanes) if single else 1
     at_once = channels
     if chunks > 1 and p == q == 1:
-        at_once = min(channels, max(lanes, LARGEST_PART_OF_U // (16 * (filters // chunks)) // lanes * lanes))
+        at_once = min(channels, max(lanes, LARGEST_PART_OF_U // (planes * (filters // chunks)) // lanes * lanes))
     plane_u = (p * q * at_once if chunks > 1 else size // filters) * (filters // chunks) + LINE
     images_per_block = images if chunks > 1 else max(1, min(most // tiles, images // FEWEST_TASKS))
     bands = 1 if images_per_block > 1 or chunks > 1 else min(grid[0], max(tiles // most, -(-FEWEST_TASKS // images)))
     slices = min(images, FEWEST_TASKS, max(2, images * tiles // TILES_PER_SLICE))
+    slices += slices % 2 if edge == 4 and slices < images else 0  # pairs of threads are seldom alone at the end
     block = images_per_block * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
     plane_v, plane_m = block * channels + LINE, block * filters + LINE
-    in_m = 16 * plane_v
-    in_strip = in_m + 16 * plane_m
-    in_tile = in_strip + 4 * (2 * (grid[1] + q - 1) + 2) * channels
-    in_u = in_tile + 4 * filters
-    scratch = whole_lines(in_u + (16 * plane_u if chunks > 1 else 0))
+    in_m = planes * plane_v
+    in_strip = in_m + planes * plane_m
+    in_tile = in_strip + (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
+    in_u = in_tile + edge * edge * filters
+    scratch = whole_lines(in_u + (planes * plane_u if chunks > 1 else 0))
     sizes = Sizes(
-        *(images, height, width, channels, *before, *out, filters, *(part or (filters, 0)), *grid, p, q),
+        *(edge, planes, images, height, width, channels, *before, *out, filters, *(part or (filters, 0)), *grid, p, q),
         *(pooled, keep, relu, scaled),
         *(images_per_block, bands, chunks, at_once, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )
     return sizes, packed(sizes)
+
+
+@functools.lru_cache(maxsize=1024)
+def tile_edge(kernel: tuple[int, ...], out: Pair) -> int:
+    """Whether tiles have 2x2 or 4x4 outputs; the batch has no say.
+
+    Shapes: kernel (K_h, K_w, C, F), out (H_out, W_out) of the convolution.
+    """
+    if kernel[:2] != (3, 3):
+        return 2
+    small, large = (-(-out[0] // edge) * -(-out[1] // edge) for edge in (2, 4))
+    size = kernel[2] * kernel[3]
+    if size >= LARGE_KERNEL:
+        return 4 if 36 * large <= LARGEST_SHARE * 16 * small else 2
+    fewest = FEWEST_TILES if size >= MIDDLE_KERNEL else 4 * FEWEST_TILES
+    return 4 if large >= fewest and 16 * large <= NEARLY_FULL * out[0] * out[1] else 2
 
 
 def _chunks(filters: int, lanes: int) -> int:
