@@ -33,7 +33,7 @@ from minitl.preprocessing import Preprocessing  # noqa: E402
 from minitl.preprocessing.image import predict_views  # noqa: E402
 from minitl.utils import set_random_seed, to_categorical  # noqa: E402
 
-GOALS = {"90": ("cifar10", 3), "94": ("cifar10", 10), "cifar100": ("cifar100", 12)}
+GOALS = {"90": ("cifar10", 3), "94": ("cifar10", 11), "cifar100": ("cifar100", 12)}
 BATCH = 500
 HELD_OUT = 5000
 

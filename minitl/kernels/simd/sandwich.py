@@ -22,6 +22,7 @@ from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
+FUSED = ("contract",)  # a product and a sum may round once
 Matrix: TypeAlias = list[list[float]]
 
 
@@ -173,9 +174,9 @@ def combine(builder: ir.IRBuilder, factors: list[Matrix], load: Callable[[int, i
         result = None
         for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
             if abs(factor) != 1:
-                value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count))
+                value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count), flags=FUSED)
             add_up = builder.fsub if factor < 0 else builder.fadd
-            result = value if result is None else add_up(result, value)
+            result = value if result is None else add_up(result, value, flags=FUSED)
         return result
 
     def multiply(values):

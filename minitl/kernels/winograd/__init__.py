@@ -56,9 +56,11 @@ def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) ->
     Shapes: kernel (K_h, K_w, C, F), out (H_out, W_out).
     """
     k_h, k_w, channels, filters = kernel
-    if strides != (1, 1) or {k_h, k_w} - {3, 5, 7} or any(whole_vectors(n, dtype) != n for n in (channels, filters)):
+    if strides != (1, 1) or {k_h, k_w} - {3, 5, 7} or whole_vectors(filters, dtype) != filters:
         return False
-    (p, q), edge = pieces(kernel), tile_edge(kernel, out)
+    (p, q), edge = pieces(kernel), tile_edge(_filled(kernel, dtype), out)
+    if edge == 2 and whole_vectors(channels, dtype) != channels:
+        return False
     if min(channels, filters) < 16 or (edge == 2 and channels * filters < 512):
         return False  # too little to multiply for the transformations to pay
     tiles = -(-out[0] // edge) * -(-out[1] // edge)
@@ -96,6 +98,7 @@ def forward(
     (H_out, W_out), or half of it if `pooled`; `before` the zeros above and left of x.
     """
     lanes, part = VECTOR_BYTES // x.itemsize, (into[0].shape[-1], into[1]) if into else None
+    kernel = _with_zeros(kernel)
     sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, lanes, pooled, keep, relu, scaled=scale is not None, part=part)
     factors = bias if scale is None else scale
     y = into[0] if into else memory.empty((sizes.images, *out, sizes.filters), x.dtype)
@@ -117,14 +120,16 @@ def kernel_gradient(
 
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
     """
-    sizes, packed_sizes = plan(x.shape, shape, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
-    parts, dbias = memory.empty((3, 3, sizes.p, sizes.q, *shape[2:]), x.dtype), memory.empty((sizes.filters,), x.dtype)
+    whole, channels = _filled(shape, x.dtype), shape[2]
+    sizes, packed_sizes = plan(x.shape, whole, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
+    parts, dbias = memory.empty((3, 3, sizes.p, sizes.q, *whole[2:]), x.dtype), memory.empty((sizes.filters,), x.dtype)
     size = parts[0, 0].size
     sums = memory.workspace("sums", (sizes.slices, sizes.planes * size + sizes.filters), x.dtype)
     zeros, winners = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
     launch(compiled.sum_of_slice, sizes.slices, packed_sizes, x, dy, zeros, sums, winners, scratch=sizes.scratch)
     launch(compiled.gather, size // sizes.filters, packed_sizes, sums, parts, dbias)
-    return joined(parts), dbias
+    dkernel = joined(parts)
+    return dkernel if channels == whole[2] else np.ascontiguousarray(dkernel[:, :, :channels]), dbias
 
 
 def input_gradient(
@@ -134,9 +139,10 @@ def input_gradient(
 
     Shapes: dy (N, H_out, W_out, F), contiguous, winner like it, kernel (K_h, K_w, C, F).
     """
-    dx, zeros = memory.empty(shape, dy.dtype), np.zeros(shape[3], dy.dtype)
-    lanes, (k_h, k_w, channels, filters), image = VECTOR_BYTES // dy.itemsize, kernel.shape, (shape[1], shape[2])
-    if winner is None and better_rotated(kernel.shape, image, dy.shape[1:3]):
+    kernel, image, lanes = _with_zeros(kernel), (shape[1], shape[2]), VECTOR_BYTES // dy.itemsize
+    k_h, k_w, channels, filters = kernel.shape
+    dx, zeros = memory.empty(shape, dy.dtype), np.zeros(channels, dy.dtype)
+    if winner is None and channels == shape[3] and better_rotated(kernel.shape, image, dy.shape[1:3]):
         rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
         sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
         u, tasks = _rotated(kernel, sizes.edge), -(-sizes.images // sizes.images_per_block) * sizes.bands
@@ -147,6 +153,21 @@ def input_gradient(
     u = _rotated(kernel, sizes.edge)
     launch(compiled.input_gradient, tasks, packed_sizes, dy, u, zeros, dx, winners, scratch=sizes.scratch)
     return dx
+
+
+def _filled(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
+    """The shape of a kernel whose channels fill vectors."""
+    return *shape[:2], whole_vectors(shape[2], dtype), shape[3]
+
+
+def _with_zeros(kernel: np.ndarray) -> np.ndarray:
+    """The kernel, with zeros for the channels that fill the last vector."""
+    shape = _filled(kernel.shape, kernel.dtype)
+    if shape == kernel.shape:
+        return kernel
+    whole = np.zeros(shape, kernel.dtype)
+    whole[:, :, : kernel.shape[2]] = kernel
+    return whole
 
 
 def _rotated(kernel: np.ndarray, edge: int) -> np.ndarray:

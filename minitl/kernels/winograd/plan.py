@@ -34,7 +34,8 @@ class Sizes(NamedTuple):
     images: int
     height: int
     width: int
-    channels: int
+    x_channels: int
+    channels: int  # those of x and, perhaps, zeros to fill the last vector
     before_h: int  # zeros above the image, and left of it
     before_w: int
     out_h: int  # of y, which is the pooled one if `pooled`
@@ -99,9 +100,9 @@ def plan(
 
     `part` says how many channels y has, and which is the first one of the filters. `share_filters` lets the tasks of a single
     block take some filters each, and make their own part of U.
-    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), out (H_out, W_out) of y.
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C or whole vectors of them, F), out (H_out, W_out) of y.
     """
-    (images, height, width, channels), filters = x, kernel[3]
+    (images, height, width, x_channels), (channels, filters) = x, kernel[2:]
     p, q = pieces(kernel)
     whole = (2 * out[0], 2 * out[1]) if pooled else out  # the convolution's
     edge = tile_edge(kernel, whole)
@@ -128,7 +129,22 @@ def plan(
     in_u = in_tile + edge * edge * filters
     scratch = whole_lines(in_u + (planes * plane_u if chunks > 1 else 0))
     sizes = Sizes(
-        *(edge, planes, images, height, width, channels, *before, *out, filters, *(part or (filters, 0)), *grid, p, q),
+        *(
+            edge,
+            planes,
+            images,
+            height,
+            width,
+            x_channels,
+            channels,
+            *before,
+            *out,
+            filters,
+            *(part or (filters, 0)),
+            *grid,
+            p,
+            q,
+        ),
         *(pooled, keep, relu, scaled),
         *(images_per_block, bands, chunks, at_once, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),

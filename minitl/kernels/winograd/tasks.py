@@ -196,7 +196,7 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
     count = min(s.images_per_block, s.images - first)
     edge, side = s.edge, s.edge + 2
     strip_row = (edge * columns + 2) * channels
-    image_row = s.width * channels
+    image_row = s.width * s.x_channels
     plane_u = s.p * s.q * channels * filters + LINE
     for band in range(s.bands):
         top, bottom = band * total // s.bands, (band + 1) * total // s.bands
@@ -220,12 +220,13 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
                 of_input_gradient(edge, scratch, at, s.plane_v, scratch, to, strip_row, channels, channels)
             # All rows of the strip are finished but two, which are met by the next row of patches.
             row = edge * i - s.before_h
-            here = min(image_row, strip_row - s.before_w * channels)
+            here = min(s.width, edge * columns + 2 - s.before_w)
             for k in range(side if i + 1 == total else edge):
                 if 0 <= row + k < s.height:
                     to = (n * s.height + row + k) * image_row
-                    _copy(scratch, s.in_strip + k * strip_row + s.before_w * channels, dx, to, here)
-                    _clear(dx, to + here, image_row - here)
+                    at = s.in_strip + k * strip_row + s.before_w * channels
+                    _copy_pixels(scratch, at, channels, dx, to, s.x_channels, here, s.x_channels)
+                    _clear(dx, to + here * s.x_channels, image_row - here * s.x_channels)
             _copy(scratch, s.in_strip + edge * strip_row, scratch, s.in_strip, 2 * strip_row)
             _clear(scratch, s.in_strip + 2 * strip_row, edge * strip_row)
             if i + 1 == total:
@@ -258,15 +259,16 @@ def _patches(x, s, first, count, top, rows, columns, scratch):
     for line in range(count * rows):
         n, row = first + line // rows, edge * (top + line % rows) - s.before_h
         source, at, step = x, (n * s.height + row) * s.width * channels, s.width * channels
-        if row < 0 or row + side > s.height or s.before_w > 0 or wide > s.width:
-            # At the border: the patches' rows with the zeros around them.
+        if row < 0 or row + side > s.height or s.before_w > 0 or wide > s.width or s.x_channels < channels:
+            # At the border, or with channels to fill up: the patches' rows with the zeros around them.
             source, at, step = scratch, s.in_strip, wide * channels
             for k in range(side):
                 to = s.in_strip + k * step
                 _clear(scratch, to, step)
                 if 0 <= row + k < s.height:
                     here = min(s.width, wide - s.before_w)
-                    _copy(x, (n * s.height + row + k) * s.width * channels, scratch, to + s.before_w * channels, here * channels)
+                    in_x = (n * s.height + row + k) * s.width * s.x_channels
+                    _copy_pixels(x, in_x, s.x_channels, scratch, to + s.before_w * channels, channels, here, s.x_channels)
         for j in range(columns):
             to = (line * columns + j) * channels
             of_input(edge, source, at + edge * j * channels, step, channels, scratch, to, s.plane_v, channels)
@@ -315,6 +317,16 @@ def _steps(count, step):
     for k in range(count):
         places[k] = k * step
     return places
+
+
+@jit()
+def _copy_pixels(source, at, step, target, to, to_step, pixels, channels):
+    """`channels` of so many pixels, of which source and target may have more."""
+    if step == to_step:
+        _copy(source, at, target, to, pixels * channels)
+        return
+    for k in range(pixels):
+        _copy(source, at + k * step, target, to + k * to_step, channels)
 
 
 @jit()
