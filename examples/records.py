@@ -27,6 +27,7 @@ from experiment import add_workers, interval, once  # noqa: E402
 from minitl.applications.fast_cifar import compile_fast, fast_batches, fast_cifar  # noqa: E402
 from minitl.callbacks import FreezeOut  # noqa: E402
 from minitl.datasets import cifar10, cifar100  # noqa: E402
+from minitl.layers import Conv2D  # noqa: E402
 from minitl.models import Sequential  # noqa: E402
 from minitl.parallel import each  # noqa: E402
 from minitl.preprocessing import Preprocessing  # noqa: E402
@@ -149,8 +150,19 @@ def compare(rounds: int) -> float:
     for name, seconds in best.items():
         print(f"{name:<24}{1000 * seconds / BATCH:8.2f} ms per image")
     ratio = best["minitl"] / min(best["PyTorch"], best["PyTorch, channels last"])
+    rate = operations_per_image(ours) / (best["minitl"] / BATCH) / 1e9
     print(f"a step takes {ratio:.2f} of PyTorch's time, batch {BATCH}, two threads")
+    print(f"minitl: {rate:.0f} GFLOP/s, counted as the formulas have it (`benchmarks/tile.py` prints the processor's peak)")
     return ratio
+
+
+def operations_per_image(model: Sequential) -> int:
+    """Multiplications and additions of a training step's convolutions: y, and both gradients; the first has no dx."""
+    total = 0
+    for k, layer in enumerate(layer for layer in model.layers if isinstance(layer, Conv2D)):
+        _, height, width, _ = layer.output.shape
+        total += (3 if k else 2) * 2 * height * width * layer.parameters["kernel"].size
+    return total
 
 
 if __name__ == "__main__":

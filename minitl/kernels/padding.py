@@ -8,7 +8,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
-from minitl.kernels.simd import whole_vectors
+from minitl.kernels.simd import clear, copy, whole_vectors
 from minitl.ops.window import Axis, Pair
 
 ROWS_PER_TASK = 256
@@ -75,18 +75,15 @@ class Widening(NamedTuple):
 def _pad2d(task: Task, plan: Frame, x: Numbers, padded: Numbers):
     image, row = task // plan.padded_height, task % plan.padded_height - plan.before_h
     to = task * plan.padded_width * plan.channels
-    for k in range(plan.padded_width * plan.channels):
-        padded[to + k] = 0
+    clear(padded, to, plan.padded_width * plan.channels)
     if 0 <= row < plan.height:
-        at = (image * plan.height + row) * plan.width * plan.channels
-        for k in range(plan.width * plan.channels):
-            padded[to + plan.before_w * plan.channels + k] = x[at + k]
+        numbers = plan.width * plan.channels
+        copy(x, (image * plan.height + row) * numbers, padded, to + plan.before_w * plan.channels, numbers)
 
 
 @task_kernel
 def _pad_columns(task: Task, plan: Widening, matrix: Numbers, padded: Numbers):
     for row in range(task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, plan.rows)):
-        for column in range(plan.columns):
-            padded[row * plan.padded_columns + column] = matrix[row * plan.columns + column]
-        for column in range(plan.columns, plan.padded_columns):
-            padded[row * plan.padded_columns + column] = 0
+        to = row * plan.padded_columns
+        copy(matrix, row * plan.columns, padded, to, plan.columns)
+        clear(padded, to + plan.columns, plan.padded_columns - plan.columns)

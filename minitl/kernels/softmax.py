@@ -20,7 +20,7 @@ LANES = 16  # running maxima and sums, side by side
 def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p = exp(z - max z) / sum exp(z - max z), row by row."""
     p = memory.empty(z.shape, common_dtype(z))
-    launch_rows(_forward, z.shape[-1], flat(z, p.dtype), p)
+    launch_rows(_forward_wide if is_wide(z.shape[-1]) else _forward, z.shape[-1], flat(z, p.dtype), p)
     return p, p
 
 
@@ -40,6 +40,11 @@ class Rows(NamedTuple):
     per_task: int
 
 
+def is_wide(columns: int) -> bool | None:
+    """Whether rows of this length are taken in vectors: True or None, of which compiled code has only the one that is needed."""
+    return True if columns >= WIDE else None
+
+
 def launch_rows(kernel: TaskKernel, columns: int, *arrays: np.ndarray) -> None:
     """Run a kernel over rows of some length."""
     rows = arrays[0].size // columns
@@ -52,7 +57,15 @@ def _forward(task: Task, plan: Rows, z: Numbers, p: Numbers):
     shape = (plan.rows, plan.columns)
     z_rows, p_rows = view(z, shape), view(p, shape)
     for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
-        softmax_row(z_rows[n], p_rows[n])
+        softmax_row(z_rows[n], p_rows[n], None)
+
+
+@task_kernel
+def _forward_wide(task: Task, plan: Rows, z: Numbers, p: Numbers):  # of its own, since it takes longer to compile
+    shape = (plan.rows, plan.columns)
+    z_rows, p_rows = view(z, shape), view(p, shape)
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
+        softmax_row(z_rows[n], p_rows[n], True)
 
 
 @task_kernel
@@ -66,10 +79,15 @@ def _backward(task: Task, plan: Rows, dp: Numbers, p: Numbers, dz: Numbers):
 
 
 @jit()
-def softmax_row(z, p):
-    """Write one row's softmax into p; return log sum exp(z)."""
-    if len(z) >= WIDE:
-        return _wide_row(z, p)
+def softmax_row(z, p, wide):
+    """Write one row's softmax into p; return log sum exp(z). `wide` is what `is_wide` says."""
+    if wide is None:
+        return _narrow_row(z, p)
+    return _wide_row(z, p)
+
+
+@jit()
+def _narrow_row(z, p):
     largest = z[0]
     for c in range(1, len(z)):
         if not z[c] <= largest:
@@ -85,7 +103,7 @@ def softmax_row(z, p):
 
 @jit()
 def _wide_row(z, p):
-    """The same as `softmax_row` with LANES maxima and sums at a time, which are put together at the end."""
+    """The same with LANES maxima and sums at a time, which are put together at the end."""
     lanes, whole = np.empty(LANES, z.dtype), len(z) // LANES * LANES
     for k in range(LANES):
         lanes[k] = z[k]

@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.softmax import softmax_row
+from minitl.kernels.softmax import is_wide, softmax_row
 from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check, check_labels
 
 
@@ -16,7 +16,7 @@ def forward(
     """The mean loss, and what backward needs."""
     rows, labels, weights = check(y_pred, y_true, weights)
     dtype = common_dtype(y_pred)
-    loss, fits = _forward(np.ascontiguousarray(rows, dtype), labels, flat(weights, dtype), from_logits)
+    loss, fits = _forward(np.ascontiguousarray(rows, dtype), labels, flat(weights, dtype), from_logits, is_wide(rows.shape[1]))
     if not fits:
         check_labels(labels, rows.shape[1])
     return loss, (y_pred, labels, weights, from_logits)
@@ -28,19 +28,19 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
     d = memory.empty(y_pred.shape, common_dtype(y_pred))
     as_rows = (-1, y_pred.shape[-1])
     rows = flat(y_pred, d.dtype).reshape(as_rows)
-    _backward(d.dtype.type(dloss), rows, labels, flat(weights, d.dtype), from_logits, d.reshape(as_rows))
+    _backward(d.dtype.type(dloss), rows, labels, flat(weights, d.dtype), from_logits, is_wide(rows.shape[1]), d.reshape(as_rows))
     return d
 
 
 @jit()
-def _forward(rows, labels, weights, from_logits):
+def _forward(rows, labels, weights, from_logits, wide):
     total = 0.0
     p = np.empty(rows.shape[1], rows.dtype)
     for n in range(len(rows)):
         if not 0 <= labels[n] < rows.shape[1]:
             return np.nan, False
         if from_logits:
-            loss = softmax_row(rows[n], p) - rows[n, labels[n]]
+            loss = softmax_row(rows[n], p, wide) - rows[n, labels[n]]
         else:
             q = rows[n, labels[n]] / _total(rows[n])
             loss = -np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
@@ -49,12 +49,12 @@ def _forward(rows, labels, weights, from_logits):
 
 
 @jit()
-def _backward(dloss, rows, labels, weights, from_logits, d):
+def _backward(dloss, rows, labels, weights, from_logits, wide, d):
     for n in range(len(rows)):
         scale = dloss * weights[n] / rows.dtype.type(len(rows))
         t = labels[n]
         if from_logits:
-            softmax_row(rows[n], d[n])
+            softmax_row(rows[n], d[n], wide)
             d[n, t] -= 1
             for c in range(rows.shape[1]):
                 d[n, c] *= scale

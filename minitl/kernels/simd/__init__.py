@@ -5,6 +5,7 @@ from minitl.kernels.simd.blending import blend
 from minitl.kernels.simd.channel_sums import moments, products
 from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
 from minitl.kernels.simd.exponential import exp, tanh
+from minitl.kernels.simd.moving import clear, copy
 from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
@@ -19,7 +20,9 @@ __all__ = [
     "best_of_sandwich",
     "biased_sandwich",
     "blend",
+    "clear",
     "constant",
+    "copy",
     "depthwise_gradient",
     "depthwise_row",
     "exp",

@@ -34,7 +34,7 @@ def best_of_four_in_numpy(source, at, row, column, best, to, winner, to_winner, 
 def _best_of_sandwich_in_numpy(matrix, source, at, row, column, best, to, winner, to_winner, count):
     """What `best_of_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     pixels = np.empty(4 * count, source.dtype)
-    sandwich_in_numpy(matrix, source, at, row, column, pixels, 0, 2 * count, count, count, 0.0, False)
+    sandwich_in_numpy(matrix, 0, source, at, row, column, pixels, 0, 2 * count, count, count, 0.0, False)
     best_of_four_in_numpy(pixels, 0, 2 * count, count, best, to, winner, to_winner, count)
 
 

@@ -26,9 +26,9 @@ FUSED = ("contract",)  # a product and a sum may round once
 Matrix: TypeAlias = list[list[float]]
 
 
-def sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
+def sandwich_in_numpy(matrix, edge, source, at, row, column, target, to, to_row, to_column, count, floor, add):
     """What `sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
-    m = entries(matrix)
+    m = entries(chosen(matrix, edge))
     out, size = (np.arange(n) for n in m.shape)
     numbers = source[at + row * size[:, None, None] + column * size[:, None] + np.arange(count)]
     results = np.einsum("ia,abv,jb->ijv", m, numbers, m)
@@ -38,55 +38,53 @@ def sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_co
 
 
 @intrinsic(prefer_literal=True)
-def _sandwich_in_llvm(typingctx, matrix, source, at, row, column, target, to, to_row, to_column, count, floor, add):
+def _sandwich_in_llvm(typingctx, matrix, edge, source, at, row, column, target, to, to_row, to_column, count, floor, add):
     """max(floor, m d m^T) for `count` matrices d side by side, a multiple of the vector's length; `floor` may be None.
 
-    m is a constant, written out like "1 0; .5 .5". Entry (i, j) of all d begins at source[at + i row + j column]. With the
-    constant `add` the results are added to what is there.
+    m is a constant, written out like "1 0; .5 .5", or one of two with a bar between them, the first for an `edge` of 2. Entry
+    (i, j) of all d begins at source[at + i row + j column]. With the constant `add` the results are added to what is there.
     """
     intp = types.intp
     size = source.dtype.bitwidth // 8
 
     def codegen(context, builder, sig, args):
-        _, _, at, row, column, _, to, to_row, to_column, count, floor, _ = args
-        read, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5))
-        scalar = context.get_value_type(source.dtype)
-        function = _emit(builder.module, matrix.literal_value, add.literal_value, scalar, size, floored)
+        _, edge, _, at, row, column, _, to, to_row, to_column, count, floor, _ = args
+        read, write = (pointer(context, builder, sig.args[k], args[k]) for k in (2, 6))
+        kind = add.literal_value, context.get_value_type(source.dtype), size, floored
         begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
-        builder.call(function, [*begin, count, *([floor] if floored else [])])
+        _call(builder, matrix.literal_value, edge, kind, [*begin, count, *([floor] if floored else [])])
         return context.get_dummy_value()
 
     floored = floor is not types.none
     floor = source.dtype if floored else floor
-    return types.void(matrix, source, intp, intp, intp, target, intp, intp, intp, intp, floor, add), codegen
+    return types.void(matrix, intp, source, intp, intp, intp, target, intp, intp, intp, intp, floor, add), codegen
 
 
-def scaled_sandwich_in_numpy(matrix, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count):
+def scaled_sandwich_in_numpy(matrix, edge, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count):
     """What `scaled_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
-    size, numbers = len(entries(matrix)[0]), np.arange(count)
+    size, numbers = len(entries(chosen(matrix, edge))[0]), np.arange(count)
     scaled = np.array([[source[at + i * row + j * column + numbers] for j in range(size)] for i in range(size)])
     scaled = (scaled * scale[in_scale + numbers]).reshape(-1)
-    sandwich_in_numpy(matrix, scaled, 0, size * count, count, target, to, to_row, to_column, count, None, False)
+    sandwich_in_numpy(matrix, edge, scaled, 0, size * count, count, target, to, to_row, to_column, count, None, False)
 
 
 @intrinsic(prefer_literal=True)
 def _scaled_sandwich_in_llvm(
-    typingctx, matrix, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count
+    typingctx, matrix, edge, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count
 ):  # fmt: skip
     """m d m^T for `count` matrices d side by side, all of matrix number v multiplied by scale[in_scale + v] first."""
     intp = types.intp
     size = source.dtype.bitwidth // 8
 
     def codegen(context, builder, sig, args):
-        _, _, at, row, column, _, in_scale, _, to, to_row, to_column, count = args
-        read, factors, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
-        scalar = context.get_value_type(source.dtype)
-        function = _emit(builder.module, matrix.literal_value, False, scalar, size, False, beside="scaled")
+        _, edge, _, at, row, column, _, in_scale, _, to, to_row, to_column, count = args
+        read, factors, write = (pointer(context, builder, sig.args[k], args[k]) for k in (2, 6, 8))
+        kind = False, context.get_value_type(source.dtype), size, False, "scaled"
         begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
-        builder.call(function, [*begin, count, builder.gep(factors, [in_scale])])
+        _call(builder, matrix.literal_value, edge, kind, [*begin, count, builder.gep(factors, [in_scale])])
         return context.get_dummy_value()
 
-    return types.void(matrix, source, intp, intp, intp, scale, intp, target, intp, intp, intp, intp), codegen
+    return types.void(matrix, intp, source, intp, intp, intp, scale, intp, target, intp, intp, intp, intp), codegen
 
 
 def biased_sandwich_in_numpy(matrix, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor):
@@ -95,7 +93,7 @@ def biased_sandwich_in_numpy(matrix, source, at, row, column, bias, in_bias, tar
     for i in range(out):
         for j in range(out):
             target[to + i * to_row + j * to_column + numbers] = bias[in_bias + numbers]
-    sandwich_in_numpy(matrix, source, at, row, column, target, to, to_row, to_column, count, floor, True)
+    sandwich_in_numpy(matrix, 0, source, at, row, column, target, to, to_row, to_column, count, floor, True)
 
 
 @intrinsic(prefer_literal=True)
@@ -109,10 +107,9 @@ def _biased_sandwich_in_llvm(
     def codegen(context, builder, sig, args):
         _, _, at, row, column, _, in_bias, _, to, to_row, to_column, count, floor = args
         read, terms, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
-        scalar = context.get_value_type(source.dtype)
-        function = _emit(builder.module, matrix.literal_value, False, scalar, size, True, beside="biased")
+        kind = False, context.get_value_type(source.dtype), size, True, "biased"
         begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
-        builder.call(function, [*begin, count, floor, builder.gep(terms, [in_bias])])
+        builder.call(_emit(builder.module, matrix.literal_value, *kind), [*begin, count, floor, builder.gep(terms, [in_bias])])
         return context.get_dummy_value()
 
     return types.void(matrix, source, intp, intp, intp, bias, intp, target, intp, intp, intp, intp, source.dtype), codegen
@@ -121,6 +118,19 @@ def _biased_sandwich_in_llvm(
 sandwich: Any = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm
 scaled_sandwich: Any = scaled_sandwich_in_numpy if config.DISABLE_JIT else _scaled_sandwich_in_llvm
 biased_sandwich: Any = biased_sandwich_in_numpy if config.DISABLE_JIT else _biased_sandwich_in_llvm
+
+
+def _call(builder: ir.IRBuilder, matrix: str, edge: Any, kind: tuple, arguments: list[Any]) -> None:
+    """Call the function for the matrix, or, where there are two, for the one that belongs to the edge."""
+    small, *large = (_emit(builder.module, one.strip(), *kind) for one in matrix.split("|"))
+    if not large:
+        builder.call(small, arguments)
+        return
+    with builder.if_else(builder.icmp_signed("==", edge, INT(2))) as (if_small, if_large):
+        with if_small:
+            builder.call(small, arguments)
+        with if_large:
+            builder.call(large[0], arguments)
 
 
 def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int, floored: bool, beside: str = "") -> ir.Function:
@@ -151,8 +161,7 @@ def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int,
             number = builder.load(place(source, row, column, i, j, v), align=size)
             return builder.fmul(number, own) if beside == "scaled" else number
 
-        results = combine(builder, factors, load)
-        for i, line in enumerate(results):
+        for i, line in enumerate(combine(builder, factors, load)):
             for j, result in enumerate(line):
                 where = place(target, to_row, to_column, i, j, v)
                 if add:
@@ -168,25 +177,33 @@ def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int,
 
 def combine(builder: ir.IRBuilder, factors: list[Matrix], load: Callable[[int, int], Any]) -> list[list[Any]]:
     """m d m^T in registers, from what loads the vector d[i, j]; m is the product of `factors`."""
-
-    def total(line, values):
-        terms = [(factor, value) for factor, value in zip(line, values, strict=True) if factor]
-        result = None
-        for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
-            if abs(factor) != 1:
-                value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count), flags=FUSED)
-            add_up = builder.fsub if factor < 0 else builder.fadd
-            result = value if result is None else add_up(result, value, flags=FUSED)
-        return result
-
-    def multiply(values):
-        for m in reversed(factors):
-            values = [total(line, values) for line in m]
-        return values
-
     size = range(len(factors[-1][0]))
-    columns = [multiply([load(i, j) for i in size]) for j in size]
-    return [multiply([column[i] for column in columns]) for i in range(len(factors[0]))]
+    columns = [_multiply(builder, factors, [load(i, j) for i in size]) for j in size]
+    return [_multiply(builder, factors, [column[i] for column in columns]) for i in range(len(factors[0]))]
+
+
+def _multiply(builder: ir.IRBuilder, factors: list[Matrix], values: list[Any]) -> list[Any]:
+    """The product of the factors with a column of vectors."""
+    for m in reversed(factors):
+        values = [_total(builder, line, values) for line in m]
+    return values
+
+
+def _total(builder: ir.IRBuilder, line: list[float], values: list[Any]) -> Any:
+    """The sum of some vectors, each times a constant."""
+    terms = [(factor, value) for factor, value in zip(line, values, strict=True) if factor]
+    result = None
+    for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
+        if abs(factor) != 1:
+            value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count), flags=FUSED)
+        add_up = builder.fsub if factor < 0 else builder.fadd
+        result = value if result is None else add_up(result, value, flags=FUSED)
+    return result
+
+
+def chosen(matrix: str, edge: int) -> str:
+    """The matrix, or of two the one that belongs to the edge."""
+    return matrix.split("|")[0 if edge == 2 else -1].strip()
 
 
 def stages(matrix: str) -> list[Matrix]:

@@ -104,7 +104,7 @@ def forward(
     y = into[0] if into else memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
-    if sizes.chunks == 1:
+    if not sizes.own_u:
         of_kernel = KernelSizes(sizes.edge, sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
         weights, parts = _memory_for_u(of_kernel, x.dtype), weights
         launch(compiled.transform_kernel, -(-of_kernel.size // compiled.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)

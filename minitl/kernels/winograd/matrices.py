@@ -11,14 +11,13 @@ Source: A. Lavin and S. Gray, arXiv 1509.09308; on points and rounding B. Baraba
 from __future__ import annotations
 
 from minitl.kernels.jit import jit
-from minitl.kernels.simd import biased_sandwich, sandwich, scaled_sandwich
 
-INPUT = "1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 -1 0 1"  # B^T
-INPUT_GRADIENT = "1 0 0 0; 0 1 -1 -1; -1 1 1 0; 0 0 0 1"  # B
-KERNEL = "1 0 0; .5 .5 .5; .5 -.5 .5; 0 0 1"  # G
-KERNEL_GRADIENT = "1 .5 .5 0; 0 .5 -.5 0; 0 .5 .5 1"  # G^T
-OUTPUT = "1 1 1 0; 0 1 -1 1"  # A^T
-OUTPUT_GRADIENT = "1 0; 1 1; 1 -1; 0 1"  # A
+INPUT_2 = "1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 -1 0 1"  # B^T
+INPUT_GRADIENT_2 = "1 0 0 0; 0 1 -1 -1; -1 1 1 0; 0 0 0 1"  # B
+KERNEL_2 = "1 0 0; .5 .5 .5; .5 -.5 .5; 0 0 1"  # G
+KERNEL_GRADIENT_2 = "1 .5 .5 0; 0 .5 -.5 0; 0 .5 .5 1"  # G^T
+OUTPUT_2 = "1 1 1 0; 0 1 -1 1"  # A^T
+OUTPUT_GRADIENT_2 = "1 0; 1 1; 1 -1; 0 1"  # A
 
 # The same for 4x4 outputs; B^T and G have the factors 2, 2 and 1/2, 1/2 at +-a, so that `mirrored` is a change of places alone.
 PAIRS = "1 0 0 0 0 0; 0 1 1 0 0 0; 0 1 -1 0 0 0; 0 0 0 1 1 0; 0 0 0 1 -1 0; 0 0 0 0 0 1"
@@ -47,77 +46,12 @@ OUTPUT_GRADIENT_4 = (
     "0 1.4142135623730951 0 2.8284271247461903; 0 0 0 1"
 )
 
-
-@jit()
-def of_input(edge, source, at, row, column, target, to, plane, count):
-    """V = B^T d B of a patch: `count` channels of it, each a matrix."""
-    if edge == 2:
-        sandwich(INPUT, source, at, row, column, target, to, 4 * plane, plane, count, None, False)
-    else:
-        sandwich(INPUT_4, source, at, row, column, target, to, 6 * plane, plane, count, None, False)
-
-
-@jit()
-def of_input_gradient(edge, source, at, plane, target, to, row, column, count):
-    """B dV B^T, added to the pixels of a patch."""
-    if edge == 2:
-        sandwich(INPUT_GRADIENT, source, at, 4 * plane, plane, target, to, row, column, count, None, True)
-    else:
-        sandwich(INPUT_GRADIENT_4, source, at, 6 * plane, plane, target, to, row, column, count, None, True)
-
-
-@jit()
-def of_kernel(edge, parts, at, size, target, to, plane, count):
-    """U = G g G^T of entries of a kernel."""
-    if edge == 2:
-        sandwich(KERNEL, parts, at, 3 * size, size, target, to, 4 * plane, plane, count, None, False)
-    else:
-        sandwich(KERNEL_4, parts, at, 3 * size, size, target, to, 6 * plane, plane, count, None, False)
-
-
-@jit()
-def of_scaled_kernel(edge, parts, at, size, scale, in_scale, target, to, plane, count):
-    """U of entries of a kernel, each times its factor."""
-    if edge == 2:
-        scaled_sandwich(KERNEL, parts, at, 3 * size, size, scale, in_scale, target, to, 4 * plane, plane, count)
-    else:
-        scaled_sandwich(KERNEL_4, parts, at, 3 * size, size, scale, in_scale, target, to, 6 * plane, plane, count)
-
-
-@jit()
-def of_kernel_gradient(edge, source, at, plane, target, to, size, count):
-    """G^T dU G, entries of the kernel's gradient."""
-    if edge == 2:
-        sandwich(KERNEL_GRADIENT, source, at, 4 * plane, plane, target, to, 3 * size, size, count, None, False)
-    else:
-        sandwich(KERNEL_GRADIENT_4, source, at, 6 * plane, plane, target, to, 3 * size, size, count, None, False)
-
-
-@jit()
-def of_output(edge, source, at, plane, bias, in_bias, target, to, row, column, count, floor):
-    """max(floor, A^T M A + bias), a tile of outputs; one of 2x2 has its bias in M already."""
-    if edge == 2:
-        sandwich(OUTPUT, source, at, 4 * plane, plane, target, to, row, column, count, floor, False)
-    else:
-        biased_sandwich(OUTPUT_4, source, at, 6 * plane, plane, bias, in_bias, target, to, row, column, count, floor)
-
-
-@jit()
-def of_output_gradient(edge, source, at, row, column, target, to, plane, count):
-    """dM = A dy A^T of a tile of outputs' gradients."""
-    if edge == 2:
-        sandwich(OUTPUT_GRADIENT, source, at, row, column, target, to, 4 * plane, plane, count, None, False)
-    else:
-        sandwich(OUTPUT_GRADIENT_4, source, at, row, column, target, to, 6 * plane, plane, count, None, False)
-
-
-@jit()
-def sum_of_tile(edge, source, at, row, column, target, to, count):
-    """The sum of a tile's pixels, added to what is there."""
-    if edge == 2:
-        sandwich("1 1", source, at, row, column, target, to, 0, 0, count, None, True)
-    else:
-        sandwich("1 1 1 1", source, at, row, column, target, to, 0, 0, count, None, True)
+INPUT = f"{INPUT_2} | {INPUT_4}"
+INPUT_GRADIENT = f"{INPUT_GRADIENT_2} | {INPUT_GRADIENT_4}"
+KERNEL = f"{KERNEL_2} | {KERNEL_4}"
+KERNEL_GRADIENT = f"{KERNEL_GRADIENT_2} | {KERNEL_GRADIENT_4}"
+OUTPUT_GRADIENT = f"{OUTPUT_GRADIENT_2} | {OUTPUT_GRADIENT_4}"
+SUM = "1 1 | 1 1 1 1"  # of a tile's pixels
 
 
 @jit()
@@ -126,14 +60,8 @@ def mirrored(edge, plane):
 
     The points 0 and infinity change places, and a and b, and -a and -b; 1 and -1 stay.
     """
-    side = edge + 2
-    return _mirrored_point(edge, plane // side) * side + _mirrored_point(edge, plane % side)
-
-
-@jit()
-def _mirrored_point(edge, point):
-    if point == 0 or point == edge + 1:
-        return edge + 1 - point
-    if edge == 2:
-        return point
-    return point + 2 if point < 3 else point - 2
+    last = edge + 1
+    i, j = plane // (edge + 2), plane % (edge + 2)
+    move_i = last - 2 * i if i % last == 0 else 0 if edge == 2 else 2 if i < 3 else -2
+    move_j = last - 2 * j if j % last == 0 else 0 if edge == 2 else 2 if j < 3 else -2
+    return plane + move_i * (edge + 2) + move_j

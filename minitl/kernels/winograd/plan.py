@@ -54,7 +54,8 @@ class Sizes(NamedTuple):
     images_per_block: int  # images in a block
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
-    channels_at_once: int  # of which such a task makes U, and adds up the products
+    own_u: int  # every task makes U, or its part of it, since there is so little to do
+    channels_at_once: int  # of which a task with some filters makes U, and adds up the products
     slices: int
     plane_v: int  # numbers from one plane to the next, in V, M and U
     plane_m: int
@@ -99,7 +100,7 @@ def plan(
     """How to cut the work; kept, since small batches would notice making it.
 
     `part` says how many channels y has, and which is the first one of the filters. `share_filters` lets the tasks of a single
-    block take some filters each, and make their own part of U.
+    block take some filters or rows each, and make their own part of U.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C or whole vectors of them, F), out (H_out, W_out) of y.
     """
     (images, height, width, x_channels), (channels, filters) = x, kernel[2:]
@@ -110,15 +111,19 @@ def plan(
     tiles, planes = grid[0] * grid[1], (edge + 2) ** 2
     size = p * q * channels * filters
     most = TILES_PER_BLOCK if planes * size <= LARGEST_NEAR_U else 2 * TILES_PER_BLOCK
-    # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead.
+    # As many images as fill a block, or bands of one image; in a single block the filters are shared out instead, if there
+    # are enough.
     single = share_filters and images * tiles <= TILES_PER_BLOCK
     chunks = _chunks(filters, lanes) if single else 1
     at_once = channels
     if chunks > 1 and p == q == 1:
         at_once = min(channels, max(lanes, LARGEST_PART_OF_U // (planes * (filters // chunks)) // lanes * lanes))
+    alone = single and images == chunks == 1 and planes * size <= LARGEST_PART_OF_U  # a band for each thread
+    own_u = chunks > 1 or alone
     plane_u = (p * q * at_once if chunks > 1 else size // filters) * (filters // chunks) + LINE
     images_per_block = images if chunks > 1 else max(1, min(most // tiles, images // FEWEST_TASKS))
-    bands = 1 if images_per_block > 1 or chunks > 1 else min(grid[0], max(tiles // most, -(-FEWEST_TASKS // images)))
+    fewest = THREADS if alone else -(-FEWEST_TASKS // images)
+    bands = 1 if images_per_block > 1 or chunks > 1 else min(grid[0], max(tiles // most, fewest))
     slices = min(images, FEWEST_TASKS, max(2, images * tiles // TILES_PER_SLICE))
     slices += slices % 2 if edge == 4 and slices < images else 0  # pairs of threads are seldom alone at the end
     block = images_per_block * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
@@ -127,26 +132,12 @@ def plan(
     in_strip = in_m + planes * plane_m
     in_tile = in_strip + (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
     in_u = in_tile + edge * edge * filters
-    scratch = whole_lines(in_u + (planes * plane_u if chunks > 1 else 0))
+    scratch = whole_lines(in_u + (planes * plane_u if own_u else 0))
     sizes = Sizes(
-        *(
-            edge,
-            planes,
-            images,
-            height,
-            width,
-            x_channels,
-            channels,
-            *before,
-            *out,
-            filters,
-            *(part or (filters, 0)),
-            *grid,
-            p,
-            q,
-        ),
+        *(edge, planes, images, height, width, x_channels, channels, *before, *out),
+        *(filters, *(part or (filters, 0)), *grid, p, q),
         *(pooled, keep, relu, scaled),
-        *(images_per_block, bands, chunks, at_once, slices),
+        *(images_per_block, bands, chunks, own_u, at_once, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )
     return sizes, packed(sizes)

@@ -6,19 +6,28 @@ import numpy as np
 
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import best_of_sandwich, one_of_four, product, sandwich, transpose
+from minitl.kernels.simd import (
+    best_of_sandwich,
+    biased_sandwich,
+    clear,
+    copy,
+    one_of_four,
+    product,
+    sandwich,
+    scaled_sandwich,
+    transpose,
+)
 from minitl.kernels.winograd.matrices import (
-    OUTPUT,
+    INPUT,
+    INPUT_GRADIENT,
+    KERNEL,
+    KERNEL_GRADIENT,
+    OUTPUT_2,
+    OUTPUT_4,
+    OUTPUT_GRADIENT,
+    SUM,
     mirrored,
-    of_input,
-    of_input_gradient,
-    of_kernel,
-    of_kernel_gradient,
-    of_output,
-    of_output_gradient,
-    of_scaled_kernel,
-    sum_of_tile,
-)  # fmt: skip
+)
 from minitl.kernels.winograd.plan import LINE, KernelSizes, Sizes
 
 ENTRIES_PER_TASK = 1024  # of the kernel that one task transforms, whole vectors
@@ -47,12 +56,13 @@ def transform_rotated(task: Task, plan: KernelSizes, kernel: Numbers, u: Numbers
     size, whole = count * channels, p * q * channels * filters
     for k in range(9):
         if (a > 0 and k < 3) or (b > 0 and k % 3 == 0):
-            _clear(scratch, k * size, size)
+            clear(scratch, k * size, size)
             continue
         row, column = 2 * p - 2 * a - k // 3, 2 * q - 2 * b - k % 3
         at = (row * (2 * q + 1) + column) * channels * filters + first
         transpose(kernel, at, filters, channels, count, scratch, k * size, channels)
-    of_kernel(plan.edge, scratch, 0, size, u, ((a * q + b) * filters + first) * channels, whole + LINE, size)
+    to, plane = ((a * q + b) * filters + first) * channels, whole + LINE
+    sandwich(KERNEL, plan.edge, scratch, 0, 3 * size, size, u, to, (plan.edge + 2) * plane, plane, size, None, False)
 
 
 @task_kernel
@@ -72,11 +82,11 @@ def forward(
     _patches(x, s, first, count, top, rows + s.p - 1, v_columns, scratch)
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
     targets = _steps(len(places), filters)
-    _clear(scratch, s.in_tile, filters)
+    clear(scratch, s.in_tile, filters)
     for channel in range(0, s.channels, s.channels_at_once):
         here = min(s.channels_at_once, s.channels - channel)
         u, in_u = weights, 0
-        if s.chunks > 1:  # some filters of U for this task alone
+        if s.own_u:  # some filters of U, or all, for this task alone
             u, in_u = scratch, s.in_u
             _part_of_u(weights, s, scale, channel, here, in_filters, filters, scratch)
         run = s.q * here  # all channels, unless the kernel is a single window of 3
@@ -97,41 +107,39 @@ def forward(
         at = s.in_m + t * filters
         if s.pooled and s.edge == 2:
             to = ((n * s.out_h + i) * s.out_w + j) * s.y_channels + in_y
-            _pooled(OUTPUT, scratch, at, 4 * s.plane_m, s.plane_m, y, to, winner, s.keep, filters)
+            if s.keep:
+                best_of_sandwich(OUTPUT_2, scratch, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
+            else:
+                best_of_sandwich(OUTPUT_2, scratch, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
             continue
         i, j = s.edge * i, s.edge * j
-        if not s.pooled and i + s.edge <= s.out_h and j + s.edge <= s.out_w:
-            to = ((n * s.out_h + i) * s.out_w + j) * s.y_channels + in_y
-            row = s.out_w * s.y_channels
-            of_output(s.edge, scratch, at, s.plane_m, bias, in_filters, y, to, row, s.y_channels, filters, floor)
+        inside = not s.pooled and i + s.edge <= s.out_h and j + s.edge <= s.out_w
+        target, to, row, column = scratch, s.in_tile, s.edge * filters, filters
+        if inside:
+            target, to = y, ((n * s.out_h + i) * s.out_w + j) * s.y_channels + in_y
+            row, column = s.out_w * s.y_channels, s.y_channels
+        if s.edge == 2:
+            sandwich(OUTPUT_2, 0, scratch, at, 4 * s.plane_m, s.plane_m, target, to, row, column, filters, floor, False)
+        else:
+            biased_sandwich(
+                OUTPUT_4, scratch, at, 6 * s.plane_m, s.plane_m, bias, in_filters, target, to, row, column, filters, floor
+            )
+        if inside:
             continue
-        row = s.edge * filters
-        of_output(s.edge, scratch, at, s.plane_m, bias, in_filters, scratch, s.in_tile, row, filters, filters, floor)
-        _part_of_tile(s, scratch, row, filters, n, i, j, y, in_y, winner)
-
-
-@jit()
-def _part_of_tile(s, scratch, row, filters, n, i, j, y, in_y, winner):
-    """What of a tile at pixel (i, j) is part of y; or what its windows of 2x2 have."""
-    size = 2 if s.pooled else 1
-    for k in range(s.edge // size * (s.edge // size)):
-        below, right = k // (s.edge // size), k % (s.edge // size)
-        if i // size + below < s.out_h and j // size + right < s.out_w:
-            at = s.in_tile + size * (below * row + right * filters)
-            to = ((n * s.out_h + i // size + below) * s.out_w + j // size + right) * s.y_channels + in_y
-            if s.pooled:
-                _pooled("1 0; 0 1", scratch, at, row, filters, y, to, winner, s.keep, filters)
-            else:
-                _copy(scratch, at, y, to, filters)
-
-
-@jit()
-def _pooled(matrix, scratch, at, row, column, y, to, winner, keep, filters):
-    """The largest of a window and, perhaps, which it was."""
-    if keep:
-        best_of_sandwich(matrix, scratch, at, row, column, y, to, winner, to, filters)
-    else:
-        best_of_sandwich(matrix, scratch, at, row, column, y, to, None, 0, filters)
+        # What of the tile is part of y, or what its windows of 2x2 have.
+        size = 2 if s.pooled else 1
+        across = s.edge // size
+        for k in range(across * across):
+            below, right = i // size + k // across, j // size + k % across
+            if below < s.out_h and right < s.out_w:
+                at = s.in_tile + size * (k // across * row + k % across * filters)
+                to = ((n * s.out_h + below) * s.out_w + right) * s.y_channels + in_y
+                if not s.pooled:
+                    copy(scratch, at, y, to, filters)
+                elif s.keep:
+                    best_of_sandwich("1 0; 0 1", scratch, at, row, filters, y, to, winner, to, filters)
+                else:
+                    best_of_sandwich("1 0; 0 1", scratch, at, row, filters, y, to, None, 0, filters)
 
 
 @task_kernel
@@ -145,7 +153,7 @@ def sum_of_slice(task: Task, s: Sizes, x: Numbers, dy: Numbers, zeros: Numbers, 
         a, b, c = entry // s.channels // s.q, entry // s.channels % s.q, entry % s.channels
         places[entry] = (a * v_columns + b) * s.channels + c
     in_bias = in_sums + s.planes * entries * s.filters
-    _clear(sums, in_bias, s.filters)
+    clear(sums, in_bias, s.filters)
     begin, end = task * s.images // s.slices, (task + 1) * s.images // s.slices
     for first in range(begin, end, s.images_per_block):
         count = min(s.images_per_block, end - first)
@@ -176,12 +184,12 @@ def gather(task: Task, s: Sizes, sums: Numbers, parts: Numbers, dbias: Numbers):
     for k in range(1, s.slices):
         for plane in range(s.planes):
             of_slice = k * (s.planes * size + s.filters) + plane * size + at
-            sandwich("1", sums, of_slice, 0, 0, sums, plane * size + at, 0, 0, s.filters, None, True)
-    of_kernel_gradient(s.edge, sums, at, size, parts, at, size, s.filters)
+            sandwich("1", 0, sums, of_slice, 0, 0, sums, plane * size + at, 0, 0, s.filters, None, True)
+    sandwich(KERNEL_GRADIENT, s.edge, sums, at, (s.edge + 2) * size, size, parts, at, 3 * size, size, s.filters, None, False)
     if task == 0:
-        _clear(dbias, 0, s.filters)
+        clear(dbias, 0, s.filters)
         for k in range(1, s.slices + 1):
-            sandwich("1", sums, k * (s.planes * size + s.filters) - s.filters, 0, 0, dbias, 0, 0, 0, s.filters, None, True)
+            sandwich("1", 0, sums, k * (s.planes * size + s.filters) - s.filters, 0, 0, dbias, 0, 0, 0, s.filters, None, True)
 
 
 @task_kernel
@@ -214,10 +222,13 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
         for line in range(count * rows):
             n, i = first + line // rows, top + line % rows
             if i == 0:
-                _clear(scratch, s.in_strip, side * strip_row)
+                clear(scratch, s.in_strip, side * strip_row)
             for j in range(columns):
                 at, to = (line * columns + j) * channels, s.in_strip + edge * j * channels
-                of_input_gradient(edge, scratch, at, s.plane_v, scratch, to, strip_row, channels, channels)
+                sandwich(
+                    INPUT_GRADIENT, edge, scratch, at, side * s.plane_v, s.plane_v,
+                    scratch, to, strip_row, channels, channels, None, True,
+                )  # fmt: skip
             # All rows of the strip are finished but two, which are met by the next row of patches.
             row = edge * i - s.before_h
             here = min(s.width, edge * columns + 2 - s.before_w)
@@ -226,11 +237,11 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
                     to = (n * s.height + row + k) * image_row
                     at = s.in_strip + k * strip_row + s.before_w * channels
                     _copy_pixels(scratch, at, channels, dx, to, s.x_channels, here, s.x_channels)
-                    _clear(dx, to + here * s.x_channels, image_row - here * s.x_channels)
-            _copy(scratch, s.in_strip + edge * strip_row, scratch, s.in_strip, 2 * strip_row)
-            _clear(scratch, s.in_strip + 2 * strip_row, edge * strip_row)
+                    clear(dx, to + here * s.x_channels, image_row - here * s.x_channels)
+            copy(scratch, s.in_strip + edge * strip_row, scratch, s.in_strip, 2 * strip_row)
+            clear(scratch, s.in_strip + 2 * strip_row, edge * strip_row)
             if i + 1 == total:
-                _clear(dx, (n * s.height + row + side) * image_row, (s.height - row - side) * image_row)
+                clear(dx, (n * s.height + row + side) * image_row, (s.height - row - side) * image_row)
 
 
 @jit()
@@ -245,10 +256,11 @@ def _part_of_u(weights, s, scale, channel, channels, in_filters, filters, scratc
 @jit()
 def _transform(edge, parts, at, size, scaled, scale, in_scale, u, to, plane, count):
     """G g G^T of some entries of the kernel, times the factors of their filters if they have some."""
+    row = (edge + 2) * plane
     if scaled:
-        of_scaled_kernel(edge, parts, at, size, scale, in_scale, u, to, plane, count)
+        scaled_sandwich(KERNEL, edge, parts, at, 3 * size, size, scale, in_scale, u, to, row, plane, count)
     else:
-        of_kernel(edge, parts, at, size, u, to, plane, count)
+        sandwich(KERNEL, edge, parts, at, 3 * size, size, u, to, row, plane, count, None, False)
 
 
 @jit()
@@ -264,14 +276,16 @@ def _patches(x, s, first, count, top, rows, columns, scratch):
             source, at, step = scratch, s.in_strip, wide * channels
             for k in range(side):
                 to = s.in_strip + k * step
-                _clear(scratch, to, step)
+                clear(scratch, to, step)
                 if 0 <= row + k < s.height:
                     here = min(s.width, wide - s.before_w)
                     in_x = (n * s.height + row + k) * s.width * s.x_channels
                     _copy_pixels(x, in_x, s.x_channels, scratch, to + s.before_w * channels, channels, here, s.x_channels)
         for j in range(columns):
-            to = (line * columns + j) * channels
-            of_input(edge, source, at + edge * j * channels, step, channels, scratch, to, s.plane_v, channels)
+            sandwich(
+                INPUT, edge, source, at + edge * j * channels, step, channels,
+                scratch, (line * columns + j) * channels, side * s.plane_v, s.plane_v, channels, None, False,
+            )  # fmt: skip
 
 
 @jit()
@@ -283,7 +297,7 @@ def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, scr
         source, at, step = dy, ((n * s.out_h + i) * s.out_w + j) * filters, s.out_w * filters
         if s.pooled or i < 0 or j < 0 or i + edge > s.out_h or j + edge > s.out_w:
             source, at, step = scratch, s.in_tile, edge * filters
-            _clear(scratch, at, edge * step)
+            clear(scratch, at, edge * step)
             size = 2 if s.pooled else 1
             for k in range(edge // size * (edge // size)):
                 below, right = k // (edge // size), k % (edge // size)
@@ -294,10 +308,13 @@ def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, scr
                     if s.pooled:
                         one_of_four(dy, pixel, winner, pixel, scratch, to, step, filters, filters)
                     else:
-                        _copy(dy, pixel, scratch, to, filters)
-        of_output_gradient(edge, source, at, step, filters, scratch, s.in_m + t * filters, s.plane_m, filters)
+                        copy(dy, pixel, scratch, to, filters)
+        sandwich(
+            OUTPUT_GRADIENT, edge, source, at, step, filters,
+            scratch, s.in_m + t * filters, (edge + 2) * s.plane_m, s.plane_m, filters, None, False,
+        )  # fmt: skip
         if add_up:
-            sum_of_tile(edge, source, at, step, filters, sums, in_sums, filters)
+            sandwich(SUM, edge, source, at, step, filters, sums, in_sums, 0, 0, filters, None, True)
 
 
 @jit()
@@ -322,20 +339,6 @@ def _steps(count, step):
 @jit()
 def _copy_pixels(source, at, step, target, to, to_step, pixels, channels):
     """`channels` of so many pixels, of which source and target may have more."""
-    if step == to_step:
-        _copy(source, at, target, to, pixels * channels)
-        return
-    for k in range(pixels):
-        _copy(source, at + k * step, target, to + k * to_step, channels)
-
-
-@jit()
-def _copy(source, at, target, to, count):
-    for k in range(count):
-        target[to + k] = source[at + k]
-
-
-@jit()
-def _clear(target, to, count):
-    for k in range(count):
-        target[to + k] = 0
+    pieces, length = (1, pixels * channels) if step == to_step else (pixels, channels)
+    for k in range(pieces):
+        copy(source, at + k * step, target, to + k * to_step, length)
