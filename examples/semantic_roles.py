@@ -2,7 +2,7 @@
 
     python examples/semantic_roles.py --data FOLDER --vectors FILE     English Web Treebank with PropBank; about 30 minutes
     ... --quick                                                        a twentieth of the sentences, one seed
-    ... --twin                                                         the same network in PyTorch beside it (one seed)
+    ... --twin                          the last of the ways with the same network in PyTorch, too (one seed)
 
 FOLDER has train, dev and test (or .gz): per token a line `word POS roleset`, then one column of brackets per predicate
 (`(ARG0*`, `*`, `*)`), as the CoNLL-2005 task writes them; predicates are given. Per predicate, every word of the sentence is its
@@ -165,11 +165,9 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     if arguments.twin:
         from semantic_roles_twin import run as run_twin  # PyTorch is needed for this alone
 
-        started = time.perf_counter()
-        found = np.array(
-            [run_twin(sets, vectors_for(sets, arguments.vectors), "fine-tuned", 0, arguments.epochs, arguments.width)]
-        )
-        cells["fine-tuned, PyTorch"] = [found[:, 0], found[:, 1]]
+        started, way = time.perf_counter(), arguments.ways[-1]
+        found = run_twin(sets, vectors_for(sets, arguments.vectors), way, 0, arguments.epochs, arguments.width)
+        cells[f"{way}, PyTorch"] = [np.array([score]) for score in found]
         print(f"  twin: {time.perf_counter() - started:.0f} s", flush=True)
     table("F1 of arguments, %", cells, ["dev", "test"])
     say_gain(cells)

@@ -143,7 +143,7 @@ def test_semantic_roles(tmp_path, vectors, capsys):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     found = example.main(Namespace(epochs=2, twin=True, **settings))
-    assert found["fine-tuned, PyTorch"].shape == (1,)
+    assert found["static, PyTorch"].shape == (1,)
 
 
 def test_the_twin_computes_the_same(tmp_path, vectors):
