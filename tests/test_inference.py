@@ -29,6 +29,9 @@ ROUTES = {  # images, kernel, strides: each takes another way through the engine
     "Winograd, one block": ((1, 7, 7, 64), (3, 3, 64, 128), (1, 1)),
     "Winograd, one block, some channels at once": ((1, 8, 8, 160), (3, 3, 160, 512), (1, 1)),
     "Winograd, blocks": ((3, 16, 18, 32), (3, 3, 32, 48), (1, 1)),
+    "Winograd, large tiles": ((2, 15, 18, 128), (3, 3, 128, 128), (1, 1)),
+    "Winograd, large tiles in bands": ((1, 32, 32, 16), (3, 3, 16, 16), (1, 1)),
+    "Winograd, channels that fill no vector": ((2, 16, 15, 24), (3, 3, 24, 32), (1, 1)),
     "Winograd, 5x5": ((1, 8, 8, 32), (5, 5, 32, 64), (1, 1)),
     "definition": ((2, 9, 9, 5), (3, 3, 5, 20), (2, 2)),
 }
@@ -54,6 +57,19 @@ def test_factors_of_filters_are_those_of_a_scaled_kernel_bit_for_bit(arguments, 
         z = minitl.backend.op("conv2d").forward(x, kernel * scale, bias, strides, "same")[0]
     tolerance = 1e-4 if dtype == np.float32 else 1e-11
     np.testing.assert_allclose(y, np.maximum(z, 0) if relu else z, rtol=0, atol=tolerance * np.abs(z).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_skip_is_what_an_addition_behind_gives_bit_for_bit(arguments, dtype, relu):
+    x, kernel, bias, strides = arguments
+    x, kernel, bias = x.astype(dtype), kernel.astype(dtype), bias.astype(dtype)
+    alone = convolution.convolve(x, kernel, bias, strides, "same", False)
+    skip = np.random.default_rng(2).normal(size=alone.shape).astype(dtype)
+    y = convolution.convolve(x, kernel, bias, strides, "same", relu, skip=skip)
+    np.testing.assert_array_equal(y, np.maximum(alone + skip, 0) if relu else alone + skip)
+    with pytest.raises(ValueError, match="skips with"):
+        convolution.convolve(x, kernel, bias, strides, "same", relu, skip=skip[:, :-1])
 
 
 @pytest.mark.parametrize("route", ["Winograd, blocks", "definition"])
@@ -230,3 +246,19 @@ def test_parts_of_other_sizes_at_run_time_are_named():
     model = Model(inputs, Concatenate(name="side")([Conv2D(8, 3, activation="relu")(inputs), inputs]))
     with pytest.raises(ValueError, match="side"):
         model.predict(np.ones((2, 9, 9, 8), "float32"), verbose=0)
+
+
+def test_both_branches_of_a_sum_are_folded():
+    inputs = Input((8, 8, 16))
+    main = BatchNormalization()(Conv2D(32, 3, padding="same")(inputs))
+    projection = BatchNormalization()(Conv2D(32, 1)(inputs))
+    model = Model(inputs, ReLU()(Add()([projection, main])))
+    for layer in model.layers:
+        if type(layer) is BatchNormalization:
+            layer.set_weights([np.random.default_rng(k).uniform(0.5, 1.5, 32).astype("float32") for k in range(4)])
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 16)).astype("float32")
+    together = model.predict(x, verbose=0)
+    assert [type(step) for step in steps_of(model)] == [Folded, Folded]
+    assert [step.skips for step in steps_of(model)] in ([False, True], [True, False])
+    model.fuse = False
+    np.testing.assert_allclose(together, model.predict(x, verbose=0), rtol=0, atol=1e-4)

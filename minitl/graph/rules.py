@@ -55,12 +55,9 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), a
     for node in nodes:
         if node in taken:
             continue
-        found = _fused(graph, node, fold, joint) if fuse else None
-        if found is not None and (
-            taken.intersection(found.nodes)  # the other branch of a sum has it already
-            or any(layer.activity_regularizer for layer in found.layers)  # what it gives has a penalty, and is needed by itself
-        ):
-            found = None
+        found = _fused(graph, node, fold, joint, taken) if fuse else None
+        if found is not None and any(layer.activity_regularizer for layer in found.layers):
+            found = None  # what it gives has a penalty, and is needed by itself
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
         if added_losses:
             for _, held in node.layer.sublayers():
@@ -110,8 +107,8 @@ def _writer(graph: Graph, node: Node, value: Value, at: dict[Node, Step]) -> Ste
     return None
 
 
-def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> Step | None:
-    """The step that begins with a node, if a rule fits."""
+def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken: Collection[Node]) -> Step | None:
+    """The step that begins with a node, if a rule fits; what is taken belongs to another step, of the sum's other branch."""
     layer = node.layer
     if type(layer) is Conv2D and not layer.is_plain:
         return None
@@ -119,25 +116,25 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value]) -> St
         pool = _next(graph, node) if type(layer) is Conv2D else None
         return Fused([node, pool] if _is_plain_pool(pool) else [node])  # type: ignore[list-item]
     if fold and type(layer) in (Conv2D, DepthwiseConv2D) and layer.activation == "linear":
-        return _folded(graph, node)
+        return _folded(graph, node, taken)
     if type(layer) is BatchNormalization:
         behind = _next(graph, node)
         if behind is not None and ceiling_of(behind) is not None:
             return FusedNormalization([node, behind])
         if behind is not None and type(behind.layer) is Activation and behind.layer.activation == "gelu":
             return GeluNormalization([node, behind])
-        total, relu = _end_of_block(graph, node)
+        total, relu = _end_of_block(graph, node, taken)
         if total is not None and relu is not None:
             return FusedNormalization([node, total, relu])
     return None
 
 
-def _folded(graph: Graph, node: Node) -> Step | None:
+def _folded(graph: Graph, node: Node, taken: Collection[Node]) -> Step | None:
     norm = _next(graph, node)
     if norm is None or type(norm.layer) is not BatchNormalization or norm.training:
         norm = None
     nodes = [node, norm] if norm is not None else [node]
-    total, relu = _end_of_block(graph, nodes[-1])
+    total, relu = _end_of_block(graph, nodes[-1], taken)
     if total is not None and type(node.layer) is Conv2D and (relu is None or ceiling_of(relu) == 0):
         return Folded([*nodes, total, relu] if relu else [*nodes, total], norm, other_input(total, nodes[-1].outputs[0]))
     if norm is None:
@@ -150,10 +147,16 @@ def _folded(graph: Graph, node: Node) -> Step | None:
     return Folded([*nodes, relu, pool] if poolable else [*nodes, relu], norm)  # type: ignore[list-item]
 
 
-def _end_of_block(graph: Graph, node: Node) -> tuple[Node | None, Node | None]:
-    """The sum of two values of one shape behind a node, and the ReLU behind that; None for what is not there."""
+def _end_of_block(graph: Graph, node: Node, taken: Collection[Node]) -> tuple[Node | None, Node | None]:
+    """The sum of two values of one shape behind a node, and the ReLU behind that; None for what is not there, or taken."""
     total = _next(graph, node)
-    if total is None or type(total.layer) is not Add or len(total.inputs) != 2 or total.inputs[0] is total.inputs[1]:
+    if (
+        total is None
+        or total in taken
+        or type(total.layer) is not Add
+        or len(total.inputs) != 2
+        or total.inputs[0] is total.inputs[1]
+    ):
         return None, None
     if total.inputs[0].shape != total.inputs[1].shape:
         return None, None

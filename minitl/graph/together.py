@@ -148,17 +148,16 @@ class Folded(Step):
         if relu:
             y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False, scale=scale)[0]
             return engine("batch_norm").cut_off(y, self.ceiling) if self.ceiling else y, None
-        y = engine("convolution").convolve(x, kernel, bias, layer.strides, layer.padding, relu=False, scale=scale)
-        if not self.skips:
-            return y, None
-        _check_skip(self.nodes, skip, y.shape)
-        return engine("add").forward(y, skip)[0] if self.ceiling is None else engine("add").add_relu(y, skip), None
+        if skip is not None:
+            _check_skip(self.nodes, skip, layer.compute_output_shape(x.shape))
+        convolve = engine("convolution").convolve
+        return convolve(x, kernel, bias, layer.strides, layer.padding, self.ceiling is not None, scale, skip), None
 
     def forward_into(self, x: np.ndarray, y: np.ndarray, first: int) -> None:
         """The last of the layers' y, into channels of images that are there."""
         (kernel, scale, bias), layer, relu = self.weights(), self.layer, self.ceiling is not None
         x, convolve = layer.admit(x, self.shape), engine("convolution").convolve
-        convolve(x, kernel, bias, layer.strides, layer.padding, relu, scale, (y, first))
+        convolve(x, kernel, bias, layer.strides, layer.padding, relu, scale, into=(y, first))
 
 
 class Joined(Step):

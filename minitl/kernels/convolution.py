@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory, winograd
+from minitl.kernels.add import add_relu
+from minitl.kernels.add import forward as add
 from minitl.kernels.input_gradient import input_gradient
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
@@ -48,28 +50,37 @@ def convolve(
     padding: str,
     relu: bool,
     scale: np.ndarray | None = None,
+    skip: np.ndarray | None = None,
     into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """Convolution with kernel times `scale` + bias, and ReLU of it while the tile is in the registers.
 
-    y may go `into` channels of images that are there, contiguous and of the same dtype, from a given channel on; then those are
-    returned. A factor for each filter comes in where the kernel is copied anyway: a product of its own would be one more pass.
+    `skip`, of y's shape, may be added in front of the ReLU; or y may go `into` channels of images that are there, contiguous and
+    of the same dtype, from a given channel on; then those are returned. A factor for each filter comes in where the kernel is
+    copied anyway: a product of its own would be one more pass.
     """
     rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
     if into is not None:
         check_shape("concatenate", "a part", into[0].shape[:3], (len(x), rows.out, columns.out))
+    if skip is not None:
+        check_shape("add", "what a residual block skips with", skip.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     if kernel.shape[:2] == (1, 1):
-        return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale, into=into)
+        return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale, skip=skip, into=into)
     x, kernel, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
     out = rows.out, columns.out
     if winograd.suits(kernel.shape, strides, out, x.dtype):
-        return winograd.forward(x, kernel, start, out, (rows.before, columns.before), relu, scale=scale, into=into)[0]
+        skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
+        before = rows.before, columns.before
+        return winograd.forward(x, kernel, start, out, before, relu, scale=scale, skip=skip, into=into)[0]
     kernel = kernel if scale is None else kernel * scale
     x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
     y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
-    tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, relu, x.dtype)
+    floored = relu and skip is None
+    tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, floored, x.dtype)
     launch(_forward, tasks, plan, x_pad, weights, start, y)
+    if skip is not None:
+        return add_relu(y, skip) if relu else add(y, skip)[0]
     if into is None:
         return y
     whole, first = into

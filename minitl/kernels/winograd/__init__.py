@@ -27,8 +27,8 @@ A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two 
 the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
 multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
 
-`plan` cuts the work into blocks whose V and M stay in the level-2 cache, `tasks` has what is compiled. Sums run in an
-order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
+`plan` cuts the work into blocks whose V and M stay in the level-2 cache; `transform` and `tasks` have what is compiled. Sums run
+in an order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
 all outputs of the tiles that see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
@@ -45,6 +45,7 @@ from minitl.kernels.launch import NOTHING, launch
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd import whole_vectors
 from minitl.kernels.winograd import tasks as compiled
+from minitl.kernels.winograd import transform
 from minitl.kernels.winograd.plan import LINE, KernelSizes, cut, joined, pieces, plan, tile_edge
 from minitl.ops.window import Pair
 
@@ -88,28 +89,32 @@ def forward(
     pooled: bool = False,
     keep: bool = True,
     scale: np.ndarray | None = None,
+    skip: np.ndarray | None = None,
     into: tuple[np.ndarray, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The convolution, of that what is above zero if `relu`, and of that the maxima of 2x2 windows if `pooled` too.
 
-    Each filter of the kernel may have a factor, `scale`, and y may go `into` channels of images that are there, from a given one
-    on. What it returns beside y are the winners of the windows, if there are some and `keep` asks for them.
-    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), scale (F,) or None, all contiguous and of one dtype; `out` is
-    (H_out, W_out), or half of it if `pooled`; `before` the zeros above and left of x.
+    Each filter of the kernel may have a factor, `scale`; `skip` may be added in front of the ReLU; and y may go `into` channels
+    of images that are there, from a given one on. What it returns beside y are the winners of the windows, if there are some and
+    `keep` asks for them.
+    Shapes: x (N, H, W, C), kernel (K_h, K_w, C, F), bias (F,), scale (F,) or None, skip like y or None and then neither `pooled`
+    nor `into`, all contiguous and of one dtype; `out` is (H_out, W_out), or half of it if `pooled`; `before` the zeros above and
+    left of x.
     """
     lanes, part = VECTOR_BYTES // x.itemsize, (into[0].shape[-1], into[1]) if into else None
     kernel = _with_zeros(kernel)
-    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, lanes, pooled, keep, relu, scaled=scale is not None, part=part)
-    factors = bias if scale is None else scale
+    more = {"scaled": scale is not None, "skips": skip is not None, "part": part}
+    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, lanes, pooled, keep, relu, **more)
+    factors, added = bias if scale is None else scale, bias if skip is None else skip
     y = into[0] if into else memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
     if not sizes.own_u:
         of_kernel = KernelSizes(sizes.edge, sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
         weights, parts = _memory_for_u(of_kernel, x.dtype), weights
-        launch(compiled.transform_kernel, -(-of_kernel.size // compiled.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
+        launch(transform.transform_kernel, -(-of_kernel.size // transform.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
     tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
-    launch(compiled.forward, tasks, packed_sizes, x, weights, bias, factors, y, winner, scratch=sizes.scratch)
+    launch(compiled.forward, tasks, packed_sizes, x, weights, bias, factors, added, y, winner, scratch=sizes.scratch)
     return y, winner
 
 
@@ -146,7 +151,7 @@ def input_gradient(
         rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
         sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
         u, tasks = _rotated(kernel, sizes.edge), -(-sizes.images // sizes.images_per_block) * sizes.bands
-        launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
+        launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
         return dx
     sizes, packed_sizes = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
     winners, tasks = NOTHING if winner is None else winner, -(-sizes.images // sizes.images_per_block)
@@ -174,9 +179,9 @@ def _rotated(kernel: np.ndarray, edge: int) -> np.ndarray:
     """U of the rotated kernel: its last offset first, channels and filters exchanged."""
     of_kernel = KernelSizes._make([edge, *pieces(kernel.shape), *kernel.shape[2:], False])
     u = _memory_for_u(of_kernel, kernel.dtype)
-    scratch = memory.whole_lines(9 * compiled.FILTERS_PER_TASK * of_kernel.channels)
-    tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // compiled.FILTERS_PER_TASK)
-    launch(compiled.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)
+    scratch = memory.whole_lines(9 * transform.FILTERS_PER_TASK * of_kernel.channels)
+    tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // transform.FILTERS_PER_TASK)
+    launch(transform.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)
     return u
 
 

@@ -51,6 +51,7 @@ class Sizes(NamedTuple):
     keep: int  # the winners
     relu: int
     scaled: int
+    skips: int
     images_per_block: int  # images in a block
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
@@ -95,6 +96,7 @@ def plan(
     relu: bool = False,
     share_filters: bool = True,
     scaled: bool = False,
+    skips: bool = False,
     part: Pair | None = None,
 ) -> tuple[Sizes, Packed]:
     """How to cut the work; kept, since small batches would notice making it.
@@ -136,7 +138,7 @@ def plan(
     sizes = Sizes(
         *(edge, planes, images, height, width, x_channels, channels, *before, *out),
         *(filters, *(part or (filters, 0)), *grid, p, q),
-        *(pooled, keep, relu, scaled),
+        *(pooled, keep, relu, scaled, skips),
         *(images_per_block, bands, chunks, own_u, at_once, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )

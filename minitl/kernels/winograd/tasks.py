@@ -6,21 +6,10 @@ import numpy as np
 
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import (
-    best_of_sandwich,
-    biased_sandwich,
-    clear,
-    copy,
-    one_of_four,
-    product,
-    sandwich,
-    scaled_sandwich,
-    transpose,
-)
+from minitl.kernels.simd import best_of_sandwich, biased_sandwich, clear, copy, one_of_four, product, sandwich
 from minitl.kernels.winograd.matrices import (
     INPUT,
     INPUT_GRADIENT,
-    KERNEL,
     KERNEL_GRADIENT,
     OUTPUT_2,
     OUTPUT_4,
@@ -28,47 +17,15 @@ from minitl.kernels.winograd.matrices import (
     SUM,
     mirrored,
 )
-from minitl.kernels.winograd.plan import LINE, KernelSizes, Sizes
-
-ENTRIES_PER_TASK = 1024  # of the kernel that one task transforms, whole vectors
-FILTERS_PER_TASK = 16  # of the kernel that one task rotates and transforms
-
-
-@task_kernel
-def transform_kernel(task: Task, plan: KernelSizes, parts: Numbers, scale: Numbers, u: Numbers):
-    """U of some entries of the kernel."""
-    size = plan.p * plan.q * plan.channels * plan.filters
-    plane = size + LINE
-    at, end = task * ENTRIES_PER_TASK, min((task + 1) * ENTRIES_PER_TASK, size)
-    while at < end:  # a row of filters, or what is left of it
-        count = min(end - at, plan.filters - at % plan.filters) if plan.scaled else end - at
-        _transform(plan.edge, parts, at, size, plan.scaled, scale, at % plan.filters, u, at, plane, count)
-        at += count
-
-
-@task_kernel
-def transform_rotated(task: Task, plan: KernelSizes, kernel: Numbers, u: Numbers, scratch: Scratch):
-    """U of some filters of the rotated kernel: its last offset first, channels and filters exchanged."""
-    p, q, channels, filters = plan.p, plan.q, plan.channels, plan.filters
-    blocks = (filters + FILTERS_PER_TASK - 1) // FILTERS_PER_TASK
-    a, b, first = task // blocks // q, task // blocks % q, task % blocks * FILTERS_PER_TASK
-    count = min(FILTERS_PER_TASK, filters - first)
-    size, whole = count * channels, p * q * channels * filters
-    for k in range(9):
-        if (a > 0 and k < 3) or (b > 0 and k % 3 == 0):
-            clear(scratch, k * size, size)
-            continue
-        row, column = 2 * p - 2 * a - k // 3, 2 * q - 2 * b - k % 3
-        at = (row * (2 * q + 1) + column) * channels * filters + first
-        transpose(kernel, at, filters, channels, count, scratch, k * size, channels)
-    to, plane = ((a * q + b) * filters + first) * channels, whole + LINE
-    sandwich(KERNEL, plan.edge, scratch, 0, 3 * size, size, u, to, (plan.edge + 2) * plane, plane, size, None, False)
+from minitl.kernels.winograd.plan import LINE, Sizes
+from minitl.kernels.winograd.transform import part_of_u
 
 
 @task_kernel
 def forward(
-    task: Task, s: Sizes, x: Numbers, weights: Numbers, bias: Numbers, scale: Numbers, y: Numbers, winner: Bytes, scratch: Scratch
-):
+    task: Task, s: Sizes, x: Numbers, weights: Numbers, bias: Numbers, scale: Numbers, skip: Numbers, y: Numbers, winner: Bytes,
+    scratch: Scratch,
+):  # fmt: skip
     """y of one block, for all filters or some."""
     filters = s.filters // s.chunks
     in_filters = task % s.chunks * filters
@@ -88,7 +45,7 @@ def forward(
         u, in_u = weights, 0
         if s.own_u:  # some filters of U, or all, for this task alone
             u, in_u = scratch, s.in_u
-            _part_of_u(weights, s, scale, channel, here, in_filters, filters, scratch)
+            part_of_u(weights, s, scale, channel, here, in_filters, filters, scratch)
         run = s.q * here  # all channels, unless the kernel is a single window of 3
         counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
         for plane in range(s.planes):
@@ -101,7 +58,7 @@ def forward(
                 scratch, plane * s.plane_v + channel, places, 0, u, in_u + plane * s.plane_u, counters,
                 start, in_start, step, scratch, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
             )  # fmt: skip
-    floor = 0.0 if s.relu else -np.inf
+    floor = 0.0 if s.relu and not s.skips else -np.inf
     for t in range(len(places)):
         n, i, j = first + t // columns // rows, top + t // columns % rows, t % columns
         at = s.in_m + t * filters
@@ -140,6 +97,23 @@ def forward(
                     best_of_sandwich("1 0; 0 1", scratch, at, row, filters, y, to, winner, to, filters)
                 else:
                     best_of_sandwich("1 0; 0 1", scratch, at, row, filters, y, to, None, 0, filters)
+    if s.skips:
+        pieces, length = (1, s.out_w * filters) if filters == s.filters else (s.out_w, filters)
+        above, here = s.edge * top, min(s.edge * bottom, s.out_h) - s.edge * top
+        for line in range(count * here):
+            row = (first + line // here) * s.out_h + above + line % here
+            for k in range(pieces):
+                _add_skip(skip, y, (row * s.out_w + k) * s.filters + in_filters, length, s.relu)
+
+
+@jit()
+def _add_skip(skip, y, at, count, relu):
+    """Add the skip to neighbours in y, which are near, and cut off what is below zero."""
+    for k in range(at, at + count):
+        y[k] += skip[k]
+    if relu:
+        for k in range(at, at + count):
+            y[k] = y[k] if not y[k] <= 0 else 0
 
 
 @task_kernel
@@ -242,25 +216,6 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
             clear(scratch, s.in_strip + 2 * strip_row, edge * strip_row)
             if i + 1 == total:
                 clear(dx, (n * s.height + row + side) * image_row, (s.height - row - side) * image_row)
-
-
-@jit()
-def _part_of_u(weights, s, scale, channel, channels, in_filters, filters, scratch):
-    """U of some channels and some filters, behind everything else in a task's scratch."""
-    size = s.p * s.q * s.channels * s.filters
-    for e in range(s.p * s.q * channels):
-        at, to = (channel + e) * s.filters + in_filters, s.in_u + e * filters
-        _transform(s.edge, weights, at, size, s.scaled, scale, in_filters, scratch, to, s.plane_u, filters)
-
-
-@jit()
-def _transform(edge, parts, at, size, scaled, scale, in_scale, u, to, plane, count):
-    """G g G^T of some entries of the kernel, times the factors of their filters if they have some."""
-    row = (edge + 2) * plane
-    if scaled:
-        scaled_sandwich(KERNEL, edge, parts, at, 3 * size, size, scale, in_scale, u, to, row, plane, count)
-    else:
-        sandwich(KERNEL, edge, parts, at, 3 * size, size, u, to, row, plane, count, None, False)
 
 
 @jit()
