@@ -126,9 +126,9 @@ class Folded(Step):
         kernel, bias = parameters["depthwise_kernel" if self.depthwise else "kernel"], parameters.get("bias")
         if self.norm is None:
             return kernel, None, bias
-        gamma, beta, mean, variance, epsilon, _ = self.norm.constants(None, False)
-        scale = gamma / np.sqrt(variance + epsilon)
-        return kernel, scale, ((0 if bias is None else bias) - mean) * scale + beta
+        mean, variance = self.norm.state["moving_mean"], self.norm.state["moving_variance"]
+        gamma_and_beta = self.norm.gamma_and_beta(len(mean), mean.dtype)
+        return kernel, *engine("batch_norm").factors(*gamma_and_beta, mean, variance, self.norm.epsilon, bias)
 
     def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """The last of the layers' y."""
@@ -148,7 +148,7 @@ class Folded(Step):
         if relu:
             y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False, scale=scale)[0]
             return engine("batch_norm").cut_off(y, self.ceiling) if self.ceiling else y, None
-        if skip is not None:
+        if skip is not None and None in self.shape[1:]:  # others were compared when the sum was built
             _check_skip(self.nodes, skip, layer.compute_output_shape(x.shape))
         convolve = engine("convolution").convolve
         return convolve(x, kernel, bias, layer.strides, layer.padding, self.ceiling is not None, scale, skip), None

@@ -39,6 +39,20 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(dtype), variance.astype(dtype)
 
 
+def factors(
+    gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float, bias: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What fixed statistics come to behind a linear layer: y = z scale + shift for what it gives without its bias; each (C,).
+
+    Formula: scale = gamma / sqrt(variance + epsilon), shift = (bias - mean) scale + beta.
+    """
+    dtype = common_dtype(gamma, mean)
+    scale, shift = np.empty((2, len(mean)), dtype)
+    bias = np.zeros(len(mean), dtype) if bias is None else bias
+    _factors(gamma, beta, mean, variance, dtype.type(epsilon), bias, scale, shift)
+    return scale, shift
+
+
 def forward(
     x: np.ndarray,
     gamma: np.ndarray,
@@ -286,3 +300,11 @@ def _backward(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, dx: N
             x_hat = (x[at] - constants[c]) * constants[r + c]
             scale = constants[gamma + c] * constants[r + c]
             dx[at] = scale * (g - constants[mean_dy + c] - x_hat * constants[mean_dy_x_hat + c])
+
+
+@jit()
+def _factors(gamma, beta, mean, variance, epsilon, bias, scale, shift):
+    for c in range(len(mean)):
+        scale[c] = gamma[c] / np.sqrt(variance[c] + epsilon)
+    for c in range(len(mean)):
+        shift[c] = (bias[c] - mean[c]) * scale[c] + beta[c]

@@ -79,7 +79,10 @@ def cache_folder() -> Path | None:
 
 def common_dtype(*arrays: np.ndarray) -> np.dtype:
     """The dtype that a kernel computes in: float32 when all are, else float64; TypeError for anything else."""
-    dtype = np.result_type(*arrays)
+    dtype = arrays[0].dtype
+    for array in arrays:
+        if array.dtype != dtype:
+            dtype = np.result_type(*arrays)
     if dtype.char not in "fd":
         raise TypeError(f"kernels compute in float32 and float64, got {dtype}; convert, or use set_backend('numpy')")
     return dtype

@@ -146,7 +146,7 @@ def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scrat
     entry, slots = kernel.ready.get(dtype) or kernel.compile(dtype)
     if len(arrays) != len(kernel.places):
         raise TypeError(f"task kernel {kernel.function.__name__}: takes {len(kernel.places)} arrays, got {len(arrays)}")
-    given = [array.reshape(-1) for array in arrays]
+    given = [array if array.ndim == 1 else array.reshape(-1) for array in arrays]
     if kernel.bytes_at is not None:  # they have the last slot
         given.append(given.pop(kernel.bytes_at).view(np.uint8))
     slots = given + slots[len(given) :] if kernel.bytes_at is None else given[:-1] + slots[len(given) - 1 : -1] + given[-1:]

@@ -103,8 +103,8 @@ def forward(
     """
     lanes, part = VECTOR_BYTES // x.itemsize, (into[0].shape[-1], into[1]) if into else None
     kernel = _with_zeros(kernel)
-    more = {"scaled": scale is not None, "skips": skip is not None, "part": part}
-    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, lanes, pooled, keep, relu, **more)
+    more = True, scale is not None, skip is not None, part
+    sizes, packed_sizes = plan(x.shape, kernel.shape, out, before, lanes, pooled, keep, relu, *more)
     factors, added = bias if scale is None else scale, bias if skip is None else skip
     y = into[0] if into else memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
@@ -167,10 +167,9 @@ def _filled(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
 
 def _with_zeros(kernel: np.ndarray) -> np.ndarray:
     """The kernel, with zeros for the channels that fill the last vector."""
-    shape = _filled(kernel.shape, kernel.dtype)
-    if shape == kernel.shape:
+    if kernel.shape[2] * kernel.itemsize % VECTOR_BYTES == 0:
         return kernel
-    whole = np.zeros(shape, kernel.dtype)
+    whole = np.zeros(_filled(kernel.shape, kernel.dtype), kernel.dtype)
     whole[:, :, : kernel.shape[2]] = kernel
     return whole
 
