@@ -1,14 +1,17 @@
 """The course: its exercises, their grader, and that its chapters run."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from minitl.course import exercise
+from minitl.course import exercise, ladder
 from minitl.course.grade import of_text
+from minitl.kernels import winograd
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "docs/course").glob("*.md"))
@@ -97,3 +100,28 @@ def test_chapters_become_notebooks_that_run(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel")
     book = nbformat.read(tmp_path / "05-convolution.ipynb", as_version=4)
     nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="seven loops in plain Python")
+def test_every_rung_of_the_ladder_computes_the_same_in_its_own_way(monkeypatch):
+    used, made, original = [], {}, winograd.forward
+    monkeypatch.setattr(winograd, "forward", lambda *arguments: used.append(1) or original(*arguments))
+
+    def once(call, rounds):
+        before = len(used)
+        made[len(made)] = call(), len(used) - before
+        return 1.0
+
+    monkeypatch.setattr(ladder, "_fastest", once)
+    names = [name for name, _, _ in ladder.climb()]
+    results = {name: made[k] for k, name in enumerate(names)}
+    y = results["offsets"][0][0]
+    pooled = np.maximum(y, 0).reshape(len(y), 15, 2, 15, 2, 64).max(axis=(2, 4))
+    for name, expected in (
+        ("seven loops", y[:1]), ("blocking", y), ("register tile", y), ("tile, then ReLU, pool", pooled),
+        ("fusion", pooled), ("Winograd, fused", pooled),
+    ):  # fmt: skip
+        found = results[name][0]
+        found = found[0] if isinstance(found, tuple) else found
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3, err_msg=name)
+    assert [name for name in names if results[name][1]] == ["Winograd, fused"]

@@ -59,8 +59,8 @@ def convolve(
     of the same dtype, from a given channel on; then those are returned. A factor for each filter comes in where the kernel is
     copied anyway: a product of its own would be one more pass.
     """
-    dtype = common_dtype(x, kernel)
-    rows, columns, shape, suits = _route(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding, dtype)
+    rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
+    shape, out = (len(x), rows.out, columns.out, kernel.shape[3]), (rows.out, columns.out)
     if into is not None:
         check_shape("concatenate", "a part", into[0].shape[:3], shape[:3])
     if skip is not None:
@@ -69,8 +69,7 @@ def convolve(
         return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale, skip=skip, into=into)
     x, kernel, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
-    out = rows.out, columns.out
-    if suits:
+    if winograd.suits(kernel.shape, strides, out, x.dtype):
         skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
         before = rows.before, columns.before
         return winograd.forward(x, kernel, start, out, before, relu, scale=scale, skip=skip, into=into)[0]
@@ -87,20 +86,6 @@ def convolve(
     whole, first = into
     whole[..., first : first + kernel.shape[3]] = y
     return whole
-
-
-@functools.lru_cache(maxsize=1024)
-def _route(
-    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str, dtype: np.dtype
-) -> tuple[Axis, Axis, tuple[int, int, int, int], bool]:
-    """How the kernel slides, the shape of y, and whether Winograd's way suits."""
-    rows, columns = geometry(x, kernel, bias, strides, padding)
-    return (
-        rows,
-        columns,
-        (x[0], rows.out, columns.out, kernel[3]),
-        winograd.suits(kernel, strides, (rows.out, columns.out), dtype),
-    )
 
 
 def pointwise(

@@ -65,9 +65,9 @@ def forward(
         return y, (x, kernel, bias, strides, padding, False, y)
     images, weights, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, images.dtype)
-    rows, columns, half, before, suits = _pooled(images.shape, weights.shape, start.shape, strides, padding, images.dtype)
-    if suits:
-        y, winner = winograd.forward(images, weights, start, half, before, True, True, keep, scale)
+    rows, columns, half = _pooled(images.shape, weights.shape, start.shape, strides, padding)
+    if winograd.suits(weights.shape, strides, (rows.out, columns.out), images.dtype):
+        y, winner = winograd.forward(images, weights, start, half, (rows.before, columns.before), True, True, keep, scale)
         return y, (x, kernel, bias, strides, padding, True, winner)
     x_pad = pad2d(images, rows, columns)
     weights = pad_columns(weights if scale is None else weights * scale)
@@ -89,16 +89,12 @@ def forward_dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) ->
 
 @functools.lru_cache(maxsize=256)
 def _pooled(
-    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str, dtype: np.dtype
-) -> tuple[Axis, Axis, Pair, Pair, bool]:
-    """The convolution as if it had stopped where the pooling does: how its kernel slides, the size of the pooled image, the
-    padding above and on the left, and whether Winograd's way suits.
-    """
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str
+) -> tuple[Axis, Axis, Pair]:
+    """The convolution as if it had stopped where the pooling does: how its kernel slides, and the size of the pooled image."""
     rows, columns = geometry(x, kernel, bias, strides, padding)
     half = slide(rows.out, 2, 2, "valid").out, slide(columns.out, 2, 2, "valid").out
-    rows, columns = rows._replace(out=2 * half[0]), columns._replace(out=2 * half[1])
-    suits = winograd.suits(kernel, strides, (rows.out, columns.out), dtype)
-    return rows, columns, half, (rows.before, columns.before), suits
+    return rows._replace(out=2 * half[0]), columns._replace(out=2 * half[1]), half
 
 
 class ForwardPlan(NamedTuple):
@@ -150,8 +146,9 @@ def backward(
     if not pooled:
         rows, columns = geometry(x.shape, kernel.shape, None, strides, padding)
     else:
-        rows, columns, _, before, suits = _pooled(x.shape, kernel.shape, None, strides, padding, dtype)
-        if suits:
+        rows, columns, _ = _pooled(x.shape, kernel.shape, None, strides, padding)
+        if winograd.suits(kernel.shape, strides, (rows.out, columns.out), dtype):
+            before = rows.before, columns.before
             if need_dparameters:
                 x = np.ascontiguousarray(x, dtype)
                 dkernel, dbias = winograd.kernel_gradient(x, dy, kept, kernel.shape, before)
