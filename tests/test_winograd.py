@@ -146,9 +146,12 @@ def test_conventions_of_the_uncompiled_one():
     generator = np.random.default_rng(0)
     lanes = VECTOR_BYTES // 8
     x, kernel = generator.standard_normal((2, 5, 4, lanes)), generator.standard_normal((3, 3, lanes, lanes))
+    scale, skip = generator.standard_normal(lanes), generator.standard_normal((2, 5, 4, lanes))
+    expected = np.maximum(book.forward(x, kernel * scale, np.ones(lanes), (1, 1), "same")[0] + skip, 0)
     for edge in (2, 4):
         with tiles_of(edge):
             compare(x, kernel, np.ones(lanes), "same", generator)
+            agree(winograd.forward(x, kernel, np.ones(lanes), (5, 4), (1, 1), relu=True, scale=scale, skip=skip)[0], expected)
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")

@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.ops import add as book
 from minitl.ops.window import check_shape
@@ -50,3 +50,13 @@ def _add_relu(task: Task, plan: Elements, a: Numbers, b: Numbers, y: Numbers):
     for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
         value = a[i] + b[i]
         y[i] = value if not value <= 0 else 0
+
+
+@jit()
+def add_skip(skip, at, y, to, count, relu):
+    """Add neighbours in skip to those in y, which are near, and cut off what is below zero if `relu`."""
+    for k in range(count):
+        y[to + k] += skip[at + k]
+    if relu:
+        for k in range(to, to + count):
+            y[k] = y[k] if not y[k] <= 0 else 0

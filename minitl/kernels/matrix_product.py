@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.add import add_skip
 from minitl.kernels.jit import common_dtype, inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
@@ -234,11 +235,7 @@ def _finish(plan, skip, c, first, last, begin, end):
     for row in range(first, last):
         at = row * plan.row_in_c + plan.first_in_c
         if plan.skips:
-            for k in range(begin, end):
-                c[at + k] += skip[row * plan.columns + k]
-            if plan.relu:
-                for k in range(at + begin, at + end):
-                    c[k] = c[k] if not c[k] <= 0 else 0
+            add_skip(skip, row * plan.columns + begin, c, at + begin, end - begin, plan.relu)
         if plan.ceiling:
             for k in range(at + begin, at + end):
                 c[k] = ceiling if c[k] > ceiling else c[k]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.jit import common_dtype, flat, inlined, jit
 from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.processor import ELEMENTS_PER_TASK
 from minitl.kernels.simd import constant, exp, view
@@ -54,18 +54,20 @@ def launch_rows(kernel: TaskKernel, columns: int, *arrays: np.ndarray) -> None:
 
 @task_kernel
 def _forward(task: Task, plan: Rows, z: Numbers, p: Numbers):
-    shape = (plan.rows, plan.columns)
-    z_rows, p_rows = view(z, shape), view(p, shape)
-    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
-        softmax_row(z_rows[n], p_rows[n], None)
+    _some_rows(task, plan, z, p, None)
 
 
 @task_kernel
 def _forward_wide(task: Task, plan: Rows, z: Numbers, p: Numbers):  # of its own, since it takes longer to compile
+    _some_rows(task, plan, z, p, True)
+
+
+@inlined
+def _some_rows(task, plan, z, p, wide):
     shape = (plan.rows, plan.columns)
     z_rows, p_rows = view(z, shape), view(p, shape)
     for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
-        softmax_row(z_rows[n], p_rows[n], True)
+        softmax_row(z_rows[n], p_rows[n], wide)
 
 
 @task_kernel

@@ -73,46 +73,39 @@ def _scaled_sandwich_in_llvm(
     typingctx, matrix, edge, source, at, row, column, scale, in_scale, target, to, to_row, to_column, count
 ):  # fmt: skip
     """m d m^T for `count` matrices d side by side, all of matrix number v multiplied by scale[in_scale + v] first."""
-    intp = types.intp
-    size = source.dtype.bitwidth // 8
-
-    def codegen(context, builder, sig, args):
-        _, edge, _, at, row, column, _, in_scale, _, to, to_row, to_column, count = args
-        read, factors, write = (pointer(context, builder, sig.args[k], args[k]) for k in (2, 6, 8))
-        kind = False, context.get_value_type(source.dtype), size, False, "scaled"
-        begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
-        _call(builder, matrix.literal_value, edge, kind, [*begin, count, builder.gep(factors, [in_scale])])
-        return context.get_dummy_value()
-
-    return types.void(matrix, intp, source, intp, intp, intp, scale, intp, target, intp, intp, intp, intp), codegen
+    return _with_own_number("scaled", matrix, source, scale, target, [])
 
 
-def biased_sandwich_in_numpy(matrix, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor):
+def biased_sandwich_in_numpy(matrix, edge, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor):
     """What `biased_sandwich` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
-    out, numbers = len(entries(matrix)), np.arange(count)
+    out, numbers = len(entries(chosen(matrix, edge))), np.arange(count)
     for i in range(out):
         for j in range(out):
             target[to + i * to_row + j * to_column + numbers] = bias[in_bias + numbers]
-    sandwich_in_numpy(matrix, 0, source, at, row, column, target, to, to_row, to_column, count, floor, True)
+    sandwich_in_numpy(matrix, edge, source, at, row, column, target, to, to_row, to_column, count, floor, True)
 
 
 @intrinsic(prefer_literal=True)
 def _biased_sandwich_in_llvm(
-    typingctx, matrix, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor
+    typingctx, matrix, edge, source, at, row, column, bias, in_bias, target, to, to_row, to_column, count, floor
 ):  # fmt: skip
     """max(floor, m d m^T + b) for `count` matrices d side by side, with b = bias[in_bias + v] for matrix number v."""
-    intp = types.intp
-    size = source.dtype.bitwidth // 8
+    return _with_own_number("biased", matrix, source, bias, target, [source.dtype])
+
+
+def _with_own_number(beside: str, matrix: Any, source: Any, own: Any, target: Any, floor: list[Any]) -> tuple[Any, Callable]:
+    """The signature and the code of a sandwich in which each matrix d has a number of its own; `floor` is its type, if any."""
 
     def codegen(context, builder, sig, args):
-        _, _, at, row, column, _, in_bias, _, to, to_row, to_column, count, floor = args
-        read, terms, write = (pointer(context, builder, sig.args[k], args[k]) for k in (1, 5, 7))
-        kind = False, context.get_value_type(source.dtype), size, True, "biased"
+        _, edge, _, at, row, column, _, in_own, _, to, to_row, to_column, count, *floors = args
+        read, numbers, write = (pointer(context, builder, sig.args[k], args[k]) for k in (2, 6, 8))
+        kind = False, context.get_value_type(source.dtype), source.dtype.bitwidth // 8, bool(floor), beside
         begin = builder.gep(read, [at]), row, column, builder.gep(write, [to]), to_row, to_column
-        builder.call(_emit(builder.module, matrix.literal_value, *kind), [*begin, count, floor, builder.gep(terms, [in_bias])])
+        _call(builder, matrix.literal_value, edge, kind, [*begin, count, *floors, builder.gep(numbers, [in_own])])
         return context.get_dummy_value()
 
-    return types.void(matrix, source, intp, intp, intp, bias, intp, target, intp, intp, intp, intp, source.dtype), codegen
+    intp = types.intp
+    return types.void(matrix, intp, source, intp, intp, intp, own, intp, target, intp, intp, intp, intp, *floor), codegen
 
 
 sandwich: Any = sandwich_in_numpy if config.DISABLE_JIT else _sandwich_in_llvm

@@ -60,10 +60,10 @@ def suits(kernel: tuple[int, ...], strides: Pair, out: Pair, dtype: np.dtype) ->
     if strides != (1, 1) or {k_h, k_w} - {3, 5, 7} or whole_vectors(filters, dtype) != filters:
         return False
     (p, q), edge = pieces(kernel), tile_edge(_filled(kernel, dtype), out)
-    if edge == 2 and whole_vectors(channels, dtype) != channels:
+    if min(channels, filters) < 16:  # too little to multiply for the transformations to pay
         return False
-    if min(channels, filters) < 16 or (edge == 2 and channels * filters < 512):
-        return False  # too little to multiply for the transformations to pay
+    if edge == 2 and (channels * filters < 512 or whole_vectors(channels, dtype) != channels):
+        return False
     tiles = -(-out[0] // edge) * -(-out[1] // edge)
     return (edge + 2) ** 2 * p * q * tiles <= 0.75 * k_h * k_w * out[0] * out[1]
 

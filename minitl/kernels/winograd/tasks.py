@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minitl.kernels.add import add_skip
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
 from minitl.kernels.simd import best_of_sandwich, biased_sandwich, clear, copy, one_of_four, product, sandwich
@@ -79,7 +80,7 @@ def forward(
             sandwich(OUTPUT_2, 0, scratch, at, 4 * s.plane_m, s.plane_m, target, to, row, column, filters, floor, False)
         else:
             biased_sandwich(
-                OUTPUT_4, scratch, at, 6 * s.plane_m, s.plane_m, bias, in_filters, target, to, row, column, filters, floor
+                OUTPUT_4, 0, scratch, at, 6 * s.plane_m, s.plane_m, bias, in_filters, target, to, row, column, filters, floor
             )
         if inside:
             continue
@@ -103,17 +104,8 @@ def forward(
         for line in range(count * here):
             row = (first + line // here) * s.out_h + above + line % here
             for k in range(pieces):
-                _add_skip(skip, y, (row * s.out_w + k) * s.filters + in_filters, length, s.relu)
-
-
-@jit()
-def _add_skip(skip, y, at, count, relu):
-    """Add the skip to neighbours in y, which are near, and cut off what is below zero."""
-    for k in range(at, at + count):
-        y[k] += skip[k]
-    if relu:
-        for k in range(at, at + count):
-            y[k] = y[k] if not y[k] <= 0 else 0
+                at = (row * s.out_w + k) * s.filters + in_filters
+                add_skip(skip, at, y, at, length, s.relu)
 
 
 @task_kernel
@@ -247,15 +239,18 @@ def _patches(x, s, first, count, top, rows, columns, scratch):
 def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, scratch, sums, in_sums, add_up):
     """dM of some images, of `rows` x `columns` tiles; zero for tiles outside the grid. `add_up` adds their sum to `sums`."""
     filters, edge = s.filters, s.edge
+    size = 2 if s.pooled else 1  # pixels of a tile that share one of dy, along a side
+    across = edge // size
     for t in range(count * rows * columns):
         n, i, j = first + t // columns // rows, edge * (top + t // columns % rows), edge * (left + t % columns)
         source, at, step = dy, ((n * s.out_h + i) * s.out_w + j) * filters, s.out_w * filters
-        if s.pooled or i < 0 or j < 0 or i + edge > s.out_h or j + edge > s.out_w:
+        inside = i >= 0 and j >= 0 and i // size + across <= s.out_h and j // size + across <= s.out_w
+        if s.pooled or not inside:
             source, at, step = scratch, s.in_tile, edge * filters
-            clear(scratch, at, edge * step)
-            size = 2 if s.pooled else 1
-            for k in range(edge // size * (edge // size)):
-                below, right = k // (edge // size), k % (edge // size)
+            if not inside:
+                clear(scratch, at, edge * step)
+            for k in range(across * across):
+                below, right = k // across, k % across
                 row, column = i // size + below, j // size + right
                 if 0 <= row < s.out_h and 0 <= column < s.out_w:
                     pixel = ((n * s.out_h + row) * s.out_w + column) * filters
