@@ -5,8 +5,8 @@
     python examples/records.py --workers 2            seeds side by side: the same accuracies, other times
     python examples/records.py --compare 4            steps of the same network in PyTorch, beside ours, and nothing else
 
-Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs differs, and was chosen on 5,000
-images of the training set (`--validate` measures on those, and trains on the rest). The test images are looked at once, at the
+Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs and the widths of the network differ,
+and were chosen on 5,000 images of the training set (`--validate` measures on those, and trains on the rest). The test images are looked at once, at the
 end of each run: no epoch and no seed is chosen by them. Times count everything from the moment when the data are in memory:
 whitening, compiling what is not in the cache, training, and the evaluation with six views of each image; beside it, from the
 start of the process.
@@ -34,7 +34,8 @@ from minitl.preprocessing import Preprocessing  # noqa: E402
 from minitl.preprocessing.image import predict_views  # noqa: E402
 from minitl.utils import set_random_seed, to_categorical  # noqa: E402
 
-GOALS = {"90": ("cifar10", 3), "94": ("cifar10", 11), "cifar100": ("cifar100", 12)}
+WIDE = (64, 256, 256)
+GOALS = {"90": ("cifar10", 4, (64, 128, 256)), "94": ("cifar10", 11, WIDE), "cifar100": ("cifar100", 12, WIDE)}
 BATCH = 500
 HELD_OUT = 5000
 
@@ -50,14 +51,14 @@ def load(name: str, validate: bool) -> tuple:
 
 
 def run(
-    data: tuple, epochs: int, seed: int, freeze: float | None = None, verbose: int = 0
+    data: tuple, epochs: int, seed: int, freeze: float | None = None, widths: tuple[int, int, int] = WIDE
 ) -> tuple[Sequential, float, float, list]:
     """A model, its accuracy with six views in per cent, the seconds that it took, and the training accuracy per epoch."""
     x, y, x_test, y_test, prepare = data
     started = time.perf_counter()
     set_random_seed(seed)
     classes = int(y.max()) + 1
-    model = fast_cifar(classes, images=x)
+    model = fast_cifar(classes, widths, images=x)
     model.preprocessing = prepare
     callbacks = compile_fast(model, len(x), BATCH, epochs)
     if freeze is not None:
@@ -74,7 +75,7 @@ def of_seed(
     """One seed of a goal: accuracy in per cent, its seconds, and those from the process's start to the data; prints a line."""
     data = once(load, GOALS[goal][0], validate)
     loaded = time.perf_counter() - STARTED
-    model, accuracy, took, curve = run(data, epochs, seed, freeze)
+    model, accuracy, took, curve = run(data, epochs, seed, freeze, GOALS[goal][2])
     rising = " ".join(f"{100 * value:.0f}" for value in curve)
     print(f"  {goal}, seed {seed}: {accuracy:.2f} % in {took:.0f} s; training accuracy per epoch {rising}", flush=True)
     if save:

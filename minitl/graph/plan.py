@@ -64,8 +64,10 @@ class Plan:
 
     Attributes: `program` has each step with the slots that it takes, those that it gives, those that nobody needs after it, and
     whether it takes and gives a single value. Steps say themselves whether their cache is kept, and what their backward pass is
-    asked for.
+    asked for. `replays` has the passes that can be run again launch by launch, where that is possible.
     """
+
+    replays: Any = None
 
     def __init__(self, graph: Graph, steps: Iterable[Step], keep: bool, need_dx: Iterable[bool]):
         self.steps = list(steps)

@@ -30,16 +30,24 @@ from minitl.layers.core import Dense
 from minitl.layers.depthwise import DepthwiseConv2D
 from minitl.layers.merging import Add, Concatenate
 from minitl.layers.normalization import BatchNormalization
-from minitl.layers.pooling import MaxPooling2D
+from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+from minitl.layers.reshaping import ChannelPadding, ZeroPadding2D
 
-SETTINGS = {  # what the rules read of a layer, beside its type
-    Conv2D: attrgetter("activation", "dilation_rate", "groups"),
+WINDOW = "pool_size", "strides", "padding"
+SETTINGS = {  # what the rules, and passes that are recorded, read of a layer beside its type and its weights
+    Conv2D: attrgetter("activation", "strides", "padding", "dilation_rate", "groups"),
     Dense: attrgetter("activation"),
     Activation: attrgetter("activation"),
     ReLU: attrgetter("activation", "max_value", "negative_slope", "threshold"),
-    DepthwiseConv2D: attrgetter("activation"),
+    DepthwiseConv2D: attrgetter("activation", "strides", "padding", "dilation_rate"),
+    BatchNormalization: attrgetter("epsilon"),
     Concatenate: attrgetter("axis"),
-    MaxPooling2D: attrgetter("pool_size", "strides", "padding"),
+    MaxPooling2D: attrgetter(*WINDOW),
+    AveragePooling2D: attrgetter(*WINDOW),
+    GlobalAveragePooling2D: attrgetter("keepdims"),
+    GlobalMaxPooling2D: attrgetter("keepdims"),
+    ChannelPadding: attrgetter("padding"),
+    ZeroPadding2D: attrgetter("border"),
 }
 
 

@@ -39,6 +39,11 @@ class Run:
 
     def forward(self, arrays: list[np.ndarray], training: bool = False) -> list[np.ndarray]:
         """The outputs for some inputs."""
+        replays = self.plan.replays
+        return self.walk(arrays, training) if replays is None or training else replays.outputs(self, arrays)
+
+    def walk(self, arrays: list[np.ndarray], training: bool = False) -> list[np.ndarray]:
+        """The same, step by step."""
         plan, caches = self.plan, []
         values: list[Any] = [None] * plan.size
         values[: len(arrays)] = arrays

@@ -137,7 +137,7 @@ class Folded(Step):
         x = layer.admit(x, self.shape)
         kernel, scale, bias = self.weights()
         if self.depthwise:
-            kernel = kernel if scale is None else kernel * scale.reshape(kernel.shape[2:])
+            kernel = kernel if scale is None else engine("batch_norm").scaled(kernel, scale)
             limits = (0.0 if relu else -np.inf, self.ceiling or np.inf)
             convolve = engine("depthwise_conv2d").convolve
             return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None
@@ -182,7 +182,7 @@ class Joined(Step):
         first = 0
         for (array, part), size in zip(pairs, sizes, strict=True):
             if part is None:
-                y[..., first : first + size] = array
+                engine("recording").also(np.copyto, y[..., first : first + size], array)
             else:
                 part.forward_into(array, y, first)
             first += size

@@ -11,7 +11,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
+from minitl.kernels.launch import Constants, Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.normal import gelu, gelu_slope
 from minitl.kernels.processor import ELEMENTS_PER_TASK, VECTOR_BYTES
 from minitl.kernels.simd import constant, moments, products
@@ -46,11 +46,23 @@ def factors(
 
     Formula: scale = gamma / sqrt(variance + epsilon), shift = (bias - mean) scale + beta.
     """
-    dtype = common_dtype(gamma, mean)
-    scale, shift = np.empty((2, len(mean)), dtype)
-    bias = np.zeros(len(mean), dtype) if bias is None else bias
-    _factors(gamma, beta, mean, variance, dtype.type(epsilon), bias, scale, shift)
-    return scale, shift
+    dtype, channels = common_dtype(gamma, mean), len(mean)
+    both = memory.empty((2, channels), dtype)
+    bias = np.zeros(channels, dtype) if bias is None else bias
+    given = (flat(array, dtype) for array in (gamma, beta, mean, variance, bias))
+    launch(_factors, 1, Factors(1, channels), *given, both, np.array([epsilon], dtype))
+    return both[0], both[1]
+
+
+def scaled(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """A kernel with a factor for each of its filters.
+
+    Shapes: kernel (..., F), or (..., C, M) of a depthwise convolution; scale (F,) or (C M,), of the same dtype.
+    """
+    product = memory.empty(kernel.shape, kernel.dtype)
+    rows = kernel.size // max(1, scale.size)
+    launch(_scaled, 1, Factors(rows, scale.size), np.ascontiguousarray(kernel), np.ascontiguousarray(scale), product)
+    return product
 
 
 def forward(
@@ -161,6 +173,13 @@ def gradients(
         constants = np.stack([mean, r, gamma, sum_dy * share, sum_dy_x_hat * share])
         _launch_rows(_backward, channels, (y is not None, ceiling, False), dy_flat, x_flat, y_flat, dx, constants=constants)
     return dx, dgamma, dbeta
+
+
+class Factors(NamedTuple):
+    """Channels, and rows that have so many."""
+
+    rows: int
+    channels: int
 
 
 class Plan(NamedTuple):
@@ -302,9 +321,19 @@ def _backward(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, dx: N
             dx[at] = scale * (g - constants[mean_dy + c] - x_hat * constants[mean_dy_x_hat + c])
 
 
-@jit()
-def _factors(gamma, beta, mean, variance, epsilon, bias, scale, shift):
-    for c in range(len(mean)):
-        scale[c] = gamma[c] / np.sqrt(variance[c] + epsilon)
-    for c in range(len(mean)):
-        shift[c] = (bias[c] - mean[c]) * scale[c] + beta[c]
+@task_kernel
+def _factors(
+    task: Task, plan: Factors, gamma: Numbers, beta: Numbers, mean: Numbers, variance: Numbers, bias: Numbers, both: Numbers,
+    epsilon: Constants,
+):  # fmt: skip
+    for c in range(plan.channels):
+        both[c] = gamma[c] / np.sqrt(variance[c] + epsilon[0])
+    for c in range(plan.channels):
+        both[plan.channels + c] = (bias[c] - mean[c]) * both[c] + beta[c]
+
+
+@task_kernel
+def _scaled(task: Task, plan: Factors, kernel: Numbers, scale: Numbers, product: Numbers):
+    for row in range(plan.rows):
+        for c in range(plan.channels):
+            product[row * plan.channels + c] = kernel[row * plan.channels + c] * scale[c]

@@ -24,6 +24,7 @@ import numpy as np
 from minitl.kernels import memory, winograd
 from minitl.kernels.add import add_relu
 from minitl.kernels.add import forward as add
+from minitl.kernels.batch_norm import scaled
 from minitl.kernels.input_gradient import input_gradient
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
@@ -31,6 +32,7 @@ from minitl.kernels.matrix_product import FEW_ROWS, is_product, multiply
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.places import entry_places, steps, window_places
 from minitl.kernels.processor import LEVEL_1, TASKS, THREADS
+from minitl.kernels.recording import also
 from minitl.kernels.row_sums import add_rows, sum_rows
 from minitl.kernels.simd import product, tile_columns, tile_rows
 from minitl.ops.conv2d import check
@@ -73,7 +75,7 @@ def convolve(
         skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
         before = rows.before, columns.before
         return winograd.forward(x, kernel, start, out, before, relu, scale=scale, skip=skip, into=into)[0]
-    kernel = kernel if scale is None else kernel * scale
+    kernel = kernel if scale is None else scaled(kernel, scale)
     x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
     y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
     floored = relu and skip is None
@@ -84,7 +86,7 @@ def convolve(
     if into is None:
         return y
     whole, first = into
-    whole[..., first : first + kernel.shape[3]] = y
+    also(np.copyto, whole[..., first : first + kernel.shape[3]], y)
     return whole
 
 
@@ -101,7 +103,7 @@ def pointwise(
     """The convolution with a 1x1 kernel, a product of matrices, with all that `matrix_product.multiply` does beside it."""
     if not x.flags.c_contiguous:  # some of the pixels
         seen, x = x, memory.empty(x.shape, x.dtype)
-        x[...] = seen
+        also(np.copyto, x, seen)
     x, kernel, start = contiguous(x, kernel, bias)
     shape = *x.shape[:3], kernel.shape[3]
     if skip is not None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory, winograd
+from minitl.kernels.batch_norm import scaled
 from minitl.kernels.convolution import (
     add_slices,
     contiguous,
@@ -70,7 +71,7 @@ def forward(
         y, winner = winograd.forward(images, weights, start, half, (rows.before, columns.before), True, True, keep, scale)
         return y, (x, kernel, bias, strides, padding, True, winner)
     x_pad = pad2d(images, rows, columns)
-    weights = pad_columns(weights if scale is None else weights * scale)
+    weights = pad_columns(weights if scale is None else scaled(weights, scale))
     y = memory.empty((len(x), *half, kernel.shape[3]), x_pad.dtype)
     winner = memory.empty(y.shape, np.uint8) if keep else NOTHING
     tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], half, strides, keep)

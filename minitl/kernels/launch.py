@@ -12,9 +12,9 @@ A task kernel is a function of one task's number, a plan, arrays and scratch mem
     launch(double, tasks, Plan(rows, columns), x, y)
 
 The annotations say what each parameter is: `Numbers` are float32 or float64, all of one dtype, `Bytes` np.uint8, `Indices`
-np.int64. Arrays come in as pointers, which index like arrays of one axis and know no length; `scratch` is memory that no other
-thread uses meanwhile. Which thread runs a task must not matter: a kernel writes what belongs to its task, and its scratch. No
-kernel can raise: what could make it is checked before the launch.
+np.int64; `Constants` are numbers too, in the place of bytes. Arrays come in as pointers, which index like arrays of one axis and
+know no length; `scratch` is memory that no other thread uses meanwhile. Which thread runs a task must not matter: a kernel
+writes what belongs to its task, and its scratch. No kernel can raise: what could make it is checked before the launch.
 
 Each is compiled as a C function, which the threads of `pool` call by its address. Numba's own parallel code would be compiled
 anew for every kernel, and slowly.
@@ -46,13 +46,14 @@ SLOT_NAMES = (*NUMBERS, *BYTES, *INDICES)
 # What parameters of a task kernel are annotated with: in which slots they come, and as what.
 KINDS: dict[str, tuple[tuple[str, ...], Any]] = {
     "Numbers": (NUMBERS, None), "Bytes": (BYTES, np.uint8), "ShortCounts": (BYTES, np.uint16), "Counts": (BYTES, np.uint32),
-    "Indices": (INDICES, np.int64),
+    "Constants": (BYTES, None), "Indices": (INDICES, np.int64),
 }  # fmt: skip
 Task: TypeAlias = int
 Numbers: TypeAlias = Any  # a pointer, in compiled code, as the others are
 Bytes: TypeAlias = Any
 ShortCounts: TypeAlias = Any
 Counts: TypeAlias = Any
+Constants: TypeAlias = Any
 Indices: TypeAlias = Any
 Scratch: TypeAlias = Any
 
@@ -84,7 +85,8 @@ class TaskKernel:
     def compile(self, dtype: np.dtype) -> tuple[int, list[np.ndarray]]:
         """The address of the machine code for a dtype, and slots with nothing in them."""
         ready(dtype)
-        pointers = [self.slots.get(slot) or (dtype if slot in NUMBERS else np.uint8) for slot in SLOT_NAMES] + [np.int64, dtype]
+        unused = {slot: dtype if slot in NUMBERS else np.uint8 for slot in SLOT_NAMES}
+        pointers = [*(kind or dtype for kind in {**unused, **self.slots}.values()), np.int64, dtype]
         signature = types.void(types.intp, *(types.CPointer(numba.from_dtype(np.dtype(kind))) for kind in pointers))
         self._compiled.append(compile_c(signature)(self._entry()))
         empty: list[np.ndarray] = [*[np.empty(0, dtype)] * len(NUMBERS), *[NOTHING] * len(BYTES)]
@@ -151,6 +153,8 @@ def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scrat
         given.append(given.pop(kernel.bytes_at).view(np.uint8))
     slots = given + slots[len(given) :] if kernel.bytes_at is None else given[:-1] + slots[len(given) - 1 : -1] + given[-1:]
     room = memory.workspace("scratch", (THREADS, scratch), dtype) if scratch else NO_SCRATCH
+    if memory.local.arena is not None:
+        memory.local.arena.note(entry, tasks, slots, plan, room)
     pool = pools.pool
     if tasks > 1 and THREADS > 1 and pool.lock.acquire(False):  # type: ignore[union-attr]
         try:
@@ -160,7 +164,7 @@ def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scrat
         finally:
             pool.lock.release()  # type: ignore[union-attr]
     else:
-        _launch(_alone(), entry, tasks, 1, *slots, plan.words, room)
+        _launch(alone(), entry, tasks, 1, *slots, plan.words, room)
 
 
 def _interpret(kernel: TaskKernel, tasks: int, plan: Packed, arrays: tuple[np.ndarray, ...], scratch: int) -> None:
@@ -192,7 +196,7 @@ def _launch(state, entry, tasks, threads, f0, f1, f2, f3, f4, f5, b0, words, scr
     pools.share_out(state, tasks, threads)
 
 
-def _alone() -> np.ndarray:
+def alone() -> np.ndarray:
     """A state for a launch without the pool, each Python thread's own."""
     try:
         return memory.local.state

@@ -42,6 +42,8 @@ _lock = threading.Lock()  # batches are made in a background thread
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Like `np.empty`: contiguous, contents undefined; in memory that may have been used before."""
     dtype = np.dtype(dtype)
+    if local.arena is not None:
+        return local.arena.empty(shape, dtype)
     capacity = _capacity(shape, dtype.itemsize)
     if capacity <= SMALL:
         return np.empty(shape, dtype)
@@ -73,6 +75,8 @@ def workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
 
     Each Python thread has its own.
     """
+    if local.arena is not None:
+        return local.arena.empty(shape, dtype)
     array = local.arrays.get((purpose, shape, dtype))
     return _workspace(purpose, shape, dtype) if array is None else array
 
@@ -82,12 +86,43 @@ def whole_lines(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
+class Arena:
+    """Memory for those who keep addresses of it: while a thread's `local.arena` is one, all that it asks for comes from there.
+
+    Blocks into which no array looks any more are used again, by the arena alone. Attributes: `size`, in bytes.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []  # the smallest first
+        self.size = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A contiguous array, contents undefined."""
+        capacity = _capacity(shape, dtype.itemsize)
+        for memory, first in self.blocks:
+            if len(memory) >= capacity + ALIGNMENT and getrefcount(memory) == UNUSED:
+                return np.ndarray(shape, dtype, memory, first)
+        block = _new(capacity)
+        self.blocks.append(block)
+        self.blocks.sort(key=lambda block: len(block[0]))
+        self.size += capacity
+        return np.ndarray(shape, dtype, *block)
+
+    def owns(self, array: np.ndarray) -> bool:
+        """Whether an array looks into one of the blocks."""
+        base = array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        return any(memory is base for memory, _ in self.blocks)
+
+
 class _Local(threading.local):
-    """A thread's workspaces: a block for each purpose, and the arrays made of it."""
+    """A thread's workspaces: a block for each purpose, and the arrays made of it; and its arena, if it has one."""
 
     def __init__(self) -> None:
         self.blocks: dict[str, Block] = {}
         self.arrays: dict[tuple, np.ndarray] = {}
+        self.arena: Any = None  # an Arena, which may note launches too (`recording`)
 
 
 local = _Local()

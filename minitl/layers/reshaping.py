@@ -193,7 +193,11 @@ class ChannelPadding(Layer):
         """x between zeros."""
         before, after = self.padding
         y = np.zeros((*x.shape[:-1], before + x.shape[-1] + after), x.dtype)
-        y[..., before : before + x.shape[-1]] = x
+        inside = y[..., before : before + x.shape[-1]]
+        if get_backend() == "numba":
+            engine("recording").also(np.copyto, inside, x)
+        else:
+            inside[...] = x
         return y, x.shape[-1]
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:

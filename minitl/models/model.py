@@ -16,7 +16,7 @@ from minitl.backend import get_backend
 from minitl.errors import numeric, wrong_shape
 from minitl.graph import rules
 from minitl.graph.graph import Graph
-from minitl.graph.plan import Need, Plan, Step
+from minitl.graph.plan import Need, Step
 from minitl.graph.run import Run
 from minitl.graph.value import Node, Value, fits, use
 from minitl.layers.base import Layer
@@ -24,6 +24,7 @@ from minitl.layers.core import InputLayer
 from minitl.models.called import followed
 from minitl.models.foreign import foreign, foreign_weights, save_foreign
 from minitl.models.inputs import as_input, shapes_of
+from minitl.models.planning import plan_of
 from minitl.models.saving import FORMAT, layers_from, save_model
 from minitl.models.step import ModelStep
 from minitl.models.structure import Structure
@@ -99,11 +100,7 @@ class Model(Structure):
         planned_for, plan = self._plans.get(kind, (None, None))
         if plan is None or planned_for != now:
             values = [graph.outputs[position] for position in joint]
-            fused = fuse and get_backend() == "numba"
-            plan = Plan(graph, rules.steps(graph, fused, fold, values, added_losses), keep, inputs)
-            for step in plan.steps:
-                if isinstance(step, ModelStep):
-                    step.fuse, step.adds_loss = fuse, added_losses
+            plan = plan_of(graph, fuse, fold, keep, inputs, values, added_losses)
             self._plans[kind] = (now, plan)
         return Run(plan)
 

@@ -43,6 +43,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.launch import NOTHING, launch
 from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.recording import also
 from minitl.kernels.simd import whole_vectors
 from minitl.kernels.winograd import tasks as compiled
 from minitl.kernels.winograd import transform
@@ -170,7 +171,7 @@ def _with_zeros(kernel: np.ndarray) -> np.ndarray:
     if kernel.shape[2] * kernel.itemsize % VECTOR_BYTES == 0:
         return kernel
     whole = np.zeros(_filled(kernel.shape, kernel.dtype), kernel.dtype)
-    whole[:, :, : kernel.shape[2]] = kernel
+    also(np.copyto, whole[:, :, : kernel.shape[2]], kernel)
     return whole
 
 

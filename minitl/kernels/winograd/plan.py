@@ -11,6 +11,7 @@ import numpy as np
 from minitl.kernels.launch import Packed, packed
 from minitl.kernels.memory import whole_lines
 from minitl.kernels.processor import THREADS
+from minitl.kernels.recording import also
 from minitl.ops.window import Pair
 
 TILES_PER_BLOCK = 64  # and twice as many for a kernel whose U has to come from far for each block
@@ -182,7 +183,7 @@ def cut(kernel: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(kernel)[:, :, None, None]
     parts = np.zeros((3, 3, p, q, *kernel.shape[2:]), kernel.dtype)
     for a, b, part, whole in _matching(p, q):
-        parts[part][:, :, a, b] = kernel[whole]
+        also(np.copyto, parts[part][:, :, a, b], kernel[whole])
     return parts
 
 

@@ -1,0 +1,128 @@
+"""Passes that are run again launch by launch, without going through the steps: for inference on few and small inputs.
+
+The first pass for inputs of some shapes is an ordinary one, the second is recorded (`kernels.recording`), and all later ones
+play the recording: the same kernels on the same memory, with the inputs copied in and the outputs copied out. Weights are read
+where they lie, so a change in place counts; if a layer has got another array, the recording is thrown away.
+
+Only plans all of whose steps compute by launches alone are recorded, only where the pass needs little memory, and nothing when
+the recording is in use by another thread: that one walks through the steps, as the first pass does. The results are the
+same to the bit.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import engine
+from minitl.graph.plan import Step
+from minitl.graph.run import Run
+from minitl.graph.steps import LayerStep
+from minitl.graph.together import Folded, Fused, Joined
+from minitl.layers.activations import Activation, ReLU, Softmax
+from minitl.layers.conv import Conv2D
+from minitl.layers.core import Dense, Dropout, Flatten
+from minitl.layers.depthwise import DepthwiseConv2D
+from minitl.layers.merging import Add
+from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+from minitl.layers.reshaping import ChannelPadding, ZeroPadding2D
+
+LARGEST = 1 << 26  # bytes of memory that the recorded passes of a plan may keep
+MANY = 4  # shapes of inputs per plan to remember
+SEEN = "seen"
+ALONE = {  # layers that compute by launches alone when they run by themselves
+    Conv2D, Dense, DepthwiseConv2D, Activation, ReLU, Softmax, Dropout, Flatten, Add, AveragePooling2D, MaxPooling2D,
+    GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding, ZeroPadding2D,
+}  # fmt: skip
+COMPILED = {None, "linear", "relu", "softmax", "sigmoid", "tanh"}  # activations that do
+
+
+def replays_of(steps: Iterable[Step]) -> Replays | None:
+    """Where the passes of a plan are recorded, if all of its steps compute by launches alone."""
+    alone = all(not step.training and (type(step) in (Folded, Fused, Joined) or _is_plain(step)) for step in steps)
+    return Replays() if alone and not engine("launch").INTERPRETED else None
+
+
+class Replays:
+    """The recorded passes of a plan, by the shapes of the inputs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # a recording has its memory only once
+        self.known: dict[tuple, Recorded | str | None] = {}  # None for what cannot be played, or would need too much memory
+
+    def outputs(self, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for some inputs, which belong to the caller."""
+        if not self.lock.acquire(False):
+            return run.walk(arrays)
+        try:
+            shapes = tuple((array.shape, array.dtype) for array in arrays)
+            known = self.known.get(shapes)
+            if isinstance(known, Recorded) and known.is_current():
+                return known.play(arrays)
+            if known is not None:
+                return self._record(shapes, run, arrays)
+            if shapes not in self.known:
+                if len(self.known) == MANY:
+                    self.known.pop(next(iter(self.known)))
+                self.known[shapes] = SEEN
+        finally:
+            self.lock.release()
+        return run.walk(arrays)
+
+    def _record(self, shapes: tuple, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        self.known.pop(shapes)
+        self.known[shapes] = None  # as the latest
+        layers = [layer for step in run.plan.steps for layer in step.layers]
+        weights = _weights(layers)
+        dtypes = {array.dtype for array in (*arrays, *weights)} | {layer.dtype for layer in layers}
+        batches = {len(array) for array in arrays}
+        if len(dtypes) > 1 or len(batches) > 1 or not all(array.flags.c_contiguous for array in weights):
+            return run.walk(arrays)  # which converts what it gets
+        recorded = Recorded(run, arrays, layers, weights)
+        if recorded.recording.size <= LARGEST:
+            self.known[shapes] = recorded
+            while sum(one.recording.size for one in self.known.values() if isinstance(one, Recorded)) > LARGEST:
+                self.known.pop(next(iter(self.known)))
+        return [y.copy() for y in recorded.outputs]
+
+
+class Recorded:
+    """One recorded pass: its inputs and outputs, and the weights that it reads."""
+
+    def __init__(self, run: Run, arrays: list[np.ndarray], layers: list[Any], weights: list[np.ndarray]):
+        self.layers = [layer for layer in layers if layer.parameters or layer.state]
+        self.weights, self.recording = weights, engine("recording").Recording()
+        with self.recording:
+            self.inputs = [self.recording.empty(array.shape, array.dtype) for array in arrays]
+            for own, array in zip(self.inputs, arrays, strict=True):
+                np.copyto(own, array)
+            self.outputs = run.walk(self.inputs)
+
+    def is_current(self) -> bool:
+        """Whether the layers still have the arrays that it reads."""
+        now = _weights(self.layers)
+        return len(now) == len(self.weights) and all(map(operator.is_, now, self.weights))
+
+    def play(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for other inputs of the same shapes."""
+        for own, array in zip(self.inputs, arrays, strict=True):
+            np.copyto(own, array)
+        self.recording.play()
+        return [y.copy() for y in self.outputs]
+
+
+def _is_plain(step: Step) -> bool:
+    layer = step.layers[0]
+    if type(step) is not LayerStep or type(layer) not in ALONE or layer.activation not in COMPILED:
+        return False
+    if type(layer) is Add:  # what has to be stretched is the book's
+        return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:] and len(step.shapes) > 1
+    return type(layer) is not Conv2D or layer.is_plain
+
+
+def _weights(layers: Iterable[Any]) -> list[np.ndarray]:
+    return [array for layer in layers for array in (*layer.parameters.values(), *layer.state.values())]

@@ -1,0 +1,341 @@
+"""Passes that are run again launch by launch: to the bit what the steps give, whatever has changed meanwhile."""
+
+import copy
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from networks import mobilenet_v2, random_graph, resnet20
+
+import minitl
+from minitl.graph import replay
+from minitl.graph.run import Run
+from minitl.kernels.launch import INTERPRETED
+from minitl.layers import (
+    Activation,
+    Add,
+    AveragePooling2D,
+    BatchNormalization,
+    ChannelPadding,
+    Concatenate,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    Input,
+    MaxPooling2D,
+    ReLU,
+    Softmax,
+    ZeroPadding2D,
+)
+from minitl.models import Model, Sequential
+
+pytestmark = pytest.mark.skipif(INTERPRETED, reason="nothing is recorded in plain Python")
+
+
+def chain(*layers, shape=(9, 8, 16)):
+    return Sequential([Input(shape), *layers])
+
+
+def block(filters, kernel, strides=1, padding="same", ceiling=None, bias=True):
+    """A convolution with all that inference folds into it."""
+    convolution = Conv2D(filters, kernel, strides, padding, use_bias=bias, bias_initializer="normal")
+    return convolution, BatchNormalization(), ReLU(ceiling) if ceiling else ReLU()
+
+
+def with_skip(relu):
+    inputs = Input((8, 8, 32))
+    total = Add()([BatchNormalization()(Conv2D(32, 3, padding="same")(inputs)), inputs])
+    return Model(inputs, ReLU()(total) if relu else total)
+
+
+def side_by_side():
+    inputs = Input((9, 9, 16))
+    parts = [Conv2D(16, k, padding="same", activation="relu")(inputs) for k in (1, 3, 2)]
+    return Model(inputs, GlobalAveragePooling2D()(Concatenate()([*parts, inputs])))
+
+
+def two_inputs():
+    inputs = [Input((6, 6, 8)), Input((6, 6, 8))]
+    total = Add()(inputs)
+    return Model(inputs, [total, Dense(3, activation="softmax")(Flatten()(total))])
+
+
+NETWORKS = {
+    "ResNet": lambda: resnet20(),
+    "MobileNetV2": lambda: mobilenet_v2(),
+    "1x1": lambda: chain(*block(40, 1)),
+    "1x1, of some pixels": lambda: chain(*block(32, 1, 2)),
+    "1x1, ReLU6": lambda: chain(*block(40, 1, ceiling=6)),
+    "Winograd": lambda: chain(*block(32, 3)),
+    "Winograd, large tiles": lambda: chain(*block(128, 3), shape=(16, 16, 128)),
+    "Winograd, 5x5": lambda: chain(*block(32, 5, bias=False)),
+    "Winograd, channels that fill no vector": lambda: chain(*block(32, 3, padding="valid"), shape=(18, 18, 24)),
+    "definition": lambda: chain(*block(20, 3, 2), shape=(9, 9, 5)),
+    "definition, ReLU6": lambda: chain(*block(20, 3, ceiling=6), shape=(9, 9, 5)),
+    "convolution, ReLU and pooling": lambda: chain(Conv2D(32, 3, activation="relu"), MaxPooling2D()),
+    "folded, with pooling": lambda: chain(*block(32, 3), MaxPooling2D()),
+    "folded, with pooling, by the definition": lambda: chain(*block(7, 2), MaxPooling2D()),
+    "depthwise": lambda: chain(DepthwiseConv2D(3, padding="same"), BatchNormalization(), ReLU(6.0)),
+    "depthwise, several per channel": lambda: chain(DepthwiseConv2D(3, 2, depth_multiplier=3), BatchNormalization()),
+    "depthwise, by itself": lambda: chain(DepthwiseConv2D(3, dilation_rate=2, activation="tanh")),
+    "skip": lambda: with_skip(False),
+    "skip and ReLU": lambda: with_skip(True),
+    "side by side": side_by_side,
+    "two inputs, two outputs": two_inputs,
+    "pooling": lambda: chain(MaxPooling2D(3, 2, "same"), AveragePooling2D(2, 1), GlobalMaxPooling2D()),
+    "average of all": lambda: chain(GlobalAveragePooling2D(keepdims=True), Flatten(), Softmax()),
+    "padding": lambda: chain(ZeroPadding2D(((1, 0), (0, 2))), ChannelPadding((2, 3)), ReLU(), Activation("relu"), Dropout(0.5)),
+    "perceptron": lambda: chain(Dense(40, activation="relu"), Dense(7, activation="sigmoid"), shape=(13,)),
+    "dense with softmax": lambda: chain(Flatten(), Dense(10), Activation("tanh"), Dense(200, activation="softmax")),
+}  # fmt: skip
+
+
+def plan_of(model):
+    return model.new_run().plan
+
+
+def walked(model, x):
+    """The outputs without a recording."""
+    plan = plan_of(model)
+    replays, plan.replays = plan.replays, None
+    try:
+        return listed(model(x, training=False))
+    finally:
+        plan.replays = replays
+
+
+def played(model, x, monkeypatch):
+    """The outputs of a recording, which must be there."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "walk", lambda *_: pytest.fail("the pass was not played"))
+        return listed(model(x, training=False))
+
+
+def listed(outputs):
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def drawn(model, generator, batch=2):
+    x = [generator.normal(size=(batch, *value.shape[1:])).astype(model.dtype) for value in model.inputs]
+    return x if len(x) > 1 else x[0]
+
+
+def change_weights(model, generator):
+    for array in model.weights:
+        array[...] *= generator.uniform(0.5, 1.5, array.shape).astype(array.dtype)
+        array[...] += 0.01  # what begins as zeros
+
+
+def recorded(model, x):
+    for _ in range(2):
+        model(x, training=False)
+    return model
+
+
+def same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_other_inputs_and_other_weights(name, dtype, monkeypatch):
+    generator, model = np.random.default_rng(0), NETWORKS[name]().astype(dtype)
+    change_weights(model, generator)
+    x = drawn(model, generator)
+    first = walked(model, x)
+    recorded(model, x)
+    same(played(model, x, monkeypatch), first)
+    for _ in range(2):
+        x = drawn(model, generator)
+        change_weights(model, generator)
+        outputs = played(model, x, monkeypatch)
+        same(outputs, walked(model, x))
+        assert not any(np.array_equal(a, b) for a, b in zip(outputs, first, strict=True))
+
+
+def test_what_is_covered_is_what_may_be_recorded():
+    built = [build() for build in NETWORKS.values()]
+    alone = {type(step.layers[0]) for model in built for step in plan_of(model).steps if len(step.layers) == 1}
+    assert alone >= replay.ALONE - {Conv2D, Add}  # which are among those that run together too
+    assert {type(step).__name__ for model in built for step in plan_of(model).steps} >= {"Folded", "Fused", "Joined"}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_generated_graphs(seed):
+    model, generator = random_graph(seed), np.random.default_rng(seed)
+    for _ in range(4):
+        x = drawn(model, generator)
+        same(listed(model.predict_on_batch(x)), walked(model, x))
+        change_weights(model, generator)
+
+
+def test_layers_that_compute_otherwise_are_not_recorded():
+    inputs = Input((4, 4, 3))
+    for layer in (
+        *(Conv2D(4, 3, dilation_rate=2, padding="same"), Conv2D(6, 1, groups=3), Activation("gelu"), ReLU(negative_slope=0.1)),
+        *(BatchNormalization(), Dropout(0.5)),
+    ):
+        output = layer(inputs, training=True) if isinstance(layer, Dropout) else layer(inputs)
+        assert plan_of(Model(inputs, output)).replays is None
+    stretched = Model([inputs, row := Input((1, 4, 3))], Add()([inputs, row]))
+    opened = Model([a := Input((None, None, 3)), b := Input((None, None, 3))], Add()([a, b]))
+    assert plan_of(stretched).replays is None and plan_of(opened).replays is None
+    plain = Model(inputs, Conv2D(4, 3)(inputs))
+    assert plan_of(plain).replays is not None
+    plain.fuse = False
+    assert plan_of(plain).replays is None
+    with minitl.use_backend("numpy"):
+        assert plan_of(plain).replays is None
+
+
+def test_weights_that_are_other_arrays(tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    model = chain(*block(32, 3), Flatten(), Dense(3, activation="softmax"))
+    x = drawn(model, generator)
+    recorded(model, x)
+    convolution = model.layers[0]
+    convolution.parameters["kernel"] = generator.normal(size=(3, 3, 16, 32)).astype(np.float32)
+    same(listed(model(x, training=False)), walked(model, x))
+    same(played(model, x, monkeypatch), walked(model, x))
+    model.save_weights(tmp_path / "weights.npz")
+    change_weights(model, generator)
+    before = played(model, x, monkeypatch)
+    model.load_weights(tmp_path / "weights.npz")
+    after = listed(model(x, training=False))
+    same(after, walked(model, x))
+    assert not np.array_equal(before[0], after[0])
+    convolution.parameters["kernel"] = np.asfortranarray(convolution.parameters["kernel"])  # which is copied at every pass
+    for _ in range(3):
+        change_weights(model, generator)
+        same(listed(model(x, training=False)), walked(model, x))
+
+
+def test_a_setting_that_changes():
+    generator = np.random.default_rng(0)
+    model = chain(*block(20, 3), MaxPooling2D(3, 2), ZeroPadding2D(1), Dense(4, activation="relu"), shape=(None, None, 16))
+    x = generator.normal(size=(2, 11, 12, 16)).astype(np.float32)
+    changes = [
+        lambda: setattr(model.layers[0], "padding", "valid"),
+        lambda: setattr(model.layers[0], "strides", (2, 1)),
+        lambda: setattr(model.layers[1], "epsilon", 1.0),
+        lambda: setattr(model.layers[3], "pool_size", (2, 2)),
+        lambda: setattr(model.layers[4], "border", ((0, 2), (1, 0))),
+        lambda: setattr(model.layers[5], "activation", "tanh"),
+    ]
+    before = recorded(model, x)(x, training=False)
+    for change in changes:
+        change()
+        for _ in range(3):
+            after = model(x, training=False)
+            same([after], walked(model, x))
+        assert before.shape != after.shape or not np.array_equal(before, after)
+        before = after
+
+
+def test_training_between_two_predictions(monkeypatch):
+    model = resnet20()
+    x = drawn(model, np.random.default_rng(0), 4)
+    model.compile("adam", "categorical_crossentropy")
+    y = np.eye(10)[np.arange(4)]
+    recorded(model, x)
+    before = played(model, x, monkeypatch)
+    model.fit(x, y, epochs=2, verbose=0)
+    after = played(model, x, monkeypatch)
+    same(after, walked(model, x))
+    assert not np.array_equal(before[0], after[0])
+
+
+def test_outputs_belong_to_the_caller_and_inputs_stay(monkeypatch):
+    model, generator = chain(Conv2D(32, 3, padding="same"), ReLU()), np.random.default_rng(0)
+    x = drawn(model, generator)
+    first = recorded(model, x)(x, training=False)
+    kept, x_kept = first.copy(), x.copy()
+    other = np.flip(drawn(model, generator), 0)  # not contiguous
+    second = played(model, other, monkeypatch)
+    same(second, walked(model, np.ascontiguousarray(other)))
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(x, x_kept)
+
+
+def test_only_a_few_and_small_passes_are_kept(monkeypatch):
+    model, generator = chain(Dense(8, activation="relu"), shape=(5,)), np.random.default_rng(0)
+    for batch in range(1, 20):
+        recorded(model, drawn(model, generator, batch))
+    known = plan_of(model).replays.known
+    assert len(known) == replay.MANY and {shapes[0][0][0] for shapes in known} == {16, 17, 18, 19}
+    monkeypatch.setattr(replay, "LARGEST", 3 << 20)
+    model, walks = chain(Conv2D(16, 3), shape=(64, 64, 16)), []
+    walk = Run.walk
+    monkeypatch.setattr(Run, "walk", lambda run, *given: walks.append(1) or walk(run, *given))
+    for _ in range(5):
+        recorded(model, drawn(model, generator, 8))  # images of 2 MiB, and as much comes out
+    assert len(walks) == 10 and list(plan_of(model).replays.known.values()) == [None]
+    for batch in (1, 2, 3, 4, 1):
+        recorded(model, drawn(model, generator, batch))
+    kept = [one.recording.size for one in plan_of(model).replays.known.values() if isinstance(one, replay.Recorded)]
+    assert 1 <= len(kept) < 4 and sum(kept) <= 3 << 20
+
+
+def test_threads_that_predict_at_once():
+    model, generator = resnet20(), np.random.default_rng(0)
+    images = [drawn(model, generator, 1) for _ in range(8)]
+    expected = [walked(model, x)[0] for x in images]
+    wrong = []
+
+    def predict(k):
+        for _ in range(100):
+            if not np.array_equal(model(images[k], training=False), expected[k]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=predict, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and any(isinstance(one, replay.Recorded) for one in plan_of(model).replays.known.values())
+
+
+def test_a_model_inside_another(monkeypatch):
+    inner = chain(*block(32, 3), GlobalAveragePooling2D())
+    model, generator = Sequential([inner, Dense(3, activation="softmax")]), np.random.default_rng(0)
+    for _ in range(4):
+        x = drawn(model, generator)
+        got = model(x, training=False)
+        plan = plan_of(inner)
+        replays, plan.replays = plan.replays, None
+        same([got], [model(x, training=False)])
+        plan.replays = replays
+        change_weights(model, generator)
+    assert any(isinstance(one, replay.Recorded) for one in replays.known.values())
+
+
+def test_errors_are_the_same_and_leave_nothing_under_way():
+    model, generator = chain(Conv2D(16, 3), MaxPooling2D(), shape=(None, None, 3)), np.random.default_rng(0)
+    small = generator.normal(size=(1, 3, 3, 3)).astype(np.float32)
+    for _ in range(4):
+        with pytest.raises(ValueError, match="does not fit"):
+            model(small, training=False)
+    x = generator.normal(size=(1, 8, 8, 3)).astype(np.float32)
+    for _ in range(4):
+        same([model(x, training=False)], walked(model, x))
+
+
+def test_copies_and_the_end_of_a_model():
+    model, generator = chain(*block(32, 3)), np.random.default_rng(0)
+    x = drawn(model, generator)
+    expected = recorded(model, x)(x, training=False)
+    twin = copy.deepcopy(model)
+    change_weights(twin, generator)
+    np.testing.assert_array_equal(model(x, training=False), expected)
+    same([recorded(twin, x)(x, training=False)], walked(twin, x))
+    recording = weakref.ref(next(iter(plan_of(model).replays.known.values())).recording)
+    del model
+    gc.collect()
+    assert recording() is None
