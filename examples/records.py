@@ -6,10 +6,10 @@
     python examples/records.py --compare 4            steps of the same network in PyTorch, beside ours, and nothing else
 
 Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs and the widths of the network differ,
-and were chosen on 5,000 images of the training set (`--validate` measures on those, and trains on the rest). The test images are looked at once, at the
-end of each run: no epoch and no seed is chosen by them. Times count everything from the moment when the data are in memory:
-whitening, compiling what is not in the cache, training, and the evaluation with six views of each image; beside it, from the
-start of the process.
+and were chosen on 5,000 images of the training set (`--validate` measures on those, and trains on the rest). The test images are
+looked at once, at the end of each run: no epoch and no seed is chosen by them. Times count everything from the moment when the
+data are in memory: whitening, compiling what is not in the cache, training, and the evaluation with six views of each image;
+beside it, from the start of the process.
 """
 
 from __future__ import annotations

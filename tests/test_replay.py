@@ -60,6 +60,11 @@ def side_by_side():
     return Model(inputs, GlobalAveragePooling2D()(Concatenate()([*parts, inputs])))
 
 
+def concatenated(axis):
+    inputs = Input((5, 6, 8))
+    return Model(inputs, Flatten()(Concatenate(axis)([Conv2D(8, 3, padding="same")(inputs), inputs, MaxPooling2D(1)(inputs)])))
+
+
 def two_inputs():
     inputs = [Input((6, 6, 8)), Input((6, 6, 8))]
     total = Add()(inputs)
@@ -88,6 +93,12 @@ NETWORKS = {
     "skip and ReLU": lambda: with_skip(True),
     "side by side": side_by_side,
     "two inputs, two outputs": two_inputs,
+    "concatenated": lambda: concatenated(-1),
+    "concatenated, rows": lambda: concatenated(1),
+    "other activations": lambda: chain(
+        *(Activation("gelu"), Conv2D(7, 2, activation="silu"), ReLU(5.0, 0.1, 0.2), Dense(5, activation="relu6")),
+        *(Activation("leaky_relu"), Dense(4, activation="leaky_relu")),
+    ),
     "pooling": lambda: chain(MaxPooling2D(3, 2, "same"), AveragePooling2D(2, 1), GlobalMaxPooling2D()),
     "average of all": lambda: chain(GlobalAveragePooling2D(keepdims=True), Flatten(), Softmax()),
     "padding": lambda: chain(ZeroPadding2D(((1, 0), (0, 2))), ChannelPadding((2, 3)), ReLU(), Activation("relu"), Dropout(0.5)),
@@ -179,7 +190,7 @@ def test_generated_graphs(seed):
 def test_layers_that_compute_otherwise_are_not_recorded():
     inputs = Input((4, 4, 3))
     for layer in (
-        *(Conv2D(4, 3, dilation_rate=2, padding="same"), Conv2D(6, 1, groups=3), Activation("gelu"), ReLU(negative_slope=0.1)),
+        *(Conv2D(4, 3, dilation_rate=2, padding="same"), Conv2D(6, 1, groups=3), Activation("elu"), Activation("hard_silu")),
         *(BatchNormalization(), Dropout(0.5)),
     ):
         output = layer(inputs, training=True) if isinstance(layer, Dropout) else layer(inputs)

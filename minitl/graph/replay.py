@@ -27,7 +27,7 @@ from minitl.layers.activations import Activation, ReLU, Softmax
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, Dropout, Flatten
 from minitl.layers.depthwise import DepthwiseConv2D
-from minitl.layers.merging import Add
+from minitl.layers.merging import Add, Concatenate
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from minitl.layers.reshaping import ChannelPadding, ZeroPadding2D
 
@@ -35,10 +35,10 @@ LARGEST = 1 << 26  # bytes of memory that the recorded passes of a plan may keep
 MANY = 4  # shapes of inputs per plan to remember
 SEEN = "seen"
 ALONE = {  # layers that compute by launches alone when they run by themselves
-    Conv2D, Dense, DepthwiseConv2D, Activation, ReLU, Softmax, Dropout, Flatten, Add, AveragePooling2D, MaxPooling2D,
-    GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding, ZeroPadding2D,
+    Conv2D, Dense, DepthwiseConv2D, Activation, ReLU, Softmax, Dropout, Flatten, Add, Concatenate, AveragePooling2D,
+    MaxPooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding, ZeroPadding2D,
 }  # fmt: skip
-COMPILED = {None, "linear", "relu", "softmax", "sigmoid", "tanh"}  # activations that do
+COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do
 
 
 def replays_of(steps: Iterable[Step]) -> Replays | None:
