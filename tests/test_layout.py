@@ -24,6 +24,7 @@ ENGINE_ONLY = {
     "elementwise": "how numbers are cut into tasks",
     "memory": "where arrays come from",
     "padding": "zeros around images and behind rows",
+    "folding": "what a batch normalisation comes to behind a linear layer",
     "recording": "launches that are written down, and run again",
     "row_sums": "sums over rows, in a fixed order",
     "updates": "the rules of minitl.optimizers",

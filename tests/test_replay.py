@@ -54,6 +54,11 @@ def with_skip(relu):
     return Model(inputs, ReLU()(total) if relu else total)
 
 
+def normalised_with_skip():
+    inputs = Input((8, 8, 12))
+    return Model(inputs, ReLU()(Add()([BatchNormalization()(MaxPooling2D(3, 1, "same")(inputs)), inputs])))
+
+
 def side_by_side():
     inputs = Input((9, 9, 16))
     parts = [Conv2D(16, k, padding="same", activation="relu")(inputs) for k in (1, 3, 2)]
@@ -99,6 +104,15 @@ NETWORKS = {
         *(Activation("gelu"), Conv2D(7, 2, activation="silu"), ReLU(5.0, 0.1, 0.2), Dense(5, activation="relu6")),
         *(Activation("leaky_relu"), Dense(4, activation="leaky_relu")),
     ),
+    "normalisation": lambda: chain(
+        BatchNormalization(scale=False), Conv2D(8, 3, activation="relu"), BatchNormalization(center=False)
+    ),
+    "normalisation and ReLU": lambda: chain(
+        BatchNormalization(), ReLU(), Conv2D(20, 3), ReLU(), BatchNormalization(), ReLU(1.0)
+    ),
+    "normalisation and GELU": lambda: chain(MaxPooling2D(), BatchNormalization(), Activation("gelu"), Flatten()),
+    "normalisation and skip": normalised_with_skip,
+    "normalisation of many channels": lambda: chain(BatchNormalization(), ReLU(), shape=(2, 2, 600)),
     "pooling": lambda: chain(MaxPooling2D(3, 2, "same"), AveragePooling2D(2, 1), GlobalMaxPooling2D()),
     "average of all": lambda: chain(GlobalAveragePooling2D(keepdims=True), Flatten(), Softmax()),
     "padding": lambda: chain(ZeroPadding2D(((1, 0), (0, 2))), ChannelPadding((2, 3)), ReLU(), Activation("relu"), Dropout(0.5)),
@@ -193,7 +207,7 @@ def test_layers_that_compute_otherwise_are_not_recorded():
         *(Conv2D(4, 3, dilation_rate=2, padding="same"), Conv2D(6, 1, groups=3), Activation("elu"), Activation("hard_silu")),
         *(BatchNormalization(), Dropout(0.5)),
     ):
-        output = layer(inputs, training=True) if isinstance(layer, Dropout) else layer(inputs)
+        output = layer(inputs, training=True) if isinstance(layer, (BatchNormalization, Dropout)) else layer(inputs)
         assert plan_of(Model(inputs, output)).replays is None
     stretched = Model([inputs, row := Input((1, 4, 3))], Add()([inputs, row]))
     opened = Model([a := Input((None, None, 3)), b := Input((None, None, 3))], Add()([a, b]))

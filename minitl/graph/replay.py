@@ -22,12 +22,13 @@ from minitl.backend import engine
 from minitl.graph.plan import Step
 from minitl.graph.run import Run
 from minitl.graph.steps import LayerStep
-from minitl.graph.together import Folded, Fused, Joined
+from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined
 from minitl.layers.activations import Activation, ReLU, Softmax
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, Dropout, Flatten
 from minitl.layers.depthwise import DepthwiseConv2D
 from minitl.layers.merging import Add, Concatenate
+from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from minitl.layers.reshaping import ChannelPadding, ZeroPadding2D
 
@@ -35,15 +36,16 @@ LARGEST = 1 << 26  # bytes of memory that the recorded passes of a plan may keep
 MANY = 4  # shapes of inputs per plan to remember
 SEEN = "seen"
 ALONE = {  # layers that compute by launches alone when they run by themselves
-    Conv2D, Dense, DepthwiseConv2D, Activation, ReLU, Softmax, Dropout, Flatten, Add, Concatenate, AveragePooling2D,
-    MaxPooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding, ZeroPadding2D,
+    Conv2D, Dense, DepthwiseConv2D, BatchNormalization, Activation, ReLU, Softmax, Dropout, Flatten, Add, Concatenate,
+    AveragePooling2D, MaxPooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding, ZeroPadding2D,
 }  # fmt: skip
+TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined}
 COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do
 
 
 def replays_of(steps: Iterable[Step]) -> Replays | None:
     """Where the passes of a plan are recorded, if all of its steps compute by launches alone."""
-    alone = all(not step.training and (type(step) in (Folded, Fused, Joined) or _is_plain(step)) for step in steps)
+    alone = all(not step.training and (type(step) in TOGETHER or _is_plain(step)) for step in steps)
     return Replays() if alone and not engine("launch").INTERPRETED else None
 
 

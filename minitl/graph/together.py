@@ -128,7 +128,7 @@ class Folded(Step):
             return kernel, None, bias
         mean, variance = self.norm.state["moving_mean"], self.norm.state["moving_variance"]
         gamma_and_beta = self.norm.gamma_and_beta(len(mean), mean.dtype)
-        return kernel, *engine("batch_norm").factors(*gamma_and_beta, mean, variance, self.norm.epsilon, bias)
+        return kernel, *engine("folding").factors(*gamma_and_beta, mean, variance, self.norm.epsilon, bias)
 
     def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """The last of the layers' y."""
@@ -137,7 +137,7 @@ class Folded(Step):
         x = layer.admit(x, self.shape)
         kernel, scale, bias = self.weights()
         if self.depthwise:
-            kernel = kernel if scale is None else engine("batch_norm").scaled(kernel, scale)
+            kernel = kernel if scale is None else engine("folding").scaled(kernel, scale)
             limits = (0.0 if relu else -np.inf, self.ceiling or np.inf)
             convolve = engine("depthwise_conv2d").convolve
             return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None

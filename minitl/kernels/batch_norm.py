@@ -11,9 +11,10 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.launch import Constants, Numbers, Task, TaskKernel, launch, task_kernel
+from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.normal import gelu, gelu_slope
 from minitl.kernels.processor import ELEMENTS_PER_TASK, VECTOR_BYTES
+from minitl.kernels.recording import also
 from minitl.kernels.simd import constant, moments, products
 from minitl.ops.batch_norm import check
 from minitl.ops.window import check_shape
@@ -37,32 +38,6 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     between = counts * (sums / counts - mean) ** 2
     variance = (squares.sum(axis=0, dtype=np.float64) + between.sum(axis=0)) / len(rows)
     return mean.astype(dtype), variance.astype(dtype)
-
-
-def factors(
-    gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float, bias: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """What fixed statistics come to behind a linear layer: y = z scale + shift for what it gives without its bias; each (C,).
-
-    Formula: scale = gamma / sqrt(variance + epsilon), shift = (bias - mean) scale + beta.
-    """
-    dtype, channels = common_dtype(gamma, mean), len(mean)
-    both = memory.empty((2, channels), dtype)
-    bias = np.zeros(channels, dtype) if bias is None else bias
-    given = (flat(array, dtype) for array in (gamma, beta, mean, variance, bias))
-    launch(_factors, 1, Factors(1, channels), *given, both, np.array([epsilon], dtype))
-    return both[0], both[1]
-
-
-def scaled(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """A kernel with a factor for each of its filters.
-
-    Shapes: kernel (..., F), or (..., C, M) of a depthwise convolution; scale (F,) or (C M,), of the same dtype.
-    """
-    product = memory.empty(kernel.shape, kernel.dtype)
-    rows = kernel.size // max(1, scale.size)
-    launch(_scaled, 1, Factors(rows, scale.size), np.ascontiguousarray(kernel), np.ascontiguousarray(scale), product)
-    return product
 
 
 def forward(
@@ -98,7 +73,7 @@ def normalise(
     x_flat, y = flat(x, dtype), memory.empty(x.shape, dtype)
     added = x_flat if skip is None else flat(skip, dtype)
     _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, added, y, constants=constants)
-    return y, (x, gamma, mean, r, batch_statistics)
+    return y, (x, gamma, constants[0], r, batch_statistics)
 
 
 def normalise_gelu(
@@ -114,7 +89,7 @@ def normalise_gelu(
     r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
     y = memory.empty(x.shape, constants.dtype)
     _launch_rows(_normalise_gelu, x.shape[-1], (False, 0, False), flat(x, constants.dtype), y, constants=constants)
-    return y, ((x, gamma, mean, r, batch_statistics), constants)
+    return y, ((x, gamma, constants[0], r, batch_statistics), constants)
 
 
 def behind_gelu(dy: np.ndarray, cache: tuple) -> np.ndarray:
@@ -175,13 +150,6 @@ def gradients(
     return dx, dgamma, dbeta
 
 
-class Factors(NamedTuple):
-    """Channels, and rows that have so many."""
-
-    rows: int
-    channels: int
-
-
 class Plan(NamedTuple):
     """Rows of channels, and how many of them one task takes; whether a ReLU stands behind, and what is added before it."""
 
@@ -207,7 +175,9 @@ def _launch_rows(
     size = arrays[0].size
     repeat = max(1, min(LONG_ROW // channels, size // channels))
     if constants is not None:
-        arrays = (*arrays, np.tile(constants, (1, repeat)))
+        repeated = memory.empty((len(constants), repeat, channels), constants.dtype)
+        also(np.copyto, repeated, constants[:, None])
+        arrays = (*arrays, repeated)
     channels *= repeat
     per_task = max(1, ELEMENTS_PER_TASK // channels)
     rows = -(-size // channels)
@@ -236,11 +206,21 @@ def _moments(task: Task, plan: Plan, rows: Numbers, sums: Numbers, squares: Numb
 def _constants(
     x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """r, and per channel what is taken away, the factor, and what is added."""
+    """r, and per channel what is taken away, the factor, and what is added: copies, since moving statistics may move on."""
     check(x, gamma, beta, mean, variance)
     dtype = common_dtype(x, gamma)
-    r = (1 / np.sqrt(variance + epsilon)).astype(dtype)
-    return r, np.stack([flat(mean, dtype), flat(gamma, dtype) * r, flat(beta, dtype)])
+    r, constants = memory.empty(mean.shape, dtype), memory.empty((3, *mean.shape), dtype)
+    also(_write_constants, r, constants, gamma, beta, mean, variance, epsilon)
+    return r, constants
+
+
+def _write_constants(
+    r: np.ndarray, constants: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray,
+    epsilon: float,
+) -> None:  # fmt: skip
+    r[...] = 1 / np.sqrt(variance + epsilon)
+    constants[0], constants[1], constants[2] = mean, gamma, beta
+    constants[1] *= r
 
 
 @task_kernel
@@ -319,21 +299,3 @@ def _backward(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, dx: N
             x_hat = (x[at] - constants[c]) * constants[r + c]
             scale = constants[gamma + c] * constants[r + c]
             dx[at] = scale * (g - constants[mean_dy + c] - x_hat * constants[mean_dy_x_hat + c])
-
-
-@task_kernel
-def _factors(
-    task: Task, plan: Factors, gamma: Numbers, beta: Numbers, mean: Numbers, variance: Numbers, bias: Numbers, both: Numbers,
-    epsilon: Constants,
-):  # fmt: skip
-    for c in range(plan.channels):
-        both[c] = gamma[c] / np.sqrt(variance[c] + epsilon[0])
-    for c in range(plan.channels):
-        both[plan.channels + c] = (bias[c] - mean[c]) * both[c] + beta[c]
-
-
-@task_kernel
-def _scaled(task: Task, plan: Factors, kernel: Numbers, scale: Numbers, product: Numbers):
-    for row in range(plan.rows):
-        for c in range(plan.channels):
-            product[row * plan.channels + c] = kernel[row * plan.channels + c] * scale[c]

@@ -24,7 +24,7 @@ import numpy as np
 from minitl.kernels import memory, winograd
 from minitl.kernels.add import add_relu
 from minitl.kernels.add import forward as add
-from minitl.kernels.batch_norm import scaled
+from minitl.kernels.folding import scaled
 from minitl.kernels.input_gradient import input_gradient
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel

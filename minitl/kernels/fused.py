@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory, winograd
-from minitl.kernels.batch_norm import scaled
 from minitl.kernels.convolution import (
     add_slices,
     contiguous,
@@ -33,6 +32,7 @@ from minitl.kernels.convolution import (
     window_steps,
 )
 from minitl.kernels.dense import as_images
+from minitl.kernels.folding import scaled
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import NOTHING, Bytes, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import affine

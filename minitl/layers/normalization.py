@@ -131,8 +131,6 @@ class BatchNormalization(ScaledNormalization):
                 moving *= self.momentum
                 moving += (1 - self.momentum) * now
             mean, variance = batch_mean, batch_variance
-        else:
-            mean, variance = mean.copy(), variance.copy()  # a cache must not change when the moving ones do
         gamma, beta = self.gamma_and_beta(len(mean), mean.dtype)
         return gamma, beta, mean, variance, self.epsilon, batch_statistics
 

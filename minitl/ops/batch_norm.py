@@ -43,7 +43,7 @@ def forward(
     check(x, gamma, beta, mean, variance)
     r = 1 / np.sqrt(variance + epsilon)
     y = (x - mean) * (gamma * r) + beta
-    return y, (x, gamma, mean, r, batch_statistics)
+    return y, (x, gamma, mean.copy(), r, batch_statistics)  # moving statistics may move on before dy comes
 
 
 def backward(
