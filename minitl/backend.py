@@ -6,7 +6,7 @@ import contextlib
 import functools
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -55,6 +55,14 @@ def op(name: str) -> ModuleType:
 def engine(name: str) -> ModuleType:
     """A module of `minitl.kernels`, imported at its first use: Numba takes a while to load."""
     return _load("kernels", name)
+
+
+def write(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a NumPy function that writes into one of its arguments, so that a pass which is recorded has it too."""
+    if _backend == "numba":
+        engine("recording").also(function, *arguments)
+    else:
+        function(*arguments)
 
 
 @functools.cache

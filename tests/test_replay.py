@@ -16,6 +16,7 @@ from minitl.kernels.launch import INTERPRETED
 from minitl.layers import (
     Activation,
     Add,
+    AlphaDropout,
     AveragePooling2D,
     BatchNormalization,
     ChannelPadding,
@@ -25,12 +26,26 @@ from minitl.layers import (
     DepthwiseConv2D,
     Dropout,
     Flatten,
+    GaussianDropout,
+    GaussianNoise,
     GlobalAveragePooling2D,
     GlobalMaxPooling2D,
     Input,
     MaxPooling2D,
+    Multiply,
+    Normalization,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
     ReLU,
+    Rescaling,
+    Reshape,
+    SeparableConv2D,
     Softmax,
+    SpatialDropout1D,
+    SpatialDropout2D,
     ZeroPadding2D,
 )
 from minitl.models import Model, Sequential
@@ -70,6 +85,12 @@ def concatenated(axis):
     return Model(inputs, Flatten()(Concatenate(axis)([Conv2D(8, 3, padding="same")(inputs), inputs, MaxPooling2D(1)(inputs)])))
 
 
+def squeeze_and_excitation():
+    inputs = Input((6, 5, 16))
+    gate = Dense(16, activation="sigmoid")(Reshape((1, 1, 16))(GlobalAveragePooling2D()(inputs)))
+    return Model(inputs, Multiply()([inputs, gate, Conv2D(16, 1)(inputs)]))
+
+
 def two_inputs():
     inputs = [Input((6, 6, 8)), Input((6, 6, 8))]
     total = Add()(inputs)
@@ -100,6 +121,18 @@ NETWORKS = {
     "two inputs, two outputs": two_inputs,
     "concatenated": lambda: concatenated(-1),
     "concatenated, rows": lambda: concatenated(1),
+    "separable": lambda: chain(SeparableConv2D(24, 3, padding="same", activation="relu"), SeparableConv2D(7, 2)),
+    "squeeze and excitation": squeeze_and_excitation,
+    "prepared inside": lambda: chain(
+        *(Rescaling([0.5, 2.0, 3.0], 1.0), Normalization(mean=[0.1, 0.2, 0.3], variance=2.0), Rescaling(0.1), Reshape((3, 64))),
+        *(Normalization(mean=0.1, variance=0.5, invert=True), Reshape((2, 8, 12), channels_first=True)),
+        shape=(8, 8, 3),
+    ),
+    "random while training": lambda: chain(
+        *(RandomFlip(), RandomRotation(0.1), RandomZoom(0.1), RandomTranslation(0.1, 0.1), RandomContrast(0.1), Dense(6)),
+        *(GaussianNoise(0.1), GaussianDropout(0.1), SpatialDropout2D(0.1), AlphaDropout(0.1), Reshape((-1, 6))),
+        SpatialDropout1D(0.1),
+    ),
     "other activations": lambda: chain(
         *(Activation("gelu"), Conv2D(7, 2, activation="silu"), ReLU(5.0, 0.1, 0.2), Dense(5, activation="relu6")),
         *(Activation("leaky_relu"), Dense(4, activation="leaky_relu")),

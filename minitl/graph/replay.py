@@ -26,18 +26,23 @@ from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormali
 from minitl.layers.activations import Activation, ReLU, Softmax
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, Dropout, Flatten
-from minitl.layers.depthwise import DepthwiseConv2D
-from minitl.layers.merging import Add, Concatenate
+from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
+from minitl.layers.merging import Add, Concatenate, Multiply
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from minitl.layers.reshaping import ChannelPadding, ZeroPadding2D
+from minitl.layers.preprocessing import RandomContrast, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
+from minitl.layers.regularization import AlphaDropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from minitl.layers.reshaping import ChannelPadding, Reshape, ZeroPadding2D
+from minitl.layers.scaling import Normalization, Rescaling
 
 LARGEST = 1 << 26  # bytes of memory that the recorded passes of a plan may keep
 MANY = 4  # shapes of inputs per plan to remember
 SEEN = "seen"
 ALONE = {  # layers that compute by launches alone when they run by themselves
-    Conv2D, Dense, DepthwiseConv2D, BatchNormalization, Activation, ReLU, Softmax, Dropout, Flatten, Add, Concatenate,
-    AveragePooling2D, MaxPooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding, ZeroPadding2D,
+    Conv2D, Dense, DepthwiseConv2D, SeparableConv2D, BatchNormalization, Activation, ReLU, Softmax, Dropout, Flatten, Reshape,
+    Add, Multiply, Concatenate, AveragePooling2D, MaxPooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, ChannelPadding,
+    ZeroPadding2D, Rescaling, Normalization, RandomFlip, RandomRotation, RandomZoom, RandomTranslation, RandomContrast,
+    GaussianNoise, GaussianDropout, SpatialDropout1D, SpatialDropout2D, AlphaDropout,
 }  # fmt: skip
 TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined}
 COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do

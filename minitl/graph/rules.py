@@ -27,11 +27,12 @@ from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense
-from minitl.layers.depthwise import DepthwiseConv2D
+from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.merging import Add, Concatenate
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from minitl.layers.reshaping import ChannelPadding, ZeroPadding2D
+from minitl.layers.reshaping import ChannelPadding, Reshape, ZeroPadding2D
+from minitl.layers.scaling import Normalization, Rescaling
 
 WINDOW = "pool_size", "strides", "padding"
 SETTINGS = {  # what the rules, and passes that are recorded, read of a layer beside its type and its weights
@@ -40,6 +41,10 @@ SETTINGS = {  # what the rules, and passes that are recorded, read of a layer be
     Activation: attrgetter("activation"),
     ReLU: attrgetter("activation", "max_value", "negative_slope", "threshold"),
     DepthwiseConv2D: attrgetter("activation", "strides", "padding", "dilation_rate"),
+    SeparableConv2D: attrgetter("activation", "strides", "padding", "dilation_rate"),
+    Reshape: attrgetter("target_shape", "channels_first"),
+    Rescaling: attrgetter("scale", "offset"),
+    Normalization: attrgetter("invert"),
     BatchNormalization: attrgetter("epsilon"),
     Concatenate: attrgetter("axis"),
     MaxPooling2D: attrgetter(*WINDOW),

@@ -50,13 +50,11 @@ from minitl.layers.pooling import (
 )
 from minitl.layers.preprocessing import (
     CenterCrop,
-    Normalization,
     RandomContrast,
     RandomFlip,
     RandomRotation,
     RandomTranslation,
     RandomZoom,
-    Rescaling,
     Resizing,
 )
 from minitl.layers.recurrent import GRU, LSTM, SimpleRNN
@@ -80,6 +78,7 @@ from minitl.layers.reshaping import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from minitl.layers.scaling import Normalization, Rescaling
 from minitl.layers.sequences import (
     AveragePooling1D,
     AvgPool1D,

@@ -1,4 +1,4 @@
-"""Preparing images inside the network: scaling and resizing always, random changes while training only.
+"""Preparing images inside the network: resizing always, random changes while training only.
 
 So a saved model takes images as they come from files. The random layers call `minitl.preprocessing.image`; they stand at the
 input, below everything that learns, and have no gradient.
@@ -18,77 +18,6 @@ from minitl.layers.conv import image_channels
 from minitl.random import new_generator
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
-
-
-class Rescaling(Layer):
-    """y = x scale + offset. Shapes: any; scale and offset one number, or one per channel."""
-
-    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.scale, self.offset = _listed(self, scale), _listed(self, offset)
-
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """x scale + offset."""
-        return x * np.asarray(self.scale, x.dtype) + np.asarray(self.offset, x.dtype), None
-
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
-        """dx = dy scale."""
-        return dy * np.asarray(self.scale, dy.dtype), {}
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's."""
-        return input_shape
-
-
-class Normalization(Layer):
-    """Every channel with mean 0 and variance 1, by numbers that are given or taken from data with `adapt`.
-
-    Formula: y = (x - mean) / sqrt(variance).
-    Shapes: any; mean and variance one number, or one per entry of the last axis.
-    Errors: ValueError for one of the two alone, or another axis than the last.
-    """
-
-    def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        if (mean is None) != (variance is None):
-            raise ValueError("Normalization: give mean and variance, or neither, and call adapt(data)")
-        if axis not in (-1, None):
-            raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
-        self.axis, self.invert = axis, invert
-        self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
-
-    def build(self, input_shape: Shape) -> None:
-        """Create the two state arrays."""
-        shape = () if self.axis is None else (input_shape[-1],)
-        if None in shape:
-            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
-        for name, given, default in (("mean", self.mean, "zeros"), ("variance", self.variance, "ones")):
-            weight = self.add_weight(name, shape, default, trainable=False)
-            if given is not None:
-                weight[...] = given
-
-    def adapt(self, data: Any) -> None:
-        """Take mean and variance from data (N, ...)."""
-        data = np.asarray(data)
-        self.ensure_built((None, *data.shape[1:]))
-        axes = tuple(range(data.ndim)) if self.axis is None else tuple(range(data.ndim - 1))
-        self.state["mean"][...] = data.mean(axis=axes, dtype=np.float64)
-        self.state["variance"][...] = data.var(axis=axes, dtype=np.float64)
-
-    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """(x - mean) / sqrt(variance), or back again with `invert`."""
-        mean, deviation = self.state["mean"], np.maximum(np.sqrt(self.state["variance"]), 1e-7)
-        if self.invert:
-            return x * deviation + mean, deviation
-        return (x - mean) / deviation, 1 / deviation
-
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
-        """dx = dy / sqrt(variance)."""
-        return dy * cache, {}
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's."""
-        return input_shape
 
 
 class Resizing(Layer):
@@ -325,13 +254,6 @@ def _both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndar
     """rows x columns^T of every channel of images (N, H, W, C)."""
     tall = np.tensordot(x, rows, axes=(1, 1))  # (N, W, C, H')
     return np.ascontiguousarray(np.tensordot(tall, columns, axes=(1, 1)).transpose(0, 2, 3, 1))
-
-
-def _listed(owner: Layer, value: Any) -> Any:
-    array = np.asarray(value, float)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{type(owner).__name__}: its numbers must be finite, got {value!r}")
-    return float(array) if array.ndim == 0 else array.tolist()
 
 
 def __getattr__(name: str) -> Any:  # other layers, which older programs import from here

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
-from minitl.backend import engine, get_backend, op
+from minitl.backend import engine, get_backend, op, write
 from minitl.errors import check_numbers, positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
+from minitl.kernels.memory import empty
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels, pair
 from minitl.ops.window import Pair
@@ -38,8 +39,13 @@ class Reshape(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x in its new shape."""
-        y = x.reshape(len(x), *self.target_shape)
-        return (np.ascontiguousarray(y.transpose(0, 2, 3, 1)) if self.channels_first else y), x.shape
+        given = x.reshape(len(x), *self.target_shape)
+        if not self.channels_first:
+            return given, x.shape
+        last = given.transpose(0, 2, 3, 1)
+        y = empty(last.shape, x.dtype)
+        write(np.copyto, y, last)
+        return y, x.shape
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """dy in the old one."""
@@ -193,11 +199,7 @@ class ChannelPadding(Layer):
         """x between zeros."""
         before, after = self.padding
         y = np.zeros((*x.shape[:-1], before + x.shape[-1] + after), x.dtype)
-        inside = y[..., before : before + x.shape[-1]]
-        if get_backend() == "numba":
-            engine("recording").also(np.copyto, inside, x)
-        else:
-            inside[...] = x
+        write(np.copyto, y[..., before : before + x.shape[-1]], x)
         return y, x.shape[-1]
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:

@@ -1,0 +1,109 @@
+"""Numbers on another scale: a factor and an offset, or mean 0 and variance 1 of each channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.backend import write
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape
+from minitl.kernels.memory import empty
+from minitl.layers.base import Layer
+
+Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
+
+
+class Rescaling(Layer):
+    """y = x scale + offset. Shapes: any; scale and offset one number, or one per channel."""
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale, self.offset = _listed(self, scale), _listed(self, offset)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x scale + offset."""
+        y = empty(x.shape, x.dtype)
+        write(np.multiply, x, np.asarray(self.scale, x.dtype), y)
+        write(np.add, y, np.asarray(self.offset, x.dtype), y)
+        return y, None
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """dx = dy scale."""
+        return dy * np.asarray(self.scale, dy.dtype), {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+class Normalization(Layer):
+    """Every channel with mean 0 and variance 1, by numbers that are given or taken from data with `adapt`.
+
+    Formula: y = (x - mean) / sqrt(variance).
+    Shapes: any; mean and variance one number, or one per entry of the last axis.
+    Errors: ValueError for one of the two alone, or another axis than the last.
+    """
+
+    def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        if (mean is None) != (variance is None):
+            raise ValueError("Normalization: give mean and variance, or neither, and call adapt(data)")
+        if axis not in (-1, None):
+            raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
+        self.axis, self.invert = axis, invert
+        self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the two state arrays."""
+        shape = () if self.axis is None else (input_shape[-1],)
+        if None in shape:
+            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        for name, given, default in (("mean", self.mean, "zeros"), ("variance", self.variance, "ones")):
+            weight = self.add_weight(name, shape, default, trainable=False)
+            if given is not None:
+                weight[...] = given
+
+    def adapt(self, data: Any) -> None:
+        """Take mean and variance from data (N, ...)."""
+        data = np.asarray(data)
+        self.ensure_built((None, *data.shape[1:]))
+        axes = tuple(range(data.ndim)) if self.axis is None else tuple(range(data.ndim - 1))
+        self.state["mean"][...] = data.mean(axis=axes, dtype=np.float64)
+        self.state["variance"][...] = data.var(axis=axes, dtype=np.float64)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """(x - mean) / sqrt(variance), or back again with `invert`."""
+        mean, variance, y = self.state["mean"], self.state["variance"], empty(x.shape, x.dtype)
+        write(_normalise, x, mean, variance, self.invert, y)
+        deviation = _deviation(variance)
+        return y, deviation if self.invert else 1 / deviation
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
+        """dx = dy / sqrt(variance)."""
+        return dy * cache, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
+def _deviation(variance: np.ndarray) -> np.ndarray:
+    return np.maximum(np.sqrt(variance), 1e-7)
+
+
+def _normalise(x: np.ndarray, mean: np.ndarray, variance: np.ndarray, invert: bool, y: np.ndarray) -> None:
+    if invert:
+        np.multiply(x, _deviation(variance), y)
+        np.add(y, mean, y)
+    else:
+        np.subtract(x, mean, y)
+        np.divide(y, _deviation(variance), y)
+
+
+def _listed(owner: Layer, value: Any) -> Any:
+    array = np.asarray(value, float)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{type(owner).__name__}: its numbers must be finite, got {value!r}")
+    return float(array) if array.ndim == 0 else array.tolist()
