@@ -12,7 +12,9 @@ from networks import mobilenet_v2, random_graph, resnet20
 import minitl
 from minitl.graph import replay
 from minitl.graph.run import Run
+from minitl.kernels import pool as pools
 from minitl.kernels.launch import INTERPRETED
+from minitl.kernels.processor import THREADS
 from minitl.layers import (
     Activation,
     Add,
@@ -385,6 +387,19 @@ def test_a_pass_walks_while_another_thread_plays(monkeypatch):
     with plan_of(model).replays.lock:
         same([model(x, training=False)], [expected])
     same(played(model, x, monkeypatch), [expected])
+
+
+def test_a_played_pass_starts_the_pool_and_gives_it_back(monkeypatch):
+    model, generator = chain(Conv2D(32, 3), Flatten(), Dense(3)), np.random.default_rng(0)
+    x = drawn(model, generator, 8)
+    expected = recorded(model, x)(x, training=False)
+    monkeypatch.setattr(pools, "pool", pools.Pool())
+    same(played(model, x, monkeypatch), [expected])
+    assert pools.pool.started == (THREADS > 1) and not pools.pool.lock.locked()
+    with pools.pool.lock:  # in use: this thread alone
+        same(played(model, x, monkeypatch), [expected])
+    assert not pools.pool.lock.locked()
+    pools.pool.stop()
 
 
 def test_a_model_inside_another(monkeypatch):

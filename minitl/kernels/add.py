@@ -8,6 +8,7 @@ from minitl.kernels import memory
 from minitl.kernels.elementwise import Elements, launch_elements
 from minitl.kernels.jit import common_dtype, flat, jit
 from minitl.kernels.launch import Numbers, Task, task_kernel
+from minitl.kernels.simd import lanes, sandwich
 from minitl.ops import add as book
 from minitl.ops.window import check_shape
 
@@ -55,8 +56,11 @@ def _add_relu(task: Task, plan: Elements, a: Numbers, b: Numbers, y: Numbers):
 @jit()
 def add_skip(skip, at, y, to, count, relu):
     """Add neighbours in skip to those in y, which are near, and cut off what is below zero if `relu`."""
-    for k in range(count):
-        y[to + k] += skip[at + k]
+    whole = count - count % lanes(y)
     if relu:
-        for k in range(to, to + count):
-            y[k] = y[k] if not y[k] <= 0 else 0
+        sandwich("1", 0, skip, at, 0, 0, y, to, 0, 0, whole, 0.0, True)
+    else:
+        sandwich("1", 0, skip, at, 0, 0, y, to, 0, 0, whole, None, True)
+    for k in range(whole, count):
+        value = y[to + k] + skip[at + k]
+        y[to + k] = value if not (relu and value <= 0) else 0

@@ -23,13 +23,15 @@ from minitl.kernels.jit import common_dtype, inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
-from minitl.kernels.simd import clear, constant, copy, product, tile_columns, transpose, whole_vectors
+from minitl.kernels.simd import clear, constant, copy, product, scaled_sandwich, tile_columns, transpose, whole_vectors
 from minitl.ops.window import Pair
 
 MOST_BESIDE = 8  # panels that a task copies together: the longer the pieces of b's rows that it reads, the faster they come
 TASKS_PER_THREAD = 2  # at least, if there are enough panels
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
+DEEP = 2048  # rows of b, from which on those of a panel compete for places of the level-2 cache too
 ROWS_PER_PANEL = 48  # at least, or copying it would show
+ROWS_NEAR = 96  # whose results are finished while they are in the level-2 cache
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
 
 
@@ -126,11 +128,11 @@ def _plan(
     chunks = max(1, min(-(-TASKS // panels), rows // ROWS_PER_PANEL))
     if panels * chunks == 1 and rows > 1:
         chunks = 2
-    far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
+    far = rows >= FEW_ROWS and (columns * dtype.itemsize >= PAGE or (columns > width and depth >= DEEP))
     shallow = rows > columns > width and depth * width * dtype.itemsize <= LEVEL_1  # what is written of c is most of the work
     copies = far or shallow or b_transposed or more or whole_vectors(columns, dtype) != columns
     beside, at_once = 1, max(depth, 1)
-    if (more or shallow) and not b_transposed:
+    if copies and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
@@ -162,9 +164,13 @@ def _multiply_with_more(
         _scale_panels(plan, b, scale, k, begin, end, scratch)
         whole = k + plan.depth_at_once >= plan.depth
         floor = 0.0 if whole and plan.relu and not plan.skips else -np.inf
-        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
-        if whole and (plan.skips or plan.ceiling):
-            _finish(plan, skip, c, first, last, begin, end)
+        finish = whole and (plan.skips or plan.ceiling)
+        at_once = ROWS_NEAR if finish else max(1, last - first)
+        for row in range(first, last, at_once):
+            below = min(row + at_once, last)
+            _multiply_panels(plan, k, row, below, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
+            if finish:
+                _finish(plan, skip, c, row, below, begin, end)
 
 
 @inlined
@@ -221,10 +227,13 @@ def _scale_panels(plan, b, scale, k, begin, end, panels):
         to = j * width
         for left in range(begin, end, width):
             at, here = (k + j) * plan.columns + left, min(width, end - left)
-            for column in range(here):
-                panels[to + column] = b[at + column] * scale[left + column]
-            for column in range(here, width):
-                panels[to + column] = 0
+            if here == width:  # whole vectors
+                scaled_sandwich("1", 0, b, at, 0, 0, scale, left, panels, to, 0, 0, width)
+            else:
+                for column in range(here):
+                    panels[to + column] = b[at + column] * scale[left + column]
+                for column in range(here, width):
+                    panels[to + column] = 0
             to += size
 
 

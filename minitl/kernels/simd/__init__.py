@@ -12,7 +12,7 @@ from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
 from minitl.kernels.simd.tile import product
 from minitl.kernels.simd.transposing import transpose
-from minitl.kernels.simd.vectors import tile_columns, tile_rows, whole_vectors
+from minitl.kernels.simd.vectors import lanes, tile_columns, tile_rows, whole_vectors
 from minitl.kernels.simd.views import constant, view
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "depthwise_gradient",
     "depthwise_row",
     "exp",
+    "lanes",
     "moments",
     "one_of_four",
     "pooled_product",

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, jit
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd.vectors import INT, pointer
+from minitl.kernels.simd.vectors import INT, lanes, pointer
 
 
 def _transpose_in_numpy(source, at, row, rows, columns, target, to, to_row):
@@ -27,14 +27,14 @@ def _transpose_in_numpy(source, at, row, rows, columns, target, to, to_row):
 @jit()
 def _transpose_in_llvm(source, at, row, rows, columns, target, to, to_row):
     """target[to + j to_row + i] = source[at + i row + j] for `rows` x `columns` numbers."""
-    lanes = _lanes(source)
-    for i in range(0, rows, lanes):
-        for j in range(0, columns, lanes):
-            if i + lanes <= rows and j + lanes <= columns:
+    size = lanes(source)
+    for i in range(0, rows, size):
+        for j in range(0, columns, size):
+            if i + size <= rows and j + size <= columns:
                 _block(source, at + i * row + j, row, target, to + j * to_row + i, to_row)
                 continue
-            for a in range(i, min(i + lanes, rows)):
-                for b in range(j, min(j + lanes, columns)):
+            for a in range(i, min(i + size, rows)):
+                for b in range(j, min(j + size, columns)):
                     target[to + b * to_row + a] = source[at + a * row + b]
 
 
@@ -42,20 +42,14 @@ transpose: Any = _transpose_in_numpy if config.DISABLE_JIT else _transpose_in_ll
 
 
 @intrinsic
-def _lanes(typingctx, array):
-    lanes = VECTOR_BYTES // (array.dtype.bitwidth // 8)
-    return types.intp(array), lambda context, builder, sig, args: INT(lanes)
-
-
-@intrinsic
 def _block(typingctx, source, at, row, target, to, to_row):
     intp = types.intp
     size = source.dtype.bitwidth // 8
-    lanes = VECTOR_BYTES // size
+    count = VECTOR_BYTES // size
 
     def codegen(context, builder, sig, args):
         _, at, row, _, to, to_row = args
-        vector = ir.VectorType(context.get_value_type(source.dtype), lanes)
+        vector = ir.VectorType(context.get_value_type(source.dtype), count)
         read, write = (pointer(context, builder, sig.args[k], args[k]) for k in (0, 3))
 
         def place(array, begin, step, k):
@@ -63,18 +57,18 @@ def _block(typingctx, source, at, row, target, to, to_row):
             return builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
 
         def pick(a, b, places):
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), lanes), places))
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), count), places))
 
-        block = [builder.load(place(read, at, row, k), align=size) for k in range(lanes)]
-        half = lanes // 2
+        block = [builder.load(place(read, at, row, k), align=size) for k in range(count)]
+        half = count // 2
         while half:
-            for k in range(lanes):
+            for k in range(count):
                 if not k & half:  # the upper right quarter of the two rows' squares changes places with the lower left one
                     a, b = block[k], block[k + half]
-                    block[k] = pick(a, b, [lanes + i - half if i & half else i for i in range(lanes)])
-                    block[k + half] = pick(a, b, [lanes + i if i & half else i + half for i in range(lanes)])
+                    block[k] = pick(a, b, [count + i - half if i & half else i for i in range(count)])
+                    block[k + half] = pick(a, b, [count + i if i & half else i + half for i in range(count)])
             half //= 2
-        for k in range(lanes):
+        for k in range(count):
             builder.store(block[k], place(write, to, to_row, k), align=size)
         return context.get_dummy_value()
 

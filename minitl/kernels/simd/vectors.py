@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.extending import intrinsic
 
+from minitl.kernels.jit import config
 from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
 
 INT = ir.IntType(64)
@@ -15,8 +17,8 @@ INT = ir.IntType(64)
 
 def whole_vectors(columns: int, dtype: np.dtype) -> int:
     """A number of columns, rounded up to whole vectors."""
-    lanes = VECTOR_BYTES // dtype.itemsize
-    return -(-columns // lanes) * lanes
+    count = VECTOR_BYTES // dtype.itemsize
+    return -(-columns // count) * count
 
 
 def tile_columns(dtype: np.dtype) -> int:
@@ -27,6 +29,20 @@ def tile_columns(dtype: np.dtype) -> int:
 def tile_rows(columns: int, dtype: np.dtype) -> int:
     """How many rows to cut work by: a tile of one vector of columns needs twice as many to keep the processor busy."""
     return ROWS if columns > VECTOR_BYTES // dtype.itemsize else 2 * ROWS
+
+
+def _lanes_in_numpy(array):
+    return VECTOR_BYTES // array.itemsize
+
+
+@intrinsic
+def _lanes_in_llvm(typingctx, array):
+    """How many numbers of an array a vector holds."""
+    count = VECTOR_BYTES // (array.dtype.bitwidth // 8)
+    return types.intp(array), lambda context, builder, sig, args: INT(count)
+
+
+lanes: Any = _lanes_in_numpy if config.DISABLE_JIT else _lanes_in_llvm
 
 
 def broadcast(builder: ir.IRBuilder, number: Any, vector: ir.VectorType) -> Any:
