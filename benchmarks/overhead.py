@@ -2,9 +2,9 @@
 
     python benchmarks/overhead.py [--network classic] [--rounds 300]
 
-Every launch of `minitl.kernels.launch` is timed, and Adam's compiled pass; what is left is Python, with the loss. Then the same
-steps again with launches that do nothing, and with launches that fill 2 MB instead, as much as a level-2 cache holds: Python
-alone, with the caches to itself and without. Medians of single calls, two threads.
+Every launch of `minitl.kernels.launch` is timed, the launches of a recorded pass together, and Adam's compiled pass; what is left
+is Python, with the loss. Then the same steps again with launches that do nothing, and with launches that fill 2 MB instead, as
+much as a level-2 cache holds: Python alone, with the caches to itself and without. Medians of single calls, two threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     import workloads
     from engines import Minitl
 
-    from minitl.kernels import launch, updates
+    from minitl.kernels import launch, recording, updates
     from minitl.transfer import freeze
 
     spent: dict[str, list[float]] = {"launches": [], "adam": []}
@@ -65,6 +65,7 @@ if __name__ == "__main__":
         rounds = []
         with (
             mock.patch.object(launch, "_launch", timed(run)),
+            mock.patch.object(recording, "_play", timed(recording._play)),
             mock.patch.object(updates, "launch", timed_adam(updates.launch)),
         ):
             for _ in range(arguments.rounds):
@@ -91,9 +92,9 @@ if __name__ == "__main__":
             freeze(engine.model, [layer.name for layer in engine.model.layers[:-1]])
         call = engine.infer if what == "infer" else engine.step
         total, kernels, adam = measure(call, launch._launch)
-        row = {"what": what, "batch": batch, "total": total, "kernels": kernels, "adam": adam, "launches": len(spent["launches"])}
+        row = {"what": what, "batch": batch, "total": total, "kernels": kernels, "adam": adam, "calls": len(spent["launches"])}
         print(
-            f"  {what + ', batch ' + str(batch):<24}{total:8.0f}: {kernels:7.0f} in {row['launches']} launches,"
+            f"  {what + ', batch ' + str(batch):<24}{total:8.0f}: {kernels:7.0f} in {row['calls']} calls,"
             f"{adam:4.0f} Adam,{total - kernels - adam:5.0f} Python and the rest; "
             f"kernels and Adam {(kernels + adam) / batch:.1f} per image"
         )

@@ -127,7 +127,7 @@ def _is_plain(step: Step) -> bool:
     if type(step) is not LayerStep or type(layer) not in ALONE or layer.activation not in COMPILED:
         return False
     if type(layer) is Add:  # what has to be stretched is the book's
-        return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:] and len(step.shapes) > 1
+        return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:]
     return type(layer) is not Conv2D or layer.is_plain
 
 
