@@ -38,7 +38,8 @@ class Model(Structure):
 
     Layers without a name of their own are named by type and position (`conv2d`, `conv2d_1`, `dense`): the same program gives
     the same names. Layers may be shared with other models: what is trained in one is trained in all.
-    Attributes: `fuse` and `fold` say whether layers may run as one, and normalisations become part of convolutions at inference.
+    Attributes: `fuse` and `fold` say whether layers may run as one, and normalisations become part of convolutions at inference;
+    with both, small passes are recorded (`minitl.graph.replay`).
     Errors: TypeError for what is no value; ValueError for an output that needs a value which is no input, for an input that no
     output depends on, for names that clash, or a user's layer that is used twice.
     """
