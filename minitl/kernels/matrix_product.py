@@ -29,7 +29,7 @@ from minitl.ops.window import Pair
 MOST_BESIDE = 8  # panels that a task copies together: the longer the pieces of b's rows that it reads, the faster they come
 TASKS_PER_THREAD = 2  # at least, if there are enough panels
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
-DEEP = 2048  # rows of b, from which on those of a panel compete for places of the level-2 cache too
+DEEP, LARGE = 2048, 1 << 21  # rows and bytes of b, from which on a panel's rows compete for places of the level-2 cache too
 ROWS_PER_PANEL = 48  # at least, or copying it would show
 ROWS_NEAR = 96  # whose results are finished while they are in the level-2 cache
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
@@ -128,11 +128,12 @@ def _plan(
     chunks = max(1, min(-(-TASKS // panels), rows // ROWS_PER_PANEL))
     if panels * chunks == 1 and rows > 1:
         chunks = 2
-    far = rows >= FEW_ROWS and (columns * dtype.itemsize >= PAGE or (columns > width and depth >= DEEP))
+    deep = columns > width and depth >= DEEP and depth * columns * dtype.itemsize >= LARGE
+    far = rows >= FEW_ROWS and (columns * dtype.itemsize >= PAGE or deep)
     shallow = rows > columns > width and depth * width * dtype.itemsize <= LEVEL_1  # what is written of c is most of the work
     copies = far or shallow or b_transposed or more or whole_vectors(columns, dtype) != columns
     beside, at_once = 1, max(depth, 1)
-    if copies and not b_transposed:
+    if (more or shallow or (deep and copies)) and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
