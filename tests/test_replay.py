@@ -287,6 +287,21 @@ def test_layers_of_another_dtype(layer):
         same([model(x, training=False)], walked(model, x))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", [lambda: DepthwiseConv2D(3), lambda: Conv2D(20, 3, 2), lambda: Conv2D(8, 1)])
+def test_a_normalisation_of_another_dtype_is_folded(layer, dtype):
+    other = {"float32": "float64", "float64": "float32"}[dtype]
+    model, generator = chain(layer(), BatchNormalization(), ReLU(), shape=(6, 6, 8)).astype(dtype), np.random.default_rng(0)
+    model.layers[1].astype(other)
+    for _ in range(3):
+        x = drawn(model, generator)
+        change_weights(model, generator)
+        y = model(x, training=False)
+        model.fuse = False
+        np.testing.assert_allclose(y, model(x, training=False), rtol=0, atol=1e-5)
+        model.fuse = True
+
+
 def test_inputs_of_different_batches():
     model, generator = two_inputs(), np.random.default_rng(0)
     for _ in range(4):

@@ -29,11 +29,11 @@ def factors(
 def scaled(kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """A kernel with a factor for each of its filters.
 
-    Shapes: kernel (..., F), or (..., C, M) of a depthwise convolution; scale (F,) or (C M,), of the same dtype.
+    Shapes: kernel (..., F), or (..., C, M) of a depthwise convolution; scale (F,) or (C M,).
     """
-    product = memory.empty(kernel.shape, kernel.dtype)
-    rows = kernel.size // max(1, scale.size)
-    launch(_scaled, 1, Factors(rows, scale.size), np.ascontiguousarray(kernel), np.ascontiguousarray(scale), product)
+    product = memory.empty(kernel.shape, common_dtype(kernel, scale))
+    rows, given = kernel.size // max(1, scale.size), (flat(kernel, product.dtype), flat(scale, product.dtype))
+    launch(_scaled, 1, Factors(rows, scale.size), *given, product)
     return product
 
 
