@@ -156,10 +156,8 @@ def launch(kernel: TaskKernel, tasks: int, plan: Any, *arrays: np.ndarray, scrat
     if memory.local.arena is not None:
         memory.local.arena.note(entry, tasks, slots, plan, room)
     pool = pools.pool
-    if tasks > 1 and THREADS > 1 and pool.lock.acquire(False):  # type: ignore[union-attr]
+    if tasks > 1 and pool.take():  # type: ignore[union-attr]
         try:
-            if not pool.started:  # type: ignore[union-attr]
-                pool.start()  # type: ignore[union-attr]
             _launch(pool.state, entry, tasks, THREADS, *slots, plan.words, room)  # type: ignore[union-attr]
         finally:
             pool.lock.release()  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
 """The product of two matrices: dense layers, and 1x1 convolutions, whose pixels are rows of a matrix.
 
-The columns of b are taken in blocks as wide as a tile. Where b's rows are long, a block is first copied into a panel, in which
-they lie one after another: a panel is used for many rows of a, while rows of b that are a large power of two apart would all
-compete for the same few places of the cache. A task copies some panels side by side, since memory is read faster in long
+The columns of b are taken in blocks as wide as a tile. Where b's rows are long, or many, a block is first copied into a panel, in
+which they lie one after another: a panel is used for many rows of a, while rows of b that are a large power of two apart would
+all compete for the same few places of the cache. A task copies some panels side by side, since memory is read faster in long
 pieces, and so many rows of them at a time that each stays in the level-1 cache while all its rows of a meet it. If it is the
 transpose of b that is wanted, it is made there, and so is b with factors for its columns. The transpose of a costs nothing: a
 tile reads single numbers of it, wherever they are.
@@ -128,12 +128,12 @@ def _plan(
     chunks = max(1, min(-(-TASKS // panels), rows // ROWS_PER_PANEL))
     if panels * chunks == 1 and rows > 1:
         chunks = 2
-    deep = columns > width and depth >= DEEP and depth * columns * dtype.itemsize >= LARGE
-    far = rows >= FEW_ROWS and (columns * dtype.itemsize >= PAGE or deep)
+    far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
+    deep = rows >= FEW_ROWS and columns > width and depth >= DEEP and depth * columns * dtype.itemsize >= LARGE
     shallow = rows > columns > width and depth * width * dtype.itemsize <= LEVEL_1  # what is written of c is most of the work
-    copies = far or shallow or b_transposed or more or whole_vectors(columns, dtype) != columns
+    copies = far or deep or shallow or b_transposed or more or whole_vectors(columns, dtype) != columns
     beside, at_once = 1, max(depth, 1)
-    if (more or shallow or (deep and copies)) and not b_transposed:
+    if (more or deep or shallow) and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)

@@ -59,6 +59,18 @@ class Pool:
             # Daemons: they never hold up the end of the process, and hold no Python object while they wait.
             threading.Thread(target=_work, args=(self.state, number), daemon=True, name=f"kernels-{number}").start()
 
+    def take(self) -> bool:
+        """Whether it is free, and then this thread's until it gives `lock` back; the threads run by then."""
+        if THREADS == 1 or not self.lock.acquire(False):
+            return False
+        try:
+            if not self.started:
+                self.start()
+        except BaseException:
+            self.lock.release()
+            raise
+        return True
+
     def stop(self) -> None:
         """Let the threads end."""
         if self.started:

@@ -56,18 +56,16 @@ class Recording(memory.Arena):
     def play(self) -> None:
         """Launch all of it again. Only one thread at a time may do so."""
         pool = pools.pool
-        locked = THREADS > 1 and pool.lock.acquire(False)  # type: ignore[union-attr]
+        taken = pool.take()  # type: ignore[union-attr]
         try:
-            if locked and not pool.started:  # type: ignore[union-attr]
-                pool.start()  # type: ignore[union-attr]
-            state, threads = (pool.state, THREADS) if locked else (alone(), 1)  # type: ignore[union-attr]
+            state, threads = (pool.state, THREADS) if taken else (alone(), 1)  # type: ignore[union-attr]
             for part in self.parts:
                 if isinstance(part, np.ndarray):
                     _play(state, part, threads)
                 else:
                     part()
         finally:
-            if locked:
+            if taken:
                 pool.lock.release()  # type: ignore[union-attr]
 
 

@@ -24,9 +24,10 @@ class Rescaling(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x scale + offset."""
-        y = empty(x.shape, x.dtype)
-        write(np.multiply, x, np.asarray(self.scale, x.dtype), y)
-        write(np.add, y, np.asarray(self.offset, x.dtype), y)
+        scale, offset = np.asarray(self.scale, x.dtype), np.asarray(self.offset, x.dtype)
+        y = empty(np.broadcast_shapes(x.shape, scale.shape, offset.shape), x.dtype)
+        write(np.multiply, x, scale, y)
+        write(np.add, y, offset, y)
         return y, None
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
@@ -76,9 +77,15 @@ class Normalization(Layer):
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """(x - mean) / sqrt(variance), or back again with `invert`."""
         mean, variance, y = self.state["mean"], self.state["variance"], empty(x.shape, x.dtype)
-        write(_normalise, x, mean, variance, self.invert, y)
-        deviation = _deviation(variance)
-        return y, deviation if self.invert else 1 / deviation
+        deviation = empty(variance.shape, variance.dtype)
+        write(_write_deviation, variance, deviation)
+        if self.invert:
+            write(np.multiply, x, deviation, y)
+            write(np.add, y, mean, y)
+            return y, deviation
+        write(np.subtract, x, mean, y)
+        write(np.divide, y, deviation, y)
+        return y, 1 / deviation
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """dx = dy / sqrt(variance)."""
@@ -89,17 +96,8 @@ class Normalization(Layer):
         return input_shape
 
 
-def _deviation(variance: np.ndarray) -> np.ndarray:
-    return np.maximum(np.sqrt(variance), 1e-7)
-
-
-def _normalise(x: np.ndarray, mean: np.ndarray, variance: np.ndarray, invert: bool, y: np.ndarray) -> None:
-    if invert:
-        np.multiply(x, _deviation(variance), y)
-        np.add(y, mean, y)
-    else:
-        np.subtract(x, mean, y)
-        np.divide(y, _deviation(variance), y)
+def _write_deviation(variance: np.ndarray, deviation: np.ndarray) -> None:
+    np.maximum(np.sqrt(variance), 1e-7, out=deviation)
 
 
 def _listed(owner: Layer, value: Any) -> Any:
