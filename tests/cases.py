@@ -169,12 +169,13 @@ def depthwise_conv2d(draw, dtype, ties=False):
         (draw(st.integers(1, 4)), *(draw(st.integers(3, 9)) for _ in range(2)), draw(st.sampled_from([1, 3, 16, 35]))),
         dtype,
     )
-    size, multiplier = (draw(st.integers(1, 3)), draw(st.integers(1, 3))), draw(st.sampled_from([1, 1, 2]))
-    dilation = (draw(st.integers(1, 2)), 1) if min(x.shape[1:3]) >= 5 else (1, 1)
+    size, multiplier = tuple(draw(st.integers(1, min(5, n))) for n in x.shape[1:3]), draw(st.sampled_from([1, 1, 2]))
+    dilation = (draw(st.integers(1, 2)), 1) if 2 * size[0] - 1 <= x.shape[1] else (1, 1)
     strides = (1, 1) if dilation != (1, 1) else (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
     kernel = numbers(draw, (*size, x.shape[3], multiplier), dtype)
     bias = numbers(draw, (x.shape[3] * multiplier,), dtype) if draw(st.booleans()) else None
-    return x, kernel, bias, strides, draw(st.sampled_from(["valid", "same"])), dilation
+    zeros = tuple((draw(st.integers(0, n - 1)), draw(st.integers(0, n - 1))) for n in size)
+    return x, kernel, bias, strides, draw(st.sampled_from(["valid", "same", zeros])), dilation
 
 
 @st.composite

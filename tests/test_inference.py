@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl.graph.together import Folded, Joined
-from minitl.kernels import convolution, fused, padding
+from minitl.graph.steps import LayerStep
+from minitl.graph.together import Folded, Joined, Separable
+from minitl.kernels import convolution, fused, padding, separable
 from minitl.kernels.matrix_product import multiply
 from minitl.layers import (
+    Activation,
     Add,
     BatchNormalization,
     Concatenate,
@@ -97,6 +99,10 @@ def test_a_product_with_a_skip_and_a_ceiling(dtype, rows, depth, columns):
     assert np.isnan(multiply(a, b, start, True, skip=skip, ceiling=1)[0, 0])
 
 
+def listed(outputs):
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
 def steps_of(model):
     return [step for kept in model._plans.values() for step, *_ in kept[1].program]
 
@@ -179,6 +185,108 @@ def test_every_kind_of_relu_behind_a_normalisation(settings, below):
     alone = model.predict(drawn, verbose=0)
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-4)
     assert alone.max() == settings["max_value"]
+
+
+def mobile(
+    size, channels, filters, strides=1, expansion=2, zeros=None, skip=False, activation="relu6", norm=True, dtype="float32"
+):
+    """A depthwise and a 1x1 convolution with what may stand around them; the numbers of their normalisations are drawn."""
+    generator, inputs = np.random.default_rng(0), Input((*size, channels))
+    x = ReLU()(BatchNormalization()(Conv2D(expansion * channels, 1, use_bias=False)(inputs)))
+    if zeros is not None:
+        x = ZeroPadding2D(zeros)(x)
+    x = DepthwiseConv2D(3, strides, "valid" if zeros is not None else "same")(x)
+    x = Activation(activation)(BatchNormalization()(x))
+    x = Conv2D(filters, 1)(x)
+    x = BatchNormalization()(x) if norm else x
+    x = Add()([x, inputs]) if skip else x
+    model = Model(inputs, ReLU()(x) if norm else x).astype(dtype)
+    for array in model.weights:
+        signs = np.where(generator.random(array.shape) < 0.5 * (array.ndim == 4), -1, 1)  # but for variances
+        array[...] = generator.uniform(0.2, 1, array.shape) * signs
+    return model
+
+
+MOBILE = {
+    "plain": {"size": (16, 15), "channels": 16, "filters": 24},
+    "skip": {"size": (16, 15), "channels": 24, "filters": 24, "skip": True},
+    "zeros in front": {"size": (26, 24), "channels": 16, "filters": 70, "strides": 2, "zeros": ((0, 1), (0, 1))},
+    "zeros, more": {"size": (16, 14), "channels": 16, "filters": 8, "zeros": ((2, 0), (1, 2)), "activation": "relu"},
+    "no normalisation behind": {"size": (16, 16), "channels": 16, "filters": 16, "norm": False},
+    "odd channels": {"size": (17, 15), "channels": 5, "filters": 7},
+    "many channels": {"size": (14, 14), "channels": 96, "filters": 130, "expansion": 6},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("name", MOBILE)
+def test_a_depthwise_and_a_1x1_convolution_in_one_pass_are_the_two_to_the_bit(name, batch, dtype, monkeypatch):
+    settings = MOBILE[name]
+    model, shape = mobile(**settings, dtype=dtype), (batch, *settings["size"], settings["channels"])
+    x = np.random.default_rng(1).normal(size=shape).astype(dtype)
+    assert any(type(step) is Separable for step in model.new_run().plan.steps) is settings.get("norm", True)
+    assert not any(type(step.layers[0]) is ZeroPadding2D for step in model.new_run().plan.steps if type(step) is LayerStep)
+    together = model(x, training=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(separable, "PIXELS", 10**9)
+        separable._plan.cache_clear()
+        np.testing.assert_array_equal(model.new_run().walk([x])[0], together)
+    separable._plan.cache_clear()
+    if not settings.get("norm", True):
+        return
+    calls = []
+    monkeypatch.setattr(separable, "pointwise", lambda *_: calls.append(1))
+    model.new_run().walk([x])
+    assert not calls  # it was one pass
+    model.fuse = False
+    tolerance = 1e-4 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(together, model(x, training=False), rtol=tolerance, atol=tolerance * np.abs(together).max())
+
+
+@pytest.mark.parametrize("second", [Conv2D(8, 1, 2), Conv2D(8, 2), Dense(8)], ids=["strided", "wider", "dense"])
+def test_what_is_no_depthwise_and_1x1_convolution_stays_two(second):
+    inputs = Input((12, 12, 16))
+    between = ReLU()(BatchNormalization()(DepthwiseConv2D(3, padding="same")(inputs)))
+    x = np.random.default_rng(0).normal(size=(3, 12, 12, 16)).astype("float32")
+    for outputs in (second(between), [Conv2D(8, 1)(between), between], [Conv2D(8, 1)(between), Conv2D(8, 1)(between)]):
+        model = Model(inputs, outputs)
+        found = listed(model(x, training=False))
+        assert not any(type(step) is Separable for step in model.new_run().plan.steps)
+        model.fuse = False
+        for a, b in zip(found, listed(model(x, training=False)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+
+
+def test_zeros_that_a_window_does_not_reach_beyond_or_that_are_needed_elsewhere_are_there():
+    inputs = Input((6, 6, 16))
+    for border, two in (((3, 0), (0, 0)), False), ((1, 1), True):
+        padded = ZeroPadding2D(border)(inputs)
+        y = BatchNormalization()(DepthwiseConv2D(3)(padded))
+        model = Model(inputs, [y, padded] if two else y)
+        found = listed(model(np.ones((2, 6, 6, 16), "float32"), training=False))
+        assert any(type(step.layers[0]) is ZeroPadding2D for step in model.new_run().plan.steps if type(step) is LayerStep)
+        model.fuse = False
+        for a, b in zip(found, listed(model(np.ones((2, 6, 6, 16), "float32"), training=False)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+
+
+def test_a_padding_that_changes_between_two_calls_is_noticed():
+    model = mobile((8, 8), 16, 8, strides=2, zeros=((0, 1), (0, 1)))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 16)).astype("float32")
+    assert model(x, training=False).shape == (2, 4, 4, 8)
+    layer = next(layer for layer in model.layers if type(layer) is ZeroPadding2D)
+    layer.padding, layer.border = 2, ((2, 2), (2, 2))
+    assert model(x, training=False).shape == (2, 5, 5, 8)
+
+
+def test_images_of_another_shape_are_refused_by_the_layer_in_front():
+    inputs = Input((None, None, 8))
+    y = BatchNormalization()(DepthwiseConv2D(3)(ZeroPadding2D(1, name="zeros")(inputs)))
+    model = Model(inputs, BatchNormalization()(Conv2D(4, 1)(y)))
+    assert any(type(step) is Separable for step in model.new_run().plan.steps)
+    with pytest.raises(ValueError, match=r"'zeros' \(ZeroPadding2D\)"):
+        model.new_run().forward([np.ones((2, 9, 9, 4), "float32")])
 
 
 def branches(shape=(9, 9, 16)):

@@ -368,17 +368,49 @@ def test_only_a_few_and_small_passes_are_kept(monkeypatch):
     recorded(model, drawn(model, generator, 20))
     assert {shapes[0][0][0] for shapes in plan_of(model).replays.known} == {16, 18, 19, 20}
     assert replay.LARGEST == 64 << 20
-    monkeypatch.setattr(replay, "LARGEST", 3 << 20)
+    monkeypatch.setattr(replay, "LARGEST", 3 << 19)
     model, walks = chain(Conv2D(16, 3), shape=(64, 64, 16)), []
     walk = Run.walk
     monkeypatch.setattr(Run, "walk", lambda run, *given: walks.append(1) or walk(run, *given))
     for _ in range(5):
-        recorded(model, drawn(model, generator, 8))  # images of 2 MiB, and as much comes out
+        recorded(model, drawn(model, generator, 8))  # 2 MiB come out
     assert len(walks) == 10 and list(plan_of(model).replays.known.values()) == [None]
     for batch in (1, 2, 3, 4, 1):
         recorded(model, drawn(model, generator, batch))
     kept = [one.recording.size for one in plan_of(model).replays.known.values() if isinstance(one, replay.Recorded)]
-    assert 1 <= len(kept) < 4 and sum(kept) <= 3 << 20
+    assert 1 <= len(kept) < 4 and sum(kept) <= 3 << 19
+
+
+def test_inputs_are_read_where_they_are(monkeypatch):
+    model, generator = chain(Conv2D(8, 3, activation="relu"), shape=(64, 64, 8)), np.random.default_rng(0)
+    x = drawn(model, generator, 4)
+    recorded(model, x)
+    one = next(iter(plan_of(model).replays.known.values()))
+    assert one.inputs == [None] and one.places[0] and one.recording.size < 1.2 * x.nbytes  # what comes out, and nothing for x
+    wide = generator.normal(size=(4, 64, 64, 16)).astype("float32")
+    bytes_of = np.zeros(x.nbytes + 1, np.uint8)
+    unaligned = np.ndarray(x.shape, x.dtype, bytes_of, 1)
+    unaligned[...] = x
+    for given in (x + 1, wide[..., ::2], wide[..., 8:], np.asfortranarray(x), unaligned, x[::-1]):
+        before = given.copy()
+        same(played(model, given, monkeypatch), walked(model, np.ascontiguousarray(before)))
+        np.testing.assert_array_equal(given, before)
+    held = weakref.ref(given := x + 2)
+    model(given, training=False)
+    del given
+    assert held() is None
+
+
+@pytest.mark.parametrize("kinds", ["Flatten", "Dropout", "Reshape", "Flatten Reshape"])
+def test_outputs_that_look_into_an_input_are_copies(kinds):
+    made = {"Flatten": Flatten, "Dropout": lambda: Dropout(0.5), "Reshape": lambda: Reshape((12, 2))}
+    model, generator = chain(*(made[kind]() for kind in kinds.split()), shape=(4, 6)), np.random.default_rng(0)
+    recorded(model, drawn(model, generator))
+    for _ in range(2):
+        x = drawn(model, generator)
+        (y,) = listed(model(x, training=False))
+        same([y.reshape(x.shape)], [x])
+        assert not np.may_share_memory(x, y)
 
 
 def test_threads_that_predict_at_once():

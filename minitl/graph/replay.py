@@ -1,8 +1,9 @@
 """Passes that are run again launch by launch, without going through the steps: for inference on few and small inputs.
 
 The first pass for inputs of some shapes is an ordinary one, the second is recorded (`kernels.recording`), and all later ones
-play the recording: the same kernels on the same memory, with the inputs copied in and the outputs copied out. Weights are read
-where they lie, so a change in place counts; if a layer has got another array, the recording is thrown away.
+play the recording: the same kernels on the same memory, but for the inputs, which are read where the caller has them, and the
+outputs, which are copied. Weights are read where they lie, so a change in place counts; if a layer has got another array, the
+recording is thrown away.
 
 Only plans all of whose steps compute by launches alone are recorded, only where the pass needs little memory, and nothing when
 the recording is in use by another thread: that one walks through the steps, as the first pass does. The results are the
@@ -22,7 +23,7 @@ from minitl.backend import engine
 from minitl.graph.plan import Step
 from minitl.graph.run import Run
 from minitl.graph.steps import LayerStep
-from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined
+from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined, Separable
 from minitl.layers.activations import Activation, ReLU, Softmax
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, Dropout, Flatten
@@ -44,7 +45,7 @@ ALONE = {  # layers that compute by launches alone when they run by themselves
     ZeroPadding2D, Rescaling, Normalization, RandomFlip, RandomRotation, RandomZoom, RandomTranslation, RandomContrast,
     GaussianNoise, GaussianDropout, SpatialDropout1D, SpatialDropout2D, AlphaDropout,
 }  # fmt: skip
-TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined}
+TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined, Separable}
 COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do
 
 
@@ -102,12 +103,14 @@ class Recorded:
 
     def __init__(self, run: Run, arrays: list[np.ndarray], layers: list[Any], weights: list[np.ndarray]):
         self.layers = [layer for layer in layers if layer.parameters or layer.state]
-        self.weights, self.recording = weights, engine("recording").Recording()
+        self.weights, self.recording, self.point = weights, engine("recording").Recording(), engine("recording").point
         with self.recording:
             self.inputs = [self.recording.empty(array.shape, array.dtype) for array in arrays]
             for own, array in zip(self.inputs, arrays, strict=True):
                 np.copyto(own, array)
             self.outputs = run.walk(self.inputs)
+        self.places = [self._places(k) for k in range(len(arrays))]
+        self.inputs = [own if places is None else None for own, places in zip(self.inputs, self.places, strict=True)]
 
     def is_current(self) -> bool:
         """Whether the layers still have the arrays that it reads."""
@@ -116,10 +119,20 @@ class Recorded:
 
     def play(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for other inputs of the same shapes."""
-        for own, array in zip(self.inputs, arrays, strict=True):
-            np.copyto(own, array)
+        arrays = [array if array.flags.c_contiguous and array.flags.aligned else array.copy() for array in arrays]
+        for own, places, array in zip(self.inputs, self.places, arrays, strict=True):
+            if places is None:
+                np.copyto(own, array)
+            else:
+                self.point(places, array)
         self.recording.play()
         return [y.copy() for y in self.outputs]
+
+    def _places(self, number: int) -> Any:
+        """Where launches read an input, if they may read it in the caller's memory: an output may look into it, too."""
+        own = self.inputs[number]
+        seen = any(np.may_share_memory(own, y) for y in (*self.outputs, *self.inputs[:number], *self.inputs[number + 1 :]))
+        return None if seen else self.recording.release(own)
 
 
 def _is_plain(step: Step) -> bool:

@@ -5,6 +5,7 @@
     batch normalisation + GELU                         one pass
     convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
     convolution [+ batch normalisation] + sum with a skip [+ ReLU]    at inference: the end of a residual block
+    [zero padding +] depthwise convolution [+ 1x1 convolution]    at inference, each with what is folded into it
     concatenation of what convolutions made    at inference: they write their parts of it
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
 
@@ -22,7 +23,16 @@ from typing import Any
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Step
 from minitl.graph.steps import LayerStep, RegularizedStep
-from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined, ceiling_of, other_input
+from minitl.graph.together import (
+    Folded,
+    Fused,
+    FusedNormalization,
+    GeluNormalization,
+    Joined,
+    Separable,
+    ceiling_of,
+    other_input,
+)
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
@@ -33,6 +43,7 @@ from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from minitl.layers.reshaping import ChannelPadding, Reshape, ZeroPadding2D
 from minitl.layers.scaling import Normalization, Rescaling
+from minitl.ops.window import reach
 
 WINDOW = "pool_size", "strides", "padding"
 SETTINGS = {  # what the rules, and passes that are recorded, read of a layer beside its type and its weights
@@ -83,6 +94,8 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), a
         for node in nodes:
             if type(node.layer) is Concatenate and node in at:
                 _join_parts(graph, node, at)
+            elif node in at:
+                _join_depthwise(graph, node, at)
     return [at[node] for node in nodes if node in at]
 
 
@@ -118,6 +131,29 @@ def _writer(graph: Graph, node: Node, value: Value, at: dict[Node, Step]) -> Ste
         plain = not (step.depthwise or step.pooled or step.skips or step.ceiling)
         return step if alone and plain else None
     return None
+
+
+def _join_depthwise(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
+    """Let a depthwise convolution take the zero padding in front of it along, and a 1x1 convolution the depthwise one."""
+    step = at[node]
+    if type(step) is not Folded:
+        return
+    before = step.takes[0].node
+    if before not in at or _next(graph, before) is not step.nodes[0]:
+        return
+    if step.depthwise and type(before.layer) is ZeroPadding2D and step.padding == "valid" and _is_within(before, step.layer):
+        del at[before]
+        step.take_zeros(before)
+    first = at.get(before)
+    if step.pointwise and step.layer.strides == (1, 1) and type(first) is Folded and first.depthwise:
+        del at[before]
+        at[node] = Separable(first, step)
+
+
+def _is_within(node: Node, layer: DepthwiseConv2D) -> bool:
+    """Whether no window of the layer lies in the zeros around images altogether."""
+    window = reach(layer.kernel_size, layer.dilation_rate)
+    return all(zeros < size for border, size in zip(node.layer.border, window, strict=True) for zeros in border)
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken: Collection[Node]) -> Step | None:

@@ -117,8 +117,16 @@ class Folded(Step):
         self.pooled = type(nodes[-1].layer) is MaxPooling2D
         self.skips, self.depthwise = skip is not None, isinstance(self.layer, DepthwiseConv2D)
         self.pointwise = not self.depthwise and not self.pooled and self.layer.kernel_size == (1, 1)
+        self.padding = self.layer.padding
+        self.entrance = self.layer  # which says what it expects
         if skip is not None:
             self.takes = (nodes[0].inputs[0], skip)
+
+    def take_zeros(self, node: Node) -> None:
+        """Let a depthwise convolution see the zeros that the layer in front puts around images, which then need not be there."""
+        self.nodes = [node, *self.nodes]
+        self.takes, self.shape = node.inputs, node.inputs[0].shape
+        self.padding, self.entrance = node.layer.border, node.layer
 
     def weights(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """The kernel, the normalisation's factors for it, and the bias with the normalisation in it."""
@@ -134,17 +142,14 @@ class Folded(Step):
         """The last of the layers' y."""
         x, skip = x if self.skips else (x, None)
         layer, relu = self.layer, self.ceiling is not None and not self.skips
-        x = layer.admit(x, self.shape)
-        kernel, scale, bias = self.weights()
+        x = self.entrance.admit(x, self.shape)
         if self.depthwise:
-            kernel = kernel if scale is None else engine("folding").scaled(kernel, scale)
-            limits = (0.0 if relu else -np.inf, self.ceiling or np.inf)
-            convolve = engine("depthwise_conv2d").convolve
-            return convolve(x, kernel, bias, layer.strides, layer.padding, layer.dilation_rate, *limits), None
+            return engine("depthwise_conv2d").convolve(x, *self.as_depthwise()), None
         if self.pointwise:
-            seen, behind = x[:, :: layer.strides[0], :: layer.strides[1]], (self.ceiling is not None, scale, self.ceiling or 0)
-            _check_skip(self.nodes, skip, (*seen.shape[:3], kernel.shape[3]))
-            return engine("convolution").pointwise(seen, kernel, bias, *behind, skip), None
+            seen = x[:, :: layer.strides[0], :: layer.strides[1]]
+            _check_skip(self.nodes, skip, (*seen.shape[:3], layer.filters))
+            return engine("convolution").pointwise(seen, *self.as_pointwise(skip)), None
+        kernel, scale, bias = self.weights()
         if relu:
             y = engine("fused").forward(x, kernel, bias, layer.strides, layer.padding, self.pooled, keep=False, scale=scale)[0]
             return engine("batch_norm").cut_off(y, self.ceiling) if self.ceiling else y, None
@@ -153,11 +158,40 @@ class Folded(Step):
         convolve = engine("convolution").convolve
         return convolve(x, kernel, bias, layer.strides, layer.padding, self.ceiling is not None, scale, skip), None
 
+    def as_depthwise(self) -> tuple:
+        """Kernel, bias, strides, padding, dilation, and the limits of a depthwise convolution."""
+        kernel, scale, bias = self.weights()
+        kernel = kernel if scale is None else engine("folding").scaled(kernel, scale)
+        limits = (-np.inf, np.inf) if self.ceiling is None else (0.0, self.ceiling or np.inf)
+        return kernel, bias, self.layer.strides, self.padding, self.layer.dilation_rate, *limits
+
+    def as_pointwise(self, skip: np.ndarray | None) -> tuple:
+        """Kernel and bias of a 1x1 convolution, whether a ReLU follows, its factors, the ReLU's ceiling, and the skip."""
+        kernel, scale, bias = self.weights()
+        return kernel, bias, self.ceiling is not None, scale, self.ceiling or 0, skip
+
     def forward_into(self, x: np.ndarray, y: np.ndarray, first: int) -> None:
         """The last of the layers' y, into channels of images that are there."""
         (kernel, scale, bias), layer, relu = self.weights(), self.layer, self.ceiling is not None
         x, convolve = layer.admit(x, self.shape), engine("convolution").convolve
         convolve(x, kernel, bias, layer.strides, layer.padding, relu, scale, into=(y, first))
+
+
+class Separable(Step):
+    """A depthwise convolution and the 1x1 convolution that alone needs it, each with what is folded into it; only forward."""
+
+    def __init__(self, first: Folded, second: Folded):
+        super().__init__([*first.nodes, *second.nodes])
+        self.first, self.second = first, second
+        self.takes = (*first.takes, *second.takes[1:])  # with the skip, if there is one
+
+    def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
+        """The last of the layers' y."""
+        x, skip = x if self.second.skips else (x, None)
+        x = self.first.entrance.admit(x, self.first.shape)
+        separable = engine("separable")
+        first, second = separable.First(*self.first.as_depthwise()), separable.Second(*self.second.as_pointwise(skip))
+        return separable.convolve(x, first, second), None
 
 
 class Joined(Step):

@@ -18,7 +18,7 @@ from minitl.kernels.launch import Numbers, Packed, Task, launch, packed, task_ke
 from minitl.kernels.row_sums import add_rows, sum_rows
 from minitl.kernels.simd import constant, depthwise_gradient, depthwise_row, whole_vectors
 from minitl.ops.conv2d import check
-from minitl.ops.window import Axis, Pair, check_shape
+from minitl.ops.window import Axis, Padding, Pair, check_shape
 
 
 def forward(
@@ -26,7 +26,7 @@ def forward(
     kernel: np.ndarray,
     bias: np.ndarray | None = None,
     strides: Pair = (1, 1),
-    padding: str = "valid",
+    padding: Padding = "valid",
     dilation: Pair = (1, 1),
 ) -> tuple[np.ndarray, tuple]:
     """y = the window's entries times the kernel's, channel by channel, + bias."""
@@ -34,11 +34,11 @@ def forward(
 
 
 def convolve(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: str, dilation: Pair, floor: float,
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, strides: Pair, padding: Padding, dilation: Pair, floor: float,
     ceiling: float,
 ) -> np.ndarray:  # fmt: skip
     """The convolution, no smaller than `floor` and no larger than `ceiling`: ReLU has 0, ReLU6 also 6."""
-    rows, columns = _geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding, dilation)
+    rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding, dilation)
     dtype = common_dtype(x, kernel)
     channels, multiplier = kernel.shape[2:]
     start = np.zeros(channels * multiplier, dtype) if bias is None else flat(bias, dtype)
@@ -54,7 +54,7 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding, dilation = cache
-    rows, columns = _geometry(x.shape, kernel.shape, None, strides, padding, dilation)
+    rows, columns = geometry(x.shape, kernel.shape, None, strides, padding, dilation)
     channels, multiplier = kernel.shape[2:]
     check_shape("depthwise_conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, channels * multiplier))
     dtype = common_dtype(x, kernel)
@@ -81,10 +81,16 @@ def backward(
 
 
 @functools.lru_cache(maxsize=1024)
-def _geometry(
-    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str, dilation: Pair
+def geometry(
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: Padding, dilation: Pair
 ) -> tuple[Axis, Axis]:
+    """How the window slides, after checking the shapes."""
     return check(x, (*kernel[:2], 1, kernel[2] * kernel[3]), bias, strides, padding, dilation, x[-1])
+
+
+def fills_vectors(kernel: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether whole vectors of channels go by themselves."""
+    return kernel[3] == 1 and whole_vectors(kernel[2], dtype) == kernel[2]
 
 
 class Plan(NamedTuple):
@@ -111,9 +117,8 @@ class Plan(NamedTuple):
 def _plan(
     x: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dilation: Pair, rows: Axis, columns: Axis, dtype: np.dtype
 ) -> Packed:
-    in_vectors = kernel[3] == 1 and whole_vectors(kernel[2], dtype) == kernel[2]
-    sizes = (*x[1:], kernel[3], rows.out, columns.out, *kernel[:2], *strides, *dilation, rows.before, columns.before, in_vectors)
-    return packed(Plan._make(sizes))
+    sizes = *x[1:], kernel[3], rows.out, columns.out, *kernel[:2], *strides, *dilation, rows.before, columns.before
+    return packed(Plan._make([*sizes, fills_vectors(kernel, dtype)]))
 
 
 @jit()
@@ -127,7 +132,14 @@ def _inside(output, window, stride, dilation, before, size):
 
 @task_kernel
 def _forward(task: Task, plan: Plan, x: Numbers, kernel: Numbers, bias: Numbers, y: Numbers, limits: Numbers):
-    n, i, channels = task // plan.out_h, task % plan.out_h, plan.channels
+    to = task * plan.out_w * plan.channels * plan.multiplier
+    output_row(plan, task // plan.out_h, task % plan.out_h, x, kernel, bias, y, to, limits[0], limits[1])
+
+
+@jit()
+def output_row(plan, n, i, x, kernel, bias, y, to, floor, ceiling):
+    """Row i of image n of the convolution, no smaller than `floor` and no larger than `ceiling`, to y[to] and behind it."""
+    channels = plan.channels
     a, a_end = _inside(i, plan.window_h, plan.stride_h, plan.dilation_h, plan.before_h, plan.height)
     top = n * plan.height + i * plan.stride_h - plan.before_h
     j = 0
@@ -139,22 +151,21 @@ def _forward(task: Task, plan: Plan, x: Numbers, kernel: Numbers, bias: Numbers,
             count = max(1, min(plan.out_w, furthest // plan.stride_w + 1) - j)
         left = j * plan.stride_w - plan.before_w
         at = ((top + a * plan.dilation_h) * plan.width + left + b * plan.dilation_w) * channels
-        to = (task * plan.out_w + j) * channels * plan.multiplier
         if plan.in_vectors:
             depthwise_row(
                 x, at, plan.dilation_h * plan.width * channels, plan.dilation_w * channels,
                 kernel, (a * plan.window_w + b) * channels, plan.window_w * channels, a_end - a, b_end - b,
-                bias, y, to, plan.stride_w * channels, count, channels, limits[0], limits[1],
+                bias, y, to, plan.stride_w * channels, count, channels, floor, ceiling,
             )  # fmt: skip
         else:
             for k in range(count):
                 _one_output(plan, x, at + k * plan.stride_w * channels, kernel, a, a_end, b, b_end, bias, y,
-                            to + k * channels * plan.multiplier, limits)  # fmt: skip
-        j += count
+                            to + k * channels * plan.multiplier, floor, ceiling)  # fmt: skip
+        j, to = j + count, to + count * channels * plan.multiplier
 
 
 @jit()
-def _one_output(plan, x, at, kernel, a, a_end, b, b_end, bias, y, to, limits):
+def _one_output(plan, x, at, kernel, a, a_end, b, b_end, bias, y, to, floor, ceiling):
     """One pixel of y, all channels."""
     channels, multiplier = plan.channels, plan.multiplier
     for f in range(channels * multiplier):
@@ -167,7 +178,7 @@ def _one_output(plan, x, at, kernel, a, a_end, b, b_end, bias, y, to, limits):
                 for m in range(multiplier):
                     y[to + c * multiplier + m] += x[here + c] * kernel[in_kernel + c * multiplier + m]
     for f in range(channels * multiplier):
-        y[to + f] = limits[0] if y[to + f] < limits[0] else (limits[1] if y[to + f] > limits[1] else y[to + f])
+        y[to + f] = floor if y[to + f] < floor else (ceiling if y[to + f] > ceiling else y[to + f])
 
 
 @task_kernel
@@ -212,16 +223,19 @@ def _kernel_gradient(task: Task, plan: Plan, x: Numbers, dy: Numbers, sums: Numb
                 furthest = plan.width - 1 - (plan.window_w - 1) * plan.dilation_w + plan.before_w
                 count = max(1, min(plan.out_w, furthest // plan.stride_w + 1) - j)
             in_dy = ((task * plan.out_h + i) * plan.out_w + j) * channels * multiplier
+            top = task * plan.height + i * plan.stride_h - plan.before_h
+            left = j * plan.stride_w - plan.before_w + b * plan.dilation_w
+            if plan.in_vectors:
+                depthwise_gradient(
+                    x, ((top + a * plan.dilation_h) * plan.width + left) * channels, plan.dilation_h * plan.width * channels,
+                    plan.dilation_w * channels, a_end - a, b_end - b, plan.stride_w * channels, dy, in_dy, count, channels,
+                    sums, of_image + (a * plan.window_w + b) * channels, plan.window_w * channels,
+                )  # fmt: skip
+                j += count
+                continue
             for row in range(a, a_end):
-                x_row = task * plan.height + i * plan.stride_h - plan.before_h + row * plan.dilation_h
-                at = (x_row * plan.width + j * plan.stride_w - plan.before_w + b * plan.dilation_w) * channels
+                at = ((top + row * plan.dilation_h) * plan.width + left) * channels
                 in_sums = of_image + (row * plan.window_w + b) * channels * multiplier
-                if plan.in_vectors:
-                    depthwise_gradient(
-                        x, at, plan.dilation_w * channels, b_end - b, plan.stride_w * channels, dy, in_dy, count, channels,
-                        sums, in_sums,
-                    )  # fmt: skip
-                    continue
                 for k in range(count):
                     for column in range(b_end - b):
                         here = at + (k * plan.stride_w + column * plan.dilation_w) * channels

@@ -162,7 +162,7 @@ def _multiply_with_more(
 ):  # fmt: skip
     first, last, begin, end = _part(task, plan)
     for k in range(0, max(plan.depth, 1), plan.depth_at_once):
-        _scale_panels(plan, b, scale, k, begin, end, scratch)
+        scale_panels(plan, b, scale, k, begin, end, scratch, 0)
         whole = k + plan.depth_at_once >= plan.depth
         floor = 0.0 if whole and plan.relu and not plan.skips else -np.inf
         finish = whole and (plan.skips or plan.ceiling)
@@ -171,7 +171,7 @@ def _multiply_with_more(
             below = min(row + at_once, last)
             _multiply_panels(plan, k, row, below, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
             if finish:
-                _finish(plan, skip, c, row, below, begin, end)
+                finish_rows(plan, skip, c, row, below, begin, end)
 
 
 @inlined
@@ -221,25 +221,25 @@ def _copy_panels(plan, b, k, begin, end, panels):
 
 
 @jit()
-def _scale_panels(plan, b, scale, k, begin, end, panels):
-    """The same of b with its columns multiplied by their factors."""
+def scale_panels(plan, b, scale, k, begin, end, panels, at):
+    """The same of b with its columns multiplied by their factors, to panels[at] and behind it."""
     width, terms, size = plan.panel_columns, min(plan.depth_at_once, plan.depth - k), plan.panel_columns * plan.depth_at_once
     for j in range(terms):
-        to = j * width
+        to = at + j * width
         for left in range(begin, end, width):
-            at, here = (k + j) * plan.columns + left, min(width, end - left)
+            in_b, here = (k + j) * plan.columns + left, min(width, end - left)
             if here == width:  # whole vectors
-                scaled_sandwich("1", 0, b, at, 0, 0, scale, left, panels, to, 0, 0, width)
+                scaled_sandwich("1", 0, b, in_b, 0, 0, scale, left, panels, to, 0, 0, width)
             else:
                 for column in range(here):
-                    panels[to + column] = b[at + column] * scale[left + column]
+                    panels[to + column] = b[in_b + column] * scale[left + column]
                 for column in range(here, width):
                     panels[to + column] = 0
             to += size
 
 
 @jit()
-def _finish(plan, skip, c, first, last, begin, end):
+def finish_rows(plan, skip, c, first, last, begin, end):
     """Add the skip, and cut off what is below zero or above the ceiling."""
     ceiling = constant(c, plan.ceiling)
     for row in range(first, last):

@@ -110,10 +110,18 @@ class Arena:
 
     def owns(self, array: np.ndarray) -> bool:
         """Whether an array looks into one of the blocks."""
-        base = array
-        while isinstance(base.base, np.ndarray):
-            base = base.base
-        return any(memory is base for memory, _ in self.blocks)
+        return any(memory is _base(array) for memory, _ in self.blocks)
+
+    def give_back(self, array: np.ndarray) -> None:
+        """Forget the block that an array looks into."""
+        self.blocks = [(memory, first) for memory, first in self.blocks if memory is not _base(array)]
+        self.size = sum(len(memory) - ALIGNMENT for memory, _ in self.blocks)
+
+
+def _base(array: np.ndarray) -> np.ndarray:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 class _Local(threading.local):

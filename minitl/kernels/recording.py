@@ -14,8 +14,8 @@ address stays good. What neither a launch nor `also` computes is not played: who
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,12 +28,21 @@ from minitl.kernels.simd.atomics import call_entry
 from minitl.kernels.simd.entries import INDICES, SLOTS
 
 
+class Place(NamedTuple):
+    """Where a launch has an address of an array: in which words, and how many bytes from the array's beginning."""
+
+    words: np.ndarray
+    row: int
+    column: int
+    offset: int
+
+
 class Recording(memory.Arena):
     """What was launched while this was entered, in its order. Attributes: `size` of its memory, in bytes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: list[Any] = []  # rows of words, one per launch; or what else is to be called
+        self.parts: list[Any] = []  # rows of words, one per launch; or what else is to be called, and with what
         self.held: list[Any] = []
 
     def __enter__(self) -> Recording:
@@ -53,6 +62,24 @@ class Recording(memory.Arena):
         self.parts[-1].append([entry, tasks, *addresses, scratch.ctypes.data, scratch.shape[1] * scratch.itemsize])
         self.held += [plan, *(array for array in (*slots, scratch) if not self.owns(array))]
 
+    def release(self, array: np.ndarray) -> list[Place] | None:
+        """Give an array's memory back, and say where launches read it: `point` makes them read another one.
+
+        None if something else than launches reads it; then it stays.
+        """
+        calls = [part for part in self.parts if not isinstance(part, np.ndarray)]
+        if any(np.may_share_memory(array, given) for _, arguments in calls for given in _arrays(arguments)):
+            return None
+        begin, found = array.ctypes.data, []
+        for part in (part for part in self.parts if isinstance(part, np.ndarray)):
+            slots = part[:, 2 : 2 + SLOTS]
+            found += [
+                Place(part, row, 2 + slot, int(slots[row, slot]) - begin)
+                for row, slot in np.argwhere((slots >= begin) & (slots < begin + array.nbytes))
+            ]
+        self.give_back(array)
+        return found
+
     def play(self) -> None:
         """Launch all of it again. Only one thread at a time may do so."""
         pool = pools.pool
@@ -63,17 +90,31 @@ class Recording(memory.Arena):
                 if isinstance(part, np.ndarray):
                     _play(state, part, threads)
                 else:
-                    part()
+                    part[0](*part[1])
         finally:
             if taken:
                 pool.lock.release()  # type: ignore[union-attr]
+
+
+def point(places: Iterable[Place], array: np.ndarray) -> None:
+    """Let launches read an array of the same shape and dtype, contiguous, in the place of one that was released."""
+    begin = array.ctypes.data
+    for words, row, column, offset in places:
+        words[row, column] = begin + offset
 
 
 def also(function: Callable[..., Any], *arguments: Any) -> None:
     """Call what is no launch, such as np.copyto on arrays that are there; if a recording is under way, it has it too."""
     function(*arguments)
     if memory.local.arena is not None:
-        memory.local.arena.parts.append(lambda: function(*arguments))
+        memory.local.arena.parts.append((function, arguments))
+
+
+def _arrays(arguments: Any) -> list[np.ndarray]:
+    """All arrays among arguments, and in lists and tuples of them."""
+    if isinstance(arguments, np.ndarray):
+        return [arguments]
+    return [array for part in arguments for array in _arrays(part)] if isinstance(arguments, list | tuple) else []
 
 
 @jit()

@@ -25,7 +25,7 @@ Source: Goodfellow, Bengio and Courville, Deep Learning, section 9.5; LeCun et a
 
 import numpy as np
 
-from minitl.ops.window import Axis, Pair, check_images, check_shape, pad2d, reach, shifted, slide2d
+from minitl.ops.window import Axis, Padding, Pair, check_images, check_shape, pad2d, reach, shifted, slide2d
 
 
 def forward(
@@ -80,7 +80,7 @@ def backward(
 
 
 def check(
-    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: str,
+    x: tuple[int, ...], kernel: tuple[int, ...], bias: tuple[int, ...] | None, strides: Pair, padding: Padding,
     dilation: Pair = (1, 1), groups: int = 1,
 ) -> tuple[Axis, Axis]:  # fmt: skip
     """Raise ValueError unless these shapes belong together; return how the kernel slides."""

@@ -14,11 +14,11 @@ Source: A. Howard et al., MobileNets, arXiv 1704.04861.
 import numpy as np
 
 from minitl.ops import conv2d
-from minitl.ops.window import Pair, check_shape, pad2d, shifted
+from minitl.ops.window import Padding, Pair, check_shape, pad2d, shifted
 
 
 def forward(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None, strides: Pair = (1, 1), padding: str = "valid",
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None = None, strides: Pair = (1, 1), padding: Padding = "valid",
     dilation: Pair = (1, 1),
 ) -> tuple[np.ndarray, tuple]:  # fmt: skip
     """y = sum over the offsets of shifted(a, b) times kernel[a, b], + bias."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 Pair = tuple[int, int]
+Padding = str | tuple[Pair, Pair]  # one of the two words, or so many zeros before and behind the rows, and the columns
 
 
 class Axis(NamedTuple):
@@ -27,8 +28,8 @@ class Axis(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def slide(size: int, window: int, stride: int, padding: str) -> Axis:
-    """Place a window along one axis.
+def slide(size: int, window: int, stride: int, padding: str | Pair) -> Axis:
+    """Place a window along one axis; a pair as padding is a `valid` axis with so many elements more on each side.
 
     Shapes: all arguments count elements; the result is `Axis(out, before, after)`.
     Errors: ValueError when the window is larger than a `valid` image, or `padding` is not one of the two words.
@@ -37,16 +38,19 @@ def slide(size: int, window: int, stride: int, padding: str) -> Axis:
         out = -(-size // stride)
         total = max((out - 1) * stride + window - size, 0)
         return Axis(out, total // 2, total - total // 2)
-    if padding != "valid":
+    if isinstance(padding, str) and padding != "valid":
         raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+    before, after = (0, 0) if isinstance(padding, str) else padding
+    size += before + after
     if size < window:
         raise ValueError(f"a window of {window} does not fit into {size} elements; use padding='same' or a smaller window")
-    return Axis((size - window) // stride + 1, 0, 0)
+    return Axis((size - window) // stride + 1, before, after)
 
 
-def slide2d(x: tuple[int, ...], window: Pair, strides: Pair, padding: str) -> tuple[Axis, Axis]:
+def slide2d(x: tuple[int, ...], window: Pair, strides: Pair, padding: Padding) -> tuple[Axis, Axis]:
     """Place a window on images of shape x, (N, H, W, C): `slide` for the rows and for the columns."""
-    return slide(x[1], window[0], strides[0], padding), slide(x[2], window[1], strides[1], padding)
+    of_rows, of_columns = (padding, padding) if isinstance(padding, str) else padding
+    return slide(x[1], window[0], strides[0], of_rows), slide(x[2], window[1], strides[1], of_columns)
 
 
 def reach(kernel: tuple[int, ...], dilation: Pair) -> Pair:

@@ -1,0 +1,176 @@
+"""A depthwise convolution and the 1x1 convolution behind it, at inference: what lies between them never leaves the cache.
+
+A task takes some rows of an image's outputs. It computes what the depthwise convolution gives there into scratch memory, which is
+at home in the level-2 cache, and multiplies that by the matrix of the 1x1 convolution. The matrix is copied into panels once,
+before the tasks begin. The sums are those of the two convolutions one after the other, to the bit.
+
+Source: A. Howard et al., MobileNets, arXiv 1704.04861; `minitl.kernels.depthwise_conv2d`, `minitl.kernels.matrix_product`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.convolution import pointwise
+from minitl.kernels.depthwise_conv2d import convolve as convolve_depthwise
+from minitl.kernels.depthwise_conv2d import fills_vectors, geometry, output_row
+from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.launch import Constants, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
+from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, scale_panels
+from minitl.kernels.places import steps
+from minitl.kernels.processor import LEVEL_1, LEVEL_2, THREADS
+from minitl.kernels.simd import constant, product, tile_columns, whole_vectors
+from minitl.ops.window import Axis, Padding, Pair, check_shape
+
+PIXELS = 48  # of a task, at least: for fewer, reading the panels takes longer than reading what lies between
+TASKS_PER_THREAD = 2
+
+
+class First(NamedTuple):
+    """The depthwise convolution: what comes behind it is cut off below `floor` and above `ceiling`."""
+
+    kernel: np.ndarray
+    bias: np.ndarray | None
+    strides: Pair
+    padding: Padding
+    dilation: Pair
+    floor: float
+    ceiling: float
+
+
+class Second(NamedTuple):
+    """The 1x1 convolution, with factors for its filters, a skip, and perhaps a ReLU with a ceiling, 0 for none, behind it."""
+
+    kernel: np.ndarray
+    bias: np.ndarray | None
+    relu: bool
+    scale: np.ndarray | None
+    ceiling: int
+    skip: np.ndarray | None
+
+
+def convolve(x: np.ndarray, first: First, second: Second) -> np.ndarray:
+    """The second convolution of what the first one gives.
+
+    Shapes: x (N, H, W, C), kernels (K_h, K_w, C, M) and (1, 1, C M, F), bias and scale (C M,) and (F,), skip and y (N, H_out,
+    W_out, F).
+    Errors: ValueError for a skip of another shape.
+    """
+    rows, columns = geometry(x.shape, first.kernel.shape, None, first.strides, first.padding, first.dilation)
+    shape = len(x), rows.out, columns.out, second.kernel.shape[3]
+    if second.skip is not None:
+        check_shape("add", "what a residual block skips with", second.skip.shape, shape)
+    dtype = common_dtype(x, first.kernel)
+    limits = first.floor == 0, 0 if first.ceiling == np.inf else int(first.ceiling)
+    behind = second.relu, second.ceiling, second.skip is not None
+    window = first.kernel.shape, first.strides, first.dilation, rows, columns
+    tasks, scratch, plan = _plan(x.shape, *window, limits, shape[3], behind, dtype)
+    if plan is None:
+        return pointwise(convolve_depthwise(x, *first), *second)
+    y = memory.empty(shape, dtype)
+    middle, filters, width = second.kernel.shape[2], shape[3], plan.plan.panel_columns
+    panels = memory.empty((-(-filters // width), middle, width), dtype)
+    scale = np.ones(filters, dtype) if second.scale is None else second.scale
+    launch(_make_panels, len(panels), plan, flat(second.kernel, dtype), flat(scale, dtype), panels)
+    starts = [
+        np.zeros(size, dtype) if bias is None else flat(bias, dtype)
+        for bias, size in ((first.bias, middle), (second.bias, filters))
+    ]
+    skip = y if second.skip is None else flat(second.skip, dtype)
+    given = flat(x, dtype), flat(first.kernel, dtype), panels, starts[1], skip, y, starts[0]
+    launch(_forward, tasks, plan, *given, scratch=scratch)
+    return y
+
+
+class Plan(NamedTuple):
+    """How the depthwise window slides, and how its outputs are multiplied."""
+
+    height: int
+    width: int
+    channels: int
+    multiplier: int
+    out_h: int
+    out_w: int
+    window_h: int
+    window_w: int
+    stride_h: int
+    stride_w: int
+    dilation_h: int
+    dilation_w: int
+    before_h: int
+    before_w: int
+    in_vectors: int
+    rectified: int  # whether what lies between is cut off below zero
+    middle_ceiling: int  # and above what, or 0
+    chunks: int  # of an image's rows
+    depth: int  # of the sums
+    depth_at_once: int  # of a panel that is copied
+    terms: int  # of a panel that is multiplied at once
+    columns: int
+    panel_columns: int
+    relu: int
+    ceiling: int
+    skips: int
+    row_in_c: int
+    first_in_c: int
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    x: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dilation: Pair, rows: Axis, columns: Axis,
+    limits: tuple[bool, int], filters: int, behind: tuple[bool, int, bool], dtype: np.dtype,
+) -> tuple[int, int, Packed | None]:  # fmt: skip
+    """The number of tasks, the size of what lies between, and the plan; None where the two are better done one by one."""
+    middle = kernel[2] * kernel[3]
+    row = columns.out * middle * dtype.itemsize
+    chunks = max(-(-rows.out // max(1, LEVEL_2 // row)), min(rows.out, -(-TASKS_PER_THREAD * THREADS // x[0])))
+    at_once = -(-rows.out // chunks)
+    if at_once * columns.out < PIXELS or at_once * row > 2 * LEVEL_2:
+        return 0, 0, None
+    width = min(tile_columns(dtype), whole_vectors(filters, dtype))
+    terms = -(-middle // -(-middle * width * dtype.itemsize // LEVEL_1))
+    window = *x[1:], kernel[3], rows.out, columns.out, *kernel[:2], *strides, *dilation, rows.before, columns.before
+    relu, ceiling, skips = behind
+    product = chunks, middle, middle, terms, filters, width, relu, ceiling, skips, filters, 0
+    plan = Plan._make([*window, fills_vectors(kernel, dtype), *limits, *product])
+    places = steps(ROWS_AT_ONCE, middle), steps(ROWS_AT_ONCE, filters)
+    return x[0] * chunks, memory.whole_lines(at_once * columns.out * middle), packed(plan, *places)
+
+
+@task_kernel
+def _make_panels(task: Task, plan: Plan, b: Numbers, scale: Numbers, panels: Numbers):
+    left = task * plan.panel_columns
+    scale_panels(plan, b, scale, 0, left, min(left + plan.panel_columns, plan.columns), panels, left * plan.depth)
+
+
+@task_kernel
+def _forward(
+    task: Task, plan: Plan, x: Numbers, kernel: Numbers, panels: Numbers, start: Numbers, skip: Numbers, c: Numbers,
+    bias: Constants, in_a: Indices, in_c: Indices, scratch: Scratch,
+):  # fmt: skip
+    n, chunk = task // plan.chunks, task % plan.chunks
+    first, last = chunk * plan.out_h // plan.chunks, (chunk + 1) * plan.out_h // plan.chunks
+    floor = constant(c, 0.0 if plan.rectified else -np.inf)
+    ceiling = constant(c, plan.middle_ceiling if plan.middle_ceiling else np.inf)
+    for i in range(first, last):
+        output_row(plan, n, i, x, kernel, bias, scratch, (i - first) * plan.out_w * plan.depth, floor, ceiling)
+    begin, rows = (n * plan.out_h + first) * plan.out_w, (last - first) * plan.out_w
+    finishes = plan.skips or plan.ceiling
+    for k in range(0, plan.depth, plan.terms):
+        terms = min(plan.terms, plan.depth - k)
+        least = 0.0 if plan.relu and not plan.skips and k + terms == plan.depth else -np.inf
+        for left in range(0, plan.columns, plan.panel_columns):
+            for row in range(0, rows, ROWS_AT_ONCE):
+                to = (begin + row) * plan.columns + left
+                product(
+                    scratch, row * plan.depth + k, in_a, 0,
+                    panels, left * plan.depth + k * plan.panel_columns, ((1, 0, 0), (1, 0, 0), (terms, 1, plan.panel_columns)),
+                    start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.columns,
+                    c, to, in_c, 0, min(ROWS_AT_ONCE, rows - row), min(plan.panel_columns, plan.columns - left), least,
+                )  # fmt: skip
+    if finishes:
+        finish_rows(plan, skip, c, begin, begin + rows, 0, plan.columns)
