@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import minitl
 from minitl.gradcheck import check_gradients
+from minitl.graph.together import PaddedDepthwise
 from minitl.kernels import fused, memory
 from minitl.layers import (
     Activation,
@@ -19,12 +20,14 @@ from minitl.layers import (
     BatchNormalization,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Flatten,
     Input,
     MaxPooling2D,
     ReLU,
+    ZeroPadding2D,
 )
-from minitl.models import Sequential
+from minitl.models import Model, Sequential
 from minitl.ops import conv2d, max_pool2d, relu
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
 
@@ -201,6 +204,39 @@ def test_normalisation_folds_into_the_convolution_at_inference(use_bias):
     model.fuse = False
     np.testing.assert_allclose(with_folding, model.predict(X), atol=1e-12)
     assert with_folding.std() > 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("border", [((0, 1), (0, 1)), ((2, 0), (1, 2)), ((0, 0), (0, 0))])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_zeros_in_front_of_a_depthwise_convolution_need_not_be_there(strides, border, dtype):
+    inputs = Input((9, 8, 16))
+    x = DepthwiseConv2D(3, strides)(ZeroPadding2D(border)(BatchNormalization()(inputs)))
+    model = Model(inputs, DepthwiseConv2D(3, depth_multiplier=2)(ZeroPadding2D(border)(x))).astype(dtype)
+    generator, results = np.random.default_rng(0), []
+    images = generator.normal(size=(5, 9, 8, 16)).astype(dtype)
+    for fuse in (True, False):
+        model.fuse = fuse
+        run = model.new_run(keep=True, need_dx=(True,))
+        kinds = [type(step).__name__ for step in run.plan.steps]
+        assert kinds.count("PaddedDepthwise") == (2 if fuse else 0)
+        (y,) = run.forward([images], training=True)
+        dx = run.backward([np.random.default_rng(1).normal(size=y.shape).astype(dtype)])
+        results.append([y, *dx, *(array for layer in model.layers for _, array in sorted(run.gradients.get(layer, {}).items()))])
+    assert len(results[0]) == 2 + 2 + 4
+    for together, alone in zip(*results, strict=True):
+        np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("layer", [Conv2D(4, 3), DepthwiseConv2D(3, padding="same"), DepthwiseConv2D(3, activation="relu")])
+def test_zeros_that_something_else_needs_are_there(layer):
+    inputs = Input((6, 6, 8))
+    for border in (1, 3):
+        padded = ZeroPadding2D(border)(inputs)
+        plans = [Model(inputs, layer(padded)), Model(inputs, [DepthwiseConv2D(3)(padded), padded])]
+        plans += [Model(inputs, DepthwiseConv2D(3)(padded))] if border == 3 else []
+        for model in plans:
+            assert not any(type(step) is PaddedDepthwise for step in model.new_run(keep=True).plan.steps)
 
 
 def test_gradients_through_the_fused_paths():

@@ -5,7 +5,8 @@
     batch normalisation + GELU                         one pass
     convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
     convolution [+ batch normalisation] + sum with a skip [+ ReLU]    at inference: the end of a residual block
-    [zero padding +] depthwise convolution [+ 1x1 convolution]    at inference, each with what is folded into it
+    zero padding + depthwise convolution               the zeros are never written
+    depthwise convolution + 1x1 convolution            at inference, each with what is folded into it
     concatenation of what convolutions made    at inference: they write their parts of it
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
 
@@ -29,6 +30,7 @@ from minitl.graph.together import (
     FusedNormalization,
     GeluNormalization,
     Joined,
+    PaddedDepthwise,
     Separable,
     ceiling_of,
     other_input,
@@ -141,7 +143,7 @@ def _join_depthwise(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
     before = step.takes[0].node
     if before not in at or _next(graph, before) is not step.nodes[0]:
         return
-    if step.depthwise and type(before.layer) is ZeroPadding2D and step.padding == "valid" and _is_within(before, step.layer):
+    if type(before.layer) is ZeroPadding2D and _sees_zeros(before, step.nodes[0]):
         del at[before]
         step.take_zeros(before)
     first = at.get(before)
@@ -150,10 +152,13 @@ def _join_depthwise(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
         at[node] = Separable(first, step)
 
 
-def _is_within(node: Node, layer: DepthwiseConv2D) -> bool:
-    """Whether no window of the layer lies in the zeros around images altogether."""
+def _sees_zeros(padding: Node, node: Node) -> bool:
+    """Whether a node is a plain depthwise convolution, and none of its windows lies in the padding altogether."""
+    layer = node.layer
+    if type(layer) is not DepthwiseConv2D or layer.activation != "linear" or layer.padding != "valid":
+        return False
     window = reach(layer.kernel_size, layer.dilation_rate)
-    return all(zeros < size for border, size in zip(node.layer.border, window, strict=True) for zeros in border)
+    return all(zeros < size for border, size in zip(padding.layer.border, window, strict=True) for zeros in border)
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken: Collection[Node]) -> Step | None:
@@ -164,6 +169,9 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken
     if type(layer) in (Conv2D, Dense) and layer.activation == "relu":
         pool = _next(graph, node) if type(layer) is Conv2D else None
         return Fused([node, pool] if _is_plain_pool(pool) else [node])  # type: ignore[list-item]
+    if not fold and type(layer) is ZeroPadding2D:
+        behind = _next(graph, node)
+        return PaddedDepthwise([node, behind]) if behind is not None and _sees_zeros(node, behind) else None
     if fold and type(layer) in (Conv2D, DepthwiseConv2D) and layer.activation == "linear":
         return _folded(graph, node, taken)
     if type(layer) is BatchNormalization:

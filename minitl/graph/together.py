@@ -52,6 +52,25 @@ class Fused(Step):
         return dx, {self.layer: named(kernel=dkernel, bias=dbias)}
 
 
+class PaddedDepthwise(Step):
+    """Zeros around images and the depthwise convolution that alone needs them, which then need not be there."""
+
+    def __init__(self, nodes: list[Node]):
+        super().__init__(nodes)
+        self.padding, self.layer, self.shape = nodes[0].layer, nodes[1].layer, nodes[0].inputs[0].shape
+
+    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The convolution's y."""
+        x, layer, border = self.padding.admit(x, self.shape), self.layer, self.padding.border
+        kernel, bias = layer.parameters["depthwise_kernel"], layer.parameters.get("bias")
+        return engine("depthwise_conv2d").forward(x, kernel, bias, layer.strides, border, layer.dilation_rate)
+
+    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, Gradients]:
+        """dx without the zeros, and the convolution's gradients."""
+        dx, gradients = self.layer.linear_backward(dy, cache, need)
+        return dx, {self.layer: gradients}
+
+
 class FusedNormalization(Step):
     """A batch normalisation and the ReLU behind it, with the sum of a residual block between them or not."""
 
