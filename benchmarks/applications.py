@@ -13,12 +13,12 @@ import argparse
 import math
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import medians
 
 from minitl import applications, layers
 from minitl.interop import export_onnx
@@ -119,21 +119,6 @@ def _same(layer: Any, x: Any) -> Any:
         return x
     total = [max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(x.shape[2:], layer.strides, layer.kernel_size, strict=True)]
     return nn.functional.pad(x, [total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2])
-
-
-def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds per call of each, in turn; every call is made once before."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            repeats, started = 0, time.perf_counter()
-            while time.perf_counter() - started < 0.2:
-                call()
-                repeats += 1
-            times[name].append((time.perf_counter() - started) / repeats)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def inference(name: str, size: int, rounds: int) -> list[tuple[float, float]]:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import functools
 import io
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from turns import medians
 
 from minitl.layers import (
     Add,
@@ -218,25 +217,12 @@ def compare(name: str, batch: int, train: bool, rounds: int) -> None:
     model = make(size)
     x, y = _data(size, model, batch)
     found = engines(model, x, y if train else None)
-    for call in found.values():
-        call()
-    started = time.perf_counter()
-    found["minitl"]()
-    calls = max(1, int(0.15 / (time.perf_counter() - started)))
-    times: dict[str, list[float]] = {engine: [] for engine in found}
-    for _ in range(rounds):
-        for engine, call in found.items():
-            call()
-            started = time.perf_counter()
-            for _ in range(calls):
-                call()
-            times[engine].append((time.perf_counter() - started) / calls)
-    medians = {engine: 1e3 * statistics.median(values) for engine, values in times.items()}
-    torch_best = min(medians["NCHW"], medians["channels_last"])
-    line = f"{name:16} {'train' if train else 'infer'} {batch:4}   " + "  ".join(f"{e} {t:8.3f} ms" for e, t in medians.items())
-    line += f"   ours / PyTorch {medians['minitl'] / torch_best:.2f}"
-    if "ONNX Runtime" in medians:
-        line += f"   ours / ONNX Runtime {medians['minitl'] / medians['ONNX Runtime']:.2f}"
+    taken = {engine: 1e3 * seconds for engine, seconds in medians(found, rounds, 0.15).items()}
+    torch_best = min(taken["NCHW"], taken["channels_last"])
+    line = f"{name:16} {'train' if train else 'infer'} {batch:4}   " + "  ".join(f"{e} {t:8.3f} ms" for e, t in taken.items())
+    line += f"   ours / PyTorch {taken['minitl'] / torch_best:.2f}"
+    if "ONNX Runtime" in taken:
+        line += f"   ours / ONNX Runtime {taken['minitl'] / taken['ONNX Runtime']:.2f}"
     print(line, flush=True)
 
 

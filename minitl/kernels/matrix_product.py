@@ -23,14 +23,17 @@ from minitl.kernels.jit import common_dtype, inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
-from minitl.kernels.simd import clear, constant, copy, product, scaled_sandwich, tile_columns, transpose, whole_vectors
+from minitl.kernels.simd import clear, constant, copy, prefetch, product, scaled_sandwich, tile_columns, transpose, whole_vectors
 from minitl.ops.window import Pair
 
 MOST_BESIDE = 8  # panels that a task copies together: the longer the pieces of b's rows that it reads, the faster they come
 TASKS_PER_THREAD = 2  # at least, if there are enough panels
+NONE, LAST, ALL = 0, 1, 2  # of the panels are copied; the last one if it is not whole, since vectors are read whole
 FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 DEEP, LARGE = 2048, 1 << 21  # rows and bytes of b, from which on a panel's rows compete for places of the level-2 cache too
-ROWS_PER_PANEL = 48  # at least, or copying it would show
+ROWS_PER_PANEL = 384  # that a task takes, where there are tasks enough, or copying its panels would show
+LEAST_ROWS = 48  # that it takes otherwise
+AHEAD = 8  # rows of b that are on their way from memory while one is copied
 ROWS_NEAR = 96  # whose results are finished while they are in the level-2 cache
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
 
@@ -97,7 +100,7 @@ class Plan(NamedTuple):
     panels: int  # side by side
     chunks: int
     relu: int
-    copies: int
+    copies: int  # NONE, LAST or ALL
     b_transposed: int
     ceiling: int
     skips: int
@@ -125,13 +128,14 @@ def _plan(
     """The number of tasks, the size of a task's panels, and the plan, with where the rows of a and c begin."""
     width = min(tile_columns(dtype), whole_vectors(columns, dtype))
     panels = -(-columns // width)
-    chunks = max(1, min(-(-TASKS // panels), rows // ROWS_PER_PANEL))
-    if panels * chunks == 1 and rows > 1:
-        chunks = 2
     far = rows >= FEW_ROWS and columns * dtype.itemsize >= PAGE
     deep = rows >= FEW_ROWS and columns > width and depth >= DEEP and depth * columns * dtype.itemsize >= LARGE
     shallow = rows > columns > width and depth * width * dtype.itemsize <= LEVEL_1  # what is written of c is most of the work
-    copies = far or deep or shallow or b_transposed or more or whole_vectors(columns, dtype) != columns
+    copies = ALL if far or deep or shallow or b_transposed or more else LAST if whole_vectors(columns, dtype) != columns else NONE
+    least = min(-(-TASKS_PER_THREAD * THREADS // panels), rows // LEAST_ROWS)
+    chunks = max(1, least, min(-(-TASKS // panels), rows // (ROWS_PER_PANEL if copies else LEAST_ROWS)))
+    if panels * chunks == 1 and rows > 1:
+        chunks = 2
     beside, at_once = 1, max(depth, 1)
     if (more or deep or shallow) and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
@@ -192,7 +196,7 @@ def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_
     width, terms = plan.panel_columns, min(plan.depth_at_once, plan.depth - k)
     for left in range(begin, end, width):
         source, at, step = b, k * plan.columns + left, plan.columns
-        if plan.copies:
+        if plan.copies == ALL or (plan.copies == LAST and end - left < width):
             source, at, step = panels, (left - begin) * plan.depth_at_once, width
         for row in range(first, last, ROWS_AT_ONCE):
             to = row * plan.row_in_c + plan.first_in_c + left
@@ -214,9 +218,11 @@ def _copy_panels(plan, b, k, begin, end, panels):
         to = j * width
         for left in range(begin, end, width):
             at, here = (k + j) * plan.columns + left, min(width, end - left)
-            if not plan.b_transposed:
-                copy(b, at, panels, to, here)
-            clear(panels, to + here, width - here)
+            if plan.copies == ALL or here < width:
+                if not plan.b_transposed:
+                    prefetch(b, at + AHEAD * plan.columns, here)
+                    copy(b, at, panels, to, here)
+                clear(panels, to + here, width - here)
             to += size
 
 
@@ -229,6 +235,7 @@ def scale_panels(plan, b, scale, k, begin, end, panels, at):
         for left in range(begin, end, width):
             in_b, here = (k + j) * plan.columns + left, min(width, end - left)
             if here == width:  # whole vectors
+                prefetch(b, in_b + AHEAD * plan.columns, width)
                 scaled_sandwich("1", 0, b, in_b, 0, 0, scale, left, panels, to, 0, 0, width)
             else:
                 for column in range(here):

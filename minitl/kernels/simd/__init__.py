@@ -5,7 +5,7 @@ from minitl.kernels.simd.blending import blend
 from minitl.kernels.simd.channel_sums import moments, products
 from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
 from minitl.kernels.simd.exponential import exp, tanh
-from minitl.kernels.simd.moving import clear, copy
+from minitl.kernels.simd.moving import clear, copy, prefetch
 from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
@@ -30,6 +30,7 @@ __all__ = [
     "moments",
     "one_of_four",
     "pooled_product",
+    "prefetch",
     "product",
     "products",
     "ready",

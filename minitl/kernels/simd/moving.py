@@ -1,4 +1,7 @@
-"""Neighbouring numbers copied, and set to zero, by the C library: a loop would be compiled into every kernel as vectors."""
+"""Neighbouring numbers copied, and set to zero, by the C library: a loop would be compiled into every kernel as vectors.
+
+And brought nearer before they are needed, which the processor does by itself only along a page.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
+from minitl.kernels.processor import CACHE_LINE
 from minitl.kernels.simd.vectors import INT, pointer
 
 
@@ -53,6 +57,29 @@ def _clear_in_llvm(typingctx, target, to, count):
     return types.void(target, intp, intp), codegen
 
 
+def prefetch_in_numpy(source, at, count):
+    """What `prefetch` computes: nothing."""
+
+
+@intrinsic
+def _prefetch_in_llvm(typingctx, source, at, count):
+    """Begin to bring `count` numbers from source[at] on nearer, by lines of the cache. They need not be there."""
+    intp, size = types.intp, source.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        begin = pointer(context, builder, sig.args[0], args[0])
+        with cgutils.for_range_slice(builder, INT(0), args[2], INT(CACHE_LINE // size), INT) as (k, _):
+            where = builder.bitcast(builder.gep(begin, [builder.add(args[1], k)]), byte)
+            builder.call(function, [where, *(ir.IntType(32)(n) for n in (0, 2, 1))])  # to be read, into the level-2 cache, data
+        return context.get_dummy_value()
+
+    return types.void(source, intp, intp), codegen
+
+
+prefetch: Any = prefetch_in_numpy if config.DISABLE_JIT else _prefetch_in_llvm
 copy: Any = copy_in_numpy if config.DISABLE_JIT else _copy_in_llvm
 clear: Any = clear_in_numpy if config.DISABLE_JIT else _clear_in_llvm
 
