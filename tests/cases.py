@@ -64,6 +64,14 @@ def pool(draw, dtype, ties=False):
 
 
 @st.composite
+def max_pool(draw, dtype, ties=False):
+    x, size, strides, padding = draw(pool(dtype, ties))
+    zeros = tuple((draw(st.integers(0, n - 1)), draw(st.integers(0, n - 1))) for n in size)
+    fits = all(n + sum(around) >= w for n, around, w in zip(x.shape[1:3], zeros, size, strict=True))
+    return x, size, strides, draw(st.sampled_from([padding, zeros] if fits else [padding]))
+
+
+@st.composite
 def global_pool(draw, dtype, ties=False):
     return (images(draw, dtype),)
 
@@ -296,7 +304,7 @@ CASES = {
     "dropout": dropout,
     "flatten": elementwise,
     "global_average_pool2d": global_pool,
-    "max_pool2d": pool,
+    "max_pool2d": max_pool,
     "mean_squared_error": mean_squared_error,
     "relu": elementwise,
     "sigmoid": elementwise,

@@ -18,6 +18,7 @@ from minitl.layers import (
     DepthwiseConv2D,
     GlobalAveragePooling2D,
     Input,
+    MaxPooling2D,
     ReLU,
     ZeroPadding2D,
 )
@@ -269,6 +270,39 @@ def test_zeros_that_a_window_does_not_reach_beyond_or_that_are_needed_elsewhere_
         model.fuse = False
         for a, b in zip(found, listed(model(np.ones((2, 6, 6, 16), "float32"), training=False)), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+
+
+def chosen(kind, inputs):
+    """What stands in front of a padding and a pooling, and whether none of it is below zero."""
+    relu = Conv2D(8, 1, activation="relu")(inputs)
+    return {
+        "a ReLU": (ReLU()(BatchNormalization()(inputs)), True),
+        "a convolution's": (relu, True),
+        "a concatenation": (Concatenate()([relu, ReLU(6)(inputs)]), True),
+        "a pooling": (MaxPooling2D(1)(relu), True),
+        "anything": (Conv2D(8, 1)(inputs), False),
+        "a leaky one": (ReLU(negative_slope=0.1)(inputs), False),
+        "a mixture": (Concatenate()([relu, inputs]), False),
+        "the input": (inputs, False),
+    }[kind]
+
+
+KINDS = ["a ReLU", "a convolution's", "a concatenation", "a pooling", "anything", "a leaky one", "a mixture", "the input"]
+
+
+@pytest.mark.parametrize("border", [((1, 1), (0, 2)), ((3, 0), (0, 0))])
+@pytest.mark.parametrize("kind", KINDS)
+def test_zeros_in_front_of_a_pooling_that_never_chooses_them_need_not_be_there(kind, border):
+    inputs = Input((7, 8, 4))
+    value, positive = chosen(kind, inputs)
+    model = Model(inputs, MaxPooling2D(3, 2)(ZeroPadding2D(border)(value)))
+    x = np.random.default_rng(0).normal(size=(3, 7, 8, 4)).astype("float32") - 1
+    together = model(x, training=False)
+    kinds = [type(step).__name__ for step in model.new_run().plan.steps]
+    assert ("PaddedPooling" in kinds) is (positive and border[0][0] < 3)
+    assert "PaddedPooling" not in [type(step).__name__ for step in model.new_run(keep=True).plan.steps]
+    model.fuse = False
+    np.testing.assert_allclose(together, model(x, training=False), rtol=1e-6, atol=1e-6)
 
 
 def test_a_padding_that_changes_between_two_calls_is_noticed():

@@ -116,6 +116,16 @@ NETWORKS = {
     "folded, with pooling, by the definition": lambda: chain(*block(7, 2), MaxPooling2D()),
     "depthwise": lambda: chain(DepthwiseConv2D(3, padding="same"), BatchNormalization(), ReLU(6.0)),
     "depthwise, several per channel": lambda: chain(DepthwiseConv2D(3, 2, depth_multiplier=3), BatchNormalization()),
+    "zeros in front": lambda: chain(
+        *(Conv2D(16, 1, activation="relu"), ZeroPadding2D(1), MaxPooling2D(3, 2), ZeroPadding2D(((0, 1), (1, 0)))),
+        *(DepthwiseConv2D(3), BatchNormalization(), ReLU(6.0), Conv2D(24, 1, 2), BatchNormalization(), Conv2D(8, 1, 2)),
+        shape=(20, 20, 8),
+    ),
+    "depthwise and 1x1": lambda: chain(
+        *(Conv2D(16, 1), DepthwiseConv2D(3, padding="same"), BatchNormalization()),
+        *(Conv2D(24, 1), BatchNormalization(), ReLU(6.0)),
+        shape=(20, 20, 8),
+    ),
     "depthwise, by itself": lambda: chain(DepthwiseConv2D(3, dilation_rate=2, activation="tanh")),
     "skip": lambda: with_skip(False),
     "skip and ReLU": lambda: with_skip(True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitl.graph.value import Node, Value
@@ -15,6 +15,8 @@ class Graph:
     alone), `consumers` of every value, `layers` as Keras orders them: from the inputs to the outputs, by depth.
     Errors: ValueError for an output that needs a value which is no input, or an input that no output depends on.
     """
+
+    settings: list[tuple[Callable[[Any], Any], Any]] | None = None  # how `rules` reads them, and of which layers, once it has
 
     def __init__(
         self, inputs: Sequence[Value], outputs: Sequence[Value], label: str = "Model", added_losses: Sequence[Value] = ()

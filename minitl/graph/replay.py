@@ -23,7 +23,7 @@ from minitl.backend import engine
 from minitl.graph.plan import Step
 from minitl.graph.run import Run
 from minitl.graph.steps import LayerStep
-from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined, Separable
+from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined, PaddedPooling, Separable
 from minitl.layers.activations import Activation, ReLU, Softmax
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, Dropout, Flatten
@@ -45,7 +45,7 @@ ALONE = {  # layers that compute by launches alone when they run by themselves
     ZeroPadding2D, Rescaling, Normalization, RandomFlip, RandomRotation, RandomZoom, RandomTranslation, RandomContrast,
     GaussianNoise, GaussianDropout, SpatialDropout1D, SpatialDropout2D, AlphaDropout,
 }  # fmt: skip
-TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined, Separable}
+TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined, PaddedPooling, Separable}
 COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do
 
 
@@ -69,8 +69,10 @@ class Replays:
         try:
             shapes = tuple((array.shape, array.dtype) for array in arrays)
             known = self.known.get(shapes)
-            if isinstance(known, Recorded) and known.is_current():
-                return known.play(arrays)
+            if isinstance(known, Recorded):
+                known.recording.announce()
+                if known.is_current():
+                    return known.play(arrays)
             if known is not None:
                 return self._record(shapes, run, arrays)
             if shapes not in self.known:

@@ -6,6 +6,7 @@
     convolution + batch normalisation [+ ReLU [+ pooling]]    at inference: one convolution, with other weights; depthwise too
     convolution [+ batch normalisation] + sum with a skip [+ ReLU]    at inference: the end of a residual block
     zero padding + depthwise convolution               the zeros are never written
+    zero padding + max-pooling of what a ReLU made     at inference: the same
     depthwise convolution + 1x1 convolution            at inference, each with what is folded into it
     concatenation of what convolutions made    at inference: they write their parts of it
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
@@ -31,6 +32,7 @@ from minitl.graph.together import (
     GeluNormalization,
     Joined,
     PaddedDepthwise,
+    PaddedPooling,
     Separable,
     ceiling_of,
     other_input,
@@ -45,7 +47,7 @@ from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
 from minitl.layers.reshaping import ChannelPadding, Reshape, ZeroPadding2D
 from minitl.layers.scaling import Normalization, Rescaling
-from minitl.ops.window import reach
+from minitl.ops.window import Pair, reach
 
 WINDOW = "pool_size", "strides", "padding"
 SETTINGS = {  # what the rules, and passes that are recorded, read of a layer beside its type and its weights
@@ -111,7 +113,9 @@ def joint(graph: Graph, position: int, activation: str | None) -> bool:
 
 def settings(graph: Graph) -> list[Any]:
     """What steps depend on beside the graph itself: settings of its layers that a user may change between two runs."""
-    return [SETTINGS[type(node.layer)](node.layer) for node in graph.nodes if type(node.layer) in SETTINGS]
+    if graph.settings is None:
+        graph.settings = [(SETTINGS[type(node.layer)], node.layer) for node in graph.nodes if type(node.layer) in SETTINGS]
+    return [read(layer) for read, layer in graph.settings]
 
 
 def _join_parts(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
@@ -157,8 +161,26 @@ def _sees_zeros(padding: Node, node: Node) -> bool:
     layer = node.layer
     if type(layer) is not DepthwiseConv2D or layer.activation != "linear" or layer.padding != "valid":
         return False
-    window = reach(layer.kernel_size, layer.dilation_rate)
+    return _within(padding, reach(layer.kernel_size, layer.dilation_rate))
+
+
+def _ignores_zeros(padding: Node, node: Node | None) -> bool:
+    """Whether a node is a max-pooling in which padding never wins: nothing is below zero, and every window has something else."""
+    if node is None or type(node.layer) is not MaxPooling2D or node.layer.padding != "valid":
+        return False
+    return _within(padding, node.layer.pool_size) and _is_positive(padding.inputs[0])
+
+
+def _within(padding: Node, window: Pair) -> bool:
     return all(zeros < size for border, size in zip(padding.layer.border, window, strict=True) for zeros in border)
+
+
+def _is_positive(value: Value) -> bool:
+    """Whether none of its numbers is below zero: what ReLUs made, and what was chosen or put together of that."""
+    node = value.node
+    if type(node.layer) in (MaxPooling2D, Concatenate):
+        return all(map(_is_positive, node.inputs))
+    return ceiling_of(node) is not None or (type(node.layer) is Conv2D and node.layer.activation == "relu")
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken: Collection[Node]) -> Step | None:
@@ -169,8 +191,10 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken
     if type(layer) in (Conv2D, Dense) and layer.activation == "relu":
         pool = _next(graph, node) if type(layer) is Conv2D else None
         return Fused([node, pool] if _is_plain_pool(pool) else [node])  # type: ignore[list-item]
-    if not fold and type(layer) is ZeroPadding2D:
+    if type(layer) is ZeroPadding2D:
         behind = _next(graph, node)
+        if fold:
+            return PaddedPooling([node, behind]) if _ignores_zeros(node, behind) else None  # type: ignore[list-item]
         return PaddedDepthwise([node, behind]) if behind is not None and _sees_zeros(node, behind) else None
     if fold and type(layer) in (Conv2D, DepthwiseConv2D) and layer.activation == "linear":
         return _folded(graph, node, taken)

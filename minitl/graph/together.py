@@ -71,6 +71,19 @@ class PaddedDepthwise(Step):
         return dx, {self.layer: gradients}
 
 
+class PaddedPooling(Step):
+    """Zeros around images, and the max-pooling that alone needs them but would never choose one; only forward."""
+
+    def __init__(self, nodes: list[Node]):
+        super().__init__(nodes)
+        self.padding, self.pool, self.shape = nodes[0].layer, nodes[1].layer, nodes[0].inputs[0].shape
+
+    def forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The pooling's y."""
+        x = self.padding.admit(x, self.shape)
+        return engine("max_pool2d").forward(x, self.pool.pool_size, self.pool.strides, self.padding.border)[0], None
+
+
 class FusedNormalization(Step):
     """A batch normalisation and the ReLU behind it, with the sum of a residual block between them or not."""
 
@@ -165,7 +178,7 @@ class Folded(Step):
         if self.depthwise:
             return engine("depthwise_conv2d").convolve(x, *self.as_depthwise()), None
         if self.pointwise:
-            seen = x[:, :: layer.strides[0], :: layer.strides[1]]
+            seen = engine("padding").every(x, layer.strides)
             _check_skip(self.nodes, skip, (*seen.shape[:3], layer.filters))
             return engine("convolution").pointwise(seen, *self.as_pointwise(skip)), None
         kernel, scale, bias = self.weights()

@@ -29,7 +29,7 @@ from minitl.kernels.input_gradient import input_gradient
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import FEW_ROWS, is_product, multiply
-from minitl.kernels.padding import pad2d, pad_columns
+from minitl.kernels.padding import every, pad2d, pad_columns
 from minitl.kernels.places import entry_places, steps, window_places
 from minitl.kernels.processor import LEVEL_1, TASKS, THREADS
 from minitl.kernels.recording import also
@@ -68,7 +68,7 @@ def convolve(
     if skip is not None:
         check_shape("add", "what a residual block skips with", skip.shape, shape)
     if kernel.shape[:2] == (1, 1):
-        return pointwise(x[:, :: strides[0], :: strides[1]], kernel, bias, relu, scale, skip=skip, into=into)
+        return pointwise(every(x, strides), kernel, bias, relu, scale, skip=skip, into=into)
     x, kernel, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
     if winograd.suits(kernel.shape, strides, out, x.dtype):
@@ -101,9 +101,6 @@ def pointwise(
     into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """The convolution with a 1x1 kernel, a product of matrices, with all that `matrix_product.multiply` does beside it."""
-    if not x.flags.c_contiguous:  # some of the pixels
-        seen, x = x, memory.empty(x.shape, x.dtype)
-        also(np.copyto, x, seen)
     x, kernel, start = contiguous(x, kernel, bias)
     shape = *x.shape[:3], kernel.shape[3]
     if skip is not None:

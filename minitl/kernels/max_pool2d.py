@@ -12,10 +12,10 @@ from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import Counts, Numbers, Packed, ShortCounts, Task, launch, packed, task_kernel
 from minitl.kernels.simd import constant
 from minitl.ops.max_pool2d import winner_dtype
-from minitl.ops.window import Axis, Pair, check_images, check_shape, slide2d
+from minitl.ops.window import Axis, Padding, Pair, check_images, check_shape, slide2d
 
 
-def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
+def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: Padding = "valid") -> tuple[np.ndarray, tuple]:
     """y = the largest element of every window."""
     check_images("max_pool2d", x.shape)
     rows, columns = slide2d(x.shape, pool_size, strides, padding)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.simd import clear, copy, whole_vectors
 from minitl.ops.window import Axis, Pair
@@ -25,6 +26,16 @@ def pad2d(x: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
 def surrounded(x: np.ndarray, before: Pair, after: Pair) -> np.ndarray:
     """The same for images of float32 or float64, in memory of its own, with any number of zeros."""
     return _surround(np.ascontiguousarray(x), memory.empty(_larger(x.shape, before, after), x.dtype), before)
+
+
+def every(x: np.ndarray, strides: Pair) -> np.ndarray:
+    """Every so-manieth pixel of images, x[:, ::strides[0], ::strides[1]], side by side; the images themselves for (1, 1)."""
+    if strides == (1, 1):
+        return x
+    x = np.ascontiguousarray(x, common_dtype(x))
+    y = memory.empty(x[:, :: strides[0], :: strides[1]].shape, x.dtype)
+    launch(_every, len(x) * y.shape[1], Sampling._make([*x.shape[1:], *strides, *y.shape[1:3]]), x, y)
+    return y
 
 
 def pad_columns(matrix: np.ndarray) -> np.ndarray:
@@ -63,6 +74,18 @@ class Frame(NamedTuple):
     padded_width: int
 
 
+class Sampling(NamedTuple):
+    """Images, and of which pixels they are made."""
+
+    height: int
+    width: int
+    channels: int
+    stride_h: int
+    stride_w: int
+    out_h: int
+    out_w: int
+
+
 class Widening(NamedTuple):
     """A matrix, and how wide it becomes."""
 
@@ -79,6 +102,14 @@ def _pad2d(task: Task, plan: Frame, x: Numbers, padded: Numbers):
     if 0 <= row < plan.height:
         numbers = plan.width * plan.channels
         copy(x, (image * plan.height + row) * numbers, padded, to + plan.before_w * plan.channels, numbers)
+
+
+@task_kernel
+def _every(task: Task, plan: Sampling, x: Numbers, y: Numbers):
+    row = task // plan.out_h * plan.height + task % plan.out_h * plan.stride_h
+    for j in range(plan.out_w):
+        at, to = (row * plan.width + j * plan.stride_w) * plan.channels, (task * plan.out_w + j) * plan.channels
+        copy(x, at, y, to, plan.channels)
 
 
 @task_kernel

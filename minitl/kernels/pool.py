@@ -71,6 +71,11 @@ class Pool:
             raise
         return True
 
+    def rouse(self) -> None:
+        """Wake the threads, for whom there will be work in a moment; they sleep again if there is none."""
+        if self.started:
+            _wake(self.state, THREADS)
+
     def stop(self) -> None:
         """Let the threads end."""
         if self.started:

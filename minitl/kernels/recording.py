@@ -80,6 +80,10 @@ class Recording(memory.Arena):
         self.give_back(array)
         return found
 
+    def announce(self) -> None:
+        """Wake the threads, while the caller makes sure that it may be played."""
+        pools.pool.rouse()  # type: ignore[union-attr]
+
     def play(self) -> None:
         """Launch all of it again. Only one thread at a time may do so."""
         pool = pools.pool
@@ -98,7 +102,7 @@ class Recording(memory.Arena):
 
 def point(places: Iterable[Place], array: np.ndarray) -> None:
     """Let launches read an array of the same shape and dtype, contiguous, in the place of one that was released."""
-    begin = array.ctypes.data
+    begin = array.__array_interface__["data"][0]
     for words, row, column, offset in places:
         words[row, column] = begin + offset
 

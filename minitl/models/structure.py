@@ -280,7 +280,8 @@ class Structure(Trainer):
         return self
 
     def _need_layers(self) -> None:
-        if not self._parts() and not hasattr(self, "call"):
+        known = self._graph.layers if self._graph else self._parts()
+        if all(isinstance(layer, InputLayer) for layer in known) and not hasattr(self, "call"):
             raise ValueError("the model has no layers; add() some")
 
     def _need_built(self, what: str) -> None:

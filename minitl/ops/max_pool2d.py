@@ -15,10 +15,10 @@ Source: D. Scherer, A. Mueller and S. Behnke, Evaluation of pooling operations i
 
 import numpy as np
 
-from minitl.ops.window import Pair, check_images, check_shape, pad2d, shifted, slide2d
+from minitl.ops.window import Padding, Pair, check_images, check_shape, pad2d, shifted, slide2d
 
 
-def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid") -> tuple[np.ndarray, tuple]:
+def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: Padding = "valid") -> tuple[np.ndarray, tuple]:
     """y = the largest element of every window."""
     check_images("max_pool2d", x.shape)
     rows, columns = slide2d(x.shape, pool_size, strides, padding)
