@@ -10,13 +10,14 @@ import numpy as np
 
 from minitl import layers
 from minitl.graph.value import Value
+from minitl.interop import onnx_arrays
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
 from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean, resize
 
 
 def _gemm(reader: Any, node: Any, a: Attributes) -> Any:
     if a.get("transA", 0):
-        raise ValueError("transA turns the batch, which is not known")
+        return onnx_arrays.gemm(reader, node, a)
     x = reader.plain(reader.tensors[node.input[0]])
     kernel = reader.known(node, 1)
     kernel = a.get("alpha", 1.0) * (kernel.T if a.get("transB", 0) else kernel)
@@ -24,16 +25,17 @@ def _gemm(reader: Any, node: Any, a: Attributes) -> Any:
     if bias is not None:
         bias = a.get("beta", 1.0) * bias
         if bias.ndim > 1 and bias.shape[0] != 1:
-            raise ValueError(f"a bias of shape {bias.shape} differs within the batch")
+            return onnx_arrays.gemm(reader, node, a)
         bias = np.broadcast_to(bias.reshape(-1) if bias.ndim else bias, (kernel.shape[1],))
     layer = layers.Dense(kernel.shape[1], use_bias=bias is not None)
     return as_plain(with_weights(layer, x, kernel, bias))
 
 
 def _matmul(reader: Any, node: Any, a: Attributes) -> Any:
-    x, kernel = reader.plain(reader.tensors[node.input[0]]), reader.known(node, 1)
-    if kernel.ndim != 2:
-        raise ValueError(f"a product with a constant of shape {kernel.shape}; matrices are known")
+    kernel, tensor = reader.constant(node.input[1]), reader.tensors.get(node.input[0])
+    if tensor is None or kernel is None or kernel.ndim != 2 or len(tensor.order) < 2:
+        return onnx_arrays.arithmetic(reader, node, a)
+    x = reader.plain(tensor)
     return as_plain(with_weights(layers.Dense(kernel.shape[1], use_bias=False), x, kernel))
 
 
@@ -59,9 +61,9 @@ def _selu(a: Attributes) -> list[Any]:
 
 
 def _gelu(reader: Any, node: Any, a: Attributes) -> Any:
-    if a.get("approximate", "none") != "none":
-        raise ValueError(f"approximate={a['approximate']!r} is not known")
     tensor = reader.tensors[node.input[0]]
+    if a.get("approximate", "none") == "tanh":
+        return tensor_of(onnx_arrays.gelu_by_tanh(tensor.value), tensor.order)
     return tensor_of(layers.Activation("gelu")(tensor.value), tensor.order)
 
 
@@ -94,8 +96,10 @@ def _softmax(reader: Any, node: Any, a: Attributes) -> Any:
     rank = len(tensor.order)
     old = reader.opset < 13
     axis = a.get("axis", 1 if old else -1) % rank
-    if axis == 0 or (old and axis != rank - 1 and any(n != 1 for n in tensor.shape[axis + 1 :])):
-        raise ValueError(f"axis {axis} of a tensor with {rank} axes: the batch, or several axes at once, are not known")
+    if old and axis != rank - 1 and any(n != 1 for n in tensor.shape[axis + 1 :]):
+        raise ValueError(f"axis {axis} of a tensor with {rank} axes: several axes at once are not known")
+    if axis == 0:
+        return as_plain(onnx_arrays.softmax(reader.plain(tensor), axis))
     order = (*(n for n in range(rank) if n != axis), axis)
     return tensor_of(layers.Softmax()(reader.ordered(tensor, order)), order)
 
@@ -128,26 +132,20 @@ def _arithmetic(reader: Any, node: Any, a: Attributes) -> Any:
     data = [name for name in names if name not in reader.constants]
     if len(data) == 1 and len(names) == 2:
         operation = normal if data[0] == names[0] else turned
-        if operation is None:
-            raise ValueError("is not known with a constant on this side")
         tensor = reader.tensors[data[0]]
         constant = reader.constants[names[1] if data[0] == names[0] else names[0]]
         rank = len(tensor.order)
-        if constant.ndim > rank:
-            raise ValueError(f"a constant of shape {constant.shape} grows a tensor of {rank} axes")
+        if operation is None or constant.ndim > rank or (constant.ndim == rank and constant.shape[0] != 1):
+            return onnx_arrays.arithmetic(reader, node, a)
         spread = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-        if spread.shape[0] != 1:
-            raise ValueError(f"a constant of shape {constant.shape} differs within the batch")
         turned_constant = spread.transpose(tensor.order)
         return tensor_of(
             with_constant(tensor.value, operation, turned_constant if turned_constant.size > 1 else spread.reshape(())),
             tensor.order,
         )
-    if len(data) != len(names) or merge is None:
-        raise ValueError("is not known with these inputs")
-    tensors = [reader.tensors[name] for name in names]
-    if len({len(t.order) for t in tensors}) > 1:
-        raise ValueError("tensors of different numbers of axes are not known")
+    tensors = [reader.tensors[name] for name in data]
+    if len(data) != len(names) or merge is None or len({len(t.order) for t in tensors}) > 1 or not tensors[0].value.shape:
+        return onnx_arrays.arithmetic(reader, node, a)
     values = [reader.ordered(t, tensors[0].order) for t in tensors]
     return tensor_of(merge()(values), tensors[0].order)
 
@@ -159,7 +157,7 @@ def _concat(reader: Any, node: Any, a: Attributes) -> Any:
     rank = len(tensors[0].order)
     axis = a.get("axis", 1) % rank
     if axis == 0:
-        raise ValueError("joins batches, which is not known")
+        return as_plain(np.concatenate([reader.plain(t) for t in tensors], axis=0))
     order = tensors[0].order
     values = [reader.ordered(t, order) for t in tensors]
     return tensors[0] if len(values) == 1 else tensor_of(layers.Concatenate(axis=order.index(axis))(values), order)
@@ -170,14 +168,15 @@ def _transpose(reader: Any, node: Any, a: Attributes) -> Any:
     rank = len(tensor.order)
     perm = list(a.get("perm", range(rank)[::-1]))
     if perm[0] != 0:
-        raise ValueError(f"perm {perm} moves the batch, which is not known")
+        return as_plain(np.transpose(reader.plain(tensor), perm))
     return tensor_of(tensor.value, tuple(perm.index(axis) for axis in tensor.order))
 
 
 def _flatten(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
-    if a.get("axis", 1) % max(len(tensor.order), 1) != 1:
-        raise ValueError(f"axis {a.get('axis')} is not known; 1 keeps the batch")
+    axis = a.get("axis", 1)
+    if axis % max(len(tensor.order), 1) != 1:
+        return as_plain(onnx_arrays.flatten(reader.plain(tensor), axis % len(tensor.order)))
     return as_plain(layers.Flatten()(_for_reshape(reader, tensor)))
 
 
@@ -191,13 +190,15 @@ def _reshape(reader: Any, node: Any, a: Attributes) -> Any:
     given: Any = a.get("shape") if "shape" in a else reader.known(node, 1)
     wanted = [int(n) for n in given]
     known = tensor.shape
-    first = wanted[0] if wanted else None
+    first = wanted[0] if wanted else -1
     rest = [known[i] if n == 0 and not a.get("allowzero", 0) else n for i, n in enumerate(wanted)][1:]
     if first == -1 and None not in known[1:] and -1 not in rest:
         if math.prod(rest) != math.prod(known[1:]):
-            raise ValueError(f"shape {wanted} changes the batch, which is not known")
-    elif first not in (0, -1) and first not in reader.batch.values():
-        raise ValueError(f"shape {wanted} changes the batch, which is not known")
+            return as_plain(onnx_arrays.reshape(reader.plain(tensor), [-1, *rest]))
+    elif first not in (0, -1) and (
+        first not in reader.batch.values() or (-1 not in rest and math.prod(rest) != math.prod(known[1:]))
+    ):
+        return as_plain(onnx_arrays.reshape(reader.plain(tensor), [first, *rest]))
     value = _for_reshape(reader, tensor) if len(rest) != len(known) - 1 or rest != list(known[1:]) else reader.plain(tensor)
     return as_plain(layers.Reshape(rest)(value))
 
@@ -214,6 +215,8 @@ def _squeeze(reader: Any, node: Any, a: Attributes) -> Any:
     else:
         places = [i for i in range(1, rank) if tensor.shape[i] == 1] if axes is None else [int(n) % rank for n in axes]
         shape = [n for i, n in enumerate(tensor.shape) if i not in places]
+    if 0 in places and node.op_type == "Unsqueeze":
+        return as_plain(np.expand_dims(reader.plain(tensor), tuple(places)))
     if 0 in places:
         raise ValueError("takes the batch's axis, which is not known")
     return as_plain(layers.Reshape([-1 if n is None else n for n in shape[1:]])(_for_reshape(reader, tensor)))
@@ -223,9 +226,10 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     pads: Any = a.get("pads") if "pads" in a else reader.known(node, 1)
     value = a.get("value", 0.0) if "pads" in a else reader.known(node, 2)
-    if a.get("mode", "constant") != "constant" or (value is not None and np.any(np.asarray(value) != 0)):
-        raise ValueError(f"mode {a.get('mode', 'constant')!r} with value {value}; zeros are known")
+    fill = 0.0 if value is None else float(np.asarray(value).reshape(()))
     rank = len(tensor.order)
+    if a.get("mode", "constant") != "constant" or (fill and rank != 4):
+        raise ValueError(f"mode {a.get('mode', 'constant')!r} with value {value}; zeros are known, and others around images")
     borders = [(0, 0)] * rank
     axes = reader.known(node, 3) if len(node.input) > 3 else None
     places = range(rank) if axes is None else [int(n) % rank for n in axes]
@@ -236,9 +240,11 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
         raise ValueError(f"pads {list(map(int, pads))}: negative ones, and those of the batch, are not known")
     if rank == 4:
         image = reader.image(tensor)
+        if fill and any(borders[1]):
+            raise ValueError(f"other channels with value {value}; zeros are known")
         if any(borders[1]):
             image = layers.ChannelPadding(borders[1])(image)
-        return as_image(padded(image, borders[2:]))
+        return as_image(layers.ValuePadding2D(borders[2:], fill)(image) if fill else padded(image, borders[2:]))
     if rank == 3:
         image = reader.image(tensor)
         image = layers.ChannelPadding(borders[1])(image) if any(borders[1]) else image
@@ -247,11 +253,17 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
 
 
 def _identity(reader: Any, node: Any, a: Attributes) -> Any:
-    if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] and bool(reader.known(node, 2)):
+    tensor, dropout = reader.tensors[node.input[0]], node.op_type == "Dropout"
+    if dropout and len(node.input) > 2 and node.input[2] and bool(reader.known(node, 2)) and _ratio(reader, node) > 0:
         raise ValueError("training mode is not read")
     if any(name in reader.used for name in node.output[1:]):
-        raise ValueError("its mask is used, which is not known")
-    return reader.tensors[node.input[0]]
+        return [tensor, tensor_of(onnx_arrays.ones_like(tensor.value), tensor.order)]
+    return tensor
+
+
+def _ratio(reader: Any, node: Any) -> float:
+    ratio = reader.known(node, 1)
+    return 0.5 if ratio is None else float(ratio)
 
 
 def _shape(reader: Any, node: Any, a: Attributes) -> Any:

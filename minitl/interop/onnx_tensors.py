@@ -42,7 +42,7 @@ def as_image(value: Value) -> Any:
     return tensor_of(value, image_order(len(value.shape)))
 
 
-def as_plain(value: Value) -> Any:
+def as_plain(value: Any) -> Any:
     """A value as a tensor with the same order of axes there."""
     return tensor_of(value, tuple(range(len(value.shape))))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl import layers
 from minitl.graph.value import Value
+from minitl.interop import onnx_arrays
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, borders_of, is_same, padded, with_constant, with_weights
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -54,17 +55,42 @@ def conv_transpose(reader: Any, node: Any, a: Attributes) -> Any:
     """ConvTranspose: the valid one, cut or grown to the size that is asked for."""
     kernel, bias = reader.known(node, 1), reader.known(node, 2)
     x = reader.image(reader.tensors[node.input[0]])
-    if kernel.ndim != 4 or a.get("group", 1) != 1 or max(a.get("dilations", [1])) > 1:
-        raise ValueError("transposed convolutions over other than 2 axes, with groups or with dilations, are not known")
-    strides, spans = a.get("strides", [1, 1]), kernel.shape[2:]
+    if kernel.ndim == 3:
+        return as_image(_over_one_axis(reader, node, a, x, kernel, bias))
+    if kernel.ndim != 4:
+        raise ValueError(f"transposed convolutions over {kernel.ndim - 2} axes are not known; 1 and 2 are")
+    y = _transposed(a, x, kernel, a.get("strides", [1, 1]))
+    return as_image(y if bias is None else with_constant(y, "add", bias))
+
+
+def _over_one_axis(reader: Any, node: Any, a: Attributes, x: Value, kernel: np.ndarray, bias: np.ndarray | None) -> Value:
+    """A transposed convolution of sequences: of images with one row."""
+    wide = {**a, "strides": [1, *a.get("strides", [1])], "dilations": [1, *a.get("dilations", [1])]}
+    for key, first in (("output_padding", 0), ("output_shape", 1)):
+        if key in a:
+            wide[key] = [first, *a[key]]
+    if "pads" in a:
+        wide["pads"] = [0, a["pads"][0], 0, a["pads"][1]]
+    y = _transposed(wide, layers.Reshape((1, *x.shape[1:]))(x), kernel[:, :, None], wide["strides"])
+    y = layers.Reshape(y.shape[2:])(y)
+    return y if bias is None else with_constant(y, "add", bias)
+
+
+def _transposed(a: Attributes, x: Value, kernel: np.ndarray, strides: Any) -> Value:
+    groups = a.get("group", 1)
+    kernels = onnx_arrays.split_transposed(kernel, groups, a.get("dilations", [1, 1]))
+    spans = kernels[0].shape[2:]
     extra = a.get("output_padding", [0, 0])
     full = [None if n is None else (n - 1) * s + k for n, s, k in zip(x.shape[1:3], strides, spans, strict=True)]
     wanted = a.get("output_shape")
     auto = a.get("auto_pad", "NOTSET")
     if wanted is None and auto in ("SAME_UPPER", "SAME_LOWER"):
         wanted = [None if n is None else n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
-    layer = layers.Conv2DTranspose(kernel.shape[1], spans, strides, "valid", use_bias=False)
-    y = with_weights(layer, x, kernel.transpose(2, 3, 1, 0))
+    parts = [
+        with_weights(layers.Conv2DTranspose(k.shape[1], spans, strides, "valid", use_bias=False), part, k.transpose(2, 3, 1, 0))
+        for part, k in zip([x] if groups == 1 else onnx_arrays.channels_of(x, groups), kernels, strict=True)
+    ]
+    y = parts[0] if groups == 1 else layers.Concatenate()(parts)
     # Our valid output is at least as large as the stride: what it has beyond the windows is zero.
     have = y.shape[1:3]
     if None in have or None in full:
@@ -84,7 +110,7 @@ def conv_transpose(reader: Any, node: Any, a: Attributes) -> Any:
     y = padded(y, grow)
     if any(map(any, crop)):
         y = layers.Cropping2D(crop)(y)
-    return as_image(y if bias is None else with_constant(y, "add", bias))
+    return y
 
 
 def pooling(reader: Any, node: Any, a: Attributes) -> Any:
@@ -93,10 +119,10 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
     x = reader.image(reader.tensors[node.input[0]])
     size = list(a["kernel_shape"])
     dimensions = len(size)
-    if dimensions not in (1, 2):
-        raise ValueError(f"pooling over {dimensions} axes is not known; 1 and 2 are")
-    if max(a.get("dilations", [1])) > 1 or a.get("storage_order", 0) or any(n in reader.used for n in node.output[1:]):
-        raise ValueError("dilations, places of the maxima and their order are not known")
+    if dimensions not in (1, 2) or max(a.get("dilations", [1])) > 1:
+        return onnx_arrays.pooling(reader, node, a)
+    if a.get("storage_order", 0) or any(n in reader.used for n in node.output[1:]):
+        raise ValueError("places of the maxima and their order are not known")
     strides = list(a.get("strides", [1] * dimensions))
     sizes = x.shape[1:-1]
     borders = borders_of(reader, node, a, sizes, size, strides)
@@ -175,9 +201,11 @@ def reduce_mean(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     axes = a.get("axes") if "axes" in a else reader.known(node, 1)
     rank = len(tensor.order)
-    places = sorted(int(n) % rank for n in np.asarray(axes).reshape(-1)) if axes is not None else list(range(rank))
+    if (axes is None or not len(axes)) and a.get("noop_with_empty_axes", 0):
+        return tensor
+    places = sorted(int(n) % rank for n in np.asarray(axes).reshape(-1)) if axes is not None and len(axes) else [*range(rank)]
     if places != list(range(2, rank)) or rank not in (3, 4):
-        raise ValueError(f"means over the axes {places}; over the image alone is known")
+        return onnx_arrays.mean(reader, node, a, places)
     y = global_pool(reader, node, a)
     if a.get("keepdims", 1):
         return y
@@ -185,31 +213,30 @@ def reduce_mean(reader: Any, node: Any, a: Attributes) -> Any:
 
 
 def resize(reader: Any, node: Any, a: Attributes) -> Any:
-    """Resize and Upsample by whole factors, nearest neighbours."""
+    """Resize and Upsample: a layer for whole factors and nearest neighbours."""
     x = reader.image(reader.tensors[node.input[0]])
-    if a.get("mode", "nearest") != "nearest" or len(x.shape) != 4:
-        raise ValueError(f"mode {a.get('mode')!r} over {len(x.shape) - 2} axes; nearest over two is known")
-    scales = reader.known(node, 1 if node.op_type == "Upsample" or reader.opset < 11 else 2)
-    scales = a.get("scales", scales)
-    if "axes" in a:
-        raise ValueError("axes are not known; give scales or sizes for all of them")
+    scales = a.get("scales") or reader.known(node, 1 if node.op_type == "Upsample" or reader.opset < 11 else 2)
     sizes = reader.known(node, 3)
-    if sizes is not None and len(sizes):
+    if sizes is not None and len(sizes) == len(x.shape) == 4 and None not in x.shape[1:3]:
         scales = [1.0, 1.0, *(n / m for n, m in zip(sizes[2:], x.shape[1:3], strict=True))]
-    whole = [int(s) for s in scales]
-    if any(w != s for w, s in zip(whole, scales, strict=True)) or whole[:2] != [1, 1] or min(whole) < 1:
-        raise ValueError(f"scales {list(scales)}; whole numbers over the image are known")
-    mode = a.get("coordinate_transformation_mode", "half_pixel")
-    rounding = a.get("nearest_mode", "round_prefer_floor")
-    if not (mode == "asymmetric" and rounding == "floor") and mode not in ("half_pixel", "half_pixel_symmetric", "asymmetric"):
-        raise ValueError(f"coordinates {mode!r} are not known")
-    if mode == "asymmetric" and rounding != "floor" and max(whole) > 2:
-        raise ValueError(f"coordinates {mode!r} rounded by {rounding!r} are not known")
-    if (mode == "asymmetric" and rounding in ("ceil", "round_prefer_ceil")) or (
-        mode != "asymmetric" and rounding in ("ceil", "floor")
-    ):
-        raise ValueError(f"coordinates {mode!r} rounded by {rounding!r} are not known")
-    return as_image(layers.UpSampling2D((whole[2], whole[3]))(x))
+    whole = [] if scales is None else [int(s) for s in scales]
+    exact = len(whole) == len(x.shape) == 4 and all(w == s for w, s in zip(whole, scales, strict=True))
+    repeats = exact and "axes" not in a and whole[:2] == [1, 1] and min(whole) >= 1 and _repeats(a, whole)
+    if repeats or node.op_type == "Upsample" or reader.opset < 11:
+        if not repeats:
+            raise ValueError(f"mode {a.get('mode', 'nearest')!r} by {scales}; nearest by whole numbers over the image is known")
+        return as_image(layers.UpSampling2D((whole[2], whole[3]))(x))
+    return onnx_arrays.resize(reader, node, a)
+
+
+def _repeats(a: Attributes, whole: list[int]) -> bool:
+    """Whether every pixel is repeated so many times."""
+    mode, rounding = a.get("coordinate_transformation_mode", "half_pixel"), a.get("nearest_mode", "round_prefer_floor")
+    if a.get("mode", "nearest") != "nearest" or mode not in ("half_pixel", "half_pixel_symmetric", "asymmetric"):
+        return False
+    if mode == "asymmetric":
+        return rounding == "floor" or (max(whole) <= 2 and rounding == "round_prefer_floor")
+    return rounding not in ("ceil", "floor")
 
 
 def lrn(reader: Any, node: Any, a: Attributes) -> Any:
