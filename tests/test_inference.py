@@ -8,6 +8,7 @@ from minitl.graph.steps import LayerStep
 from minitl.graph.together import Folded, Joined, Separable
 from minitl.kernels import convolution, fused, padding, separable
 from minitl.kernels.matrix_product import multiply
+from minitl.kernels.processor import LEVEL_1, THREADS
 from minitl.layers import (
     Activation,
     Add,
@@ -23,6 +24,7 @@ from minitl.layers import (
     ZeroPadding2D,
 )
 from minitl.models import Model
+from minitl.ops.window import slide2d
 
 ROUTES = {  # images, kernel, strides: each takes another way through the engine
     "product": ((2, 9, 9, 32), (1, 1, 32, 80), (1, 1)),
@@ -197,7 +199,8 @@ def mobile(
     if zeros is not None:
         x = ZeroPadding2D(zeros)(x)
     x = DepthwiseConv2D(3, strides, "valid" if zeros is not None else "same")(x)
-    x = Activation(activation)(BatchNormalization()(x))
+    x = BatchNormalization()(x)
+    x = Activation(activation)(x) if activation else x
     x = Conv2D(filters, 1)(x)
     x = BatchNormalization()(x) if norm else x
     x = Add()([x, inputs]) if skip else x
@@ -215,6 +218,8 @@ MOBILE = {
     "zeros, more": {"size": (16, 14), "channels": 16, "filters": 8, "zeros": ((2, 0), (1, 2)), "activation": "relu"},
     "no normalisation behind": {"size": (16, 16), "channels": 16, "filters": 16, "norm": False},
     "odd channels": {"size": (17, 15), "channels": 5, "filters": 7},
+    "nothing cut off between": {"size": (16, 15), "channels": 16, "filters": 24, "activation": None},
+    "many pixels": {"size": (38, 40), "channels": 16, "filters": 24, "expansion": 1},
     "many channels": {"size": (14, 14), "channels": 96, "filters": 130, "expansion": 6},
 }
 
@@ -243,6 +248,23 @@ def test_a_depthwise_and_a_1x1_convolution_in_one_pass_are_the_two_to_the_bit(na
     model.fuse = False
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(together, model(x, training=False), rtol=tolerance, atol=tolerance * np.abs(together).max())
+
+
+def test_how_a_depthwise_and_a_1x1_convolution_are_cut():
+    def plan(images, width, channels, filters=64):
+        x, kernel = (images, width, width, channels), (3, 3, channels, 1)
+        axes = slide2d(x, kernel[:2], (1, 1), "same")
+        window = kernel, (1, 1), (1, 1), *axes, (True, 6)
+        return separable._plan(x, *window, filters, (False, 0, False), np.dtype("float32"))
+
+    tasks, scratch, packed = plan(16, 56, 144)  # rows of 32,256 bytes, of which 8 stay in the level-2 cache
+    assert (tasks, packed.plan.chunks, scratch) == (16 * 7, 7, 8 * 56 * 144)
+    assert plan(1, 48, 16)[0] == min(48, 2 * THREADS) and plan(2 * THREADS, 48, 16)[0] == 2 * THREADS
+    assert [plan(images, 7, 960)[2] is None for images in (1, 2 * THREADS)] == [True, False]  # too few pixels per task
+    fits, larger = plan(1, 1024, 128), plan(1, 1025, 128)  # a row of 512 KiB, and one that is longer
+    assert fits[2] is not None and larger[2] is None
+    deep = plan(2 * THREADS, 14, 960)[2].plan
+    assert deep.terms * deep.panel_columns * 4 <= LEVEL_1 < 2 * deep.terms * deep.panel_columns * 4
 
 
 @pytest.mark.parametrize("second", [Conv2D(8, 1, 2), Conv2D(8, 2), Dense(8)], ids=["strided", "wider", "dense"])
