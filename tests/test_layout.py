@@ -30,6 +30,7 @@ ENGINE_ONLY = {
     "updates": "the rules of minitl.optimizers",
     "recurrent": "how sequences are cut into tasks, which recurrent operations share",
     "normal": "GELU and its slope, which gated and batch_norm share",
+    "slices": "what sums over slices of a batch come to",
     "separable": "depthwise_conv2d and a 1x1 conv2d one after another",
     "fused": "conv2d, relu and max_pool2d one after another",
     "warp": "an affine warp, whose definition is minitl.preprocessing.image.transforms; nothing is differentiated",

@@ -16,6 +16,7 @@ from minitl.kernels.normal import gelu, gelu_slope
 from minitl.kernels.processor import ELEMENTS_PER_TASK, VECTOR_BYTES
 from minitl.kernels.recording import also
 from minitl.kernels.simd import constant, moments, products
+from minitl.kernels.slices import join_moments, join_products
 from minitl.ops.batch_norm import check
 from minitl.ops.window import check_shape
 
@@ -33,11 +34,7 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slices = -(-len(rows) // SLICE)
     sums, squares = np.zeros((2, slices, x.shape[-1]), dtype)
     launch(_moments, slices, _plan_of_slices(*rows.shape, False, 0, dtype), rows, sums, squares)
-    counts = np.minimum(SLICE, len(rows) - SLICE * np.arange(slices))[:, None]
-    mean = sums.sum(axis=0, dtype=np.float64) / len(rows)
-    between = counts * (sums / counts - mean) ** 2
-    variance = (squares.sum(axis=0, dtype=np.float64) + between.sum(axis=0)) / len(rows)
-    return mean.astype(dtype), variance.astype(dtype)
+    return join_moments(sums, squares, len(rows), SLICE)
 
 
 def forward(
@@ -132,21 +129,22 @@ def gradients(
     dtype = common_dtype(x, gamma)
     x_flat, dy_flat, channels = flat(x, dtype), flat(dy, dtype), x.shape[-1]
     y_flat, rows = x_flat if y is None else y.reshape(-1), x_flat.size // channels
-    gamma, mean = flat(gamma, dtype), flat(mean, dtype)
+    gamma, mean, r = flat(gamma, dtype), flat(mean, dtype), flat(r, dtype)
     dx = dgamma = dbeta = None
-    sum_dy = sum_dy_x_hat = np.zeros(channels, dtype)
-    if need_dparameters or batch_statistics:
-        sums, constants = np.zeros((2, -(-rows // SLICE), channels), dtype), np.stack([mean, r])
+    slices = -(-rows // SLICE) if need_dparameters or batch_statistics else 0
+    sums, totals = np.zeros((2, slices, channels), dtype), np.empty((2, channels), dtype)
+    repeat = _repeat(channels, x.size)
+    if slices:
+        totals[0], totals[1] = mean, r
         plan = _plan_of_slices(rows, channels, y is not None, ceiling, dtype)
-        launch(_sum_products, sums.shape[1], plan, dy_flat, x_flat, y_flat, constants, sums)
-        sum_dy, sum_dy_x_hat = sums.sum(axis=1, dtype=np.float64).astype(dtype)
+        launch(_sum_products, slices, plan, dy_flat, x_flat, y_flat, totals, sums)
+    constants = join_products(sums, mean, r, gamma, 1 / rows if batch_statistics else 0.0, repeat, totals)
     if need_dparameters:
-        dgamma, dbeta = sum_dy_x_hat, sum_dy
+        dbeta, dgamma = totals
     if need_dx:
         dx = memory.empty(x.shape, dtype)
-        share = dtype.type(1 / rows if batch_statistics else 0)
-        constants = np.stack([mean, r, gamma, sum_dy * share, sum_dy_x_hat * share])
-        _launch_rows(_backward, channels, (y is not None, ceiling, False), dy_flat, x_flat, y_flat, dx, constants=constants)
+        behind = y is not None, ceiling, False
+        _launch_rows(_backward, channels, behind, dy_flat, x_flat, y_flat, dx, constants, repeat=repeat)
     return dx, dgamma, dbeta
 
 
@@ -168,12 +166,22 @@ def _plan_of_slices(rows: int, channels: int, relu: bool, ceiling: int, dtype: n
     return Plan(rows, channels, SLICE, relu, ceiling, False, channels // lanes * lanes, rows * channels)
 
 
+def _repeat(channels: int, size: int) -> int:
+    """How many short rows are taken as one, with the constants of their channels repeated."""
+    return max(1, min(LONG_ROW // channels, size // channels))
+
+
 def _launch_rows(
-    kernel: TaskKernel, channels: int, behind: tuple[bool, int, bool], *arrays: np.ndarray, constants: np.ndarray | None = None
+    kernel: TaskKernel,
+    channels: int,
+    behind: tuple[bool, int, bool],
+    *arrays: np.ndarray,
+    constants: np.ndarray | None = None,
+    repeat: int = 0,
 ) -> None:
-    """Run an element-wise kernel. Short rows are taken several at a time, with the constants of their channels repeated."""
+    """Run an element-wise kernel. Short rows are taken several at a time: `repeat`, if their constants are repeated already."""
     size = arrays[0].size
-    repeat = max(1, min(LONG_ROW // channels, size // channels))
+    repeat = repeat or _repeat(channels, size)
     if constants is not None:
         repeated = memory.empty((len(constants), repeat, channels), constants.dtype)
         also(np.copyto, repeated, constants[:, None])
