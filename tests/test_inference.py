@@ -414,6 +414,19 @@ def test_parts_of_other_sizes_at_run_time_are_named():
         model.predict(np.ones((2, 9, 9, 8), "float32"), verbose=0)
 
 
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_sum_of_two_shapes_is_no_end_of_a_block(norm):
+    inputs = Input((6, 6, 16))
+    x = Conv2D(8, 3)(inputs)
+    x = BatchNormalization()(x) if norm else x
+    model = Model(inputs, ReLU()(Add()([x, Dense(8)(GlobalAveragePooling2D(keepdims=True)(inputs))])))
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 16)).astype("float32")
+    together = model(images, training=False)
+    assert any(type(step.layers[0]) is Add for step in steps_of(model))
+    model.fuse = False
+    np.testing.assert_allclose(together, model(images, training=False), rtol=0, atol=1e-5)
+
+
 def test_both_branches_of_a_sum_are_folded():
     inputs = Input((8, 8, 16))
     main = BatchNormalization()(Conv2D(32, 3, padding="same")(inputs))
