@@ -15,6 +15,7 @@ from test_datasets import needs_cifar
 from minitl import applications, use_backend
 from minitl.applications import imagenet, network, resnet_cifar
 from minitl.datasets import cifar10
+from minitl.kernels.launch import INTERPRETED
 from minitl.models import Model
 
 ROOT = Path(__file__).parent.parent
@@ -40,8 +41,10 @@ LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SIZES) - {"VGG16", "VGG19"}))
-def test_networks_have_their_published_sizes(name):
-    assert getattr(applications, name)(weights=None).count_params() == SIZES[name]
+def test_networks_have_their_published_sizes_and_their_passes_can_be_recorded(name):
+    model = getattr(applications, name)(weights=None)
+    assert model.count_params() == SIZES[name]
+    assert INTERPRETED or model.new_run().plan.replays is not None
 
 
 @pytest.mark.parametrize("name", ["VGG16", "VGG19"])
