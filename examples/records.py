@@ -5,11 +5,12 @@
     python examples/records.py --workers 2            seeds side by side: the same accuracies, other times
     python examples/records.py --compare 4            steps of the same network in PyTorch, beside ours, and nothing else
 
-Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs and the widths of the network differ,
-and were chosen on 5,000 images of the training set (`--validate` measures on those, and trains on the rest). The test images are
-looked at once, at the end of each run: no epoch and no seed is chosen by them. Times count everything from the moment when the
-data are in memory: whitening, compiling what is not in the cache, training, and the evaluation with six views of each image;
-beside it, from the start of the process.
+Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs, the widths of the network, the factor
+of its logits and the smoothing of labels differ, and were chosen on 5,000 images of the training set (`--validate` measures on
+those, and trains on the rest; `--epochs`, `--widths`, `--logits` and `--smoothing` try others). The test images are looked at
+once, at the end of each run: no epoch and no seed is chosen by them. Times count everything from the moment when the data are in
+memory: whitening, compiling what is not in the cache, training, and the evaluation with six views of each image; beside it, from
+the start of the process.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +26,7 @@ STARTED = time.perf_counter()
 
 from experiment import add_workers, interval, once  # noqa: E402
 
-from minitl.applications.fast_cifar import compile_fast, fast_batches, fast_cifar  # noqa: E402
+from minitl.applications.fast_cifar import LOGITS, SMOOTHING, compile_fast, fast_batches, fast_cifar  # noqa: E402
 from minitl.callbacks import FreezeOut  # noqa: E402
 from minitl.datasets import cifar10, cifar100  # noqa: E402
 from minitl.layers import Conv2D  # noqa: E402
@@ -34,8 +36,20 @@ from minitl.preprocessing import Preprocessing  # noqa: E402
 from minitl.preprocessing.image import predict_views  # noqa: E402
 from minitl.utils import set_random_seed, to_categorical  # noqa: E402
 
-WIDE = (64, 256, 256)
-GOALS = {"90": ("cifar10", 4, (64, 128, 256)), "94": ("cifar10", 11, WIDE), "cifar100": ("cifar100", 12, WIDE)}
+
+class Recipe(NamedTuple):
+    """What a goal is reached with."""
+
+    data: str
+    epochs: int
+    widths: tuple[int, int, int] = (64, 256, 256)
+    logits: float = LOGITS
+    smoothing: float = SMOOTHING
+
+
+GOALS = {
+    "90": Recipe("cifar10", 4, (64, 128, 256)), "94": Recipe("cifar10", 11), "cifar100": Recipe("cifar100", 12),
+}  # fmt: skip
 BATCH = 500
 HELD_OUT = 5000
 
@@ -50,32 +64,30 @@ def load(name: str, validate: bool) -> tuple:
     return x, y, x_test, y_test, prepare
 
 
-def run(
-    data: tuple, epochs: int, seed: int, freeze: float | None = None, widths: tuple[int, int, int] = WIDE
-) -> tuple[Sequential, float, float, list]:
+def run(data: tuple, recipe: Recipe, seed: int, freeze: float | None = None) -> tuple[Sequential, float, float, list]:
     """A model, its accuracy with six views in per cent, the seconds that it took, and the training accuracy per epoch."""
     x, y, x_test, y_test, prepare = data
     started = time.perf_counter()
     set_random_seed(seed)
     classes = int(y.max()) + 1
-    model = fast_cifar(classes, widths, images=x)
+    model = fast_cifar(classes, recipe.widths, x, recipe.logits)
     model.preprocessing = prepare
-    callbacks = compile_fast(model, len(x), BATCH, epochs)
+    callbacks = compile_fast(model, len(x), BATCH, recipe.epochs, smoothing=recipe.smoothing)
     if freeze is not None:
         callbacks.append(FreezeOut(first=freeze))
     batches = fast_batches(x, to_categorical(y, classes).astype(np.float32), BATCH, seed)
-    history = model.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
+    history = model.fit(batches, epochs=recipe.epochs, callbacks=callbacks, verbose=0)
     found = predict_views(model, x_test, shift=1).argmax(axis=1)
     return model, 100 * float(np.mean(found == y_test)), time.perf_counter() - started, history.history["accuracy"]
 
 
 def of_seed(
-    goal: str, epochs: int, seed: int, freeze: float | None, validate: bool, save: str | None
+    goal: str, recipe: Recipe, seed: int, freeze: float | None, validate: bool, save: str | None
 ) -> tuple[float, float, float]:
     """One seed of a goal: accuracy in per cent, its seconds, and those from the process's start to the data; prints a line."""
-    data = once(load, GOALS[goal][0], validate)
+    data = once(load, recipe.data, validate)
     loaded = time.perf_counter() - STARTED
-    model, accuracy, took, curve = run(data, epochs, seed, freeze, GOALS[goal][2])
+    model, accuracy, took, curve = run(data, recipe, seed, freeze)
     rising = " ".join(f"{100 * value:.0f}" for value in curve)
     print(f"  {goal}, seed {seed}: {accuracy:.2f} % in {took:.0f} s; training accuracy per epoch {rising}", flush=True)
     if save:
@@ -88,14 +100,15 @@ def main(arguments: argparse.Namespace) -> dict:
     """Run the goals and print a line for each; returns {goal: (accuracies, seconds)}."""
     results = {}
     for goal in arguments.goals:
-        epochs = arguments.epochs or GOALS[goal][1]
+        others = {key: getattr(arguments, key) for key in ("epochs", "widths", "logits", "smoothing")}
+        recipe = GOALS[goal]._replace(**{key: value for key, value in others.items() if value is not None})
         seeds = range(arguments.first, arguments.first + arguments.seeds)
-        tasks = [(goal, epochs, seed, arguments.freeze, arguments.validate, arguments.save) for seed in seeds]
+        tasks = [(goal, recipe, seed, arguments.freeze, arguments.validate, arguments.save) for seed in seeds]
         found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
         accuracies, seconds, loaded = zip(*found, strict=True)
         spread = f" +- {interval(np.array(accuracies)):.2f}" if len(accuracies) > 1 else ""
         where = "held-out training images" if arguments.validate else "test images"
-        print(f"{goal}: {epochs} epochs, {np.mean(accuracies):.2f}{spread} % of the {where}, n = {len(accuracies)}, in")
+        print(f"{goal}: {recipe.epochs} epochs, {np.mean(accuracies):.2f}{spread} % of the {where}, n = {len(accuracies)}, in")
         times = f"{np.mean(seconds):.0f} s ({min(seconds):.0f} to {max(seconds):.0f})"
         print(f"{times}, {loaded[0]:.0f} s more from the start of the process", flush=True)
         results[goal] = accuracies, seconds
@@ -172,6 +185,9 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--widths", type=int, nargs=3, help="of the three groups, instead of the recipe's")
+    parser.add_argument("--logits", type=float, help="the factor behind the dense layer, instead of the recipe's")
+    parser.add_argument("--smoothing", type=float, help="of the labels, instead of the recipe's")
     parser.add_argument("--freeze", type=float, help="freeze layers one after another, the first after this share of the steps")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--save", help="folder for the models")
