@@ -391,6 +391,25 @@ def test_only_a_few_and_small_passes_are_kept(monkeypatch):
     assert 1 <= len(kept) < 4 and sum(kept) <= 3 << 19
 
 
+def test_sums_of_stretched_or_open_shapes_are_not_recorded():
+    inputs, open_axis = Input((6, 6, 8)), Input((None, 8))
+    stretched = Add()([inputs, GlobalAveragePooling2D(keepdims=True)(inputs)])
+    for model in (Model(inputs, stretched), Model(open_axis, Add()([open_axis, Dense(8)(open_axis)]))):
+        assert plan_of(model).replays is None
+    assert plan_of(Model(inputs, Add()([inputs, Dense(8)(inputs)]))).replays is not None
+
+
+def test_the_threads_are_woken_while_it_is_made_sure_that_a_pass_may_be_played(monkeypatch):
+    model, generator = chain(Conv2D(8, 3), shape=(6, 6, 3)), np.random.default_rng(0)
+    recorded(model, drawn(model, generator))
+    calls = []
+    monkeypatch.setattr(pools.Pool, "rouse", lambda pool: calls.append("woken"))
+    monkeypatch.setattr(replay.Recorded, "is_current", lambda one: calls.append("current") or True)
+    monkeypatch.setattr(replay.Recorded, "play", lambda one, arrays: calls.append("played") or [])
+    model.new_run().forward([drawn(model, generator)])
+    assert calls == ["woken", "current", "played"]
+
+
 def test_inputs_are_read_where_they_are(monkeypatch):
     model, generator = chain(Conv2D(8, 3, activation="relu"), shape=(64, 64, 8)), np.random.default_rng(0)
     x = drawn(model, generator, 4)

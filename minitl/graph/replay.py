@@ -133,8 +133,7 @@ class Recorded:
     def _places(self, number: int) -> Any:
         """Where launches read an input, if they may read it in the caller's memory: an output may look into it, too."""
         own = self.inputs[number]
-        seen = any(np.may_share_memory(own, y) for y in (*self.outputs, *self.inputs[:number], *self.inputs[number + 1 :]))
-        return None if seen else self.recording.release(own)
+        return None if any(np.may_share_memory(own, y) for y in self.outputs) else self.recording.release(own)
 
 
 def _is_plain(step: Step) -> bool:
