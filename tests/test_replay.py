@@ -12,9 +12,11 @@ from networks import mobilenet_v2, random_graph, resnet20
 import minitl
 from minitl.graph import replay
 from minitl.graph.run import Run
+from minitl.kernels import add
 from minitl.kernels import pool as pools
 from minitl.kernels.launch import INTERPRETED
 from minitl.kernels.processor import THREADS
+from minitl.kernels.recording import Recording, point
 from minitl.layers import (
     Activation,
     Add,
@@ -389,6 +391,27 @@ def test_only_a_few_and_small_passes_are_kept(monkeypatch):
         recorded(model, drawn(model, generator, batch))
     kept = [one.recording.size for one in plan_of(model).replays.known.values() if isinstance(one, replay.Recorded)]
     assert 1 <= len(kept) < 4 and sum(kept) <= 3 << 19
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_single_sample(name, monkeypatch):
+    generator, model = np.random.default_rng(0), NETWORKS[name]()
+    change_weights(model, generator)
+    recorded(model, drawn(model, generator, 1))
+    x = drawn(model, generator, 1)
+    same(played(model, x, monkeypatch), walked(model, x))
+
+
+def test_launches_may_read_an_input_from_the_middle_on():
+    recording, first, second = Recording(), np.arange(6, dtype=np.float32), np.arange(10, 16, dtype=np.float32)
+    with recording:
+        x = recording.empty((6,), np.dtype(np.float32))
+        y = add.forward(x[1:4], x[3:])[0]
+    places = recording.release(x)
+    for given in (first, second):
+        point(places, given)
+        recording.play()
+        np.testing.assert_array_equal(y, given[1:4] + given[3:])
 
 
 def test_sums_of_stretched_or_open_shapes_are_not_recorded():
