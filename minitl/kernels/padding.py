@@ -29,7 +29,7 @@ def surrounded(x: np.ndarray, before: Pair, after: Pair) -> np.ndarray:
 
 
 def every(x: np.ndarray, strides: Pair) -> np.ndarray:
-    """Every so-manieth pixel of images, x[:, ::strides[0], ::strides[1]], side by side; the images themselves for (1, 1)."""
+    """The pixels x[:, ::strides[0], ::strides[1]] of images, side by side; the images themselves for strides of (1, 1)."""
     if strides == (1, 1):
         return x
     x = np.ascontiguousarray(x, common_dtype(x))

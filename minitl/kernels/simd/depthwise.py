@@ -19,6 +19,8 @@ from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
+Window = tuple[int, int] | None  # rows and columns; None for one of any size, whose sums are loops
+
 SIDE_BY_SIDE = 4  # outputs
 SMALL = [(rows, columns) for rows in (1, 2, 3) for columns in (1, 2, 3)]  # windows that stay in registers
 IN_A_ROW = [(1, 3), (2, 3), (3, 3), (5, 5)]  # windows that are written out for outputs side by side
@@ -117,9 +119,6 @@ def _gradient_in_llvm(typingctx, x, at, row, column, rows, columns, step, dy, dy
 
 depthwise_row: Any = _row_in_numpy if config.DISABLE_JIT else _row_in_llvm
 depthwise_gradient: Any = _gradient_in_numpy if config.DISABLE_JIT else _gradient_in_llvm
-
-
-Window = tuple[int, int] | None  # None for one of any size, whose sums are loops
 
 
 def _key(rows: Any, columns: Any, neighbours: Any = False, builder: ir.IRBuilder | None = None) -> Any:
