@@ -25,6 +25,7 @@ from minitl.layers import (
 )
 from minitl.models import Model
 from minitl.ops.window import slide2d
+from minitl.regularizers import L2
 
 ROUTES = {  # images, kernel, strides: each takes another way through the engine
     "product": ((2, 9, 9, 32), (1, 1, 32, 80), (1, 1)),
@@ -325,6 +326,20 @@ def test_zeros_in_front_of_a_pooling_that_never_chooses_them_need_not_be_there(k
     assert "PaddedPooling" not in [type(step).__name__ for step in model.new_run(keep=True).plan.steps]
     model.fuse = False
     np.testing.assert_allclose(together, model(x, training=False), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_penalty_on_padded_images_is_counted(norm):
+    inputs = Input((9, 9, 16))
+    y = DepthwiseConv2D(3)(ZeroPadding2D(1, activity_regularizer=L2(0.5))(inputs))
+    model = Model(inputs, BatchNormalization()(y) if norm else y)
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(4, 9, 9, 16)).astype("float32")
+    losses = []
+    for model.fuse in (True, False):
+        losses.append(model.evaluate(x, np.zeros_like(x), verbose=0))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] > 0.5 * (x**2).sum() / len(x)
 
 
 def test_a_padding_that_changes_between_two_calls_is_noticed():

@@ -16,7 +16,7 @@ from minitl.kernels import add
 from minitl.kernels import pool as pools
 from minitl.kernels.launch import INTERPRETED
 from minitl.kernels.processor import THREADS
-from minitl.kernels.recording import Recording, point
+from minitl.kernels.recording import Recording
 from minitl.layers import (
     Activation,
     Add,
@@ -122,6 +122,9 @@ NETWORKS = {
         *(Conv2D(16, 1, activation="relu"), ZeroPadding2D(1), MaxPooling2D(3, 2), ZeroPadding2D(((0, 1), (1, 0)))),
         *(DepthwiseConv2D(3), BatchNormalization(), ReLU(6.0), Conv2D(24, 1, 2), BatchNormalization(), Conv2D(8, 1, 2)),
         shape=(20, 20, 8),
+    ),
+    "zeros and a depthwise convolution, by themselves": lambda: chain(
+        *(ZeroPadding2D(((0, 1), (2, 0))), DepthwiseConv2D(3, 2), ReLU()), shape=(9, 10, 16)
     ),
     "depthwise and 1x1": lambda: chain(
         *(Conv2D(16, 1), DepthwiseConv2D(3, padding="same"), BatchNormalization()),
@@ -409,7 +412,7 @@ def test_launches_may_read_an_input_from_the_middle_on():
         y = add.forward(x[1:4], x[3:])[0]
     places = recording.release(x)
     for given in (first, second):
-        point(places, given)
+        recording.point(places, given)
         recording.play()
         np.testing.assert_array_equal(y, given[1:4] + given[3:])
 

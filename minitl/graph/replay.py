@@ -23,7 +23,16 @@ from minitl.backend import engine
 from minitl.graph.plan import Step
 from minitl.graph.run import Run
 from minitl.graph.steps import LayerStep
-from minitl.graph.together import Folded, Fused, FusedNormalization, GeluNormalization, Joined, PaddedPooling, Separable
+from minitl.graph.together import (
+    Folded,
+    Fused,
+    FusedNormalization,
+    GeluNormalization,
+    Joined,
+    PaddedDepthwise,
+    PaddedPooling,
+    Separable,
+)
 from minitl.layers.activations import Activation, ReLU, Softmax
 from minitl.layers.conv import Conv2D
 from minitl.layers.core import Dense, Dropout, Flatten
@@ -45,7 +54,7 @@ ALONE = {  # layers that compute by launches alone when they run by themselves
     ZeroPadding2D, Rescaling, Normalization, RandomFlip, RandomRotation, RandomZoom, RandomTranslation, RandomContrast,
     GaussianNoise, GaussianDropout, SpatialDropout1D, SpatialDropout2D, AlphaDropout,
 }  # fmt: skip
-TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined, PaddedPooling, Separable}
+TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined, PaddedDepthwise, PaddedPooling, Separable}
 COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do
 
 
@@ -70,7 +79,7 @@ class Replays:
             shapes = tuple((array.shape, array.dtype) for array in arrays)
             known = self.known.get(shapes)
             if isinstance(known, Recorded):
-                known.recording.announce()
+                engine("pool").pool.rouse()  # while it is made sure that it may be played
                 if known.is_current():
                     return known.play(arrays)
             if known is not None:
@@ -105,7 +114,7 @@ class Recorded:
 
     def __init__(self, run: Run, arrays: list[np.ndarray], layers: list[Any], weights: list[np.ndarray]):
         self.layers = [layer for layer in layers if layer.parameters or layer.state]
-        self.weights, self.recording, self.point = weights, engine("recording").Recording(), engine("recording").point
+        self.weights, self.recording = weights, engine("recording").Recording()
         with self.recording:
             self.inputs = [self.recording.empty(array.shape, array.dtype) for array in arrays]
             for own, array in zip(self.inputs, arrays, strict=True):
@@ -126,7 +135,7 @@ class Recorded:
             if places is None:
                 np.copyto(own, array)
             else:
-                self.point(places, array)
+                self.recording.point(places, array)
         self.recording.play()
         return [y.copy() for y in self.outputs]
 

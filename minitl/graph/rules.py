@@ -99,7 +99,7 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), a
             if type(node.layer) is Concatenate and node in at:
                 _join_parts(graph, node, at)
             elif node in at:
-                _join_depthwise(graph, node, at)
+                _join_depthwise(graph, at, at[node])
     return [at[node] for node in nodes if node in at]
 
 
@@ -116,6 +116,16 @@ def settings(graph: Graph) -> list[Any]:
     if graph.settings is None:
         graph.settings = [(SETTINGS[type(node.layer)], node.layer) for node in graph.nodes if type(node.layer) in SETTINGS]
     return [read(layer) for read, layer in graph.settings]
+
+
+def is_not_negative(value: Value) -> bool:
+    """Whether none of its numbers can be below zero: an activation made it, or it was chosen or put together of such numbers."""
+    layer = value.node.layer
+    if type(layer) in (MaxPooling2D, Concatenate):
+        return all(map(is_not_negative, value.node.inputs))
+    if type(layer) is ReLU:
+        return bool(layer.negative_slope == 0)
+    return type(layer) in (Conv2D, Dense, Activation) and layer.activation in ("relu", "relu6", "sigmoid", "softmax")
 
 
 def _join_parts(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
@@ -139,21 +149,27 @@ def _writer(graph: Graph, node: Node, value: Value, at: dict[Node, Step]) -> Ste
     return None
 
 
-def _join_depthwise(graph: Graph, node: Node, at: dict[Node, Step]) -> None:
-    """Let a depthwise convolution take the zero padding in front of it along, and a 1x1 convolution the depthwise one."""
-    step = at[node]
-    if type(step) is not Folded:
-        return
+def _join_depthwise(graph: Graph, at: dict[Node, Step], step: Step) -> None:
+    """Let a 1x1 convolution take the depthwise one in front of it along, if it alone needs that."""
     before = step.takes[0].node
-    if before not in at or _next(graph, before) is not step.nodes[0]:
-        return
-    if type(before.layer) is ZeroPadding2D and _sees_zeros(before, step.nodes[0]):
-        del at[before]
-        step.take_zeros(before)
     first = at.get(before)
-    if step.pointwise and step.layer.strides == (1, 1) and type(first) is Folded and first.depthwise:
+    if type(step) is not Folded or type(first) is not Folded or _next(graph, before) is not step.nodes[0]:
+        return
+    if step.pointwise and step.layer.strides == (1, 1) and first.depthwise:
         del at[before]
-        at[node] = Separable(first, step)
+        at[step.nodes[-1]] = Separable(first, step)
+
+
+def _without_zeros(graph: Graph, node: Node, fold: bool, taken: Collection[Node]) -> Step | None:
+    """A zero padding and the layer behind it, if that can do without the zeros being there."""
+    behind = _next(graph, node)
+    if behind is not None and _sees_zeros(node, behind):
+        folded = _folded(graph, behind, taken) if fold else None
+        if folded is None:
+            return PaddedDepthwise([node, behind])
+        folded.take_zeros(node)
+        return folded
+    return PaddedPooling([node, behind]) if fold and behind is not None and _ignores_zeros(node, behind) else None
 
 
 def _sees_zeros(padding: Node, node: Node) -> bool:
@@ -164,23 +180,15 @@ def _sees_zeros(padding: Node, node: Node) -> bool:
     return _within(padding, reach(layer.kernel_size, layer.dilation_rate))
 
 
-def _ignores_zeros(padding: Node, node: Node | None) -> bool:
+def _ignores_zeros(padding: Node, node: Node) -> bool:
     """Whether a node is a max-pooling in which padding never wins: nothing is below zero, and every window has something else."""
-    if node is None or type(node.layer) is not MaxPooling2D or node.layer.padding != "valid":
+    if type(node.layer) is not MaxPooling2D or node.layer.padding != "valid":
         return False
-    return _within(padding, node.layer.pool_size) and _is_positive(padding.inputs[0])
+    return _within(padding, node.layer.pool_size) and is_not_negative(padding.inputs[0])
 
 
 def _within(padding: Node, window: Pair) -> bool:
     return all(zeros < size for border, size in zip(padding.layer.border, window, strict=True) for zeros in border)
-
-
-def _is_positive(value: Value) -> bool:
-    """Whether none of its numbers is below zero: what ReLUs made, and what was chosen or put together of that."""
-    node = value.node
-    if type(node.layer) in (MaxPooling2D, Concatenate):
-        return all(map(_is_positive, node.inputs))
-    return ceiling_of(node) is not None or (type(node.layer) is Conv2D and node.layer.activation == "relu")
 
 
 def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken: Collection[Node]) -> Step | None:
@@ -192,10 +200,7 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken
         pool = _next(graph, node) if type(layer) is Conv2D else None
         return Fused([node, pool] if _is_plain_pool(pool) else [node])  # type: ignore[list-item]
     if type(layer) is ZeroPadding2D:
-        behind = _next(graph, node)
-        if fold:
-            return PaddedPooling([node, behind]) if _ignores_zeros(node, behind) else None  # type: ignore[list-item]
-        return PaddedDepthwise([node, behind]) if behind is not None and _sees_zeros(node, behind) else None
+        return _without_zeros(graph, node, fold, taken)
     if fold and type(layer) in (Conv2D, DepthwiseConv2D) and layer.activation == "linear":
         return _folded(graph, node, taken)
     if type(layer) is BatchNormalization:
@@ -210,7 +215,7 @@ def _fused(graph: Graph, node: Node, fold: bool, joint: Collection[Value], taken
     return None
 
 
-def _folded(graph: Graph, node: Node, taken: Collection[Node]) -> Step | None:
+def _folded(graph: Graph, node: Node, taken: Collection[Node]) -> Folded | None:
     norm = _next(graph, node)
     if norm is None or type(norm.layer) is not BatchNormalization or norm.training:
         norm = None

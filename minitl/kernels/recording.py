@@ -80,9 +80,11 @@ class Recording(memory.Arena):
         self.give_back(array)
         return found
 
-    def announce(self) -> None:
-        """Wake the threads, while the caller makes sure that it may be played."""
-        pools.pool.rouse()  # type: ignore[union-attr]
+    def point(self, places: Iterable[Place], array: np.ndarray) -> None:
+        """Let launches read an array of the same shape and dtype, contiguous, in the place of one that was released."""
+        begin = array.__array_interface__["data"][0]
+        for words, row, column, offset in places:
+            words[row, column] = begin + offset
 
     def play(self) -> None:
         """Launch all of it again. Only one thread at a time may do so."""
@@ -98,13 +100,6 @@ class Recording(memory.Arena):
         finally:
             if taken:
                 pool.lock.release()  # type: ignore[union-attr]
-
-
-def point(places: Iterable[Place], array: np.ndarray) -> None:
-    """Let launches read an array of the same shape and dtype, contiguous, in the place of one that was released."""
-    begin = array.__array_interface__["data"][0]
-    for words, row, column, offset in places:
-        words[row, column] = begin + offset
 
 
 def also(function: Callable[..., Any], *arguments: Any) -> None:
