@@ -1,6 +1,6 @@
 """Measuring engines in one process, in turn, without what one of them leaves behind for the next.
 
-When an engine has returned, its threads may spin for some 20 ms in wait for more, on the cores that the next one needs, and the
+When an engine has returned, its threads may spin for a while in wait for more, on the cores that the next one needs, and the
 caches hold its weights. So each turn begins with calls that are not counted.
 """
 

@@ -59,7 +59,10 @@ def fast_cifar(
 def compile_fast(
     model: Sequential, samples: int, batch: int, epochs: int, rate: float = RATE, smoothing: float = SMOOTHING
 ) -> list[Callback]:
-    """Compile a `fast_cifar` for a run of so many epochs, and give the callbacks that belong to it."""
+    """Compile a `fast_cifar` for a run of so many epochs, and give the callbacks that belong to it.
+
+    Parameters: `rate` is the highest rate for a batch of 1024, `smoothing` that of the labels.
+    """
     steps = epochs * -(-samples // batch)
     peak = rate * batch / 1024
     rise = max(1, int(0.23 * steps))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.interop.onnx_tensors import Attributes, as_plain, borders_of
+from minitl.interop.onnx_tensors import Attributes, as_plain, borders_of, windows
 
 ARITHMETIC = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power, "Max": np.maximum,
@@ -33,30 +33,16 @@ def arithmetic(reader: Any, node: Any, a: Attributes) -> Any:
     return as_plain(functools.reduce(ARITHMETIC[node.op_type], parts))
 
 
-def gemm(reader: Any, node: Any, a: Attributes) -> Any:
-    """Gemm whose first matrix is turned, or whose bias differs from row to row."""
-    x, kernel, bias = reader.plain(reader.tensors[node.input[0]]), reader.known(node, 1), reader.known(node, 2)
-    kernel = a.get("alpha", 1.0) * (kernel.T if a.get("transB", 0) else kernel)
-    y = np.matmul(np.transpose(x) if a.get("transA", 0) else x, kernel.astype(np.float32))
-    return as_plain(y if bias is None else np.add(y, (a.get("beta", 1.0) * bias).astype(np.float32)))
-
-
-def gelu_by_tanh(x: Any) -> Any:
-    """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
-    inner = np.multiply(np.add(x, np.multiply(np.power(x, 3.0), 0.044715)), math.sqrt(2 / math.pi))
-    return np.multiply(np.multiply(x, 0.5), np.add(np.tanh(inner), 1.0))
+def affine(x: Any, kernel: np.ndarray, bias: np.ndarray | None) -> Any:
+    """x kernel + bias, which may differ from row to row."""
+    y = np.matmul(x, kernel.astype(np.float32))
+    return y if bias is None else np.add(y, bias.astype(np.float32))
 
 
 def mean(reader: Any, node: Any, a: Attributes, places: list[int]) -> Any:
     """ReduceMean over any axes."""
     x, keep = reader.plain(reader.tensors[node.input[0]]), bool(a.get("keepdims", 1))
     return as_plain(np.mean(x, axis=tuple(places), keepdims=keep))
-
-
-def softmax(x: Any, axis: int) -> Any:
-    """Softmax along any axis."""
-    powers = np.exp(np.subtract(x, np.max(x, axis=axis, keepdims=True)))
-    return np.divide(powers, np.sum(powers, axis=axis, keepdims=True))
 
 
 def reshape(x: Any, wanted: list[int]) -> Any:
@@ -86,9 +72,7 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
         raise ValueError("needs images of a known size")
     borders, counts = borders_of(reader, node, a, lengths, spans, strides), []
     for axis, n, k, s, d, span, (before, after) in zip(axes, lengths, size, strides, dilations, spans, borders, strict=True):
-        room = n + before + after - span
-        out = (-(-room // s) if a.get("ceil_mode", 0) else room // s) + 1
-        out -= a.get("ceil_mode", 0) and (out - 1) * s >= n + before  # a window that would begin behind the image
+        out = windows(n, span, s, (before, after), a.get("ceil_mode", 0))
         seen = np.arange(out)[:, None] * s + np.arange(k) * d - before  # by each window
         inside = (seen >= 0) & (seen < n)
         if node.op_type == "AveragePool":
@@ -121,7 +105,7 @@ def resize(reader: Any, node: Any, a: Attributes) -> Any:
     settings = {key: value for key, value in a.items() if key not in ("axes", "keep_aspect_ratio_policy")}
     for k, axis in enumerate(places):
         by_scale = scales is not None and len(scales) > 0
-        if (by_scale and scales[k] == 1) or (not by_scale and sizes[k] == (x.shape[axis] or reader.batch_of(node.input[0]))):
+        if (by_scale and scales[k] == 1) or (not by_scale and sizes[k] == (x.shape[axis] or reader.batch.get(node.input[0]))):
             continue
         n = x.shape[axis]
         if axis == 0 or n is None:

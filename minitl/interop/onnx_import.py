@@ -99,10 +99,6 @@ class Reader:
             raise self.refused(node, f"input {node.input[place]!r} depends on the data; only constants are read there")
         return self.constants[node.input[place]]
 
-    def batch_of(self, name: str) -> int | None:
-        """The batch that the graph declares for an input, if it is one."""
-        return self.batch.get(name)
-
     def refused(self, node: Any, why: str) -> ValueError:
         """What an error says."""
         return ValueError(f"import_onnx: node {node.name or node.output[0]!r} ({node.op_type}): {why}")

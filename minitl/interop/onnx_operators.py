@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl import layers
+from minitl import activations, layers
 from minitl.graph.value import Value
 from minitl.interop import onnx_arrays
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
@@ -16,16 +16,15 @@ from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution,
 
 
 def _gemm(reader: Any, node: Any, a: Attributes) -> Any:
-    if a.get("transA", 0):
-        return onnx_arrays.gemm(reader, node, a)
     x = reader.plain(reader.tensors[node.input[0]])
     kernel = reader.known(node, 1)
     kernel = a.get("alpha", 1.0) * (kernel.T if a.get("transB", 0) else kernel)
     bias = reader.known(node, 2)
     if bias is not None:
         bias = a.get("beta", 1.0) * bias
-        if bias.ndim > 1 and bias.shape[0] != 1:
-            return onnx_arrays.gemm(reader, node, a)
+    if a.get("transA", 0) or (bias is not None and bias.ndim > 1 and bias.shape[0] != 1):
+        return as_plain(onnx_arrays.affine(np.transpose(x) if a.get("transA", 0) else x, kernel, bias))
+    if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1) if bias.ndim else bias, (kernel.shape[1],))
     layer = layers.Dense(kernel.shape[1], use_bias=bias is not None)
     return as_plain(with_weights(layer, x, kernel, bias))
@@ -63,7 +62,7 @@ def _selu(a: Attributes) -> list[Any]:
 def _gelu(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     if a.get("approximate", "none") == "tanh":
-        return tensor_of(onnx_arrays.gelu_by_tanh(tensor.value), tensor.order)
+        return tensor_of(activations.gelu(tensor.value, approximate=True), tensor.order)
     return tensor_of(layers.Activation("gelu")(tensor.value), tensor.order)
 
 
@@ -99,7 +98,7 @@ def _softmax(reader: Any, node: Any, a: Attributes) -> Any:
     if old and axis != rank - 1 and any(n != 1 for n in tensor.shape[axis + 1 :]):
         raise ValueError(f"axis {axis} of a tensor with {rank} axes: several axes at once are not known")
     if axis == 0:
-        return as_plain(onnx_arrays.softmax(reader.plain(tensor), axis))
+        return as_plain(activations.softmax(reader.plain(tensor), axis))
     order = (*(n for n in range(rank) if n != axis), axis)
     return tensor_of(layers.Softmax()(reader.ordered(tensor, order)), order)
 

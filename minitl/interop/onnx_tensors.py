@@ -32,7 +32,7 @@ def image_order(axes: int) -> tuple[int, ...]:
     return (0, *range(2, axes), 1)
 
 
-def tensor_of(value: Value, order: tuple[int, ...]) -> Any:
+def tensor_of(value: Any, order: tuple[int, ...]) -> Any:
     """A value as a tensor."""
     return Tensor(value, order)
 
@@ -75,6 +75,15 @@ def borders_of(reader: Any, node: Any, a: Attributes, sizes: Any, spans: Any, st
     if min(pads) < 0:
         raise ValueError(f"negative pads {pads}")
     return [(int(pads[i]), int(pads[i + count])) for i in range(count)]
+
+
+def windows(size: int, span: int, stride: int, border: tuple[int, int], ceil: int) -> int:
+    """How many windows stand along an axis with its border; with `ceil` the last may reach beyond, if it begins inside."""
+    room = size + sum(border) - span
+    if not ceil:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - ((count - 1) * stride >= size + border[0])
 
 
 def padded(value: Value, borders: list[tuple[int, int]]) -> Value:

@@ -8,9 +8,20 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
+from minitl.graph.rules import is_not_negative
 from minitl.graph.value import Value
 from minitl.interop import onnx_arrays
-from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, borders_of, is_same, padded, with_constant, with_weights
+from minitl.interop.onnx_tensors import (
+    Attributes,
+    as_image,
+    as_plain,
+    borders_of,
+    is_same,
+    padded,
+    windows,
+    with_constant,
+    with_weights,
+)
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -131,10 +142,7 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
             raise ValueError("ceil_mode needs images of a known size")
         for i, (n, k, s) in enumerate(zip(sizes, size, strides, strict=True)):
             before, after = borders[i]
-            count = -(-(n + before + after - k) // s) + 1
-            if (count - 1) * s >= n + before:  # a window that would begin behind the image
-                count -= 1
-            missing = max((count - 1) * s + k - (n + before + after), 0)
+            missing = max((windows(n, k, s, borders[i], 1) - 1) * s + k - (n + before + after), 0)
             borders[i] = before, after + missing
             if average and a.get("count_include_pad", 0) and missing:
                 raise ValueError("count_include_pad together with ceil_mode is not known")
@@ -154,19 +162,11 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
         # A mean over what is inside: the mean with zeros, times the window's size over what is inside.
         inside = pixels_inside(sizes, size, strides, borders)
         return as_image(with_constant(y, "multiply", (math.prod(size) / inside)[None, ..., None]))
-    if dimensions == 2 and not not_negative(x):  # zeros around an image may be larger than what is in it
+    if dimensions == 2 and not is_not_negative(x):  # zeros around an image may be larger than what is in it
         return as_image(kind(one(size), one(strides))(layers.ValuePadding2D(borders, LOWEST)(x)))
-    if dimensions == 1 and not not_negative(x):
+    if dimensions == 1 and not is_not_negative(x):
         raise ValueError("a border around sequences that may be negative is not known")
     return as_image(kind(one(size), one(strides))(padded(x, borders)))
-
-
-def not_negative(x: Value) -> bool:
-    """Whether a value cannot be negative, since a ReLU made it."""
-    layer = x.node.layer
-    return (getattr(layer, "activation", None) in ("relu", "relu6", "sigmoid", "softmax")) or (
-        isinstance(layer, layers.ReLU) and not layer.negative_slope
-    )
 
 
 def pixels_inside(sizes: Any, size: Any, strides: Any, borders: list[tuple[int, int]]) -> np.ndarray:

@@ -44,7 +44,7 @@ def convolve(
     start = np.zeros(channels * multiplier, dtype) if bias is None else flat(bias, dtype)
     y = memory.empty((len(x), rows.out, columns.out, channels * multiplier), dtype)
     limits = np.array([floor, ceiling], dtype)
-    plan = _plan(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
+    plan = plan_of(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
     launch(_forward, len(x) * rows.out, plan, flat(x, dtype), flat(kernel, dtype), start, y, limits)
     return y
 
@@ -65,14 +65,14 @@ def backward(
             rotated = np.ascontiguousarray(kernel[::-1, ::-1], dtype)
             around = [Axis(n, (k - 1) * d - axis.before, 0) for n, k, d, axis in
                       zip(x.shape[1:3], kernel.shape, dilation, (rows, columns), strict=False)]  # fmt: skip
-            plan = _plan(dy.shape, kernel.shape, strides, dilation, around[0], around[1], dtype)
+            plan = plan_of(dy.shape, kernel.shape, strides, dilation, around[0], around[1], dtype)
             limits = np.array([-np.inf, np.inf], dtype)
             launch(_forward, len(x) * x.shape[1], plan, dy, rotated, np.zeros(channels, dtype), dx, limits)
         else:
-            plan = _plan(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
+            plan = plan_of(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
             launch(_input_gradient, len(x), plan, dy, flat(kernel, dtype), dx)
     if need_dparameters:
-        plan = _plan(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
+        plan = plan_of(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
         sums = memory.zeros((len(x), *kernel.shape), dtype)
         launch(_kernel_gradient, len(x), plan, flat(x, dtype), dy, sums)
         dkernel = add_rows(sums)
@@ -86,11 +86,6 @@ def geometry(
 ) -> tuple[Axis, Axis]:
     """How the window slides, after checking the shapes."""
     return check(x, (*kernel[:2], 1, kernel[2] * kernel[3]), bias, strides, padding, dilation, x[-1])
-
-
-def fills_vectors(kernel: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Whether whole vectors of channels go by themselves."""
-    return kernel[3] == 1 and whole_vectors(kernel[2], dtype) == kernel[2]
 
 
 class Plan(NamedTuple):
@@ -114,11 +109,13 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(
+def plan_of(
     x: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dilation: Pair, rows: Axis, columns: Axis, dtype: np.dtype
 ) -> Packed:
-    sizes = *x[1:], kernel[3], rows.out, columns.out, *kernel[:2], *strides, *dilation, rows.before, columns.before
-    return packed(Plan._make([*sizes, fills_vectors(kernel, dtype)]))
+    """The plan of a convolution."""
+    in_vectors = kernel[3] == 1 and whole_vectors(kernel[2], dtype) == kernel[2]
+    sizes = (*x[1:], kernel[3], rows.out, columns.out, *kernel[:2], *strides, *dilation, rows.before, columns.before, in_vectors)
+    return packed(Plan._make(sizes))
 
 
 @jit()

@@ -110,11 +110,13 @@ class Arena:
 
     def owns(self, array: np.ndarray) -> bool:
         """Whether an array looks into one of the blocks."""
-        return any(memory is _base(array) for memory, _ in self.blocks)
+        base = _base(array)
+        return any(memory is base for memory, _ in self.blocks)
 
     def give_back(self, array: np.ndarray) -> None:
         """Forget the block that an array looks into."""
-        self.blocks = [(memory, first) for memory, first in self.blocks if memory is not _base(array)]
+        base = _base(array)
+        self.blocks = [(memory, first) for memory, first in self.blocks if memory is not base]
         self.size = sum(len(memory) - ALIGNMENT for memory, _ in self.blocks)
 
 

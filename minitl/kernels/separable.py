@@ -16,14 +16,16 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.convolution import pointwise
+from minitl.kernels.depthwise_conv2d import Plan as Window
 from minitl.kernels.depthwise_conv2d import convolve as convolve_depthwise
-from minitl.kernels.depthwise_conv2d import fills_vectors, geometry, output_row
+from minitl.kernels.depthwise_conv2d import geometry, output_row, plan_of
 from minitl.kernels.jit import common_dtype, flat
 from minitl.kernels.launch import Constants, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, scale_panels
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, LEVEL_2, THREADS
 from minitl.kernels.simd import constant, product, tile_columns, whole_vectors
+from minitl.kernels.simd.entries import read_plan
 from minitl.ops.window import Axis, Padding, Pair, check_shape
 
 PIXELS = 48  # of a task, at least: for fewer, reading the panels takes longer than reading what lies between
@@ -87,23 +89,8 @@ def convolve(x: np.ndarray, first: First, second: Second) -> np.ndarray:
 
 
 class Plan(NamedTuple):
-    """How the depthwise window slides, and how its outputs are multiplied."""
+    """How the outputs of the depthwise convolution, whose own plan says how it slides, are cut and multiplied."""
 
-    height: int
-    width: int
-    channels: int
-    multiplier: int
-    out_h: int
-    out_w: int
-    window_h: int
-    window_w: int
-    stride_h: int
-    stride_w: int
-    dilation_h: int
-    dilation_w: int
-    before_h: int
-    before_w: int
-    in_vectors: int
     rectified: int  # whether what lies between is cut off below zero
     middle_ceiling: int  # and above what, or 0
     chunks: int  # of an image's rows
@@ -133,12 +120,11 @@ def _plan(
         return 0, 0, None
     width = min(tile_columns(dtype), whole_vectors(filters, dtype))
     terms = -(-middle // -(-middle * width * dtype.itemsize // LEVEL_1))
-    window = *x[1:], kernel[3], rows.out, columns.out, *kernel[:2], *strides, *dilation, rows.before, columns.before
     relu, ceiling, skips = behind
     product = chunks, middle, middle, terms, filters, width, relu, ceiling, skips, filters, 0
-    plan = Plan._make([*window, fills_vectors(kernel, dtype), *limits, *product])
-    places = steps(ROWS_AT_ONCE, middle), steps(ROWS_AT_ONCE, filters)
-    return x[0] * chunks, memory.whole_lines(at_once * columns.out * middle), packed(plan, *places)
+    window = np.array(plan_of(x, kernel, strides, dilation, rows, columns, dtype).plan)
+    indices = steps(ROWS_AT_ONCE, middle), steps(ROWS_AT_ONCE, filters), window
+    return x[0] * chunks, memory.whole_lines(at_once * columns.out * middle), packed(Plan._make([*limits, *product]), *indices)
 
 
 @task_kernel
@@ -150,15 +136,15 @@ def _make_panels(task: Task, plan: Plan, b: Numbers, scale: Numbers, panels: Num
 @task_kernel
 def _forward(
     task: Task, plan: Plan, x: Numbers, kernel: Numbers, panels: Numbers, start: Numbers, skip: Numbers, c: Numbers,
-    bias: Constants, in_a: Indices, in_c: Indices, scratch: Scratch,
+    bias: Constants, in_a: Indices, in_c: Indices, depthwise: Indices, scratch: Scratch,
 ):  # fmt: skip
-    n, chunk = task // plan.chunks, task % plan.chunks
-    first, last = chunk * plan.out_h // plan.chunks, (chunk + 1) * plan.out_h // plan.chunks
+    n, chunk, window = task // plan.chunks, task % plan.chunks, read_plan(depthwise, Window)
+    first, last = chunk * window.out_h // plan.chunks, (chunk + 1) * window.out_h // plan.chunks
     floor = constant(c, 0.0 if plan.rectified else -np.inf)
     ceiling = constant(c, plan.middle_ceiling if plan.middle_ceiling else np.inf)
     for i in range(first, last):
-        output_row(plan, n, i, x, kernel, bias, scratch, (i - first) * plan.out_w * plan.depth, floor, ceiling)
-    begin, rows = (n * plan.out_h + first) * plan.out_w, (last - first) * plan.out_w
+        output_row(window, n, i, x, kernel, bias, scratch, (i - first) * window.out_w * plan.depth, floor, ceiling)
+    begin, rows = (n * window.out_h + first) * window.out_w, (last - first) * window.out_w
     finishes = plan.skips or plan.ceiling
     for k in range(0, plan.depth, plan.terms):
         terms = min(plan.terms, plan.depth - k)

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd.vectors import INT, broadcast, pointer
+from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
 
 Window = tuple[int, int] | None  # rows and columns; None for one of any size, whose sums are loops
 
@@ -64,9 +64,9 @@ def _row_in_llvm(
                 sizes = row, column, step, k_row, pixel, rows, columns
                 given = [groups, *starts, builder.add(y, in_y), *sizes, floor, ceiling]
                 ways = [(window, False) for window in SMALL] if many == 1 else [(w, s) for w in IN_A_ROW for s in (False, True)]
-                emit = {_key(*w, s): _outputs(builder.module, size, many, w, s) for w, s in ways}
-                key = _key(rows, columns, neighbours if many > 1 else False, builder)
-                _call_one(builder, key, emit, _outputs(builder.module, size, many, None, False), given)
+                functions = {_number(*w, s): _outputs(builder.module, size, many, w, s) for w, s in ways}
+                number = _number_of(builder, rows, columns, neighbours if many > 1 else None)
+                call_one(builder, number, functions, given, _outputs(builder.module, size, many, None, False))
 
             with builder.if_else(builder.icmp_signed(">=", count, INT(SIDE_BY_SIDE))) as (many, some):
                 with many:
@@ -109,8 +109,8 @@ def _gradient_in_llvm(typingctx, x, at, row, column, rows, columns, step, dy, dy
                 for array, offset in ((x, at), (dy, dy_at), (sums, in_sums))
             )
             given = [count, in_x, in_dy, at_sums, row, column, step, pixel, s_row, rows, columns]
-            emit = {_key(*window): _gradients(builder.module, size, window) for window in SMALL}
-            _call_one(builder, _key(rows, columns, False, builder), emit, _gradients(builder.module, size, None), given)
+            functions = {_number(*window): _gradients(builder.module, size, window) for window in SMALL}
+            call_one(builder, _number_of(builder, rows, columns), functions, given, _gradients(builder.module, size, None))
         return context.get_dummy_value()
 
     kinds = [x, intp, intp, intp, intp, intp, intp, dy, intp, intp, intp, sums, intp, intp]
@@ -121,27 +121,16 @@ depthwise_row: Any = _row_in_numpy if config.DISABLE_JIT else _row_in_llvm
 depthwise_gradient: Any = _gradient_in_numpy if config.DISABLE_JIT else _gradient_in_llvm
 
 
-def _key(rows: Any, columns: Any, neighbours: Any = False, builder: ir.IRBuilder | None = None) -> Any:
-    """A number for a kind of window."""
-    if builder is None:
-        return 100 * (10 * neighbours + rows) + columns
-    flag = INT(0) if neighbours is False else neighbours
-    return builder.add(builder.mul(builder.add(builder.mul(flag, INT(10)), rows), INT(100)), columns)
+def _number(rows: int, columns: int, neighbours: bool = False) -> int:
+    """Stands for a kind of window."""
+    return 100 * (10 * neighbours + rows) + columns
 
 
-def _call_one(builder: ir.IRBuilder, key: Any, functions: dict[int, ir.Function], other: ir.Function, given: list[Any]) -> None:
-    """Call the function with this key, or the other one."""
-    done, none = builder.append_basic_block("done"), builder.append_basic_block("other")
-    choice = builder.switch(key, none)
-    blocks = [(none, other)]
-    for number, function in functions.items():
-        blocks.append((builder.append_basic_block(f"window_{number}"), function))
-        choice.add_case(INT(number), blocks[-1][0])
-    for block, function in blocks:
-        builder.position_at_end(block)
-        builder.call(function, given)
-        builder.branch(done)
-    builder.position_at_end(done)
+def _number_of(builder: ir.IRBuilder, rows: Any, columns: Any, neighbours: Any = None) -> Any:
+    """The same in compiled code."""
+    if neighbours is not None:
+        rows = builder.add(builder.mul(neighbours, INT(10)), rows)
+    return builder.add(builder.mul(rows, INT(100)), columns)
 
 
 def _outputs(module: ir.Module, size: int, many: int, window: Window, neighbours: bool) -> ir.Function:
@@ -151,7 +140,7 @@ def _outputs(module: ir.Module, size: int, many: int, window: Window, neighbours
     next, from column to column, from output to output, from row to row of the kernel and from one of its entries, or outputs, to
     the next, the window's rows and columns, and the limits.
     """
-    name = f"minitl_depthwise_{_key(*window or (0, 0), neighbours)}_{many}_f{8 * size}"
+    name = f"minitl_depthwise_{_number(*window or (0, 0), neighbours)}_{many}_f{8 * size}"
     if name in module.globals:
         return module.globals[name]
     function, builder, vector = _function(module, name, 12, 2, size)
@@ -212,7 +201,7 @@ def _gradients(module: ir.Module, size: int, window: Window) -> ir.Function:
     column to column, from output to output, from one output of dy, or entry, to the next, and from row to row of the sums, and
     the window's rows and columns.
     """
-    name = f"minitl_depthwise_gradients_{_key(*window or (0, 0))}_f{8 * size}"
+    name = f"minitl_depthwise_gradients_{_number(*window or (0, 0))}_f{8 * size}"
     if name in module.globals:
         return module.globals[name]
     function, builder, vector = _function(module, name, 11, 0, size)
@@ -247,9 +236,7 @@ def _gradients(module: ir.Module, size: int, window: Window) -> ir.Function:
 def _function(module: ir.Module, name: str, integers: int, numbers: int, size: int) -> tuple[ir.Function, ir.IRBuilder, Any]:
     """A function of the module, where its code goes, and its vectors."""
     scalar = {4: ir.FloatType(), 8: ir.DoubleType()}[size]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * integers + [scalar] * numbers), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = internal(module, name, [INT] * integers + [scalar] * numbers)
     return function, ir.IRBuilder(function.append_basic_block("entry")), ir.VectorType(scalar, VECTOR_BYTES // size)
 
 

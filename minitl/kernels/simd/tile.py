@@ -49,7 +49,7 @@ from minitl.kernels.jit import config, jit
 from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds
-from minitl.kernels.simd.vectors import INT, broadcast, pointer
+from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
 
 
 def product_in_numpy(
@@ -171,15 +171,8 @@ def _tiles(
 
 def call_tiles(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
     """Inside an intrinsic: a switch over the first two arguments, rows and vectors, that calls the function for them."""
-    done = builder.append_basic_block("done")
-    choice = builder.switch(builder.add(builder.mul(args[1], INT(100)), args[0]), done)
-    for P, V in shapes:
-        block = builder.append_basic_block(f"tiles_{P}x{V}")
-        choice.add_case(INT(100 * V + P), block)
-        builder.position_at_end(block)
-        builder.call(emit(P, V), args[2:])
-        builder.branch(done)
-    builder.position_at_end(done)
+    key = builder.add(builder.mul(args[1], INT(100)), args[0])
+    call_one(builder, key, {100 * V + P: emit(P, V) for P, V in shapes}, args[2:])
 
 
 def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..., Any] | None = None) -> ir.Function:
@@ -192,9 +185,7 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * (19 if reduce else 18) + [scalar]), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = internal(module, name, [INT] * (19 if reduce else 18) + [scalar])
     count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *notes, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)

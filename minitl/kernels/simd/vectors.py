@@ -52,6 +52,32 @@ def broadcast(builder: ir.IRBuilder, number: Any, vector: ir.VectorType) -> Any:
     return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count))
 
 
+def call_one(
+    builder: ir.IRBuilder, key: Any, functions: dict[int, ir.Function], given: Any, other: ir.Function | None = None
+) -> None:
+    """Inside an intrinsic: call the function that a number stands for; for none of them the other one, if there is one."""
+    done = builder.append_basic_block("done")
+    none = done if other is None else builder.append_basic_block("other")
+    choice = builder.switch(key, none)
+    blocks = [] if other is None else [(none, other)]
+    for number, function in functions.items():
+        blocks.append((builder.append_basic_block(f"case_{number}"), function))
+        choice.add_case(INT(number), blocks[-1][0])
+    for block, function in blocks:
+        builder.position_at_end(block)
+        builder.call(function, given)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def internal(module: ir.Module, name: str, kinds: list[ir.Type]) -> ir.Function:
+    """A new function of the module, which is called and not copied into what calls it."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    return function
+
+
 def pointer(context: Any, builder: ir.IRBuilder, kind: types.Type, value: Any) -> Any:
     """Inside an intrinsic: where an argument's numbers begin; it is an array, or a pointer already."""
     if isinstance(kind, types.CPointer):
