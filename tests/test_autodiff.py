@@ -108,6 +108,10 @@ def test_traced_arrays_are_like_arrays():
 def test_products_of_matrices():
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(4, 5)))
     agrees(lambda a, b: a @ b, A, RANDOM.normal(size=(2, 4, 2)))
+    for a, b in ((A[0, 0], B[0, 0]), (A[0, 0], B[0].T), (A[0, 0], B.transpose(0, 2, 1)), (A[0], B[0, 0]), (A, B[0, 0])):
+        agrees(np.matmul, a, b)  # a vector is a row in front, and a column behind
+        agrees(lambda x, a=a: np.matmul(a, x), b)
+        agrees(lambda x, b=b: np.matmul(x, b), a)
     agrees(np.dot, A, RANDOM.normal(size=4))
     agrees(np.cumsum, A)
     agrees(np.prod, A[0])
@@ -123,8 +127,6 @@ def test_products_of_matrices():
         with pytest.raises(TypeError, match="has no derivative here"):
             np.einsum(spec, Traced(RANDOM.normal(size=(3, 3, 3))))
     agrees(np.dot, A[0], RANDOM.normal(size=(4, 2)))
-    with pytest.raises(TypeError, match="second axis"):
-        Traced(A) @ np.ones(4)
 
 
 def test_defaults_and_limits_of_the_functions():

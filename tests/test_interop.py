@@ -423,9 +423,18 @@ def tried(case):
     except ValueError as error:
         return str(error)
     x = [np.transpose(a, order) for (_, a), order in zip(kept, network.onnx_orders["inputs"], strict=True)]
+    if not all(array.size for array in x):
+        with pytest.raises(ValueError, match="holds no numbers"):
+            network(x[0])
+        return "import_onnx: read, but a model takes no empty batch"
     made = network(x if len(x) > 1 else x[0])
     for y, order, e in zip(made if isinstance(made, list) else [made], network.onnx_orders["outputs"], expected, strict=False):
-        np.testing.assert_allclose(np.transpose(y, np.argsort(order)), e, rtol=1e-3, atol=1e-5, err_msg=case.name)
+        y = np.transpose(y, np.argsort(order))
+        if "training_dropout" in case.name and e.any() and not e.all():  # what is dropped is drawn; what is kept is the same
+            assert 0 < np.count_nonzero(y) < y.size
+            y, e = y[(y != 0) & (e != 0)], e[(y != 0) & (e != 0)]
+            assert y.size
+        np.testing.assert_allclose(y, e, rtol=1e-3, atol=1e-5, err_msg=case.name)
     return True
 
 
@@ -450,7 +459,7 @@ def test_the_standard_s_node_tests():
     print("  ".join(f"{op} {passed[op]}/{seen[op]}" for op in sorted(seen)))
     print(f"{sum(passed.values())} of {sum(seen.values())}; not read:")
     print("\n".join(f"  {count:3} {reason}" for reason, count in reasons.most_common()))
-    assert sum(passed.values()) >= 255
+    assert sum(passed.values()) >= 278
 
 
 ANY_AXES = {  # operators that no layer has, or on axes that no layer touches: node, attributes, constants
@@ -499,6 +508,88 @@ def test_operators_on_any_axes_for_any_batch(name):
         made = network(np.transpose(images, network.onnx_orders["inputs"][0]))
         made = np.transpose(made, np.argsort(network.onnx_orders["outputs"][0]))
         np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+
+
+CUBES = np.random.default_rng(6).normal(size=(4, 3, 2, 3, 2)).astype("float32")
+DECLARED = {  # what needs the batch that a graph declares, or several outputs: shape of x, node, attributes, constants, outputs
+    "rows that differ": ((3, 4), "Add", {}, {"b": np.arange(12, dtype=np.float32).reshape(3, 4)}, 1),
+    "turned over": ((3, 4), "Gemm", {"transA": 1}, {"b": np.ones((3, 2), np.float32)}, 1),
+    "vectors": ((3,), "MatMul", {}, {"b": np.arange(3, dtype=np.float32)}, 1),
+    "slopes by sample": ((3, 4, 5), "PRelu", {}, {"b": np.linspace(-1, 1, 60).reshape(3, 4, 5).astype("float32")}, 1),
+    "batch taken away": ((1, 3, 4), "Squeeze", {}, {"a": np.array([0])}, 1),
+    "exact shape": ((2, 3, 4), "Reshape", {}, {"s": np.array([1, 2, 3, 4])}, 1),
+    "places of maxima": ((2, 3, 7, 6), "MaxPool", {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 1, 1, 0]}, {}, 2),
+    "places by columns": ((2, 3, 7, 6), "MaxPool", {"kernel_shape": [2, 2], "storage_order": 1, "dilations": [2, 1]}, {}, 2),
+    "three axes": ((2, 4, 3, 2, 4), "ConvTranspose", {"strides": [2, 1, 2], "dilations": [1, 2, 1], "pads": [1, 0, 1, 0, 2, 0],
+                   "output_padding": [1, 0, 0]}, {"w": CUBES, "b": np.arange(3, dtype=np.float32)}, 1),
+    "three axes, groups": ((2, 4, 3, 2, 4), "ConvTranspose", {"group": 2}, {"w": CUBES}, 1),
+    "batch statistics": ((4, 3, 5), "BatchNormalization", {"training_mode": 1, "momentum": 0.8},
+                         {name: np.array([0.5, 1, 2], np.float32) for name in "sbmv"}, 3),
+    "cropped": ((2, 3, 6, 7), "Resize", {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize",
+                "extrapolation_value": 7.0}, {"r": np.array([0, 0, 0.4, -0.5, 1, 1, 1.2, 0.9], np.float32), "": None,
+                "z": np.array([2, 3, 4, 5])}, 1),
+    "not smaller": ((2, 3, 4, 6), "Resize", {"mode": "linear", "keep_aspect_ratio_policy": "not_smaller", "axes": [2, 3]},
+                    {"": None, " ": None, "z": np.array([3, 4])}, 1),
+}  # fmt: skip
+ONE_BATCH = ("rows", "turned", "vectors", "slopes", "batch taken", "exact", "places")
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_operators_that_need_the_declared_batch_or_give_several_outputs(name, tmp_path):
+    from onnx.reference import ReferenceEvaluator
+
+    shape, kind, attributes, constants, outputs = DECLARED[name]
+    helper, float32, names = onnx.helper, onnx.TensorProto.FLOAT, ["y", "second", "third"][:outputs]
+
+    def graph_of(x, attributes, constants):
+        node = helper.make_node(kind, ["x", *(key.strip() for key in constants)], names, **attributes)
+        told = [helper.make_tensor_value_info(output, float32, None) for output in names]
+        held = [onnx.numpy_helper.from_array(value, key) for key, value in constants.items() if value is not None]
+        graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", float32, x.shape)], told, held)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+    x = np.random.default_rng(1).integers(-3, 4, shape).astype("float32")  # with equal maxima
+    proto = graph_of(x, attributes, constants)
+    if kind == "MaxPool":  # the evaluator errs on places of several images, and on groups
+        expected = _maxima(x, attributes)
+    elif "group" in attributes:
+        halves = zip(np.split(x, 2, axis=1), np.split(constants["w"], 2), strict=True)
+        parts = [ReferenceEvaluator(graph_of(half, {}, {"w": w})).run(None, {"x": half})[0] for half, w in halves]
+        expected = [np.concatenate(parts, axis=1)]
+    else:
+        expected = ReferenceEvaluator(proto).run(None, {"x": x})
+    for network in (import_onnx(proto), _saved(import_onnx(proto), tmp_path)):
+        orders = import_onnx(proto).onnx_orders
+        made = network(np.transpose(x, orders["inputs"][0]))
+        for y, order, e in zip(made if outputs > 1 else [made], orders["outputs"], expected, strict=True):
+            np.testing.assert_allclose(np.transpose(y, np.argsort(order)), e, rtol=1e-4, atol=1e-4)
+    if name.startswith(ONE_BATCH):
+        with pytest.raises(ValueError, match="samples at a time"):
+            network(np.transpose(np.concatenate([x, x]), orders["inputs"][0]))
+    double, rows = network.astype("float64"), np.random.default_rng(2).normal(size=x.shape)
+    if outputs == 1 and len(double.output_shape) and double.output_shape[0] is None and not name.startswith(ONE_BATCH):
+        assert check_gradients(double, np.transpose(rows, orders["inputs"][0]))
+
+
+def _saved(network, folder):
+    network.save(folder / "read.npz")
+    return load_model(folder / "read.npz")
+
+
+def _maxima(x, a):
+    """Maxima and their places, window by window."""
+    (kh, kw), (sh, sw), (dh, dw) = a["kernel_shape"], a.get("strides", [1, 1]), a.get("dilations", [1, 1])
+    top, left, bottom, right = a.get("pads", [0, 0, 0, 0])
+    n, c, h, w = x.shape
+    rows, columns = (h + top + bottom - (kh - 1) * dh - 1) // sh + 1, (w + left + right - (kw - 1) * dw - 1) // sw + 1
+    y, places = np.full((n, c, rows, columns), -np.inf), np.zeros((n, c, rows, columns))
+    for b, channel, i, j in np.ndindex(y.shape):
+        for p, q in np.ndindex(kh, kw):
+            r, s = i * sh + p * dh - top, j * sw + q * dw - left
+            if 0 <= r < h and 0 <= s < w and x[b, channel, r, s] > y[b, channel, i, j]:
+                y[b, channel, i, j] = x[b, channel, r, s]
+                places[b, channel, i, j] = (b * c + channel) * h * w + (s * h + r if a.get("storage_order") else r * w + s)
+    return y, places
 
 
 def test_what_is_read_as_functions_of_arrays_has_gradients_and_is_saved(tmp_path):
@@ -639,13 +730,15 @@ def test_graphs_that_are_not_read_are_refused_by_node():
     first = onnx.numpy_helper.from_array(np.array([0]), "first")
     refused([helper.make_node("Squeeze", ["x", "first"], ["y"])], "takes the batch's axis", [first])
     pool, used = helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2]), helper.make_node("Neg", ["i"], ["z"])
-    refused([pool, used], "places of the maxima")
+    refused([pool, used], "places of maxima count the images")
     wide = onnx.numpy_helper.from_array(np.array([1, 1, 10**7, 1.5], np.float32), "wide")
     refused([helper.make_node("Resize", ["x", "", "wide"], ["y"], mode="linear")], "asks for a constant of", [wide])
     crop = [onnx.numpy_helper.from_array(np.array(v, t), n) for n, v, t in
             (("roi", [0, 0, 0, 0, 1, 1, 1, 1], np.float32), ("sizes", [1, 3, 4, 4], np.int64))]  # fmt: skip
     refused([helper.make_node("Resize", ["x", "roi", "", "sizes"], ["y"], coordinate_transformation_mode="tf_crop_and_resize")],
-            "tf_crop_and_resize", crop)  # fmt: skip
+            "along axis 0, whose size is open", crop)  # fmt: skip
+    refused([helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], coordinate_transformation_mode="tf_crop_and_resize")],
+            "need a region", crop[1:])  # fmt: skip
     huge = onnx.numpy_helper.from_array(np.array([10**6, 10**6]), "s")
     refused([helper.make_node("ConstantOfShape", ["s"], ["w"], name="c"), helper.make_node("MatMul", ["x", "w"], ["y"])],
             r"\(ConstantOfShape\): asks for a constant", [huge])  # fmt: skip

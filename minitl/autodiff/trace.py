@@ -181,10 +181,12 @@ def _unbroadcast(dy: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _product(inputs: Sequence[Any], values: Sequence[Any], y: Any) -> Traced:
-    """y = a b: da = dy b^T, db = a^T dy, for a batch of matrices."""
+    """y = a b: da = dy b^T, db = a^T dy, for a batch of matrices; a vector is a matrix with one row, or with one column."""
     a, b = values
-    if a.ndim == 1 or b.ndim == 1:
-        raise TypeError("matmul of a traced vector: give it a second axis, x[:, None], or use np.dot")
+    if a.ndim == 1:
+        return np.matmul(inputs[0][None], inputs[1])[(..., 0) if b.ndim == 1 else (..., 0, slice(None))]
+    if b.ndim == 1:
+        return np.matmul(inputs[0], inputs[1][:, None])[..., 0]
     parts = {0: lambda dy: dy @ np.swapaxes(b, -1, -2), 1: lambda dy: np.swapaxes(a, -1, -2) @ dy}
     places = [i for i in (0, 1) if isinstance(inputs[i], Traced)]
     return Traced(y, [inputs[i] for i in places], lambda dy: [_unbroadcast(parts[i](dy), values[i].shape) for i in places])

@@ -6,6 +6,7 @@ are (N, H, W, C) here and (N, C, H, W) there, order (0, 2, 3, 1). What depends o
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from minitl.interop.needs import need
 from minitl.interop.onnx_operators import READERS
 from minitl.interop.onnx_tensors import Tensor, image_order
 from minitl.layers import Input, Permute
+from minitl.layers.array_function import only_batch
 from minitl.layers.reserve import limited_weights
 from minitl.models import Model
 
+MOST_TRIED = 1 << 22  # numbers in the inputs of a graph that is tried with the batch that it declares
 MOST_BYTES = 1 << 30  # of constants that the graph computes: a line of a file can ask for any size
 
 
@@ -28,7 +31,9 @@ def import_onnx(filepath: Any) -> Model:
     """The Model of an ONNX file, or of an `onnx.ModelProto`. Images go in and come out as (N, H, W, C).
 
     An input of four axes is taken for images with channels first, unless the graph itself turns them. The model's
-    `onnx_orders` says, for every input and output, where its axes stood there.
+    `onnx_orders` says, for every input and output, where its axes stood there. What holds only for the batch that the graph
+    declares, such as a sum with a constant that differs from sample to sample, becomes a model for that batch alone. A node in
+    training mode stays in it: batch statistics, dropped entries.
     Errors: FileNotFoundError; ValueError for a damaged file, or an operator, an attribute or a use of the batch's axis that is
     not known here, named with its node.
     """
@@ -38,11 +43,27 @@ def import_onnx(filepath: Any) -> Model:
         if entry.data_location == onnx.TensorProto.EXTERNAL:
             raise ValueError(f"import_onnx: the constant {entry.name!r} is in another file; save the model in one file")
     try:
-        return Reader(onnx, proto).model()
+        reader = Reader(onnx, proto)
+        try:
+            return reader.model()
+        except ValueError as error:
+            batch = reader.declared_batch()
+            if batch is None:
+                raise
+            return _of_one_batch(onnx, proto, batch, error)
     except ValueError:
         raise
     except Exception as error:  # what the checker lets pass, such as a dtype that there is not
         raise ValueError(f"import_onnx: the graph is damaged ({type(error).__name__}: {error}); export it again") from error
+
+
+def _of_one_batch(onnx: Any, proto: Any, batch: int, refused: ValueError) -> Model:
+    """The model for one number of samples, or the error that came without this."""
+    try:
+        with only_batch(batch):
+            return Reader(onnx, proto, batch).model()
+    except (ValueError, TypeError, MemoryError):
+        raise refused from None
 
 
 def _read(onnx: Any, path: Path) -> Any:
@@ -57,15 +78,16 @@ def _read(onnx: Any, path: Path) -> Any:
 
 
 class Reader:
-    """What is known while a graph is read: tensors and constants by name."""
+    """What is known while a graph is read: tensors and constants by name; `only_batch` is the one batch that it is read for."""
 
-    def __init__(self, onnx: Any, proto: Any):
-        self.onnx, self.graph = onnx, proto.graph
+    def __init__(self, onnx: Any, proto: Any, only_batch: int | None = None):
+        self.onnx, self.graph, self.only_batch = onnx, proto.graph, only_batch
         self.opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
         self.constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
         self.tensors: dict[str, Tensor] = {}
         self.used = {name for node in self.graph.node for name in node.input} | {info.name for info in self.graph.output}
         self.batch: dict[str, int] = {}
+        self.sizes: list[int] = []
         self.left, self.numbers = MOST_BYTES, MOST_BYTES // 4
 
     def model(self) -> Model:
@@ -83,6 +105,11 @@ class Reader:
         model = Model([t.value for t in inputs], [t.value for t in outputs], name=_name(self.graph.name) or "onnx")
         model.onnx_orders = {"inputs": [t.order for t in inputs], "outputs": [t.order for t in outputs]}
         return model
+
+    def declared_batch(self) -> int | None:
+        """The number of samples that all inputs declare, if one can be tried."""
+        found = set(self.batch.values())
+        return found.pop() if len(found) == 1 and sum(self.sizes) <= MOST_TRIED else None
 
     def constant(self, name: str) -> np.ndarray | None:
         """A constant, or None for what depends on an input."""
@@ -126,8 +153,9 @@ class Reader:
         dims = [d.dim_value if d.HasField("dim_value") else None for d in info.type.tensor_type.shape.dim]
         if not dims:
             raise ValueError(f"import_onnx: the input {info.name!r} has no axis; a batch is needed")
-        if dims[0]:
+        if dims[0] is not None:
             self.batch[info.name] = dims[0]
+            self.sizes.append(math.prod(n or 1 for n in dims))
         takers = [n for n in self.graph.node if info.name in n.input]
         axes = len(dims)
         to_first = (0, axes - 1, *range(1, axes - 1))

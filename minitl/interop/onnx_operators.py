@@ -11,8 +11,9 @@ import numpy as np
 from minitl import activations, layers
 from minitl.graph.value import Value
 from minitl.interop import onnx_arrays
+from minitl.interop.onnx_resize import resize
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
-from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean, resize
+from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean
 
 
 def _gemm(reader: Any, node: Any, a: Attributes) -> Any:
@@ -110,7 +111,8 @@ def _prelu(reader: Any, node: Any, a: Attributes) -> Any:
         slope = slope.reshape(-1, *[1] * (rank - 2))
     slope = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
     if slope.shape[0] != 1:
-        raise ValueError("slopes that differ within the batch are not known")
+        x = reader.plain(tensor)
+        return as_plain(np.add(np.maximum(x, 0.0), np.multiply(np.minimum(x, 0.0), slope)))
     slope = np.broadcast_to(slope, [1, *(n or 1 for n in tensor.shape[1:])]).transpose(tensor.order)[0]
     return tensor_of(with_weights(layers.PReLU(), tensor.value, slope), tensor.order)
 
@@ -193,11 +195,11 @@ def _reshape(reader: Any, node: Any, a: Attributes) -> Any:
     rest = [known[i] if n == 0 and not a.get("allowzero", 0) else n for i, n in enumerate(wanted)][1:]
     if first == -1 and None not in known[1:] and -1 not in rest:
         if math.prod(rest) != math.prod(known[1:]):
-            return as_plain(onnx_arrays.reshape(reader.plain(tensor), [-1, *rest]))
+            return as_plain(onnx_arrays.reshape(reader, tensor, [-1, *rest]))
     elif first not in (0, -1) and (
         first not in reader.batch.values() or (-1 not in rest and math.prod(rest) != math.prod(known[1:]))
     ):
-        return as_plain(onnx_arrays.reshape(reader.plain(tensor), [first, *rest]))
+        return as_plain(onnx_arrays.reshape(reader, tensor, [first, *rest]))
     value = _for_reshape(reader, tensor) if len(rest) != len(known) - 1 or rest != list(known[1:]) else reader.plain(tensor)
     return as_plain(layers.Reshape(rest)(value))
 
@@ -217,7 +219,9 @@ def _squeeze(reader: Any, node: Any, a: Attributes) -> Any:
     if 0 in places and node.op_type == "Unsqueeze":
         return as_plain(np.expand_dims(reader.plain(tensor), tuple(places)))
     if 0 in places:
-        raise ValueError("takes the batch's axis, which is not known")
+        if reader.only_batch != 1:
+            raise ValueError("takes the batch's axis, which is known where the graph declares a batch of 1")
+        return as_plain(np.squeeze(reader.plain(tensor), tuple(places)))
     return as_plain(layers.Reshape([-1 if n is None else n for n in shape[1:]])(_for_reshape(reader, tensor)))
 
 
@@ -253,9 +257,15 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
 
 def _identity(reader: Any, node: Any, a: Attributes) -> Any:
     tensor, dropout = reader.tensors[node.input[0]], node.op_type == "Dropout"
+    masked = any(name in reader.used for name in node.output[1:])
     if dropout and len(node.input) > 2 and node.input[2] and bool(reader.known(node, 2)) and _ratio(reader, node) > 0:
-        raise ValueError("training mode is not read")
-    if any(name in reader.used for name in node.output[1:]):
+        drop = layers.Dropout(_ratio(reader, node))
+        if not masked:
+            return tensor_of(drop(tensor.value, training=True), tensor.order)
+        factor = drop(onnx_arrays.ones_like(tensor.value), training=True)
+        y, mask = layers.Multiply()([tensor.value, factor]), np.greater(factor, 0.0)
+        return [tensor_of(y, tensor.order), tensor_of(mask, tensor.order)]
+    if masked:
         return [tensor, tensor_of(onnx_arrays.ones_like(tensor.value), tensor.order)]
     return tensor
 

@@ -47,9 +47,9 @@ def as_plain(value: Any) -> Any:
     return tensor_of(value, tuple(range(len(value.shape))))
 
 
-def with_weights(layer: Any, value: Any, *weights: Any) -> Value:
+def with_weights(layer: Any, value: Any, *weights: Any, training: bool | None = None) -> Value:
     """A layer on a value, with its weights."""
-    made = layer(value)
+    made = layer(value, training=training)
     layer.set_weights([np.asarray(w) for w in weights if w is not None])
     return made
 

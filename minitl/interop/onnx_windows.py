@@ -10,7 +10,8 @@ import numpy as np
 from minitl import layers
 from minitl.graph.rules import is_not_negative
 from minitl.graph.value import Value
-from minitl.interop import onnx_arrays
+from minitl.interop import onnx_any_axes, onnx_arrays
+from minitl.interop.onnx_any_axes import LOWEST
 from minitl.interop.onnx_tensors import (
     Attributes,
     as_image,
@@ -22,8 +23,6 @@ from minitl.interop.onnx_tensors import (
     with_constant,
     with_weights,
 )
-
-LOWEST = float(np.finfo(np.float32).min)
 
 
 def convolution(reader: Any, node: Any, a: Attributes) -> Any:
@@ -69,7 +68,7 @@ def conv_transpose(reader: Any, node: Any, a: Attributes) -> Any:
     if kernel.ndim == 3:
         return as_image(_over_one_axis(reader, node, a, x, kernel, bias))
     if kernel.ndim != 4:
-        raise ValueError(f"transposed convolutions over {kernel.ndim - 2} axes are not known; 1 and 2 are")
+        return onnx_any_axes.conv_transpose(reader, node, a)
     y = _transposed(a, x, kernel, a.get("strides", [1, 1]))
     return as_image(y if bias is None else with_constant(y, "add", bias))
 
@@ -89,7 +88,7 @@ def _over_one_axis(reader: Any, node: Any, a: Attributes, x: Value, kernel: np.n
 
 def _transposed(a: Attributes, x: Value, kernel: np.ndarray, strides: Any) -> Value:
     groups = a.get("group", 1)
-    kernels = onnx_arrays.split_transposed(kernel, groups, a.get("dilations", [1, 1]))
+    kernels = onnx_any_axes.split_transposed(kernel, groups, a.get("dilations", [1, 1]))
     spans = kernels[0].shape[2:]
     extra = a.get("output_padding", [0, 0])
     full = [None if n is None else (n - 1) * s + k for n, s, k in zip(x.shape[1:3], strides, spans, strict=True)]
@@ -99,7 +98,7 @@ def _transposed(a: Attributes, x: Value, kernel: np.ndarray, strides: Any) -> Va
         wanted = [None if n is None else n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
     parts = [
         with_weights(layers.Conv2DTranspose(k.shape[1], spans, strides, "valid", use_bias=False), part, k.transpose(2, 3, 1, 0))
-        for part, k in zip([x] if groups == 1 else onnx_arrays.channels_of(x, groups), kernels, strict=True)
+        for part, k in zip([x] if groups == 1 else onnx_any_axes.channels_of(x, groups), kernels, strict=True)
     ]
     y = parts[0] if groups == 1 else layers.Concatenate()(parts)
     # Our valid output is at least as large as the stride: what it has beyond the windows is zero.
@@ -130,10 +129,8 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
     x = reader.image(reader.tensors[node.input[0]])
     size = list(a["kernel_shape"])
     dimensions = len(size)
-    if dimensions not in (1, 2) or max(a.get("dilations", [1])) > 1:
-        return onnx_arrays.pooling(reader, node, a)
-    if a.get("storage_order", 0) or any(n in reader.used for n in node.output[1:]):
-        raise ValueError("places of the maxima and their order are not known")
+    if dimensions not in (1, 2) or max(a.get("dilations", [1])) > 1 or any(n in reader.used for n in node.output[1:]):
+        return onnx_any_axes.pooling(reader, node, a)
     strides = list(a.get("strides", [1] * dimensions))
     sizes = x.shape[1:-1]
     borders = borders_of(reader, node, a, sizes, size, strides)
@@ -212,33 +209,6 @@ def reduce_mean(reader: Any, node: Any, a: Attributes) -> Any:
     return as_plain(layers.Flatten()(y.value))
 
 
-def resize(reader: Any, node: Any, a: Attributes) -> Any:
-    """Resize and Upsample: a layer for whole factors and nearest neighbours."""
-    x = reader.image(reader.tensors[node.input[0]])
-    scales = a.get("scales") or reader.known(node, 1 if node.op_type == "Upsample" or reader.opset < 11 else 2)
-    sizes = reader.known(node, 3)
-    if sizes is not None and len(sizes) == len(x.shape) == 4 and None not in x.shape[1:3]:
-        scales = [1.0, 1.0, *(n / m for n, m in zip(sizes[2:], x.shape[1:3], strict=True))]
-    whole = [] if scales is None else [int(s) for s in scales]
-    exact = len(whole) == len(x.shape) == 4 and all(w == s for w, s in zip(whole, scales, strict=True))
-    repeats = exact and "axes" not in a and whole[:2] == [1, 1] and min(whole) >= 1 and _repeats(a, whole)
-    if repeats or node.op_type == "Upsample" or reader.opset < 11:
-        if not repeats:
-            raise ValueError(f"mode {a.get('mode', 'nearest')!r} by {scales}; nearest by whole numbers over the image is known")
-        return as_image(layers.UpSampling2D((whole[2], whole[3]))(x))
-    return onnx_arrays.resize(reader, node, a)
-
-
-def _repeats(a: Attributes, whole: list[int]) -> bool:
-    """Whether every pixel is repeated so many times."""
-    mode, rounding = a.get("coordinate_transformation_mode", "half_pixel"), a.get("nearest_mode", "round_prefer_floor")
-    if a.get("mode", "nearest") != "nearest" or mode not in ("half_pixel", "half_pixel_symmetric", "asymmetric"):
-        return False
-    if mode == "asymmetric":
-        return rounding == "floor" or (max(whole) <= 2 and rounding == "round_prefer_floor")
-    return rounding not in ("ceil", "floor")
-
-
 def lrn(reader: Any, node: Any, a: Attributes) -> Any:
     """x / (bias + alpha / size sum of squares over neighbouring channels)^beta, from layers that have gradients."""
     x = reader.image(reader.tensors[node.input[0]])
@@ -252,12 +222,14 @@ def lrn(reader: Any, node: Any, a: Attributes) -> Any:
 
 
 def batch_norm(reader: Any, node: Any, a: Attributes) -> Any:
-    """BatchNormalization, at inference."""
-    if a.get("training_mode", 0):
-        raise ValueError("training mode is not read")
+    """BatchNormalization; in training mode by the batch's statistics, with what the moving ones become."""
+    training, momentum = bool(a.get("training_mode", 0)), a.get("momentum", 0.9)
     tensor = reader.tensors[node.input[0]]
     x = reader.image(tensor) if len(tensor.order) > 2 else reader.plain(tensor)
     weights = [reader.known(node, place) for place in range(1, 5)]
-    layer = layers.BatchNormalization(momentum=a.get("momentum", 0.9), epsilon=a.get("epsilon", 1e-5))
-    y = with_weights(layer, x, *weights)
-    return as_image(y) if len(tensor.order) > 2 else as_plain(y)
+    layer = layers.BatchNormalization(momentum=momentum, epsilon=a.get("epsilon", 1e-5))
+    y = with_weights(layer, x, *weights, training=training or None)
+    made = as_image(y) if len(tensor.order) > 2 else as_plain(y)
+    if not any(name in reader.used for name in node.output[1:]):
+        return made
+    return [made, *(as_plain(moved) for moved in onnx_arrays.moved_statistics(x, weights[2], weights[3], momentum))]

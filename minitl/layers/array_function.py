@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,16 +32,24 @@ class ArrayFunction(Layer):
     Formula: y = numpy.function(*arguments, **settings); dx by automatic differentiation.
     Parameters: `function` is its name ("mean", "exp"; "getitem" for x[...], "activation.relu"). `arguments` are its
     arguments, with {"value": i} where the layer's i-th input stands; slices are {"slice": [start, stop, step]}, tuples
-    {"tuple": [...]}.
+    {"tuple": [...]}. `batch` is the one number of samples that it takes, None for any.
     Shapes: any. What loses the batch, such as a mean over all, can be computed and differentiated, but is no output of `predict`.
-    Errors: ValueError for a function that has no derivative here.
+    Errors: ValueError for a function that has no derivative here, and for another number of samples than `batch`.
     Source: `minitl.autodiff`.
     """
 
     any_shape = False
 
-    def __init__(self, function: str, arguments: Any = ({"value": 0},), settings: dict[str, Any] | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        function: str,
+        arguments: Any = ({"value": 0},),
+        settings: dict[str, Any] | None = None,
+        batch: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
+        self.batch = batch
         if function not in KNOWN:
             raise unknown("ArrayFunction: function", function, sorted(KNOWN))
         self.function, self.arguments, self.settings = function, list(arguments), settings or {}
@@ -46,6 +57,8 @@ class ArrayFunction(Layer):
 
     def compute(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """y, and its record."""
+        if self.batch is not None:
+            self._check_batch(x)
         parts = [Traced(part) for part in (x if self.takes_several else [x])]
         y = self._applied(parts)
         return np.asarray(plain(y)).astype(self.dtype, copy=False), (parts, y)
@@ -61,7 +74,8 @@ class ArrayFunction(Layer):
         shapes = list(input_shape) if self.takes_several else [input_shape]
         trials = []
         for batch, length in ((2, 24), (3, 36)):
-            sizes = [[batch, *(length if n is None else n for n in shape[1:])] if shape else [] for shape in shapes]
+            open_axes = [batch if self.batch is None else self.batch, length]
+            sizes = [[open_axes[i > 0] if n is None else n for i, n in enumerate(shape)] for shape in shapes]
             times = _product([self.arguments, self.settings]) if self.function in REPEATING else 1
             if times * sum(map(math.prod, sizes)) > MOST:
                 raise ValueError(
@@ -72,6 +86,15 @@ class ArrayFunction(Layer):
                 trials.append(self.compute(ones if self.takes_several else ones[0], False)[0].shape)
         return tuple(a if a == b else None for a, b in zip(*trials, strict=True))
 
+    def _check_batch(self, x: Any) -> None:
+        inputs = zip(x, self.input_shape, strict=True) if self.takes_several else [(x, self.input_shape)]
+        for part, shape in inputs:
+            if shape[:1] == (None,) and len(part) != self.batch:
+                raise ValueError(
+                    f"{self.label}: {self.function} takes {self.batch} samples at a time, got {len(part)}; "
+                    "it was made for that batch alone"
+                )
+
     def _applied(self, parts: list[Traced]) -> Any:
         arguments = _filled(self.arguments, parts)
         if self.function == "getitem":
@@ -80,6 +103,23 @@ class ArrayFunction(Layer):
             return activations.run(self.function.removeprefix(OPERATION), arguments[0], **_filled(self.settings, parts))
         function = np.linalg.norm if self.function == "norm" else getattr(np, self.function)
         return function(*arguments, **_filled(self.settings, parts))
+
+
+@contextlib.contextmanager
+def only_batch(samples: int) -> Iterator[None]:
+    """Inside the block, functions of values need not hold for any batch, but for one of so many samples."""
+    before, _made_for.batch = _made_for.batch, samples
+    try:
+        yield
+    finally:
+        _made_for.batch = before
+
+
+class _MadeFor(threading.local):
+    batch: int | None = None
+
+
+_made_for = _MadeFor()
 
 
 def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
@@ -101,7 +141,7 @@ def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
     ):
         return short(dtype=_dtype(arguments))(list(arguments))
     described = _emptied(list(arguments), values), _emptied(settings, values)
-    layer = ArrayFunction(name, *described, dtype=_dtype(values))
+    layer = ArrayFunction(name, *described, batch=_made_for.batch, dtype=_dtype(values))
     return layer(values if layer.takes_several else values[0])
 
 
