@@ -5,7 +5,7 @@ pairing       which array belongs to which weight, and a report of it
 pytorch       state dictionaries, read without PyTorch (torch_files: an unpickler that builds tensors and nothing else)
 safe_tensors  safetensors
 keras_files   .weights.h5, .h5 and .keras (keras_architecture: layers from their descriptions, and back; keras_hdf5)
-onnx_export   a Model as an ONNX graph (onnx_layers); onnx_import: an ONNX graph as a Model (onnx_operators, onnx_windows)
+onnx_export   a Model as an ONNX graph (onnx_layers); onnx_import: an ONNX graph as a Model (onnx_operators says what reads what)
 
 Needs the extra `interop` (pip install "minitl[interop]"): safetensors, h5py, onnx, each imported when it is used.
 """

@@ -48,6 +48,16 @@ def reshape(reader: Any, tensor: Any, wanted: list[int]) -> Any:
     return np.reshape(reader.plain(tensor), tuple(wanted))
 
 
+def reshape_around(x: Any, wanted: list[Any]) -> Any:
+    """A shape that keeps an open axis, None, wherever it stands."""
+    if None in wanted and -1 in wanted and x.shape.count(None) == 1:
+        given = math.prod(n for n in wanted if n not in (None, -1))
+        wanted = [math.prod(n for n in x.shape if n is not None) // given if n == -1 else n for n in wanted]
+    if wanted.count(None) + wanted.count(-1) > 1:
+        raise ValueError(f"to {wanted} from {tuple(x.shape)}: several open axes are not known")
+    return np.reshape(x, tuple(-1 if n is None else n for n in wanted))
+
+
 def flatten(x: Any, axis: int) -> Any:
     """A matrix: the axes in front of `axis` are its rows."""
     behind = x.shape[axis:]

@@ -6,6 +6,7 @@ are (N, H, W, C) here and (N, C, H, W) there, order (0, 2, 3, 1). What depends o
 
 from __future__ import annotations
 
+import collections
 import math
 import os
 from pathlib import Path
@@ -46,24 +47,16 @@ def import_onnx(filepath: Any) -> Model:
         reader = Reader(onnx, proto)
         try:
             return reader.model()
-        except ValueError as error:
+        except ValueError:
             batch = reader.declared_batch()
             if batch is None:
                 raise
-            return _of_one_batch(onnx, proto, batch, error)
+        with only_batch(batch):
+            return Reader(onnx, proto, batch).model()
     except ValueError:
         raise
     except Exception as error:  # what the checker lets pass, such as a dtype that there is not
         raise ValueError(f"import_onnx: the graph is damaged ({type(error).__name__}: {error}); export it again") from error
-
-
-def _of_one_batch(onnx: Any, proto: Any, batch: int, refused: ValueError) -> Model:
-    """The model for one number of samples, or the error that came without this."""
-    try:
-        with only_batch(batch):
-            return Reader(onnx, proto, batch).model()
-    except (ValueError, TypeError, MemoryError):
-        raise refused from None
 
 
 def _read(onnx: Any, path: Path) -> Any:
@@ -85,7 +78,9 @@ class Reader:
         self.opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
         self.constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
         self.tensors: dict[str, Tensor] = {}
-        self.used = {name for node in self.graph.node for name in node.input} | {info.name for info in self.graph.output}
+        self.makers = {name: node for node in self.graph.node for name in node.output}
+        self.used = collections.Counter(name for node in self.graph.node for name in node.input)
+        self.used.update(info.name for info in self.graph.output)
         self.batch: dict[str, int] = {}
         self.sizes: list[int] = []
         self.left, self.numbers = MOST_BYTES, MOST_BYTES // 4
@@ -142,6 +137,9 @@ class Reader:
         """A tensor as a value in some order of axes."""
         if tensor.order == order:
             return tensor.value
+        if tensor.value.shape[0] is not None:  # no batch in front, which a layer would leave where it is
+            turned: Any = np.transpose(tensor.value, [tensor.order.index(axis) for axis in order])
+            return turned
         if tensor.order[0] != 0 or order[0] != 0:
             raise ValueError("import_onnx: the batch must stay the first axis")
         return Permute([tensor.order.index(axis) for axis in order[1:]])(tensor.value)
@@ -200,15 +198,20 @@ class Reader:
 
         helper = self.onnx.helper
         inputs = {name: self.constants[name] for name in node.input if name}
+        if node.op_type == "ConstantOfShape":  # the same in every sample: one stands for all
+            inputs = {name: np.where(sizes == -1, 1, sizes) for name, sizes in inputs.items()}
         if node.op_type in ("ConstantOfShape", "Expand", "Tile"):
-            sizes = [int(n) for n in self.constants[node.input[-1]].reshape(-1)]
+            sizes = [int(n) for n in inputs[node.input[-1]].reshape(-1)]
             if 4 * int(np.prod(sizes, dtype=object)) > self.left:
                 raise self.refused(node, f"asks for a constant of {sizes}, more than {MOST_BYTES >> 20} MB in all")
         infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in inputs.items()]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
         graph = helper.make_graph([node], "constant", infos, outputs)
         opsets = [helper.make_opsetid("", self.opset)]
-        made = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, inputs)
+        try:
+            made = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, inputs)
+        except Exception as error:  # anything that a definition raises, such as for a shape with the open batch in it
+            raise self.refused(node, f"cannot be computed ({error})") from error
         for name, array in zip((n for n in node.output if n), made, strict=True):
             self.left -= np.asarray(array).nbytes
             if self.left < 0:

@@ -10,7 +10,7 @@ import numpy as np
 
 from minitl import activations, layers
 from minitl.graph.value import Value
-from minitl.interop import onnx_arrays
+from minitl.interop import onnx_arrays, onnx_functions, onnx_recurrent
 from minitl.interop.onnx_resize import resize
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
 from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean
@@ -37,6 +37,17 @@ def _matmul(reader: Any, node: Any, a: Attributes) -> Any:
         return onnx_arrays.arithmetic(reader, node, a)
     x = reader.plain(tensor)
     return as_plain(with_weights(layers.Dense(kernel.shape[1], use_bias=False), x, kernel))
+
+
+def _biased(reader: Any, product: str, bias: np.ndarray) -> Any:
+    """A Dense layer where a bias is added to a product with a matrix and nothing else takes the product; else None."""
+    node = reader.makers.get(product)
+    if node is None or node.op_type != "MatMul" or reader.used[product] != 1 or node.input[0] not in reader.tensors:
+        return None
+    kernel, tensor = reader.constant(node.input[1]), reader.tensors[node.input[0]]
+    if kernel is None or kernel.ndim != 2 or len(tensor.order) < 2 or bias.shape != kernel.shape[1:]:
+        return None
+    return as_plain(with_weights(layers.Dense(kernel.shape[1]), reader.plain(tensor), kernel, bias))
 
 
 def _activation(layer: Callable[[Attributes], Any]) -> Callable[[Any, Any, Attributes], Any]:
@@ -130,12 +141,18 @@ def _arithmetic(reader: Any, node: Any, a: Attributes) -> Any:
     names = list(node.input)
     if len(names) == 1:
         return reader.tensors[names[0]]
+    gelu = onnx_functions.gelu_of(reader, node) if node.op_type == "Mul" else None
+    if gelu is not None:
+        return tensor_of(layers.Activation("gelu")(gelu.value), gelu.order)
     data = [name for name in names if name not in reader.constants]
     if len(data) == 1 and len(names) == 2:
         operation = normal if data[0] == names[0] else turned
         tensor = reader.tensors[data[0]]
         constant = reader.constants[names[1] if data[0] == names[0] else names[0]]
         rank = len(tensor.order)
+        biased = _biased(reader, data[0], constant) if node.op_type == "Add" else None
+        if biased is not None:
+            return biased
         if operation is None or constant.ndim > rank or (constant.ndim == rank and constant.shape[0] != 1):
             return onnx_arrays.arithmetic(reader, node, a)
         spread = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
@@ -153,10 +170,11 @@ def _arithmetic(reader: Any, node: Any, a: Attributes) -> Any:
 
 def _concat(reader: Any, node: Any, a: Attributes) -> Any:
     tensors = [reader.tensors[name] for name in node.input if name in reader.tensors]
-    if len(tensors) != len(node.input):
-        raise ValueError("is not known with constants")
     rank = len(tensors[0].order)
     axis = a.get("axis", 1) % rank
+    if len(tensors) != len(node.input):  # a constant stands in every sample
+        one = np.zeros_like(reader.plain(tensors[0])[tuple([slice(None)] + [slice(1)] * (rank - 1))])
+        tensors = [reader.tensors.get(n) or as_plain(np.add(one, reader.constants[n].astype(np.float32))) for n in node.input]
     if axis == 0:
         return as_plain(np.concatenate([reader.plain(t) for t in tensors], axis=0))
     order = tensors[0].order
@@ -192,6 +210,10 @@ def _reshape(reader: Any, node: Any, a: Attributes) -> Any:
     wanted = [int(n) for n in given]
     known = tensor.shape
     first = wanted[0] if wanted else -1
+    if not a.get("allowzero", 0) and (
+        known[:1] != (None,) or any(n == 0 and known[i] is None for i, n in enumerate(wanted) if i)
+    ):
+        return as_plain(onnx_arrays.reshape_around(reader.plain(tensor), [n or known[i] for i, n in enumerate(wanted)]))
     rest = [known[i] if n == 0 and not a.get("allowzero", 0) else n for i, n in enumerate(wanted)][1:]
     if first == -1 and None not in known[1:] and -1 not in rest:
         if math.prod(rest) != math.prod(known[1:]):
@@ -219,9 +241,13 @@ def _squeeze(reader: Any, node: Any, a: Attributes) -> Any:
     if 0 in places and node.op_type == "Unsqueeze":
         return as_plain(np.expand_dims(reader.plain(tensor), tuple(places)))
     if 0 in places:
-        if reader.only_batch != 1:
+        if (tensor.shape[0] or reader.only_batch) != 1:
             raise ValueError("takes the batch's axis, which is known where the graph declares a batch of 1")
         return as_plain(np.squeeze(reader.plain(tensor), tuple(places)))
+    if tensor.shape[0] is not None and node.op_type == "Squeeze":  # the batch stands elsewhere
+        return as_plain(np.squeeze(reader.plain(tensor), tuple(places)))
+    if tensor.shape[0] is not None:
+        return as_plain(np.expand_dims(reader.plain(tensor), tuple(places)))
     return as_plain(layers.Reshape([-1 if n is None else n for n in shape[1:]])(_for_reshape(reader, tensor)))
 
 
@@ -284,6 +310,7 @@ def _shape(reader: Any, node: Any, a: Attributes) -> Any:
 
 
 READERS: dict[str, Callable[[Any, Any, Attributes], Any]] = {
+    **onnx_functions.READERS, **onnx_recurrent.READERS,
     **dict.fromkeys(ARITHMETIC, _arithmetic),
     "AveragePool": pooling, "BatchNormalization": batch_norm, "Celu": _activation(_celu), "Clip": _clip, "Concat": _concat,
     "Conv": convolution, "ConvTranspose": conv_transpose, "Dropout": _identity,

@@ -1,0 +1,87 @@
+"""ONNX's recurrent operators, LSTM, GRU and RNN, as layers.
+
+A sequence is (T, N, C) there, or (N, T, C) in layout 1, and (N, T, C) here. There the gates of an LSTM come in the order input,
+output, forget, candidate, here input, forget, candidate, output; a GRU's are in the same order. There are two biases, of the
+inputs and of the state, whose sum is ours, but for a GRU, which keeps both. Several directions stand
+one behind the other on an axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl import layers
+from minitl.interop.onnx_tensors import Attributes, as_plain, with_weights
+
+GATES = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}  # where each of ours stands there
+ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+
+
+def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
+    kind, directions = node.op_type, 2 if a.get("direction") == "bidirectional" else 1
+    given = [part.decode() if isinstance(part, bytes) else part for part in a.get("activations", ACTIVATIONS[kind] * directions)]
+    relu = kind == "RNN" and given == ["Relu"] * directions
+    if not relu and given != ACTIVATIONS[kind] * directions:
+        raise ValueError(f"activations {given} are not known; {ACTIVATIONS[kind]} are")
+    if "clip" in a or a.get("input_forget", 0) or reader.known(node, 7) is not None:
+        raise ValueError("clip, input_forget and peepholes are not known")
+    lengths, batch_first = reader.known(node, 4), bool(a.get("layout", 0))
+    x, kernels, recurrent, biases = reader.plain(reader.tensors[node.input[0]]), *(reader.known(node, k) for k in (1, 2, 3))
+    if kernels is None or recurrent is None:
+        raise ValueError("has no weights")
+    steps = x.shape[1 if batch_first else 0]
+    if lengths is not None and (steps is None or np.any(lengths != steps)):
+        raise ValueError("sequences of several lengths in a batch are not known")
+    units, sequence = recurrent.shape[2], x if batch_first else np.transpose(x, (1, 0, 2))
+    results = []
+    for k in range(directions):
+        backwards = k == 1 or a.get("direction") == "reverse"
+        settings = {"return_sequences": True, "return_state": True, "use_bias": biases is not None, "go_backwards": backwards}
+        weights = [_turned(kernels[k], kind), _turned(recurrent[k], kind)]
+        if kind == "GRU":
+            settings["reset_after"] = bool(a.get("linear_before_reset", 0))
+        if relu:
+            settings["activation"] = "relu"
+        if biases is not None:
+            of_inputs, of_state = (_turned(bias, kind) for bias in np.split(biases[k], 2))
+            weights.append(np.stack([of_inputs, of_state]) if kind == "GRU" else of_inputs + of_state)
+        layer = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.SimpleRNN}[kind](units, **settings)
+        first = _first_state(reader, node, k, units)
+        y, *state = _with_state(layer, sequence, first, weights)
+        y = np.flip(y, 1) if backwards else y
+        results.append([y if batch_first else np.transpose(y, (1, 0, 2)), *state])
+    sequences, *states = zip(*results, strict=True)
+    y = np.stack(list(sequences), axis=2 if batch_first else 1)
+    return [as_plain(y), *(as_plain(np.stack(list(state), axis=int(batch_first))) for state in states)]
+
+
+def _with_state(layer: Any, sequence: Any, first: list[Any], weights: list[np.ndarray]) -> Any:
+    if not first:
+        return with_weights(layer, sequence, *weights)
+    found = layer(sequence, initial_state=first)
+    layer.set_weights(weights)
+    return found
+
+
+def _turned(weight: np.ndarray, kind: str) -> np.ndarray:
+    """A matrix or a bias of all gates, one after another along the last axis, in our order."""
+    gates = np.split(weight, len(GATES[kind]))
+    return np.concatenate([gates[place] for place in GATES[kind]]).T
+
+
+def _first_state(reader: Any, node: Any, direction: int, units: int) -> list[Any]:
+    """The state in front of the first step; nothing where it is zero."""
+    names = [node.input[place] for place in (5, 6) if place < len(node.input) and node.input[place]]
+    if all(name in reader.constants and not np.any(reader.constants[name]) for name in names):
+        return []
+    if any(name in reader.constants for name in names):
+        raise ValueError("a first state that is a constant, and not zero, is not known")
+    batch_first = any(a.name == "layout" and a.i for a in node.attribute)
+    states = [reader.plain(reader.tensors[name]) for name in names]
+    return [state[:, direction] if batch_first else state[direction] for state in states]
+
+
+READERS: dict[str, Callable[[Any, Any, Attributes], Any]] = dict.fromkeys(GATES, _recurrent)
