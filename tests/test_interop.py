@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from networks import random_graph
+from test_layers import LAYERS
 
 from minitl import applications, set_random_seed
 from minitl.interop import (
@@ -204,6 +205,75 @@ def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
             ours = getattr(applications, name)(**kwargs)
             load_keras_weights(ours, tmp_path / file)
             assert close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
+
+
+NOT_OF_KERAS = (
+    "transitions",
+    "value",
+    "constant",
+    "lambda",
+    "recorded lambda",
+    "array function",
+    "mean over",
+    "user's",
+    "container",
+)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.filterwarnings("ignore")
+def test_every_layer_in_a_file_of_keras(name, tmp_path):
+    make, shape, _ = LAYERS[name]
+    generator = np.random.default_rng(7)
+    x = generator.standard_normal(shape).astype(np.float32)
+    model = Sequential([Input(shape[1:]), make()])
+    model(x, training=True)  # moves moving statistics
+    for weight in model.trainable_weights:
+        weight += generator.normal(0, 0.1, weight.shape).astype(weight.dtype)
+    y = model.predict(x, verbose=0)
+    for ending in (".keras", ".h5"):
+        file = tmp_path / f"m{ending}"
+        if name.startswith(NOT_OF_KERAS) or name == "bidirectional from the end":
+            with pytest.raises(ValueError, match="Keras does not have this layer"):
+                model.save(file)
+            continue
+        model.save(file)
+        assert close(load_model(file).predict(x, verbose=0), y)
+        try:
+            pytest.importorskip("torch")
+            keras = pytest.importorskip("keras")
+        except pytest.skip.Exception:
+            continue
+        theirs = keras.saving.load_model(file)
+        if not (
+            name.startswith("average pool") and make().padding == "same"
+        ):  # where Keras's PyTorch counts pixels of the border
+            assert close(theirs.predict(x, verbose=0), y)
+        theirs.save(tmp_path / f"theirs{ending}")
+        assert close(load_model(tmp_path / f"theirs{ending}").predict(x, verbose=0), y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_training_is_fixed_where_a_program_fixed_it_and_not_by_what_keras_writes(tmp_path, ending):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    k = keras.layers
+    inside = keras.Input((8, 8, 4))
+    base = keras.Model(inside, k.BatchNormalization()(inside))
+    x = keras.Input((8, 8, 4))
+    y = k.RandomZoom(0.3)(x)  # Keras writes training: true, the default of its call,
+    y = k.Dropout(0.4)(base(y, training=False))  # and false here, beside what the program itself fixed
+    keras.Model(x, k.SpatialDropout2D(0.4)(k.BatchNormalization()(y))).save(tmp_path / f"theirs{ending}")
+    ours = load_model(tmp_path / f"theirs{ending}")
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 4)).astype("float32")
+    theirs = keras.saving.load_model(tmp_path / f"theirs{ending}").predict(images, verbose=0)
+    assert close(ours.predict(images, verbose=0), theirs) and close(ours.predict(images, verbose=0), theirs)
+    fixed = {node.layer.name: node.training for node in ours.graph.nodes}
+    assert [value for value in fixed.values() if value is not None] == [False]  # the base stays as it is
+    zoomed, dropped = (Model(ours.input, layer.output) for layer in (ours.layers[1], ours.layers[3]))
+    assert not close(zoomed(images, training=True), images) and close(zoomed(images), images)
+    assert 0.2 < np.mean(dropped(images, training=True) == 0) < 0.6
 
 
 def test_keras_s_recurrent_layers_go_both_ways(tmp_path):

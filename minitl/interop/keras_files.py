@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
-from minitl.interop.keras_architecture import described, keras_class, rebuilt
+from minitl.interop.keras_architecture import rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
+from minitl.interop.keras_description import described, keras_class
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
-from minitl.layers import InputLayer
+from minitl.layers import InputLayer, Normalization
 from minitl.layers.reserve import limited_weights
 
 VERSION = "3.0.0"
+COUNT = np.int32(0)  # of the batches that a Normalization has seen, which Keras keeps as a weight
 
 
 def load_keras_weights(model: Any, filepath: str | os.PathLike, by_name: bool = False, unexpected_ok: bool = False) -> Pairs:
@@ -109,6 +111,8 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
                     if not layer.is_container
                     else {f"{name}/{k}": w for k, w in named_weights(layer).items()}
                 )
+                if isinstance(layer, Normalization):
+                    own[f"{name}/count"] = COUNT
                 keys = [f"{name}/{key.split('/', 1)[1]}" for key in own]
                 inside = group.create_group(name)
                 inside.attrs["weight_names"] = np.array([key.encode() for key in keys]) if keys else np.zeros(0)
@@ -291,6 +295,7 @@ def _write_layers(group: Any, model: Any, name: str) -> None:
         for number, part in enumerate(parts):
             share = weights[number * len(weights) // len(parts) : (number + 1) * len(weights) // len(parts)]
             target = own.create_group(f"{part}/vars") if part else variables
+            share += [COUNT] if isinstance(layer, Normalization) else []
             for place_in_part, weight in enumerate(share):
                 target[str(place_in_part)] = weight
     group.create_group("vars").attrs["name"] = name

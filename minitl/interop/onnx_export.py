@@ -60,10 +60,15 @@ class Writer:
 
     def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         """Add a node with one output, and return its name."""
+        return self.outputs_of(kind, inputs, 1, **attributes)[0]
+
+    def outputs_of(self, kind: str, inputs: list[str], count: int, **attributes: Any) -> list[str]:
+        """Add a node, and return the names of its outputs."""
         self.count += 1
         name = f"{kind.lower()}_{self.count}"
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
+        names = [name if k == 0 else f"{name}_{k}" for k in range(count)]
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, names, name=name, **attributes))
+        return names
 
     def constant(self, array: Any, dtype: Any = np.float32) -> str:
         """Add a constant."""
@@ -115,21 +120,23 @@ class Writer:
             if node.layer.is_container:
                 outputs = self.network(node.layer, x)
             else:
-                outputs = [self.layer(node.layer, x, node.outputs[0].shape)]
+                outputs = self.layer(node.layer, x, [value.shape for value in node.outputs])
             made.update(zip(node.outputs, outputs, strict=True))
         return [made[value] for value in model.graph.outputs]
 
-    def layer(self, layer: Any, x: list[Tensor], shape: Any) -> Tensor:
+    def layer(self, layer: Any, x: list[Tensor], shapes: list[Any]) -> list[Tensor]:
         """What a layer does, as nodes."""
         for kind in type(layer).__mro__:
             write = WRITERS.get(kind)
             if write is not None and not layer.is_users:
-                name, first = write(self, layer, x if layer.takes_several else x[0])
-                made = Tensor(name, shape, first)
+                written = write(self, layer, x if layer.takes_several else x[0])
+                if isinstance(written, list):
+                    return [Tensor(name, shape, first) for (name, first), shape in zip(written, shapes, strict=True)]
+                made = Tensor(written[0], shapes[0], written[1])
                 activation = getattr(layer, "activation", None)
                 if activation not in (None, "linear") and kind not in ACTIVATIONS_OF_THEIR_OWN:
-                    made = Tensor(self.activation(activation, made), shape, first)
-                return made
+                    made = Tensor(self.activation(activation, made), made.shape, made.first)
+                return [made]
         raise ValueError(f"{layer.label}: ONNX has nothing for this layer; cut the model below it, or build it from other layers")
 
     def activation(self, name: str, x: Tensor) -> str:

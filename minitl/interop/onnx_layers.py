@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
+from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
+from minitl.layers.preprocessing import RandomImage, resizing_matrix
 from minitl.ops.window import reach
 
-Written = tuple[str, bool]  # a name, and whether its channels stand first
+Written = tuple[str, bool]  # a name, and whether its channels stand first; what has several outputs gives a list of them
 
 
 class Tensor:
@@ -34,25 +36,26 @@ def _conv(w: Any, layer: Any, x: Tensor) -> Written:
     return _window(w, x, turned, layer.parameters.get("bias"), layer.strides, layer.dilation_rate, layer.padding, groups), True
 
 
-def _window(w: Any, x: Tensor, kernel: np.ndarray, bias: Any, strides: Any, dilations: Any, padding: str, groups: int = 1) -> str:
+def _window(
+    w: Any, x: Tensor, kernel: np.ndarray, bias: Any, strides: Any, dilations: Any, padding: str, groups: int = 1, before: int = 0
+) -> str:
     inputs = [w.first(x), w.constant(kernel)] + ([] if bias is None else [w.constant(bias)])
     spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], dilations, strict=True)]
-    return w.node(
-        "Conv", inputs, kernel_shape=list(kernel.shape[2:]), strides=list(strides), dilations=list(dilations), group=groups,
-        **w.pads(x, spans, strides, padding),
-    )  # fmt: skip
+    border = {"pads": [before, 0]} if before else w.pads(x, spans, strides, padding)
+    settings = {"kernel_shape": list(kernel.shape[2:]), "strides": list(strides), "dilations": list(dilations), "group": groups}
+    return w.node("Conv", inputs, **settings, **border)
 
 
 def _conv1d(w: Any, layer: Any, x: Tensor) -> Written:
-    kernel = layer.parameters["kernel"].transpose(2, 1, 0)
-    strides, dilations = _one(layer.strides), _one(layer.dilation_rate)
-    if layer.padding == "causal":
-        raise ValueError(f"{layer.label}: causal padding is not exported")
-    return _window(w, x, kernel, layer.parameters.get("bias"), strides, dilations, layer.padding), True
+    kernel, bias = layer.parameters["kernel"].transpose(2, 1, 0), layer.parameters.get("bias")
+    strides, dilations = of_axes(layer.strides, x), of_axes(layer.dilation_rate, x)
+    before = (kernel.shape[2] - 1) * dilations[0] if layer.causal else 0
+    return _window(w, x, kernel, bias, strides, dilations, layer.padding, layer.groups, before), True
 
 
-def _one(value: Any) -> list[int]:
-    return [int(np.atleast_1d(value)[0])]
+def of_axes(pair: Any, x: Tensor) -> list[int]:
+    """The numbers that belong to the axes of x between batch and channels; sequences are images of one row here."""
+    return [int(n) for n in pair[2 - (x.axes - 2) :]]
 
 
 def _separable(w: Any, layer: Any, x: Tensor) -> Written:
@@ -115,7 +118,7 @@ def _group_norm(w: Any, layer: Any, x: Tensor) -> Written:
 
 def _pool(w: Any, layer: Any, x: Tensor) -> Written:
     kind = "MaxPool" if "Max" in type(layer).__name__ else "AveragePool"
-    size, strides = np.atleast_1d(layer.pool_size).tolist(), np.atleast_1d(layer.strides).tolist()
+    size, strides = of_axes(layer.pool_size, x), of_axes(layer.strides, x)
     border = w.pads(x, size, strides, layer.padding)
     return w.node(kind, [w.first(x)], kernel_shape=size, strides=strides, **border), True
 
@@ -128,7 +131,10 @@ def _global_pool(w: Any, layer: Any, x: Tensor) -> Written:
 
 def _relu(w: Any, layer: Any, x: Tensor) -> Written:
     if layer.threshold:
-        raise ValueError(f"{layer.label}: a threshold is not exported")
+        below = w.node("Mul", [w.node("Sub", [x.name, w.constant(layer.threshold)]), w.constant(layer.negative_slope)])
+        above = w.node("GreaterOrEqual", [x.name, w.constant(layer.threshold)])
+        name = w.node("Where", [above, x.name, below])
+        return name if layer.max_value is None else w.node("Min", [name, w.constant(layer.max_value)]), x.first
     name = w.node("LeakyRelu", [x.name], alpha=float(layer.negative_slope)) if layer.negative_slope else w.node("Relu", [x.name])
     return name if layer.max_value is None else w.node("Min", [name, w.constant(layer.max_value)]), x.first
 
@@ -166,7 +172,8 @@ def _pad(w: Any, layer: Any, x: Tensor) -> Written:
     if x.first:
         border = [border[0], border[-1], *border[1:-1]]
     if layer.sign > 0:
-        return w.node("Pad", [x.name, w.whole([a for a, _ in border] + [b for _, b in border])]), x.first
+        value = [w.constant(layer.value)] if isinstance(layer, layers.ValuePadding2D) else []
+        return w.node("Pad", [x.name, w.whole([a for a, _ in border] + [b for _, b in border]), *value]), x.first
     axes = [i for i, (a, b) in enumerate(border) if a or b]
     starts, ends = [border[i][0] for i in axes], [-border[i][1] if border[i][1] else 2**31 for i in axes]
     return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole(axes)]), x.first
@@ -179,7 +186,7 @@ def _channel_padding(w: Any, layer: Any, x: Tensor) -> Written:
 
 
 def _upsampling(w: Any, layer: Any, x: Tensor) -> Written:
-    scales = w.constant([1.0, 1.0, *np.atleast_1d(layer.size).tolist()])
+    scales = w.constant([1.0, 1.0, *of_axes(layer.size, x)])
     return w.node(
         "Resize", [w.first(x), "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
     ), True  # fmt: skip
@@ -204,6 +211,46 @@ def _constant_operation(w: Any, layer: Any, x: Tensor) -> Written:
     if layer.operation in turned:
         return w.node(turned[layer.operation], names[::-1]), False
     return w.node(kind[layer.operation], names), False
+
+
+def _normalization(w: Any, layer: Any, x: Tensor) -> Written:
+    ends = (-1, *[1] * (x.axes - 2)) if x.first and layer.axis is not None else layer.state["mean"].shape
+    mean, deviation = (w.constant(n.reshape(ends)) for n in (layer.state["mean"], layer.deviation()))
+    if layer.invert:
+        return w.node("Add", [w.node("Mul", [x.name, deviation]), mean]), x.first
+    return w.node("Div", [w.node("Sub", [x.name, mean]), deviation]), x.first
+
+
+def _resizing(w: Any, layer: Any, x: Tensor) -> Written:
+    if None in x.shape[1:3]:
+        raise ValueError(f"{layer.label}: is exported for images of a known size alone")
+    rows = resizing_matrix(x.shape[1], layer.height, layer.interpolation)
+    columns = resizing_matrix(x.shape[2], layer.width, layer.interpolation)
+    return w.node("MatMul", [w.constant(rows), w.node("MatMul", [w.first(x), w.constant(columns.T)])]), True
+
+
+def _center_crop(w: Any, layer: Any, x: Tensor) -> Written:
+    if None in x.shape[1:3]:
+        raise ValueError(f"{layer.label}: is exported for images of a known size alone")
+    starts = [(n - size) // 2 for n, size in zip(x.shape[1:3], (layer.height, layer.width), strict=True)]
+    ends = [start + size for start, size in zip(starts, (layer.height, layer.width), strict=True)]
+    return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole([2, 3] if x.first else [1, 2])]), x.first
+
+
+def _masking(w: Any, layer: Any, x: Tensor) -> Written:
+    other = w.node("Not", [w.node("Equal", [w.last(x), w.constant(layer.mask_value)])])
+    counts = w.node("ReduceMax", [w.node("Cast", [other], to=1), *([w.whole([-1])] if w.opset > 17 else [])],
+                    **({"axes": [-1]} if w.opset < 18 else {}))  # fmt: skip
+    return w.node("Mul", [w.last(x), counts]), False
+
+
+def _time_distributed(w: Any, layer: Any, x: Tensor) -> Written:
+    if None in x.shape[1:]:
+        raise ValueError(f"{layer.label}: is exported for sequences of a known length alone")
+    inner = layer.layer.compute_output_shape((None, *x.shape[2:]))
+    steps = Tensor(w.node("Reshape", [w.last(x), w.whole([-1, *x.shape[2:]])]), (None, *x.shape[2:]), False)
+    (made,) = w.layer(layer.layer, [steps], [inner])
+    return w.node("Reshape", [w.last(made), w.whole([-1, x.shape[1], *inner[1:]])]), False
 
 
 def _rescaling(w: Any, layer: Any, x: Tensor) -> Written:
@@ -269,5 +316,13 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.Rescaling: _rescaling,
     layers.Embedding: _embedding,
     layers.ConstantOperation: _constant_operation,
+    layers.Normalization: _normalization,
+    layers.Resizing: _resizing,
+    layers.CenterCrop: _center_crop,
+    layers.Masking: _masking,
+    layers.TimeDistributed: _time_distributed,
+    layers.ActivityRegularization: _same,
+    RandomImage: _same,
+    **WRITERS_OF_RECURRENT,
 }
 ACTIVATIONS_OF_THEIR_OWN = (layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization)

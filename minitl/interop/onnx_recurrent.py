@@ -1,4 +1,4 @@
-"""ONNX's recurrent operators, LSTM, GRU and RNN, as layers.
+"""ONNX's recurrent operators, LSTM, GRU and RNN, as layers, and recurrent layers as these.
 
 A sequence is (T, N, C) there, or (N, T, C) in layout 1, and (N, T, C) here. There the gates of an LSTM come in the order input,
 output, forget, candidate, here input, forget, candidate, output; a GRU's are in the same order. There are two biases, of the
@@ -85,3 +85,62 @@ def _first_state(reader: Any, node: Any, direction: int, units: int) -> list[Any
 
 
 READERS: dict[str, Callable[[Any, Any, Attributes], Any]] = dict.fromkeys(GATES, _recurrent)
+
+
+def _write_recurrent(w: Any, layer: Any, x: Any) -> Any:
+    x, *first = x if layer.takes_several else [x]
+    y, states = _direction(w, layer, layer.parameters, x, layer.go_backwards, first)
+    if layer.return_sequences and layer.go_backwards:
+        y = _from_the_end(w, y)
+    out = (y if layer.return_sequences else states[0], False)
+    return [out, *((state, False) for state in states)] if layer.return_state else out
+
+
+def _write_both(w: Any, layer: Any, x: Any) -> Any:
+    """Bidirectional: both layers; what the second gives for each step stands at that step."""
+    outs, states = [], []
+    for prefix, one in zip(("forward_", "backward_"), layer.both, strict=True):
+        weights = {name.removeprefix(prefix): weight for name, weight in layer.parameters.items() if name.startswith(prefix)}
+        y, state = _direction(w, one, weights, x, one.go_backwards, [])
+        if one.return_sequences and layer.layer.go_backwards:
+            y = _from_the_end(w, y)
+        outs.append(y if one.return_sequences else state[0])
+        states += state
+    kinds = {"concat": ("Concat", {"axis": -1}), "sum": ("Add", {}), "mul": ("Mul", {}), "ave": ("Mean", {})}
+    kind, settings = kinds[layer.merge_mode]
+    out = (w.node(kind, outs, **settings), False)
+    return [out, *((state, False) for state in states)] if layer.layer.return_state else out
+
+
+def _direction(w: Any, layer: Any, weights: Any, x: Any, backwards: bool, first: list[Any]) -> tuple[str, list[str]]:
+    """What one direction gives for all steps, in their order, and its last state."""
+    if layer.stateful or layer.masked:
+        raise ValueError(f"{layer.label}: steps that are left out, and a state that is carried on, are not exported")
+    kind, units = {layers.LSTM: "LSTM", layers.GRU: "GRU", layers.SimpleRNN: "RNN"}[type(layer)], layer.units
+    order = np.argsort(GATES[kind])
+
+    def there(weight: np.ndarray) -> np.ndarray:
+        gates = np.split(weight.T, len(order))
+        return np.concatenate([gates[place] for place in order])
+
+    bias = weights.get("bias", np.zeros(len(order) * units))
+    biases = [there(part) for part in (bias if bias.ndim == 2 else (bias, np.zeros_like(bias)))]
+    constants = [there(weights["kernel"])[None], there(weights["recurrent_kernel"])[None], np.concatenate(biases)[None]]
+    inputs = [w.node("Transpose", [w.last(x)], perm=[1, 0, 2]), *map(w.constant, constants)]
+    if first:
+        inputs += ["", *(w.node("Unsqueeze", [state.name, w.whole([0])]) for state in first)]
+    settings = {"hidden_size": units, "direction": "reverse" if backwards else "forward"}
+    if kind == "GRU":
+        settings["linear_before_reset"] = 1
+    if kind == "RNN":
+        settings["activations"] = [layer.activation_name.capitalize()]
+    y, *states = w.outputs_of(kind, inputs, 3 if kind == "LSTM" else 2, **settings)
+    steps = w.node("Transpose", [w.node("Squeeze", [y, w.whole([1])])], perm=[1, 0, 2])
+    return steps, [w.node("Squeeze", [state, w.whole([0])]) for state in states]
+
+
+def _from_the_end(w: Any, y: str) -> str:
+    return str(w.node("Slice", [y, w.whole([-1]), w.whole([-(2**31)]), w.whole([1]), w.whole([-1])]))
+
+
+WRITERS = {**dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _write_recurrent), layers.Bidirectional: _write_both}

@@ -45,9 +45,8 @@ def convolution(reader: Any, node: Any, a: Attributes) -> Any:
     if max(strides) > 1 and max(dilations) > 1:
         raise ValueError(f"strides {strides} together with dilations {dilations} are not known")
     if dimensions == 1:
-        if groups != 1:
-            raise ValueError("groups over one axis are not known")
-        layer: Any = layers.Conv1D(kernel.shape[0], kernel.shape[2], strides[0], dilation_rate=dilations[0], **settings)
+        line = {"dilation_rate": dilations[0], "groups": groups, **settings}
+        layer: Any = layers.Conv1D(kernel.shape[0], kernel.shape[2], strides[0], **line)
         return as_image(with_weights(layer, x, kernel.transpose(2, 1, 0), bias))
     channels = x.shape[-1]
     if groups == channels and kernel.shape[1] == 1 and groups > 1:

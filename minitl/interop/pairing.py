@@ -64,7 +64,7 @@ def write_pairs(
         else:
             report.pairs.append((key, found[key][0]))
     wrong = report.missing or report.shape_differs or (report.unexpected and not unexpected_ok)
-    if wrong or not report.pairs:
+    if wrong or (own and not report.pairs):
         raise ValueError(f"{where} does not fit this model: {report}")
     for key, name in report.pairs:
         array = found[key][1]

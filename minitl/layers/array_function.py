@@ -70,10 +70,18 @@ class ArrayFunction(Layer):
         return (found if self.takes_several else found[0]), {}
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """Found out by two trials, with open axes of two lengths."""
+        """Found out by two trials, with open axes of two lengths; of a batch that a reshape can divide, if need be."""
+        try:
+            return self._tried_shape(input_shape, 1)
+        except ValueError:
+            if self.function != "reshape":
+                raise
+            return self._tried_shape(input_shape, _product(self.arguments[1:]))
+
+    def _tried_shape(self, input_shape: Any, times_batch: int) -> Shape:
         shapes = list(input_shape) if self.takes_several else [input_shape]
         trials = []
-        for batch, length in ((2, 24), (3, 36)):
+        for batch, length in ((2 * times_batch, 24), (3 * times_batch, 36)):
             open_axes = [batch if self.batch is None else self.batch, length]
             sizes = [[open_axes[i > 0] if n is None else n for i, n in enumerate(shape)] for shape in shapes]
             times = _product([self.arguments, self.settings]) if self.function in REPEATING else 1

@@ -76,9 +76,7 @@ class Normalization(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """(x - mean) / sqrt(variance), or back again with `invert`."""
-        mean, variance, y = self.state["mean"], self.state["variance"], empty(x.shape, x.dtype)
-        deviation = empty(variance.shape, variance.dtype)
-        write(_write_deviation, variance, deviation)
+        mean, deviation, y = self.state["mean"], self.deviation(), empty(x.shape, x.dtype)
         if self.invert:
             write(np.multiply, x, deviation, y)
             write(np.add, y, mean, y)
@@ -86,6 +84,12 @@ class Normalization(Layer):
         write(np.subtract, x, mean, y)
         write(np.divide, y, deviation, y)
         return y, 1 / deviation
+
+    def deviation(self) -> np.ndarray:
+        """sqrt(variance), at least 1e-7."""
+        deviation = empty(self.state["variance"].shape, self.dtype)
+        write(_write_deviation, self.state["variance"], deviation)
+        return deviation
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """dx = dy / sqrt(variance)."""

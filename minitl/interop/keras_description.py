@@ -1,0 +1,164 @@
+"""Layers as Keras 3 describes them: {"class_name", "config", "inbound_nodes": [{"args": [tensor or list of them], "kwargs"}]}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitl.layers import (
+    ArrayFunction,
+    Bidirectional,
+    ChannelPadding,
+    ConstantOperation,
+    InputLayer,
+    Lambda,
+    LeakyReLU,
+    Normalization,
+    Reshape,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    Transitions,
+    ValuePadding2D,
+)  # fmt: skip
+from minitl.layers.base import Layer
+from minitl.layers.recurrent import Recurrent
+from minitl.models import Sequential
+from minitl.serialization import encode
+
+# Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
+NOT_OF_KERAS = (ArrayFunction, ConstantOperation, Lambda, Transitions, ValuePadding2D)
+LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
+    LeakyReLU: ("alpha",), Normalization: ("mean", "variance"), Reshape: ("channels_first",),
+    SpatialDropout1D: ("trainable",), SpatialDropout2D: ("trainable",),
+}  # fmt: skip
+
+
+def described(model: Any) -> dict[str, Any]:
+    """A model as Keras 3 describes it.
+
+    Errors: ValueError for a layer that Keras does not have, and for added losses.
+    """
+    if type(model).__name__ == "Sequential":
+        shape = model.input_shape
+        layers = [_input_entry("input_layer", shape, model.graph.inputs[0].dtype)]
+        for layer in model.layers:
+            if not isinstance(layer, InputLayer):
+                layers += [{k: v for k, v in entry.items() if k != "inbound_nodes"} for entry in _entries(model, layer)]
+        return _entry(
+            "keras", "Sequential", {"name": model.name or "sequential", "layers": layers, "build_input_shape": _listed(shape)}
+        )
+    if model.graph.added_losses:
+        advice = "save it as .npz, or save Model(model.inputs, model.outputs)"
+        raise ValueError(f"{model.label}: files of Keras have no place for what add_loss() was given; {advice}")
+    made: dict[Any, tuple[str, int, int]] = {}
+    layers = []
+    for value in model.graph.inputs:
+        name = model._names[value.node.layer]
+        made[value] = (name, 0, 0)
+        layers.append({**_input_entry(name, value.shape, value.dtype), "name": name, "inbound_nodes": []})
+    uses: dict[Any, int] = {}
+    known: dict[Any, list[dict[str, Any]]] = {}
+    for node in model.graph.nodes:
+        layer = node.layer
+        if layer not in known:
+            known[layer] = _entries(model, layer)
+            layers += known[layer]
+        tensors = [_tensor(value, made[value]) for value in node.inputs]
+        number = uses.get(layer, 0)
+        uses[layer] = number + 1
+        for place, entry in enumerate(known[layer]):
+            several = layer.takes_several or (layer.is_container and len(tensors) > 1)
+            args: Any = [tensors] if several and place == 0 else tensors
+            kwargs: dict[str, Any] = {} if node.training is None else {"training": node.training}
+            if several and isinstance(layer, Recurrent):
+                args, kwargs["initial_state"] = tensors[:1], tensors[1:]
+            entry["inbound_nodes"].append({"args": args, "kwargs": kwargs})
+            shape = entry.pop("_shape", node.outputs[0].shape)
+            tensors = [_tensor_of(shape, node.outputs[0].dtype, (entry["name"], number, 0))]
+        for index, value in enumerate(node.outputs):
+            made[value] = (known[layer][-1]["name"], number, index)
+    # Keras numbers layers in the order in which it lists them, which is ours.
+    places = {layer: place for place, layer in enumerate(model.layers)}
+    of_entry = {id(entry): places[layer] for layer, entries in known.items() for entry in entries}
+    of_input = {model._names[value.node.layer]: places.get(value.node.layer, -1) for value in model.graph.inputs}
+    layers.sort(key=lambda entry: of_entry.get(id(entry), of_input.get(entry["name"], -1)))
+    inputs = [[*made[value]] for value in model.graph.inputs]
+    outputs = [[*made[value]] for value in model.graph.outputs]
+    return _entry("keras.src.models.functional", "Functional", {
+        "name": model.name or "functional", "trainable": True, "layers": layers,
+        "input_layers": inputs[0] if len(inputs) == 1 else inputs, "output_layers": outputs[0] if len(outputs) == 1 else outputs,
+    })  # fmt: skip
+
+
+def keras_class(layer: Any, expanded: bool = False) -> Any:
+    """Keras's name for a layer's class; `expanded`, the list of classes that stand for it there."""
+    kind = "Sequential" if isinstance(layer, Sequential) else "Functional"
+    name = kind if layer.is_container else type(layer).__name__
+    if not expanded:
+        return name
+    return ["Permute", "ZeroPadding2D", "Permute"] if isinstance(layer, ChannelPadding) else [name]
+
+
+def _entry(module: str, class_name: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
+
+
+def _input_entry(name: str, shape: Any, dtype: Any) -> dict[str, Any]:
+    return _entry("keras.layers", "InputLayer", {"batch_shape": _listed(shape), "dtype": np.dtype(dtype).name, "name": name})
+
+
+def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
+    """What describes a layer: one entry, or several where Keras has no such layer."""
+    name = model._names[layer]
+    if layer.is_container:
+        inner = described(layer)
+        inner["config"]["name"] = name
+        return [{**inner, "name": name, "inbound_nodes": []}]
+    backwards = isinstance(layer, Bidirectional) and layer.layer.go_backwards
+    if isinstance(layer, NOT_OF_KERAS) or layer.is_users or backwards:
+        raise ValueError(f"{layer.label}: Keras does not have this layer, so that it cannot be written to a file of Keras")
+    if isinstance(layer, ChannelPadding):  # channels become rows, get their zeros, and become channels again
+        n, h, w, c = layer.input_shape
+        a, b = layer.padding
+        parts: list[tuple[str, str, dict[str, Any], Any]] = [
+            ("Permute", f"{name}_turned", {"dims": [3, 2, 1]}, (n, c, w, h)),
+            ("ZeroPadding2D", f"{name}_padded", {"padding": [[a, b], [0, 0]]}, (n, a + c + b, w, h)),
+            ("Permute", name, {"dims": [3, 2, 1]}, (n, h, w, a + c + b)),
+        ]
+        return [
+            {**_entry("keras.layers", kind, {"name": own, **config}), "name": own, "inbound_nodes": [], "_shape": shape}
+            for kind, own, config, shape in parts
+        ]
+    return [{**_entry("keras.layers", type(layer).__name__, _settings(layer, name)), "name": name, "inbound_nodes": []}]
+
+
+def _settings(layer: Any, name: str) -> dict[str, Any]:
+    """A layer's arguments as Keras writes them; initializers are left out, since the weights come with the file."""
+    config: dict[str, Any] = {"name": name, "trainable": bool(layer.trainable), "dtype": layer.dtype.name}
+    for key, value in layer.get_config().items():
+        if key.endswith("_initializer") or key in ("name", "trainable", "dtype", "input_shape", "input_dim_", "declared_shape"):
+            continue
+        if key == "input_dim" and type(layer).__name__ != "Embedding":
+            continue
+        if key.endswith("_regularizer") and value is not None:
+            value = _entry("keras.regularizers", "L1L2", {"l1": float(value.l1), "l2": float(value.l2)})
+        inner = getattr(layer, key, None)
+        if isinstance(inner, Layer):  # in Bidirectional and TimeDistributed
+            kind = type(inner).__name__
+            value = _entry("keras.layers", kind, _settings(inner, inner.name or kind.lower()))
+        config[key] = encode(value)
+    return {key: value for key, value in config.items() if key not in LEFT_OUT.get(type(layer), ())}
+
+
+def _tensor(value: Any, history: tuple[str, int, int]) -> dict[str, Any]:
+    return _tensor_of(value.shape, value.dtype, history)
+
+
+def _tensor_of(shape: Any, dtype: Any, history: tuple[str, int, int]) -> dict[str, Any]:
+    config = {"shape": _listed(shape), "dtype": np.dtype(dtype).name, "keras_history": list(history)}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def _listed(shape: Any) -> list[Any]:
+    return [None if n is None else int(n) for n in shape]
