@@ -13,6 +13,7 @@ from networks import random_graph
 from test_layers import LAYERS
 
 from minitl import applications, set_random_seed
+from minitl.gradcheck import check_gradients
 from minitl.interop import (
     export_onnx,
     import_onnx,
@@ -251,6 +252,27 @@ def test_every_layer_in_a_file_of_keras(name, tmp_path):
             assert close(theirs.predict(x, verbose=0), y)
         theirs.save(tmp_path / f"theirs{ending}")
         assert close(load_model(tmp_path / f"theirs{ending}").predict(x, verbose=0), y)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_operations_between_layers_of_keras(tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    ops, x = keras.ops, keras.Input((8, 8, 4))
+    y = keras.layers.ReLU(6.0)(keras.layers.Normalization(mean=[1, 2, 3, 4], variance=[1, 2, 1, 2], axis=3)(x) + 3.0) * (1 / 6)
+    y = 2 / (ops.mean(y, axis=[1, 2], keepdims=True) + 5 - 1)
+    y = ops.reshape(ops.concatenate([y, ops.square(y)], axis=-1)[:, :, 0, 1:7], (-1, 6))
+    y = ops.maximum(ops.transpose(ops.expand_dims(y, -1), (0, 2, 1)), 0.1) @ np.arange(18, dtype="float32").reshape(6, 3)
+    y = ops.squeeze(ops.softmax(ops.relu(y) / 10), 1)
+    theirs = keras.Model(x, ops.where(y > 0.2, keras.layers.Dense(3)(y), -y))
+    theirs.save(tmp_path / "theirs.keras")
+    ours, images = load_model(tmp_path / "theirs.keras"), np.random.default_rng(0).uniform(-3, 3, (3, 8, 8, 4)).astype("float32")
+    assert close(ours.predict(images, verbose=0), theirs.predict(images, verbose=0))
+    assert len(ours.trainable_weights) == 2 and check_gradients(ours.astype("float64"), images)
+    theirs = keras.Model(x, ops.fft((x, x))[0])
+    theirs.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="unknown operation of Keras 'FFT'"):
+        load_model(tmp_path / "other.keras")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,7 +4,8 @@ layouts       why the axes differ, and how arrays are turned
 pairing       which array belongs to which weight, and a report of it
 pytorch       state dictionaries, read without PyTorch (torch_files: an unpickler that builds tensors and nothing else)
 safe_tensors  safetensors
-keras_files   .weights.h5, .h5 and .keras (keras_architecture: layers from descriptions; keras_description: back; keras_hdf5)
+keras_files   .weights.h5, .h5 and .keras (keras_architecture, keras_operations: layers from descriptions;
+              keras_description: back; keras_hdf5: the container)
 onnx_export   a Model as an ONNX graph (onnx_layers); onnx_import: an ONNX graph as a Model (onnx_operators says what reads what)
 
 Needs the extra `interop` (pip install "minitl[interop]"): safetensors, h5py, onnx, each imported when it is used.

@@ -13,6 +13,7 @@ import numpy as np
 
 from minitl import initializers
 from minitl.errors import unknown
+from minitl.interop.keras_operations import arguments_of, is_operation, operation
 from minitl.layers import BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.base import Layer
 from minitl.layers.preprocessing import RandomImage
@@ -139,20 +140,24 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
         if entry["class_name"] == "InputLayer":
             values[name, 0, 0] = Input(_declared(entry)[1:], dtype=entry["config"].get("dtype") or "float32", name=name)
             continue
-        layers[name] = _layer(entry, custom_objects)
-        if layers[name].is_container:
+        layers[name] = operation(entry) if is_operation(entry) else _layer(entry, custom_objects)
+        if not is_operation(entry) and layers[name].is_container:
             layers[name].name = name
         waiting += [(name, number, node) for number, node in enumerate(entry["inbound_nodes"])]
     while waiting:
         later = []
         for name, number, node in waiting:
-            sources, training = _sources(node)
+            plain = isinstance(layers[name], Layer)
+            sources, training = _sources(node, plain)
             if not all(source in values for source in sources):
                 later.append((name, number, node))
                 continue
             several = [values[source] for source in sources]
-            x = several if layers[name].takes_several or len(several) > 1 else several[0]
-            made = layers[name](x, _fixed(layers[name], training))
+            if plain:
+                x = several if layers[name].takes_several or len(several) > 1 else several[0]
+                made = layers[name](x, _fixed(layers[name], training))
+            else:
+                made = layers[name](arguments_of(node, values))
             for index, value in enumerate(made if isinstance(made, list) else [made]):
                 values[name, number, index] = value
         if len(later) == len(waiting):
@@ -162,13 +167,13 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
     return Model(inputs, outputs, name=inner.get("name"))
 
 
-def _sources(node: Any) -> tuple[list[tuple[str, int, int]], Any]:
-    """Where the inputs of a node come from, and `training` if its call fixed it."""
+def _sources(node: Any, values_alone: bool) -> tuple[list[tuple[str, int, int]], Any]:
+    """Where the inputs of a node come from, and `training` if its call fixed it; a layer takes `values_alone`."""
     if isinstance(node, dict):
         found: list[tuple[str, int, int]] = []
-        _collect(node["args"], found)
+        _collect(node["args"], found, values_alone)
         kwargs = node.get("kwargs") or {}
-        _collect(kwargs.get("initial_state"), found)
+        _collect(kwargs.get("initial_state"), found, values_alone)
         training = kwargs.get("training")
         return found, training if isinstance(training, bool) else None
     if node and not isinstance(node[0], (list, tuple)):
@@ -186,14 +191,14 @@ def _fixed(layer: Any, training: bool | None) -> bool | None:
     return None if training is isinstance(layer, RandomImage) else training
 
 
-def _collect(args: Any, found: list[tuple[str, int, int]]) -> None:
+def _collect(args: Any, found: list[tuple[str, int, int]], values_alone: bool) -> None:
     if isinstance(args, list):
         for part in args:
-            _collect(part, found)
+            _collect(part, found, values_alone)
     elif isinstance(args, dict) and args.get("class_name") == "__keras_tensor__":
         layer, node, index = args["config"]["keras_history"]
         found.append((layer, node, index))
-    elif args is not None:
+    elif args is not None and values_alone:
         raise ValueError(f"a layer is called on {str(args)[:60]}, which is no value")
 
 

@@ -62,7 +62,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
         if "layers" in file and "model_weights" not in file:
-            found = dict(_in_described_order(model, config, file, str(filepath)))
+            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file, str(filepath)))}
             write_pairs(model, found, Pairs(), str(filepath))
         else:
             _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
@@ -145,7 +145,7 @@ def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexp
     if any("/" in path for path in layers) and not set(places.values()) <= set(named):
         return _load_nested(model, named, where, unexpected_ok)
     folded = {f"{name}/bias": a for name, arrays in named.items() for n, a in arrays if n.split("/")[-1].startswith("bias")}
-    found: dict[str, tuple[str, np.ndarray]] = {}
+    found = _given_numbers(model)
     used = set()
     for path, source in _sources(layers, named, places, by_name).items():
         used.add(source)
@@ -160,6 +160,12 @@ def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexp
 
         found = {**{key: ("kept", w.copy()) for key, w in named_weights(model).items()}, **found}
     return write_pairs(model, found, report, where, unexpected_ok or by_name)
+
+
+def _given_numbers(model: Any) -> dict[str, tuple[str, np.ndarray]]:
+    """The numbers that a Normalization was constructed with, which Keras keeps in the architecture alone."""
+    found = ((path, layer) for path, layer in model.named_layers() if isinstance(layer, Normalization) and layer.mean is not None)
+    return {f"{path}/{name}": ("the architecture", state.copy()) for path, layer in found for name, state in layer.state.items()}
 
 
 def _sources(layers: dict[str, Any], named: Entries, places: dict[str, str], by_name: bool) -> dict[str, str]:

@@ -51,13 +51,15 @@ class Normalization(Layer):
         super().__init__(**kwargs)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization: give mean and variance, or neither, and call adapt(data)")
-        if axis not in (-1, None):
+        if axis is not None and not isinstance(axis, (int, np.integer)):
             raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
         self.axis, self.invert = axis, invert
         self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
 
     def build(self, input_shape: Shape) -> None:
         """Create the two state arrays."""
+        if self.axis is not None and self.axis % len(input_shape) != len(input_shape) - 1:
+            raise ValueError(f"axis must be the last one (one number per channel) or None (one for all), got {self.axis}")
         shape = () if self.axis is None else (input_shape[-1],)
         if None in shape:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
