@@ -242,10 +242,4 @@ def _cosine(start: float, end: float, t: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
 
 
-CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        Constant, CosineDecay, ExponentialDecay, InverseTimeDecay, LinearDecay, OneCycle, PiecewiseConstantDecay, PolynomialDecay,
-        SlantedTriangular, StepDecay, WarmUp,
-    )
-}  # fmt: skip
+CLASSES: dict[str, type] = {cls.__name__: cls for cls in Schedule.__subclasses__()}

@@ -10,7 +10,7 @@ import pytest
 from minitl import optimizers, schedules
 from minitl.backend import use_backend
 from minitl.layers import Dense, Input
-from minitl.models import Sequential
+from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
 
 
@@ -101,6 +101,26 @@ def test_old_names():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+SCHEDULES = {
+    "Constant": (0.1,), "CosineDecay": (1.0, 10, 0.1), "ExponentialDecay": (1.0, 5, 0.5), "InverseTimeDecay": (1.0, 5, 0.5),
+    "LinearDecay": (1.0, 10), "OneCycle": (1.0, 100), "PiecewiseConstantDecay": ([3, 6], [1.0, 0.5, 0.1]),
+    "PiecewiseLinear": ([0, 3, 9], [0.1, 1.0, 0.2]), "PolynomialDecay": (1.0, 10), "SlantedTriangular": (1.0, 20),
+    "StepDecay": (1.0, 10, 0.5), "WarmUp": (schedules.LinearDecay(1.0, 10), 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", sorted(cls.__name__ for cls in schedules.Schedule.__subclasses__() if cls.__module__ == schedules.__name__)
+)
+def test_every_schedule_is_saved_with_its_model(name, tmp_path):
+    schedule = getattr(schedules, name)(*SCHEDULES[name])
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile(SGD(schedule), "mse")
+    model.save(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz").optimizer.learning_rate
+    assert [again(step) for step in range(0, 30, 3)] == [schedule(step) for step in range(0, 30, 3)]
 
 
 def test_schedules():
