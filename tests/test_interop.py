@@ -276,6 +276,48 @@ def test_operations_between_layers_of_keras(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_masks_of_keras(tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    k, words, file = keras.layers, np.array([[1, 2, 0, 0], [3, 0, 1, 0], [4, 5, 6, 7], [0, 2, 2, 8]]), tmp_path / "theirs.keras"
+    generator = np.random.default_rng(0)
+    heads = [  # what asks for the mask, and what does not
+        lambda x: k.LSTM(4)(k.SpatialDropout1D(0.2)(x)),
+        lambda x: k.Bidirectional(k.GRU(4))(x),
+        lambda x: k.GlobalAveragePooling1D()(x),
+        lambda x: k.GlobalMaxPooling1D()(k.Conv1D(4, 2)(x)),
+        lambda x: k.Dense(2)(k.Flatten()(x)),
+    ]
+    for head in heads:
+        x = keras.Input((4,), dtype="int32")
+        theirs = keras.Model(x, head(k.Embedding(9, 3, mask_zero=True)(x)))
+        for weight in theirs.trainable_weights:
+            weight.assign(generator.normal(size=weight.shape))  # number 0 has a row of its own
+        theirs.save(file)
+        ours = load_model(file)
+        assert close(ours.predict(words, verbose=0), theirs.predict(words, verbose=0))
+        ours.save(tmp_path / "ours.npz")
+        assert close(load_model(tmp_path / "ours.npz").predict(words, verbose=0), ours.predict(words, verbose=0))
+    table = k.Embedding(9, 3, mask_zero=True)(x)
+    keras.Model(x, k.concatenate([k.LSTM(4)(table), k.GlobalMaxPooling1D()(table)])).save(file)
+    with pytest.raises(ValueError, match="its mask is used by some layers behind it and not by others"):
+        load_model(file)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dictionaries_of_inputs_and_outputs_of_keras(tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    a, b, dense = keras.Input((4,), name="a"), keras.Input((4,), name="b"), keras.layers.Dense(3)
+    theirs = keras.Model({"b": b, "a": a}, {"difference": keras.layers.subtract([dense(a), dense(b)]), "one": dense(a)})
+    theirs.save(tmp_path / "theirs.keras")
+    x = {name: np.random.default_rng(seed).normal(size=(2, 4)).astype("float32") for seed, name in enumerate("ab")}
+    expected = theirs.predict(x, verbose=0)
+    for y, key in zip(load_model(tmp_path / "theirs.keras").predict(x, verbose=0), ("difference", "one"), strict=True):
+        assert close(y, expected[key])
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_training_is_fixed_where_a_program_fixed_it_and_not_by_what_keras_writes(tmp_path, ending):
     pytest.importorskip("torch")

@@ -411,6 +411,20 @@ def test_random_layers_change_images_in_training_only(name, backend, tmp_path):
         above.fit(x, np.zeros((6, 2)), verbose=0)
 
 
+def test_means_leave_masked_steps_out(backend):
+    words = np.array([[1, 2, 0, 0], [3, 0, 1, 4], [0, 0, 0, 0]])
+    table = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)  # number 0 has a row that counts as zero
+    model = Sequential([Input((4,), dtype="int32"), Embedding(5, 3, mask_zero=True), Dropout(0.2), GlobalAveragePooling1D()])
+    model.layers[0].set_weights([table])
+    expected = [table[[1, 2]].mean(axis=0), table[[3, 1, 4]].mean(axis=0), np.zeros(3)]
+    np.testing.assert_allclose(model.predict(words, verbose=0), expected, atol=1e-6)
+    numbers = np.random.default_rng(1).normal(size=(3, 8, 4)) * (np.arange(8) < [[3], [8], [5]])[..., None]
+    pooled = Sequential([Input((8, 4)), Masking(), GlobalAveragePooling1D()]).astype("float64")
+    np.testing.assert_allclose(pooled(numbers), [row[:n].mean(axis=0) for row, n in zip(numbers, (3, 8, 5), strict=True)])
+    layers = [Input((4,), dtype="int32"), Embedding(5, 3, mask_zero=True), GlobalAveragePooling1D(), Dense(2)]
+    assert check_gradients(Sequential(layers).astype("float64"), words)
+
+
 def test_embedding(backend, tmp_path):
     words = np.array([[1, 2, 0], [4, 4, 1]])
     table = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)

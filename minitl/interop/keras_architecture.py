@@ -203,6 +203,7 @@ def _collect(args: Any, found: list[tuple[str, int, int]], values_alone: bool) -
 
 
 def _places(listed: Any) -> list[tuple[str, int, int]]:
+    listed = list(listed.values()) if isinstance(listed, dict) else listed
     if listed and not isinstance(listed[0], (list, tuple)):
         listed = [listed]
     return [(part[0], part[1], part[2]) for part in listed]

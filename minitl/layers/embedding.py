@@ -17,7 +17,7 @@ from minitl.layers.base import Layer
 class Embedding(Layer):
     """Every word number has a row of a table.
 
-    Formula: y[n, t] = table[x[n, t]]; with `mask_zero` the row of number 0 is zero and stays zero.
+    Formula: y[n, t] = table[x[n, t]]; with `mask_zero` the row of number 0 counts as zero, whatever a file has there, and stays.
     `weights` is a table to begin with, such as published word vectors.
     Shapes: x (N, ...) whole numbers, embeddings (input_dim, output_dim), y (N, ..., output_dim).
     Errors: ValueError for a number outside the table, or a table of another shape.
@@ -65,7 +65,11 @@ class Embedding(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """The rows of the table."""
-        return op("embedding").forward(self.parameters["embeddings"], x.astype(np.int64))
+        table, numbers = self.parameters["embeddings"], x.astype(np.int64)
+        y, cache = op("embedding").forward(table, numbers)
+        if self.mask_zero and table[0].any():
+            y[numbers == 0] = 0
+        return y, cache
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """The gradient of the table; numbers have none."""

@@ -8,10 +8,11 @@ import numpy as np
 
 from minitl.backend import op
 from minitl.graph.plan import Need
-from minitl.graph.value import Shape
+from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
 from minitl.layers.linear import named
+from minitl.layers.masking import leaves_out_steps
 from minitl.layers.pooling import GlobalAveragePooling2D, GlobalMaxPooling2D, Pooling2D
 from minitl.layers.reshaping import UpSampling2D
 
@@ -140,7 +141,35 @@ class AveragePooling1D(Pooling1D):
 
 
 class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
-    """The mean of every channel. Shapes: x (N, L, C), y (N, C). Source: `minitl.ops.global_average_pool2d`."""
+    """The mean of every channel; behind an `Embedding(mask_zero=True)` or a `Masking`, over the steps that are not left out.
+
+    Formula: y[n, c] = sum_t m[n, t] x[n, t, c] / max(sum_t m[n, t], 1), m = 0 for a step that is left out (of zeros), else 1.
+    Shapes: x (N, L, C), y (N, C).
+    Source: `minitl.ops.global_average_pool2d`.
+    """
+
+    masked = False
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The mean over all steps, times L over the number of those that count."""
+        y, cache = super().compute(x, training)
+        if not self.masked:
+            return y, cache
+        mask = np.any(x, axis=-1)
+        factor = (x.shape[1] / np.maximum(mask.sum(axis=1), 1)).astype(x.dtype)
+        return y * factor.reshape(-1, *[1] * (y.ndim - 1)), (cache, mask, factor)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, nothing for what was left out."""
+        if not self.masked:
+            return super().backpropagate(dy, cache, need)
+        inner, mask, factor = cache
+        dx, gradients = super().backpropagate(dy * factor.reshape(-1, *[1] * (dy.ndim - 1)), inner, need)
+        return None if dx is None else dx * mask[:, :, None], gradients
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        self.masked = self.masked or leaves_out_steps(values[0])
+        return super()._connect(values, training)
 
 
 class GlobalMaxPooling1D(InOneRow, GlobalMaxPooling2D):
