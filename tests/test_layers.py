@@ -173,6 +173,7 @@ LAYERS = {
     "global max pool": (lambda: GlobalMaxPooling2D(), IMAGES, (3, 2)),
     "global average pool, axes kept": (lambda: GlobalAveragePooling2D(keepdims=True), IMAGES, (3, 1, 1, 2)),
     "upsampling": (lambda: UpSampling2D((2, 3)), IMAGES, (3, 12, 15, 2)),
+    "bilinear upsampling": (lambda: UpSampling2D((2, 3), "bilinear"), IMAGES, (3, 12, 15, 2)),
     "lstm": (lambda: LSTM(5), SEQUENCES, (3, 5)),
     "lstm backwards": (lambda: LSTM(5, return_sequences=True, go_backwards=True, use_bias=False), SEQUENCES, (3, 8, 5)),
     "lstm dropout": (lambda: LSTM(5, dropout=0.3, recurrent_dropout=0.3), SEQUENCES, (3, 5)),

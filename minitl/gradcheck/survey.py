@@ -207,7 +207,8 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     ]  # fmt: skip
     yield from (("sequences", one, sequence) for one in of_sequences)
     of_images: list[Layer] = [
-        layers.GlobalMaxPooling2D(), layers.UpSampling2D(), layers.ZeroPadding2D(((1, 2), (0, 3))), layers.Cropping2D(1),
+        layers.GlobalMaxPooling2D(), layers.UpSampling2D(), layers.UpSampling2D(2, "bilinear"),
+        layers.ZeroPadding2D(((1, 2), (0, 3))), layers.Cropping2D(1),
         layers.ChannelPadding((1, 2)), layers.ValuePadding2D(1, -2.0), layers.ConstantOperation("multiply", 3.0),
         layers.ArrayFunction("tanh"),
         layers.Reshape((-1, 6)), layers.Permute((3, 1, 2)), layers.LayerNormalization(), layers.GroupNormalization(2),

@@ -10,7 +10,8 @@ import numpy as np
 from minitl import layers
 from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
-from minitl.layers.preprocessing import RandomImage, resizing_matrix
+from minitl.layers.preprocessing import RandomImage
+from minitl.layers.resampling import resizing_matrix
 from minitl.ops.window import reach
 
 Written = tuple[str, bool]  # a name, and whether its channels stand first; what has several outputs gives a list of them
@@ -187,9 +188,10 @@ def _channel_padding(w: Any, layer: Any, x: Tensor) -> Written:
 
 def _upsampling(w: Any, layer: Any, x: Tensor) -> Written:
     scales = w.constant([1.0, 1.0, *of_axes(layer.size, x)])
-    return w.node(
-        "Resize", [w.first(x), "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-    ), True  # fmt: skip
+    if layer.interpolation == "bilinear":
+        return w.node("Resize", [w.first(x), "", scales], mode="linear", coordinate_transformation_mode="half_pixel"), True
+    modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return w.node("Resize", [w.first(x), "", scales], mode="nearest", **modes), True
 
 
 def _reshape(w: Any, layer: Any, x: Tensor) -> Written:

@@ -15,6 +15,7 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels
+from minitl.layers.resampling import both_sides, resizing_matrix
 from minitl.random import new_generator
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
@@ -39,11 +40,11 @@ class Resizing(Layer):
         """A x B^T."""
         rows = resizing_matrix(x.shape[1], self.height, self.interpolation).astype(x.dtype)
         columns = resizing_matrix(x.shape[2], self.width, self.interpolation).astype(x.dtype)
-        return _both_sides(rows, x, columns), (rows, columns)
+        return both_sides(rows, x, columns), (rows, columns)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """A^T dy B."""
-        return _both_sides(cache[0].T, dy, cache[1].T), {}
+        return both_sides(cache[0].T, dy, cache[1].T), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, height, width, C)."""
@@ -235,25 +236,6 @@ def limits(name: str, factor: Any) -> tuple[float, float]:
     if not low <= high or not low >= -1:
         raise ValueError(f"{name} must be a number of 0 .. 1, or two, the smaller first, of at least -1; got {factor!r}")
     return float(low), float(high)
-
-
-def resizing_matrix(size: int, target: int, interpolation: str) -> np.ndarray:
-    """The weights (target, size) of source pixels in each target pixel, centres on centres."""
-    place = (np.arange(target) + 0.5) * size / target - 0.5
-    weights = np.zeros((target, size))
-    if interpolation == "nearest":
-        weights[np.arange(target), np.clip(np.floor(place + 0.5), 0, size - 1).astype(int)] = 1
-        return weights
-    low = np.floor(place)
-    for offset, share in ((0, 1 - (place - low)), (1, place - low)):
-        np.add.at(weights, (np.arange(target), np.clip(low + offset, 0, size - 1).astype(int)), share)
-    return weights
-
-
-def _both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """rows x columns^T of every channel of images (N, H, W, C)."""
-    tall = np.tensordot(x, rows, axes=(1, 1))  # (N, W, C, H')
-    return np.ascontiguousarray(np.tensordot(tall, columns, axes=(1, 1)).transpose(0, 2, 3, 1))
 
 
 def __getattr__(name: str) -> Any:  # other layers, which older programs import from here

@@ -15,6 +15,7 @@ from minitl.graph.value import Shape
 from minitl.kernels.memory import empty
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels, pair
+from minitl.layers.resampling import both_sides, resizing_matrix
 from minitl.ops.window import Pair
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
@@ -237,26 +238,33 @@ class Cropping2D(Border):
 
 
 class UpSampling2D(Layer):
-    """Every pixel becomes a block of equal pixels.
+    """Every pixel becomes a block of pixels: equal ones, or, with `interpolation="bilinear"`, means of the nearest four.
 
+    Formula: y = A x B^T, with a row of A and of B for every row and column of y, centres on centres.
     Shapes: x (N, H, W, C), y (N, s_h H, s_w W, C).
-    Errors: ValueError for sizes below 1, or another interpolation than "nearest".
+    Errors: ValueError for sizes below 1, or another interpolation than "nearest" and "bilinear".
     Source: `minitl.ops.upsample2d`.
     """
 
     def __init__(self, size: int | Pair = (2, 2), interpolation: str = "nearest", **kwargs: Any):
         super().__init__(**kwargs)
         self.size, self.interpolation = pair("size", size), interpolation
-        if interpolation != "nearest":
-            raise unknown("interpolation", interpolation, ("nearest",))
+        if interpolation not in ("nearest", "bilinear"):
+            raise unknown("interpolation", interpolation, ("nearest", "bilinear"))
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """x, every pixel repeated."""
-        return op("upsample2d").forward(x, self.size)
+        """x, every pixel repeated, or A x B^T."""
+        if self.interpolation == "nearest":
+            return op("upsample2d").forward(x, self.size)
+        lengths = zip(x.shape[1:3], self.size, strict=True)
+        rows, columns = (resizing_matrix(n, n * size, "bilinear").astype(x.dtype) for n, size in lengths)
+        return both_sides(rows, x, columns), (rows, columns)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
-        """The sums over the blocks."""
-        return op("upsample2d").backward(dy, cache), {}
+        """The sums over the blocks, or A^T dy B."""
+        if self.interpolation == "nearest":
+            return op("upsample2d").backward(dy, cache), {}
+        return both_sides(cache[0].T, dy, cache[1].T), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, s_h H, s_w W, C)."""
