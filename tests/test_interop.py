@@ -302,6 +302,13 @@ def test_masks_of_keras(tmp_path):
     keras.Model(x, k.concatenate([k.LSTM(4)(table), k.GlobalMaxPooling1D()(table)])).save(file)
     with pytest.raises(ValueError, match="its mask is used by some layers behind it and not by others"):
         load_model(file)
+    keras.Model(x, k.LSTM(4)(k.Dropout(0.2)(k.Dense(3)(table)))).save(file)
+    with pytest.raises(ValueError, match=r"layer 'lstm.*would reach it through layer 'dense"):
+        load_model(file)
+    steps = keras.Input((4, 3))
+    keras.Model(steps, k.GlobalAveragePooling1D()(k.Activation("tanh")(k.Masking()(steps)))).save(file)
+    with pytest.raises(ValueError, match=r"the mask of layer 'masking.*would reach it"):
+        load_model(file)
 
 
 @pytest.mark.filterwarnings("ignore")

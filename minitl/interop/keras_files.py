@@ -22,15 +22,13 @@ from minitl.interop.keras_architecture import rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
 from minitl.interop.keras_description import described, keras_class
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
+from minitl.interop.keras_masks import settle_masks
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
-from minitl.layers import Bidirectional, Embedding, GlobalAveragePooling1D, InputLayer, Normalization
-from minitl.layers.masking import KEEPS_ZEROS
-from minitl.layers.recurrent import Recurrent
+from minitl.layers import InputLayer, Normalization
 from minitl.layers.reserve import limited_weights
 
 VERSION = "3.0.0"
-MASKED = (Bidirectional, GlobalAveragePooling1D, Recurrent)  # layers that leave steps out
 COUNT = np.int32(0)  # of the batches that a Normalization has seen, which Keras keeps as a weight
 
 
@@ -69,7 +67,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             write_pairs(model, found, Pairs(), str(filepath))
         else:
             _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
-        _keep_rows_that_nothing_masks(model)
+        settle_masks(model)
         if compile:
             compile_as_described(model, config.get("compile_config"), str(filepath), custom_objects)
     return model
@@ -164,30 +162,6 @@ def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexp
 
         found = {**{key: ("kept", w.copy()) for key, w in named_weights(model).items()}, **found}
     return write_pairs(model, found, report, where, unexpected_ok or by_name)
-
-
-def _keep_rows_that_nothing_masks(model: Any) -> None:
-    """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras.
-
-    Errors: ValueError where some layers ask for it and others look at the numbers.
-    """
-    for node in model.graph.nodes:
-        if node.layer.is_container:
-            _keep_rows_that_nothing_masks(node.layer)
-        if isinstance(node.layer, Embedding) and node.layer.mask_zero:
-            asks = [isinstance(taker.layer, MASKED) for taker in _takers(model, node.outputs[0])]
-            if any(asks) and not all(asks):
-                raise ValueError(f"{node.layer.label}: its mask is used by some layers behind it and not by others")
-            node.layer.mask_zero = any(asks) or not asks
-
-
-def _takers(model: Any, value: Any) -> Iterator[Any]:
-    for node in model.graph.nodes:
-        if any(given is value for given in node.inputs):
-            if isinstance(node.layer, KEEPS_ZEROS):
-                yield from _takers(model, node.outputs[0])
-            else:
-                yield node
 
 
 def _given_numbers(model: Any) -> dict[str, tuple[str, np.ndarray]]:
