@@ -12,7 +12,7 @@ import pytest
 from networks import random_graph
 from test_layers import LAYERS
 
-from minitl import applications, set_random_seed
+from minitl import applications, layers, set_random_seed
 from minitl.gradcheck import check_gradients
 from minitl.interop import (
     export_onnx,
@@ -206,6 +206,64 @@ def test_keras_reads_what_is_written_and_we_read_what_keras_writes(tmp_path):
             ours = getattr(applications, name)(**kwargs)
             load_keras_weights(ours, tmp_path / file)
             assert close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
+
+
+MODULES = {  # a module of PyTorch, the layer here, and the shape of x, channels last
+    "dense": (lambda nn: nn.Linear(8, 3), lambda: Dense(3), (8,)),
+    "convolution": (lambda nn: nn.Conv2d(4, 6, 3, groups=2), lambda: Conv2D(6, 3, groups=2), (6, 5, 4)),
+    "depthwise": (lambda nn: nn.Conv2d(4, 8, 3, groups=4), lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), (6, 5, 4)),
+    "transposed": (lambda nn: nn.ConvTranspose2d(4, 6, 3, 2), lambda: layers.Conv2DTranspose(6, 3, 2), (6, 5, 4)),
+    "sequences": (lambda nn: nn.Conv1d(4, 6, 3, 2, groups=2), lambda: layers.Conv1D(6, 3, 2, groups=2), (7, 4)),
+    "normalization": (lambda nn: nn.BatchNorm2d(4, 1e-3), lambda: BatchNormalization(), (6, 5, 4)),
+    "layer normalization": (lambda nn: nn.LayerNorm(8, 1e-3), lambda: layers.LayerNormalization(), (8,)),
+    "group normalization": (lambda nn: nn.GroupNorm(2, 4, 1e-3), lambda: layers.GroupNormalization(2), (6, 5, 4)),
+    "prelu": (lambda nn: nn.PReLU(4), lambda: layers.PReLU(shared_axes=[1, 2]), (6, 5, 4)),
+    "lstm": (lambda nn: nn.LSTM(4, 5, batch_first=True), lambda: layers.LSTM(5, return_sequences=True), (7, 4)),
+    "lstm without bias": (lambda nn: nn.LSTM(4, 5, bias=False, batch_first=True),
+                          lambda: layers.LSTM(5, return_sequences=True, use_bias=False), (7, 4)),
+    "gru": (lambda nn: nn.GRU(4, 5, batch_first=True), lambda: layers.GRU(5, return_sequences=True), (7, 4)),
+    "simple": (lambda nn: nn.RNN(4, 5, batch_first=True), lambda: layers.SimpleRNN(5, return_sequences=True), (7, 4)),
+    "both ways": (lambda nn: nn.GRU(4, 5, batch_first=True, bidirectional=True),
+                  lambda: layers.Bidirectional(layers.GRU(5, return_sequences=True)), (7, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_layer_that_has_a_module_of_pytorch(name, tmp_path):
+    torch = pytest.importorskip("torch")
+    make, layer, shape = MODULES[name]
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(make(torch.nn)).eval()
+    with torch.no_grad():
+        for weight in (*network.parameters(), *(b for b in network.buffers() if b.dtype.is_floating_point)):
+            weight.uniform_(0.1, 0.9)
+    torch.save(network.state_dict(), tmp_path / "theirs.pth")
+    ours = Sequential([Input(shape), layer()])
+    load_torch(ours, tmp_path / "theirs.pth")
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
+    first = len(shape) > 1 and not isinstance(ours.layers[-1], (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.Bidirectional))
+
+    def theirs(network):
+        y = network(torch.tensor(np.moveaxis(x, -1, 1) if first else x))
+        y = (y[0] if isinstance(y, tuple) else y).detach().numpy()
+        return np.moveaxis(y, 1, -1) if first else y
+
+    assert close(ours.predict(x, verbose=0), theirs(network))
+    save_torch(ours, tmp_path / "ours.pth", {ours.layers[-1].name: "0"})
+    again = torch.nn.Sequential(make(torch.nn)).eval()
+    again.load_state_dict(torch.load(tmp_path / "ours.pth"))
+    assert close(theirs(again), theirs(network))
+
+
+def test_recurrent_modules_of_several_layers(tmp_path):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.LSTM(4, 5, num_layers=2, bidirectional=True, batch_first=True)
+    torch.save({f"reader.{name}": weight for name, weight in network.state_dict().items()}, tmp_path / "theirs.pth")
+    both = [layers.Bidirectional(layers.LSTM(5, return_sequences=True)) for _ in range(2)]
+    ours, x = Sequential([Input((7, 4)), *both]), np.random.default_rng(0).normal(size=(3, 7, 4)).astype("float32")
+    pairs = load_torch(ours, tmp_path / "theirs.pth")
+    assert close(ours.predict(x, verbose=0), network(torch.tensor(x))[0].detach().numpy())
+    assert ("bidirectional_1/backward_bias", "reader.l1.bias_reverse") in pairs.pairs
 
 
 NOT_OF_KERAS = (

@@ -2,7 +2,8 @@
 
 layouts       why the axes differ, and how arrays are turned
 pairing       which array belongs to which weight, and a report of it
-pytorch       state dictionaries, read without PyTorch (torch_files: an unpickler that builds tensors and nothing else)
+pytorch       state dictionaries, read without PyTorch (torch_files: an unpickler that builds tensors
+              and nothing else; torch_recurrent: modules whose arrays are parted otherwise)
 safe_tensors  safetensors
 keras_files   .weights.h5, .h5 and .keras (keras_architecture, keras_operations: layers from descriptions;
               keras_description: back; keras_hdf5: the container)

@@ -19,7 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitl.layers import (
+    GRU,
+    LSTM,
     BatchNormalization,
+    Bidirectional,
     Conv1D,
     Conv2D,
     Conv2DTranspose,
@@ -29,6 +32,7 @@ from minitl.layers import (
     Flatten,
     GroupNormalization,
     PReLU,
+    SimpleRNN,
 )
 
 Turn = Callable[[np.ndarray], np.ndarray]
@@ -70,6 +74,13 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
     elif isinstance(layer, Embedding):
         yield Tensor("embeddings", "weight", _same, _same)
         return
+    elif isinstance(layer, (LSTM, GRU, SimpleRNN)):
+        yield from _recurrent(layer, "", "", weights)
+        return
+    elif isinstance(layer, Bidirectional) and layer.merge_mode == "concat" and not layer.layer.go_backwards:
+        yield from _recurrent(layer.layer, "forward_", "", weights)
+        yield from _recurrent(layer.layer, "backward_", "_reverse", weights)
+        return
     elif isinstance(layer, PReLU) and weights["alpha"].size == weights["alpha"].shape[-1]:
         shape = weights["alpha"].shape
         yield Tensor("alpha", "weight", lambda w: w.reshape(-1), lambda w: w.reshape(shape))
@@ -78,6 +89,20 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
         raise ValueError(f"{layer.label}: PyTorch has no module with its weights; give a mapping by name")
     if "bias" in weights:
         yield Tensor("bias", "bias", _same, _same)
+
+
+def _recurrent(layer: Any, prefix: str, ending: str, weights: dict[str, np.ndarray]) -> Iterator[Tensor]:
+    """A recurrent layer's arrays; a GRU's gates are update, reset, candidate here, and reset, update, candidate there."""
+    order = [1, 0, 2] if isinstance(layer, GRU) else range(layer.gates)
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        parts = np.split(array, len(order), axis=-1)
+        return np.concatenate([parts[place] for place in order], axis=-1)
+
+    for ours, theirs in (("kernel", "weight_ih"), ("recurrent_kernel", "weight_hh")):
+        yield Tensor(prefix + ours, theirs + ending, lambda w: turned(w).T, lambda w: turned(w.T))
+    if prefix + "bias" in weights:
+        yield Tensor(prefix + "bias", f"bias{ending}", turned, turned)
 
 
 def flattened_before(model: Any) -> dict[Any, tuple[int, int, int]]:

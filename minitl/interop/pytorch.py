@@ -10,6 +10,9 @@ import numpy as np
 from minitl.interop.layouts import contiguous, flattened_before, tensors
 from minitl.interop.pairing import Pairs, renamed, write_pairs
 from minitl.interop.torch_files import read_torch, write_torch
+from minitl.interop.torch_recurrent import joined, parted
+from minitl.layers import Bidirectional
+from minitl.layers.recurrent import Recurrent
 
 COUNTER = "num_batches_tracked"
 
@@ -37,6 +40,7 @@ def match_torch(
 
     Errors: as `load_torch`.
     """
+    arrays = joined(arrays)
     modules = _modules(arrays)
     if match is None:
         dotted = [path.replace("/", ".") for path, layer in model.named_layers() if layer.parameters or layer.state]
@@ -114,7 +118,8 @@ def torch_arrays(model: Any, names: Any = None) -> dict[str, np.ndarray]:
             continue
         module = (renamed(names, path) or path).replace("/", ".")
         for tensor in tensors(layer, flattened.get(layer)):
-            arrays[f"{module}.{tensor.theirs}"] = contiguous(tensor.out(weights[tensor.ours]))
+            name, array = f"{module}.{tensor.theirs}", contiguous(tensor.out(weights[tensor.ours]))
+            arrays.update(parted(name, array) if isinstance(layer, (Recurrent, Bidirectional)) else {name: array})
         if "moving_mean" in weights:
             arrays[f"{module}.{COUNTER}"] = np.array(0, np.int64)
     return arrays
