@@ -64,7 +64,44 @@ def test_losses_are_what_they_say_and_their_gradients_are_right(name):
     assert metrics.get(name).name == name
     metric = metrics.get(name)
     metric.update_state(targets, P)
-    assert metric.result() == pytest.approx(loss(targets, P), rel=1e-5)
+    sign = -1 if name == "cosine_similarity" else 1  # a loss is the better the lower, this metric the higher, as in Keras
+    assert metric.result() == pytest.approx(sign * loss(targets, P), rel=1e-5)
+
+
+def test_metrics_of_numbers():
+    for name, by_hand in (
+        ("root_mean_squared_error", np.sqrt(((P - T) ** 2).mean())),
+        ("r2_score", np.mean(1 - ((P - T) ** 2).sum(0) / ((T - T.mean(0)) ** 2).sum(0))),
+        ("cosine_similarity", np.mean((P * T).sum(1) / np.linalg.norm(P, axis=1) / np.linalg.norm(T, axis=1))),
+    ):
+        metric = metrics.get(name)
+        for _ in range(2):
+            assert metric.result() == 0
+            metric.update_state(T[:2], P[:2])
+            metric.update_state(T[2:], P[2:])
+            assert metric.result() == pytest.approx(by_hand, rel=1e-9)
+            metric.reset_state()
+    weighted = metrics.R2Score("variance_weighted_average")
+    a = np.arange(1.0, 7)
+    weighted.update_state(T, P, a)
+    mean = np.average(T, axis=0, weights=a)
+    assert weighted.result() == pytest.approx(1 - (a @ (P - T) ** 2).sum() / (a @ (T - mean) ** 2).sum())
+    constant = metrics.R2Score()
+    constant.update_state(np.ones((3, 1)), [[1.0], [2.0], [3.0]])
+    assert constant.result() == 0
+    with pytest.raises(ValueError, match="unknown class_aggregation 'mean'"):
+        metrics.R2Score("mean")
+
+
+def test_metrics_of_numbers_in_training(tmp_path):
+    model = minitl.Sequential([minitl.Input((3,)), minitl.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=["mse", metrics.RootMeanSquaredError(), "r2_score"])
+    x, y = P[:, :3], T[:, :2]
+    found = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert found["root_mean_squared_error"] == pytest.approx(np.sqrt(found["mse"]), rel=1e-6) and found["r2_score"] < 1
+    model.save(tmp_path / "m.npz")
+    again = minitl.models.load_model(tmp_path / "m.npz").evaluate(x, y, verbose=0, return_dict=True)
+    assert again["loss"] == found["loss"]
 
 
 def test_targets_of_a_hinge_may_be_0_and_1():

@@ -2,6 +2,7 @@
 
 means      averages over samples: accuracies, squared error
 detection  precision, recall, AUC, overlap
+regression root of the squared error, R^2, cosine
 spans      precision, recall, F1 of spans in sentences
 
 The name of any loss is a metric too: its mean over samples.
@@ -40,6 +41,7 @@ from minitl.metrics.means import (
     class_numbers,
     confusion_matrix,
 )
+from minitl.metrics.regression import CosineSimilarity, R2Score, RootMeanSquaredError
 from minitl.serialization import decode
 
 
@@ -72,9 +74,9 @@ class OwnFunction(Metric):
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
-        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, F1Score, FalseNegatives, FalsePositives, Mean, MeanIoU, MeanLoss,
-        MeanSquaredError, OwnFunction, Precision, Recall, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy,
-        TopKCategoricalAccuracy, TrueNegatives, TruePositives,
+        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, CosineSimilarity, F1Score, FalseNegatives, FalsePositives, Mean,
+        MeanIoU, MeanLoss, MeanSquaredError, OwnFunction, Precision, R2Score, Recall, RootMeanSquaredError,
+        SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy, TrueNegatives, TruePositives,
     )
 }  # fmt: skip
 NAMED = {
@@ -87,6 +89,9 @@ NAMED = {
     "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
     "mse": MeanSquaredError,
     "mean_squared_error": MeanSquaredError,
+    "root_mean_squared_error": RootMeanSquaredError,
+    "cosine_similarity": CosineSimilarity,
+    "r2_score": R2Score,
     "precision": Precision,
     "recall": Recall,
     "auc": AUC,
@@ -120,7 +125,7 @@ def get(identifier: Any) -> Metric:
 
 def __getattr__(name: str) -> Any:
     # Functions of (y_true, y_pred), one number per sample, under the names of metrics and losses.
-    if name in NAMED and not name.startswith("auc"):
+    if name in NAMED and name not in ("auc", "r2_score", "root_mean_squared_error", "cosine_similarity"):
         kind: Any = NAMED[name]
         return lambda y_true, y_pred, **settings: kind(**settings).values(np.asarray(y_true), np.asarray(y_pred))
     if name in losses.NAMED:
@@ -132,7 +137,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "F1Score", "FalseNegatives", "FalsePositives", "Mean", "MeanIoU",
-    "MeanLoss", "MeanSquaredError", "Metric", "Precision", "Recall", "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "class_numbers", "confusion_matrix", "get",
+    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "CosineSimilarity", "F1Score", "FalseNegatives", "FalsePositives",
+    "Mean", "MeanIoU", "MeanLoss", "MeanSquaredError", "Metric", "Precision", "R2Score", "Recall", "RootMeanSquaredError",
+    "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives",
+    "class_numbers", "confusion_matrix", "get",
 ]  # fmt: skip

@@ -1,0 +1,77 @@
+"""Metrics of numbers: the root of the squared error, the share of the variance that is explained, the angle to the target."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import unknown
+from minitl.metrics.means import MeanSquaredError, Metric
+
+
+class RootMeanSquaredError(MeanSquaredError):
+    """The root of the mean squared error.
+
+    Formula: sqrt(mean (t - p)^2).
+    """
+
+    def __init__(self, name: str = "root_mean_squared_error"):
+        super().__init__(name)
+
+    def result(self) -> float:
+        """The root of the mean so far."""
+        return math.sqrt(super().result())
+
+
+class CosineSimilarity(Metric):
+    """The cosine of the angle between prediction and target, averaged over samples; 1 is best. (The loss is its negative.)
+
+    Formula: mean of t p / (|t| |p|), along the last axis.
+    """
+
+    def __init__(self, name: str = "cosine_similarity"):
+        super().__init__(name)
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The cosine of every sample."""
+        lengths = [np.sqrt(np.maximum((y * y).sum(axis=-1), 1e-12)) for y in (y_true, y_pred)]
+        return (y_true * y_pred).sum(axis=-1) / lengths[0] / lengths[1]
+
+
+class R2Score(Metric):
+    """The share of the targets' variance that the predictions explain: 1 is best, 0 is no better than the mean.
+
+    Formula: 1 - sum a (t - p)^2 / sum a (t - mean t)^2 per output, a the sample weights, averaged over outputs
+    (`class_aggregation="uniform_average"`), or by their variance ("variance_weighted_average").
+    Shapes: y_true and y_pred (N, outputs).
+    Errors: ValueError for another aggregation.
+    """
+
+    def __init__(self, class_aggregation: str = "uniform_average", name: str = "r2_score"):
+        if class_aggregation not in ("uniform_average", "variance_weighted_average"):
+            raise unknown("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average"))
+        super().__init__(name)
+        self.class_aggregation = class_aggregation
+
+    def reset_state(self) -> None:
+        """Begin anew."""
+        self.weights, self.sums = 0.0, np.zeros((3, 1))  # of t, t^2 and (t - p)^2
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into the sums."""
+        p = np.asarray(y_pred, np.float64)
+        p = p.reshape(len(p), -1)
+        t = np.asarray(y_true, np.float64).reshape(p.shape)
+        weights = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
+        self.weights += float(weights.sum())
+        self.sums = self.sums + np.stack([weights @ t, weights @ t**2, weights @ (t - p) ** 2])
+
+    def result(self) -> float:
+        """The score so far; 0 before the first batch."""
+        if not self.weights:
+            return 0.0
+        total = self.sums[1] - self.sums[0] ** 2 / self.weights
+        scores = np.where(total > 0, 1 - self.sums[2] / np.where(total > 0, total, 1), 0.0)
+        return float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
