@@ -23,6 +23,13 @@ T = np.random.default_rng(1).uniform(0.1, 0.9, (6, 4))
 T /= T.sum(axis=1, keepdims=True)
 ONE_HOT = np.eye(4)[[0, 1, 2, 3, 0, 1]]
 SIGNS = np.where(np.random.default_rng(2).random((6, 4)) > 0.5, 1.0, -1.0)
+
+
+def focal(right):
+    """What a focal loss makes of the probability of the right answer."""
+    return -((1 - right) ** 2) * np.log(right)
+
+
 # Loss, targets, and what it is of P by hand.
 LOSSES = {
     "mae": (T, lambda p, t: np.abs(p - t).mean()),
@@ -35,6 +42,8 @@ LOSSES = {
     "squared_hinge": (SIGNS, lambda p, t: (np.maximum(1 - t * p, 0) ** 2).mean()),
     "categorical_hinge": (ONE_HOT, lambda p, t: np.maximum(1 + np.where(t > 0, 0, p).max(1) - p[t > 0], 0).mean()),
     "kl_divergence": (T, lambda p, t: (t * np.log(t / p)).sum(1).mean()),
+    "binary_focal_crossentropy": ((SIGNS + 1) / 2, lambda p, t: focal(np.where(t == 1, p, 1 - p)).mean()),
+    "categorical_focal_crossentropy": (ONE_HOT, lambda p, t: 0.25 * focal(p[t == 1]).mean()),
     "cosine_similarity": (T, lambda p, t: -((p * t).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(t, axis=1)).mean()),
 }
 
@@ -66,6 +75,40 @@ def test_losses_are_what_they_say_and_their_gradients_are_right(name):
     metric.update_state(targets, P)
     sign = -1 if name == "cosine_similarity" else 1  # a loss is the better the lower, this metric the higher, as in Keras
     assert metric.result() == pytest.approx(sign * loss(targets, P), rel=1e-5)
+
+
+BITS = (SIGNS + 1) / 2
+RARE = {
+    "balanced": (losses.BinaryFocalCrossentropy(True, 0.3, 1.5), BITS, P, lambda p, t: np.mean(
+        np.where(t == 1, 0.3, 0.7) * -((1 - np.where(t == 1, p, 1 - p)) ** 1.5) * np.log(np.where(t == 1, p, 1 - p)))),
+    "logits": (losses.BinaryFocalCrossentropy(from_logits=True), BITS, np.log(P / (1 - P)),
+               lambda z, t: focal(np.where(t == 1, P, 1 - P)).mean()),
+    "smooth": (losses.BinaryFocalCrossentropy(gamma=0, label_smoothing=0.2), BITS, P, lambda p, t: np.mean(
+        -(0.8 * t + 0.1) * np.log(p) - (0.9 - 0.8 * t) * np.log(1 - p))),
+    "classes, logits": (losses.CategoricalFocalCrossentropy(0.5, 1.0, True), ONE_HOT, np.log(P),
+                        lambda z, t: np.mean(-0.5 * (1 - P[t == 1]) * np.log(P[t == 1]))),
+    "classes, smooth": (losses.CategoricalFocalCrossentropy(1.0, 0.0, label_smoothing=0.2), ONE_HOT, P,
+                        lambda p, t: np.mean(np.sum(-(0.8 * t + 0.05) * np.log(p), axis=1))),
+    "dice": (losses.Dice(), BITS, P, lambda p, t: 1 - 2 * (t * p).sum() / (t.sum() + p.sum())),
+    "tversky": (losses.Tversky(0.3, 0.9), BITS, P, lambda p, t: 1 - (t * p).sum() / (
+        (t * p).sum() + 0.3 * ((1 - t) * p).sum() + 0.9 * (t * (1 - p)).sum())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_losses_of_what_is_rare(name, tmp_path):
+    loss, targets, p, by_hand = RARE[name]
+    assert loss(targets, p) == pytest.approx(by_hand(p, targets), rel=1e-5)
+    gradient = loss.backpropagate(loss.compute(targets, p, None, False)[1])
+    for place in np.ndindex(*p.shape):
+        moved = np.zeros(p.shape)
+        moved[place] = 1e-6
+        slope = (loss.compute(targets, p + moved, None, False)[0] - loss.compute(targets, p - moved, None, False)[0]) / 2e-6
+        assert slope == pytest.approx(gradient[place], rel=1e-4, abs=1e-7)
+    model = Sequential([Input((4,)), Dense(4)])
+    model.compile("sgd", loss)
+    model.save(tmp_path / "m.npz")
+    assert load_model(tmp_path / "m.npz").loss(targets, p) == loss(targets, p)
 
 
 def test_metrics_of_numbers():

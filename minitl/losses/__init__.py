@@ -4,6 +4,7 @@ base          what a loss is
 crossentropy  categorical, sparse categorical, binary
 chain         of whole sequences of labels
 distances     squared, absolute, hinge, Huber, ...
+rare          focal cross-entropies, overlaps of regions
 own           a function of your own
 
 Each is there as a class, and as a function of (y_true, y_pred) under its lower-case name.
@@ -39,6 +40,7 @@ from minitl.losses.distances import (
 )
 from minitl.losses.formulas import OF_VALUES
 from minitl.losses.own import OwnLoss
+from minitl.losses.rare import BinaryFocalCrossentropy, CategoricalFocalCrossentropy, Dice, Tversky
 from minitl.serialization import lookup
 
 NAMED: dict[str, type[Loss]] = {
@@ -67,6 +69,10 @@ NAMED: dict[str, type[Loss]] = {
     "kullback_leibler_divergence": KLDivergence,
     "cosine_similarity": CosineSimilarity,
     "cosine_proximity": CosineSimilarity,
+    "binary_focal_crossentropy": BinaryFocalCrossentropy,
+    "categorical_focal_crossentropy": CategoricalFocalCrossentropy,
+    "dice": Dice,
+    "tversky": Tversky,
 }
 
 
