@@ -3,7 +3,8 @@
     python tests/fuzz.py                                20,000 inputs of each kind: half an hour
     python tests/fuzz.py model images --inputs 500
 
-Kinds: weights and model (.npz), keras, h5, onnx (whole models), torch, safetensors, weights.h5 (weights), images (six formats).
+Kinds: weights and model (.npz), keras, h5, onnx (whole models), branches (.keras with words and branches), operators (.onnx with
+functions and recurrent layers), torch, safetensors, weights.h5 (weights), images (six formats).
 Changed are bytes, and what a checksum would hide: the members of an archive, the headers of its arrays, and the values in its
 JSON. A model that was read predicts, or refuses that with a ValueError. A model that refused weights keeps its own, bit for bit.
 Memory may grow by four times the file and 200 MB. What broke a rule is printed with its seed, and the exit status is 1.
@@ -29,22 +30,29 @@ import numpy as np
 
 import minitl
 from minitl.layers import (
+    GRU,
     LSTM,
     Add,
     BatchNormalization,
     Bidirectional,
+    Concatenate,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     DepthwiseConv2D,
     Dropout,
     Embedding,
     Flatten,
     Input,
+    LayerNormalization,
     MaxPooling2D,
+    Normalization,
     RandomFlip,
     ReLU,
     Rescaling,
+    SpatialDropout2D,
     TimeDistributed,
+    UpSampling2D,
 )
 from minitl.models import Model, load_model
 from minitl.photographs.images import read
@@ -79,6 +87,44 @@ def sentences() -> Model:
     model = Model(inputs, TimeDistributed(Dense(2, activation="softmax"))(x))
     model.compile("sgd", "sparse_categorical_crossentropy")
     return model
+
+
+def branches() -> Model:
+    """A network with a branch, of layers that Keras has."""
+    inputs = Input((6, 5, 4))
+    x = Conv2DTranspose(4, 3, padding="same")(Normalization(mean=[1, 2, 3, 4], variance=[1, 1, 2, 2])(inputs))
+    x = Concatenate()([LayerNormalization()(x), SpatialDropout2D(0.1)(inputs)])
+    model = Model(inputs, Bidirectional(GRU(3))(TimeDistributed(Flatten())(UpSampling2D(interpolation="bilinear")(x))))
+    model.compile("adam", "mse")
+    return model
+
+
+def operators(path: Path) -> None:
+    """An ONNX graph of functions of arrays."""
+    import onnx
+    from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+    drawn = np.random.default_rng(0)
+    constants = {
+        "scale": np.ones(6, np.float32), "sizes": np.array([2, 4]), "from": np.array([0]), "to": np.array([3]),
+        "axis": np.array([1]),
+        "first": drawn.normal(size=(1, 1, 4)).astype(np.float32), "shape": np.array([0, 2, -1]), "places": np.array([1, 0]),
+        "times": np.array([1, 1, 2]), "last": np.array([-1]), "zero": np.float32(0),
+    }  # fmt: skip
+    nodes = [
+        make_node("LayerNormalization", ["x", "scale", "scale"], ["n"]), make_node("Split", ["n", "sizes"], ["a", "b"], axis=2),
+        make_node("Slice", ["b", "from", "to", "axis"], ["c"]), make_node("Concat", ["first", "c"], ["d"], axis=1),
+        make_node("Transpose", ["d"], ["e"], perm=[0, 2, 1]), make_node("MatMul", ["d", "e"], ["f"]),
+        make_node("Softmax", ["f"], ["g"]), make_node("Einsum", ["g", "d"], ["h"], equation="nij,njk->nik"),
+        make_node("Greater", ["h", "zero"], ["i"]), make_node("Erf", ["h"], ["j"]), make_node("Where", ["i", "j", "h"], ["k"]),
+        make_node("Reshape", ["k", "shape"], ["l"]), make_node("Gather", ["l", "places"], ["m"], axis=1),
+        make_node("Tile", ["m", "times"], ["o"]), make_node("ReduceL2", ["o", "last"], ["p"]),
+        make_node("ArgMax", ["o"], ["q"], axis=2), make_node("Cast", ["q"], ["r"], to=1), make_node("Add", ["p", "r"], ["y"]),
+    ]  # fmt: skip
+    shapes = (("x", ["N", 4, 6]), ("y", ["N", 2, 1]))
+    x, y = (make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes)
+    held = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    onnx.save(make_model(make_graph(nodes, "g", [x], [y], held), opset_imports=[make_opsetid("", 18)]), str(path))
 
 
 def chain() -> Model:
@@ -215,13 +261,21 @@ def originals(kind: str, folder: Path) -> list[Path]:
         images().save(folder / "good.npz")
         sentences().save(folder / "words.npz")
         return [folder / "good.npz", folder / "words.npz"]
+    if kind == "branches":
+        branches().save(folder / "good.keras")
+        sentences().save(folder / "words.keras")
+        return [folder / "good.keras", folder / "words.keras"]
+    if kind == "operators":
+        operators(folder / "good.onnx")
+        minitl.Sequential([Input((5, 3)), Bidirectional(LSTM(2, return_sequences=True)), GRU(2)]).save(folder / "steps.onnx")
+        return [folder / "good.onnx", folder / "steps.onnx"]
     path = folder / f"good.{ {'weights': 'npz', 'torch': 'pt'}.get(kind, kind) }"
     chain().save(path) if kind in ("keras", "h5", "onnx") else chain().save_weights(path)
     return [path]
 
 
 READERS = {
-    **dict.fromkeys(("model", "keras", "h5", "onnx"), read_model),
+    **dict.fromkeys(("model", "keras", "h5", "onnx", "branches", "operators"), read_model),
     **dict.fromkeys(("weights", "torch", "safetensors", "weights.h5"), read_weights),
     "images": lambda path: read(path, 32),
 }
