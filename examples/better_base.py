@@ -19,7 +19,7 @@ from experiment import ahead, few, show, table
 
 from minitl import plot
 from minitl.applications import load
-from minitl.applications.fast_cifar import compile_fast, fast_batches, fast_cifar
+from minitl.applications.fast_cifar import RECIPES, compile_fast, fast_batches, fast_cifar
 from minitl.datasets import cifar10
 from minitl.models import Model
 from minitl.photographs import head
@@ -47,7 +47,7 @@ def scratch(x: np.ndarray, y: np.ndarray, measured: tuple, epochs: int, seed: in
     x, x_test = ((z.astype(np.float32) - mean) / deviation for z in (x, measured[0]))
     model = fast_cifar(10, images=x)
     batch = min(500, max(25, len(x) // 10))
-    callbacks = compile_fast(model, len(x), batch, epochs)
+    callbacks = compile_fast(model, len(x), batch, RECIPES["cifar10"]._replace(epochs=epochs))
     targets = to_categorical(y, 10).astype(np.float32)
     model.fit(fast_batches(x, targets, batch, seed), epochs=epochs, callbacks=callbacks, verbose=0)
     return 100 * float((predict_views(model, x_test).argmax(axis=1) == measured[1]).mean())

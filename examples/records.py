@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +25,7 @@ STARTED = time.perf_counter()
 
 from experiment import add_workers, interval, once  # noqa: E402
 
-from minitl.applications.fast_cifar import LOGITS, SMOOTHING, compile_fast, fast_batches, fast_cifar  # noqa: E402
+from minitl.applications.fast_cifar import RECIPES, Recipe, compile_fast, fast_batches, fast_cifar  # noqa: E402
 from minitl.callbacks import FreezeOut  # noqa: E402
 from minitl.datasets import cifar10, cifar100  # noqa: E402
 from minitl.layers import Conv2D  # noqa: E402
@@ -36,20 +35,12 @@ from minitl.preprocessing import Preprocessing  # noqa: E402
 from minitl.preprocessing.image import predict_views  # noqa: E402
 from minitl.utils import set_random_seed, to_categorical  # noqa: E402
 
-
-class Recipe(NamedTuple):
-    """What a goal is reached with."""
-
-    data: str
-    epochs: int
-    widths: tuple[int, int, int] = (64, 256, 256)
-    logits: float = LOGITS
-    smoothing: float = SMOOTHING
-
-
+# Each goal's data, and the recipe that reaches it.
 GOALS = {
-    "90": Recipe("cifar10", 4, (64, 128, 256)), "94": Recipe("cifar10", 11), "cifar100": Recipe("cifar100", 12),
-}  # fmt: skip
+    "90": ("cifar10", Recipe(4, (64, 128, 256))),
+    "94": ("cifar10", RECIPES["cifar10"]),
+    "cifar100": ("cifar100", RECIPES["cifar100"]),
+}
 BATCH = 500
 HELD_OUT = 5000
 
@@ -70,9 +61,9 @@ def run(data: tuple, recipe: Recipe, seed: int, freeze: float | None = None) -> 
     started = time.perf_counter()
     set_random_seed(seed)
     classes = int(y.max()) + 1
-    model = fast_cifar(classes, recipe.widths, x, recipe.logits)
+    model = fast_cifar(classes, x, recipe)
     model.preprocessing = prepare
-    callbacks = compile_fast(model, len(x), BATCH, recipe.epochs, smoothing=recipe.smoothing)
+    callbacks = compile_fast(model, len(x), BATCH, recipe)
     if freeze is not None:
         callbacks.append(FreezeOut(first=freeze))
     batches = fast_batches(x, to_categorical(y, classes).astype(np.float32), BATCH, seed)
@@ -82,10 +73,10 @@ def run(data: tuple, recipe: Recipe, seed: int, freeze: float | None = None) -> 
 
 
 def of_seed(
-    goal: str, recipe: Recipe, seed: int, freeze: float | None, validate: bool, save: str | None
+    goal: str, name: str, recipe: Recipe, seed: int, freeze: float | None, validate: bool, save: str | None
 ) -> tuple[float, float, float]:
     """One seed of a goal: accuracy in per cent, its seconds, and those from the process's start to the data; prints a line."""
-    data = once(load, recipe.data, validate)
+    data = once(load, name, validate)
     loaded = time.perf_counter() - STARTED
     model, accuracy, took, curve = run(data, recipe, seed, freeze)
     rising = " ".join(f"{100 * value:.0f}" for value in curve)
@@ -101,9 +92,10 @@ def main(arguments: argparse.Namespace) -> dict:
     results = {}
     for goal in arguments.goals:
         others = {key: getattr(arguments, key) for key in ("epochs", "widths", "logits", "smoothing")}
-        recipe = GOALS[goal]._replace(**{key: value for key, value in others.items() if value is not None})
+        name, recipe = GOALS[goal]
+        recipe = recipe._replace(**{key: value for key, value in others.items() if value is not None})
         seeds = range(arguments.first, arguments.first + arguments.seeds)
-        tasks = [(goal, recipe, seed, arguments.freeze, arguments.validate, arguments.save) for seed in seeds]
+        tasks = [(goal, name, recipe, seed, arguments.freeze, arguments.validate, arguments.save) for seed in seeds]
         found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
         accuracies, seconds, loaded = zip(*found, strict=True)
         spread = f" +- {interval(np.array(accuracies)):.2f}" if len(accuracies) > 1 else ""
@@ -125,7 +117,7 @@ def compare(rounds: int) -> float:
     x = np.random.default_rng(0).standard_normal((BATCH, 32, 32, 3), dtype=np.float32)
     y = np.eye(10, dtype=np.float32)[np.arange(BATCH) % 10]
     ours = fast_cifar()
-    compile_fast(ours, BATCH, BATCH, 100)
+    compile_fast(ours, BATCH, BATCH, RECIPES["cifar10"]._replace(epochs=100))
 
     def block(channels: int, filters: int) -> list[nn.Module]:
         first, second = (

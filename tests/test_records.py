@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import minitl
 from minitl import initializers
-from minitl.applications.fast_cifar import compile_fast, fast_batches, fast_cifar
+from minitl.applications.fast_cifar import RECIPES, compile_fast, fast_batches, fast_cifar
 from minitl.callbacks import Callback, FreezeOut, Lookahead, WeightAveraging
 from minitl.datasets import glyphs
-from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, Input
-from minitl.models import Sequential
+from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, Input, Rescaling
+from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD, Adam
 from minitl.preprocessing.image import predict_views, whitening_kernel
 from minitl.schedules import PiecewiseLinear
@@ -224,16 +224,34 @@ def test_gelu_behind_a_normalisation_is_fused_and_the_same(monkeypatch):
     np.testing.assert_allclose(engine, book, rtol=1e-4, atol=1e-5)
 
 
-def test_the_whole_network_learns():
+def test_the_whole_network_learns(tmp_path):
     (x, y), _ = glyphs.load_data("letters", 260, 26)
     x = (x.astype(np.float32) - 128) / 64
     targets = np.eye(26, dtype=np.float32)[y[:, 0]]
     set_random_seed(0)
-    model = fast_cifar(26, (8, 16, 16), images=x)
+    recipe = RECIPES["cifar10"]._replace(epochs=12, widths=(8, 16, 16))
+    model = fast_cifar(26, x, recipe)
     whitening = model.layers[0].get_weights()[0].copy()
-    callbacks = compile_fast(model, 260, 26, 12, rate=6.0)
+    callbacks = compile_fast(model, 260, 26, recipe, rate=6.0)
     history = model.fit(fast_batches(x, targets, 26, 0), epochs=12, callbacks=callbacks, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0] - 0.1
     np.testing.assert_array_equal(model.layers[0].get_weights()[0], whitening)  # its rate is 0
     assert model.layers[0].get_weights()[1].any()  # its bias learnt, and was frozen
     assert not model.layers[0].trainable
+    model.save(tmp_path / "model.npz")
+    again = load_model(tmp_path / "model.npz")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert again.loss.label_smoothing == 0.2 and again.optimizer.multipliers == model.optimizer.multipliers
+
+
+def test_a_recipe_is_what_network_and_loss_are_made_by():
+    for recipe in (*RECIPES.values(), RECIPES["cifar100"]._replace(epochs=2, widths=(4, 8, 12), logits=0.5, smoothing=0.3)):
+        model = fast_cifar(7, recipe=recipe)
+        callbacks = compile_fast(model, 100, 20, recipe)
+        widths = [layer.filters for layer in model.layers if isinstance(layer, Conv2D)]
+        assert widths == [24, *(filters for filters in recipe.widths for _ in range(2))]
+        assert next(layer for layer in model.layers if isinstance(layer, Rescaling)).scale == recipe.logits
+        assert model.loss.label_smoothing == recipe.smoothing
+        assert callbacks[1].layers == {"whitening": 0.3 * recipe.epochs}
+        rate, last = model.optimizer.learning_rate, recipe.epochs * 5
+        assert np.isclose(rate(last), 0.07 * 1.5 * 20 / 1024) and rate(last - 1) > rate(last) == rate(last + 1)

@@ -484,6 +484,7 @@ def test_pretraining_by_the_fast_recipe_writes_weights_and_card(tmp_path, monkey
     (x, y), (x_test, y_test) = cifar100.load_data()
     monkeypatch.setattr(cifar100, "load_data", lambda: ((x, y), (x_test[:300], y_test[:300])))
     made = pretrain.pretrain("cifar100", tmp_path, epochs=1, samples=500)
+    assert (made.loss.label_smoothing, made.layers[-2].scale) == (0.1, 1 / 3)  # the recipe of a hundred classes
     model = load_model(tmp_path / "cifar100.npz")
     for ours, kept in zip(made.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, kept)

@@ -11,7 +11,7 @@ Source: K. Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU, arXiv 2404.0
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,20 +26,29 @@ from minitl.schedules import PiecewiseLinear
 RATE, DECAY = 1.5, 0.0102  # the highest rate for a batch of 1024, of the mean loss, and the weights' decay
 WHITENED = 5000  # images whose patches are whitened
 WHITENING_LEARNS = 0.3  # of the epochs: its bias, after which it is frozen
-LOGITS = 1 / 9  # the factor behind the dense layer; a hundred classes ask for logits that lie further apart
-SMOOTHING = 0.2  # of the labels
 
 
-def fast_cifar(
-    classes: int = 10, widths: tuple[int, int, int] = (64, 256, 256), images: np.ndarray | None = None, logits: float = LOGITS
-) -> Sequential:
+class Recipe(NamedTuple):
+    """What differs from task to task: epochs, filters of the three groups, the logits' factor, the smoothing of labels."""
+
+    epochs: int
+    widths: tuple[int, int, int] = (64, 256, 256)
+    logits: float = 1 / 9
+    smoothing: float = 0.2
+
+
+# A hundred classes ask for logits that lie further apart; chosen on held-out training images (`examples/records.py --validate`).
+RECIPES = {"cifar10": Recipe(11), "cifar100": Recipe(18, logits=1 / 3, smoothing=0.1)}
+
+
+def fast_cifar(classes: int = 10, images: np.ndarray | None = None, recipe: Recipe = RECIPES["cifar10"]) -> Sequential:
     """The network; with `images`, prepared as it will see them, its first layer whitens their patches.
 
-    Parameters: `logits` is the factor behind the dense layer.
+    Parameters: `recipe` gives its widths, and the factor behind the dense layer.
     Errors: ValueError for images that are not (N, 32, 32, 3).
     """
     model = Sequential([Input((32, 32, 3)), Conv2D(24, 2, name="whitening"), Activation("gelu")])
-    for filters in widths:
+    for filters in recipe.widths:
         for pooled in (True, False):
             model.add(Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="dirac"))
             if pooled:
@@ -48,7 +57,7 @@ def fast_cifar(
             model.add(Activation("gelu"))
     for layer in (
         *(MaxPooling2D(3), Flatten(), Dense(classes, use_bias=False, kernel_initializer="torch_uniform")),
-        *(Rescaling(logits), Activation("softmax")),
+        *(Rescaling(recipe.logits), Activation("softmax")),
     ):
         model.add(layer)
     if images is not None:
@@ -57,21 +66,21 @@ def fast_cifar(
 
 
 def compile_fast(
-    model: Sequential, samples: int, batch: int, epochs: int, rate: float = RATE, smoothing: float = SMOOTHING
+    model: Sequential, samples: int, batch: int, recipe: Recipe = RECIPES["cifar10"], rate: float = RATE
 ) -> list[Callback]:
-    """Compile a `fast_cifar` for a run of so many epochs, and give the callbacks that belong to it.
+    """Compile a `fast_cifar` for a run, and give the callbacks that belong to it.
 
-    Parameters: `rate` is the highest rate for a batch of 1024, `smoothing` that of the labels.
+    Parameters: `recipe` gives the epochs and the smoothing of labels, `rate` is the highest rate for a batch of 1024.
     """
-    steps = epochs * -(-samples // batch)
+    steps = recipe.epochs * -(-samples // batch)
     peak = rate * batch / 1024
     rise = max(1, int(0.23 * steps))
     triangle = PiecewiseLinear([0, rise, max(rise + 1, steps)], [0.2 * peak, peak, 0.07 * peak])
     optimizer = SGD(triangle, momentum=0.85, nesterov=True, weight_decay=DECAY)
     optimizer.multipliers = {"whitening/kernel": 0.0, "batch_normalization*/beta": 64.0}
     optimizer.exclude_from_weight_decay(var_names=["beta"])
-    model.compile(optimizer, CategoricalCrossentropy(label_smoothing=smoothing), metrics=["accuracy"])
-    return [Lookahead(), FreezeOut(layers={"whitening": WHITENING_LEARNS * epochs})]
+    model.compile(optimizer, CategoricalCrossentropy(label_smoothing=recipe.smoothing), metrics=["accuracy"])
+    return [Lookahead(), FreezeOut(layers={"whitening": WHITENING_LEARNS * recipe.epochs})]
 
 
 def fast_batches(x: np.ndarray, y: np.ndarray, batch: int, seed: int) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from minitl import __version__
 from minitl import weights as weight_files
 from minitl.applications import NAMES, classic
-from minitl.applications.fast_cifar import compile_fast, fast_batches, fast_cifar
+from minitl.applications.fast_cifar import RECIPES, compile_fast, fast_batches, fast_cifar
 from minitl.datasets import cifar10, cifar100, glyphs
 from minitl.errors import unknown
 from minitl.models import Sequential
@@ -27,7 +27,7 @@ HELD_OUT = {
     "letters": 600,
     "cifar100_small": 5000,
 }  # the last images of the training data: what the log's accuracy is measured on
-EPOCHS = {"letters": 10, "cifar100_small": 30, "cifar10": 10, "cifar100": 12}
+EPOCHS = {"letters": 10, "cifar100_small": 30, "cifar10": 10, "cifar100": RECIPES["cifar100"].epochs}
 
 
 def pretrain(name: str, folder: Path, epochs: int | None = None, seed: int = 0, samples: int | None = None) -> Sequential:
@@ -46,7 +46,7 @@ def pretrain(name: str, folder: Path, epochs: int | None = None, seed: int = 0, 
     set_random_seed(seed)
     (x, y), test, preprocessing = _data(name, seed, samples)
     if name in FAST:
-        held, model, log = 0, *_train_fast(preprocessing(x), y.reshape(-1), epochs, seed)
+        held, model, log = 0, *_train_fast(name, preprocessing(x), y.reshape(-1), epochs, seed)
     else:
         held, model = min(HELD_OUT[name], len(x) // 10), classic(int(y.max()) + 1)
         log = _train(model, preprocessing(x), y, epochs, held, flips=name != "letters")
@@ -76,10 +76,10 @@ def _data(name: str, seed: int, samples: int | None) -> tuple:
     return (x, y), test, Preprocessing(1 / 255, size=(32, 32))
 
 
-def _train_fast(x: np.ndarray, y: np.ndarray, epochs: int, seed: int) -> tuple[Sequential, list[str]]:
-    classes = int(y.max()) + 1
-    model = fast_cifar(classes, images=x)
-    callbacks = compile_fast(model, len(x), FAST_BATCH, epochs)
+def _train_fast(name: str, x: np.ndarray, y: np.ndarray, epochs: int, seed: int) -> tuple[Sequential, list[str]]:
+    classes, recipe = int(y.max()) + 1, RECIPES[name]._replace(epochs=epochs)
+    model = fast_cifar(classes, x, recipe)
+    callbacks = compile_fast(model, len(x), FAST_BATCH, recipe)
     batches = fast_batches(x, to_categorical(y, classes).astype(np.float32), FAST_BATCH, seed)
     record = model.fit(batches, epochs=epochs, callbacks=callbacks, verbose=2).history
     rows = enumerate(zip(record["loss"], record["accuracy"], strict=True), 1)
