@@ -13,7 +13,7 @@ import numpy as np
 from minitl import activations
 from minitl.activations import OPERATION
 from minitl.autodiff import DERIVATIVES, FUNCTIONS, PLAIN, Traced, gradients, plain
-from minitl.errors import unknown
+from minitl.errors import positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
@@ -49,7 +49,7 @@ class ArrayFunction(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.batch = batch
+        self.batch = None if batch is None else positive("ArrayFunction: batch", batch)
         if function not in KNOWN:
             raise unknown("ArrayFunction: function", function, sorted(KNOWN))
         self.function, self.arguments, self.settings = function, list(arguments), settings or {}
