@@ -231,6 +231,20 @@ LAYERS = {
     "user's with arguments": (lambda: Repeat(times=3), ROWS, (4, 21)),
     "container": (lambda: Sequential([Dense(5, activation="relu"), Scale(), Dense(3)]), ROWS, (4, 3)),
 }
+
+
+def with_moved_weights(name):
+    """A model of one layer whose biases and statistics are not what they begin as, and data for it."""
+    make, shape, _ = LAYERS[name]
+    generator = np.random.default_rng(7)
+    x = generator.standard_normal(shape).astype(np.float32)
+    model = Sequential([Input(shape[1:]), make()])
+    model(x, training=True)
+    for weight in model.trainable_weights:
+        weight += generator.normal(0, 0.1, weight.shape).astype(weight.dtype)
+    return model, x
+
+
 CUSTOM = {"Scale": Scale, "Repeat": Repeat, "Residual": Residual, "square": square, "square_gradient": square_gradient}
 
 

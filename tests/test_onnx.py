@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from test_layers import LAYERS
+from test_layers import LAYERS, with_moved_weights
 
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, import_onnx
@@ -55,13 +55,7 @@ def run(file, *arrays):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_is_exported(name, tmp_path):
-    make, shape, _ = LAYERS[name]
-    generator = np.random.default_rng(7)
-    x = generator.standard_normal(shape).astype(np.float32)
-    model = Sequential([Input(shape[1:]), make()])
-    model(x, training=True)  # moves moving statistics
-    for weight in model.trainable_weights:
-        weight += generator.normal(0, 0.1, weight.shape).astype(weight.dtype)  # no bias is zero
+    model, x = with_moved_weights(name)
     for opset in (17, 18, 21):
         if name.startswith(OURS_ALONE):
             with pytest.raises(ValueError, match="ONNX has nothing for this layer"):

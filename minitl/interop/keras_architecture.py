@@ -140,9 +140,12 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
         if entry["class_name"] == "InputLayer":
             values[name, 0, 0] = Input(_declared(entry)[1:], dtype=entry["config"].get("dtype") or "float32", name=name)
             continue
-        layers[name] = operation(entry) if is_operation(entry) else _layer(entry, custom_objects)
-        if not is_operation(entry) and layers[name].is_container:
-            layers[name].name = name
+        if is_operation(entry):
+            layers[name] = operation(entry)
+        else:
+            layers[name] = _layer(entry, custom_objects)
+            if layers[name].is_container:
+                layers[name].name = name
         waiting += [(name, number, node) for number, node in enumerate(entry["inbound_nodes"])]
     while waiting:
         later = []

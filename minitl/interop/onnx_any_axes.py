@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from typing import Any
 
@@ -27,7 +26,7 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
         raise ValueError("needs images of a known size")
     borders, y = borders_of(reader, node, a, lengths, spans, strides), x
     counts: list[np.ndarray] = []
-    place = _places(reader, x, a.get("storage_order", 0)) if any(name in reader.used for name in node.output[1:]) else None
+    place = _places(reader, x, a.get("storage_order", 0)) if reader.takes_more(node) else None
     for k in reversed(range(len(size))):
         n, (before, after) = lengths[k], borders[k]
         out = windows(n, spans[k], strides[k], borders[k], a.get("ceil_mode", 0))
@@ -116,4 +115,4 @@ def split_transposed(kernel: np.ndarray, groups: int, dilations: Any) -> list[np
 def channels_of(x: Any, groups: int) -> list[Any]:
     """Values of some channels each, the last axis."""
     each = x.shape[-1] // groups
-    return [x[..., first : first + each] for first in itertools.islice(itertools.count(0, each), groups)]
+    return [x[..., k * each : (k + 1) * each] for k in range(groups)]

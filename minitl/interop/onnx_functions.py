@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from minitl import activations, layers
+from minitl.interop.onnx_arrays import MOST_NUMBERS, allow
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, tensor_of, with_weights
-
-LARGEST = 1 << 22  # numbers that a repeated tensor may have per sample
 
 
 def _of_each(function: Callable[..., Any], *settings: tuple[str, float]) -> Callable[[Any, Any, Attributes], Any]:
@@ -115,13 +114,18 @@ def _extreme_place(reader: Any, node: Any, a: Attributes) -> Any:
     x = reader.plain(reader.tensors[node.input[0]])
     axis, function = int(a.get("axis", 0)) % x.ndim, np.argmax if node.op_type == "ArgMax" else np.argmin
     if a.get("select_last_index", 0):
-        length = reader.only_batch if axis == 0 and x.shape[0] is None else x.shape[axis]
-        if length is None:
-            raise ValueError(f"the last of equal ones along axis {axis}, whose size is open")
-        found = np.subtract(length - 1.0, function(np.flip(x, axis), axis=axis))
+        found = np.subtract(_length(reader, x.shape, axis) - 1.0, function(np.flip(x, axis), axis=axis))
     else:
         found = function(x, axis=axis)
     return as_plain(np.expand_dims(found, axis) if a.get("keepdims", 1) else found)
+
+
+def _length(reader: Any, shape: Any, axis: int) -> int:
+    """The length of an axis, the batch's where the graph is read for one."""
+    length = reader.only_batch if axis == 0 and shape[0] is None else shape[axis]
+    if length is None:
+        raise ValueError(f"along axis {axis}, whose size is open")
+    return int(length)
 
 
 COMPARISONS: dict[str, Callable[..., Any]] = {
@@ -168,7 +172,7 @@ def _slice(reader: Any, node: Any, a: Attributes) -> Any:
     cuts = [slice(None)] * rank
     for axis, start, end, step in zip(axes, map(int, starts), map(int, ends), map(int, steps), strict=True):
         size = tensor.shape[axis]
-        if axis == 0 and (start, step) == (0, 1) and end >= LARGEST:
+        if axis == 0 and (start, step) == (0, 1) and end >= MOST_NUMBERS:
             continue  # all samples
         if step < 0 and size is not None and end < -size:
             end_of: int | None = None
@@ -181,9 +185,7 @@ def _slice(reader: Any, node: Any, a: Attributes) -> Any:
 def _split(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     axis, sizes = int(a.get("axis", 0)) % len(tensor.order), a.get("split") if "split" in a else reader.known(node, 1)
-    length = reader.only_batch if axis == 0 and tensor.shape[0] is None else tensor.shape[axis]
-    if length is None:
-        raise ValueError(f"along axis {axis}, whose size is open")
+    length = _length(reader, tensor.shape, axis)
     if sizes is None:
         each = -(-length // len(node.output))
         sizes = [min(each, length - each * k) for k in range(len(node.output))]
@@ -214,8 +216,7 @@ def _expand(reader: Any, node: Any, a: Attributes) -> Any:
     x, shape = reader.plain(reader.tensors[node.input[0]]), [int(n) for n in _shape_of(reader, node)]
     if len(shape) == x.ndim and shape[0] in (-1, reader.only_batch):
         shape[0] = 1
-    if math.prod(map(abs, shape)) > LARGEST:
-        raise ValueError(f"to {shape}, more than {LARGEST} numbers")
+    allow(math.prod(map(abs, shape)))
     return as_plain(np.add(x, np.zeros(shape, np.float32)))
 
 
@@ -255,7 +256,7 @@ def _normalize(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     rank, scale, shift = len(tensor.order), reader.known(node, 1), reader.known(node, 2)
     axis, epsilon = int(a.get("axis", -1)) % rank, a.get("epsilon", 1e-5)
-    told = any(name in reader.used for name in node.output[1:])
+    told = reader.takes_more(node)
     if axis == rank - 1 and not told and scale.ndim == 1:
         order = (*(n for n in range(rank) if n != axis), axis)
         shift = np.zeros_like(scale) if shift is None else shift

@@ -18,7 +18,7 @@ from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.interop.needs import need
 from minitl.interop.onnx_operators import READERS
-from minitl.interop.onnx_tensors import Tensor, image_order
+from minitl.interop.onnx_tensors import Tensor, evaluated, image_order
 from minitl.layers import Input, Permute
 from minitl.layers.array_function import only_batch
 from minitl.layers.reserve import limited_weights
@@ -82,7 +82,6 @@ class Reader:
         self.used = collections.Counter(name for node in self.graph.node for name in node.input)
         self.used.update(info.name for info in self.graph.output)
         self.batch: dict[str, int] = {}
-        self.sizes: list[int] = []
         self.left, self.numbers = MOST_BYTES, MOST_BYTES // 4
 
     def model(self) -> Model:
@@ -104,7 +103,8 @@ class Reader:
     def declared_batch(self) -> int | None:
         """The number of samples that all inputs declare, if one can be tried."""
         found = set(self.batch.values())
-        return found.pop() if len(found) == 1 and sum(self.sizes) <= MOST_TRIED else None
+        sizes = [size * math.prod(n or 1 for n in self.tensors[name].shape) for name, size in self.batch.items()]
+        return found.pop() if len(found) == 1 and sum(sizes) <= MOST_TRIED else None
 
     def constant(self, name: str) -> np.ndarray | None:
         """A constant, or None for what depends on an input."""
@@ -120,6 +120,10 @@ class Reader:
         if node.input[place] not in self.constants:
             raise self.refused(node, f"input {node.input[place]!r} depends on the data; only constants are read there")
         return self.constants[node.input[place]]
+
+    def takes_more(self, node: Any) -> bool:
+        """Whether anything takes more of a node than its first output."""
+        return any(name in self.used for name in node.output[1:])
 
     def refused(self, node: Any, why: str) -> ValueError:
         """What an error says."""
@@ -153,7 +157,6 @@ class Reader:
             raise ValueError(f"import_onnx: the input {info.name!r} has no axis; a batch is needed")
         if dims[0] is not None:
             self.batch[info.name] = dims[0]
-            self.sizes.append(math.prod(n or 1 for n in dims))
         takers = [n for n in self.graph.node if info.name in n.input]
         axes = len(dims)
         to_first = (0, axes - 1, *range(1, axes - 1))
@@ -168,8 +171,7 @@ class Reader:
 
     def attributes(self, node: Any) -> dict[str, Any]:
         """A node's attributes by name; texts as text."""
-        found = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
-        return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+        return {a.name: _text(self.onnx.helper.get_attribute_value(a)) for a in node.attribute}
 
     def _read(self, node: Any) -> None:
         if node.domain not in ("", "ai.onnx"):
@@ -193,10 +195,7 @@ class Reader:
                 self.tensors[name] = tensor
 
     def _fold(self, node: Any) -> None:
-        """Compute what depends on constants alone, by the standard's own definition."""
-        from onnx.reference import ReferenceEvaluator
-
-        helper = self.onnx.helper
+        """Compute what depends on constants alone."""
         inputs = {name: self.constants[name] for name in node.input if name}
         if node.op_type == "ConstantOfShape":  # the same in every sample: one stands for all
             inputs = {name: np.where(sizes == -1, 1, sizes) for name, sizes in inputs.items()}
@@ -204,12 +203,8 @@ class Reader:
             sizes = [int(n) for n in inputs[node.input[-1]].reshape(-1)]
             if 4 * int(np.prod(sizes, dtype=object)) > self.left:
                 raise self.refused(node, f"asks for a constant of {sizes}, more than {MOST_BYTES >> 20} MB in all")
-        infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in inputs.items()]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-        graph = helper.make_graph([node], "constant", infos, outputs)
-        opsets = [helper.make_opsetid("", self.opset)]
         try:
-            made = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, inputs)
+            made = evaluated(self, node, inputs)
         except Exception as error:  # anything that a definition raises, such as for a shape with the open batch in it
             raise self.refused(node, f"cannot be computed ({error})") from error
         for name, array in zip((n for n in node.output if n), made, strict=True):
@@ -217,6 +212,13 @@ class Reader:
             if self.left < 0:
                 raise self.refused(node, f"the constants that the graph computes take more than {MOST_BYTES >> 20} MB")
             self.constants[name] = np.asarray(array)
+
+
+def _text(value: Any) -> Any:
+    """An attribute with texts in the places of their bytes."""
+    if isinstance(value, list):
+        return [_text(part) for part in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _name(name: str) -> str | None:

@@ -223,17 +223,20 @@ def _normalization(w: Any, layer: Any, x: Tensor) -> Written:
     return w.node("Div", [w.node("Sub", [x.name, mean]), deviation]), x.first
 
 
-def _resizing(w: Any, layer: Any, x: Tensor) -> Written:
+def _need_size(layer: Any, x: Tensor) -> None:
     if None in x.shape[1:3]:
         raise ValueError(f"{layer.label}: is exported for images of a known size alone")
+
+
+def _resizing(w: Any, layer: Any, x: Tensor) -> Written:
+    _need_size(layer, x)
     rows = resizing_matrix(x.shape[1], layer.height, layer.interpolation)
     columns = resizing_matrix(x.shape[2], layer.width, layer.interpolation)
     return w.node("MatMul", [w.constant(rows), w.node("MatMul", [w.first(x), w.constant(columns.T)])]), True
 
 
 def _center_crop(w: Any, layer: Any, x: Tensor) -> Written:
-    if None in x.shape[1:3]:
-        raise ValueError(f"{layer.label}: is exported for images of a known size alone")
+    _need_size(layer, x)
     starts = [(n - size) // 2 for n, size in zip(x.shape[1:3], (layer.height, layer.width), strict=True)]
     ends = [start + size for start, size in zip(starts, (layer.height, layer.width), strict=True)]
     return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole([2, 3] if x.first else [1, 2])]), x.first

@@ -238,16 +238,11 @@ def _squeeze(reader: Any, node: Any, a: Attributes) -> Any:
     else:
         places = [i for i in range(1, rank) if tensor.shape[i] == 1] if axes is None else [int(n) % rank for n in axes]
         shape = [n for i, n in enumerate(tensor.shape) if i not in places]
-    if 0 in places and node.op_type == "Unsqueeze":
-        return as_plain(np.expand_dims(reader.plain(tensor), tuple(places)))
-    if 0 in places:
-        if (tensor.shape[0] or reader.only_batch) != 1:
+    if 0 in places or tensor.shape[0] is not None:  # in front of the batch, or the batch stands elsewhere
+        if node.op_type == "Squeeze" and 0 in places and (tensor.shape[0] or reader.only_batch) != 1:
             raise ValueError("takes the batch's axis, which is known where the graph declares a batch of 1")
-        return as_plain(np.squeeze(reader.plain(tensor), tuple(places)))
-    if tensor.shape[0] is not None and node.op_type == "Squeeze":  # the batch stands elsewhere
-        return as_plain(np.squeeze(reader.plain(tensor), tuple(places)))
-    if tensor.shape[0] is not None:
-        return as_plain(np.expand_dims(reader.plain(tensor), tuple(places)))
+        function = np.squeeze if node.op_type == "Squeeze" else np.expand_dims
+        return as_plain(function(reader.plain(tensor), tuple(places)))
     return as_plain(layers.Reshape([-1 if n is None else n for n in shape[1:]])(_for_reshape(reader, tensor)))
 
 
@@ -283,7 +278,7 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
 
 def _identity(reader: Any, node: Any, a: Attributes) -> Any:
     tensor, dropout = reader.tensors[node.input[0]], node.op_type == "Dropout"
-    masked = any(name in reader.used for name in node.output[1:])
+    masked = reader.takes_more(node)
     if dropout and len(node.input) > 2 and node.input[2] and bool(reader.known(node, 2)) and _ratio(reader, node) > 0:
         drop = layers.Dropout(_ratio(reader, node))
         if not masked:

@@ -22,7 +22,7 @@ ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], 
 
 def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
     kind, directions = node.op_type, 2 if a.get("direction") == "bidirectional" else 1
-    given = [part.decode() if isinstance(part, bytes) else part for part in a.get("activations", ACTIVATIONS[kind] * directions)]
+    given = a.get("activations", ACTIVATIONS[kind] * directions)
     relu = kind == "RNN" and given == ["Relu"] * directions
     if not relu and given != ACTIVATIONS[kind] * directions:
         raise ValueError(f"activations {given} are not known; {ACTIVATIONS[kind]} are")
@@ -49,21 +49,12 @@ def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
             of_inputs, of_state = (_turned(bias, kind) for bias in np.split(biases[k], 2))
             weights.append(np.stack([of_inputs, of_state]) if kind == "GRU" else of_inputs + of_state)
         layer = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.SimpleRNN}[kind](units, **settings)
-        first = _first_state(reader, node, k, units)
-        y, *state = _with_state(layer, sequence, first, weights)
+        y, *state = with_weights(layer, sequence, *weights, initial_state=_first_state(reader, node, k, batch_first))
         y = np.flip(y, 1) if backwards else y
         results.append([y if batch_first else np.transpose(y, (1, 0, 2)), *state])
     sequences, *states = zip(*results, strict=True)
     y = np.stack(list(sequences), axis=2 if batch_first else 1)
     return [as_plain(y), *(as_plain(np.stack(list(state), axis=int(batch_first))) for state in states)]
-
-
-def _with_state(layer: Any, sequence: Any, first: list[Any], weights: list[np.ndarray]) -> Any:
-    if not first:
-        return with_weights(layer, sequence, *weights)
-    found = layer(sequence, initial_state=first)
-    layer.set_weights(weights)
-    return found
 
 
 def _turned(weight: np.ndarray, kind: str) -> np.ndarray:
@@ -72,14 +63,13 @@ def _turned(weight: np.ndarray, kind: str) -> np.ndarray:
     return np.concatenate([gates[place] for place in GATES[kind]]).T
 
 
-def _first_state(reader: Any, node: Any, direction: int, units: int) -> list[Any]:
-    """The state in front of the first step; nothing where it is zero."""
+def _first_state(reader: Any, node: Any, direction: int, batch_first: bool) -> list[Any] | None:
+    """The state in front of the first step; None where it is zero."""
     names = [node.input[place] for place in (5, 6) if place < len(node.input) and node.input[place]]
     if all(name in reader.constants and not np.any(reader.constants[name]) for name in names):
-        return []
+        return None
     if any(name in reader.constants for name in names):
         raise ValueError("a first state that is a constant, and not zero, is not known")
-    batch_first = any(a.name == "layout" and a.i for a in node.attribute)
     states = [reader.plain(reader.tensors[name]) for name in names]
     return [state[:, direction] if batch_first else state[direction] for state in states]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from minitl import layers
 from minitl.interop.onnx_arrays import allow, along
-from minitl.interop.onnx_tensors import Attributes, as_image, as_plain
+from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, evaluated
 
 
 def resize(reader: Any, node: Any, a: Attributes) -> Any:
@@ -85,20 +85,14 @@ def _by_matrices(reader: Any, node: Any, a: Attributes) -> Any:
 
 def _resized(reader: Any, settings: Attributes, x: np.ndarray, roi: Any, scales: Any = None, sizes: Any = None) -> np.ndarray:
     """An array resized by the standard's own definition."""
-    from onnx.reference import ReferenceEvaluator
-
-    helper, kinds = reader.onnx.helper, {"roi": np.float32, "scales": np.float32, "sizes": np.int64}
+    kinds = {"roi": np.float32, "scales": np.float32, "sizes": np.int64}
     given = {"x": np.ascontiguousarray(x)}
     for name, array in (("roi", roi), ("scales", scales), ("sizes", sizes)):
         if array is not None:
             given[name] = np.asarray(array, kinds[name])
     names = [name if name in given else "" for name in ("x", "roi", "scales", "sizes")]
-    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in given.items()]
-    resizing = helper.make_node("Resize", names, ["y"], **settings)
-    graph = helper.make_graph([resizing], "resized", infos, [helper.make_empty_tensor_value_info("y")])
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", reader.opset)])
-    made: Any = ReferenceEvaluator(proto).run(None, given)
-    return made[0]
+    found: np.ndarray = evaluated(reader, reader.onnx.helper.make_node("Resize", names, ["y"], **settings), given)[0]
+    return found
 
 
 def _one_scale(policy: str, lengths: list[Any], sizes: Any) -> tuple[list[float], bool]:

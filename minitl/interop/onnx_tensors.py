@@ -47,9 +47,9 @@ def as_plain(value: Any) -> Any:
     return tensor_of(value, tuple(range(len(value.shape))))
 
 
-def with_weights(layer: Any, value: Any, *weights: Any, training: bool | None = None) -> Value:
+def with_weights(layer: Any, value: Any, *weights: Any, **call: Any) -> Any:
     """A layer on a value, with its weights."""
-    made = layer(value, training=training)
+    made = layer(value, **call)
     layer.set_weights([np.asarray(w) for w in weights if w is not None])
     return made
 
@@ -58,6 +58,18 @@ def with_constant(value: Value, operation: str, constant: Any) -> Value:
     """A value with a constant."""
     constant = np.asarray(constant)
     return layers.ConstantOperation(operation, constant)(value)
+
+
+def evaluated(reader: Any, node: Any, arrays: dict[str, np.ndarray]) -> list[Any]:
+    """What the standard's own definition of a node gives for arrays by name."""
+    from onnx.reference import ReferenceEvaluator
+
+    helper = reader.onnx.helper
+    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in arrays.items()]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = helper.make_graph([node], "node", infos, outputs)
+    made: Any = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", reader.opset)]))
+    return list(made.run(None, arrays))
 
 
 def borders_of(reader: Any, node: Any, a: Attributes, sizes: Any, spans: Any, strides: Any) -> list[tuple[int, int]]:

@@ -128,7 +128,7 @@ def pooling(reader: Any, node: Any, a: Attributes) -> Any:
     x = reader.image(reader.tensors[node.input[0]])
     size = list(a["kernel_shape"])
     dimensions = len(size)
-    if dimensions not in (1, 2) or max(a.get("dilations", [1])) > 1 or any(n in reader.used for n in node.output[1:]):
+    if dimensions not in (1, 2) or max(a.get("dilations", [1])) > 1 or reader.takes_more(node):
         return onnx_any_axes.pooling(reader, node, a)
     strides = list(a.get("strides", [1] * dimensions))
     sizes = x.shape[1:-1]
@@ -229,6 +229,6 @@ def batch_norm(reader: Any, node: Any, a: Attributes) -> Any:
     layer = layers.BatchNormalization(momentum=momentum, epsilon=a.get("epsilon", 1e-5))
     y = with_weights(layer, x, *weights, training=training or None)
     made = as_image(y) if len(tensor.order) > 2 else as_plain(y)
-    if not any(name in reader.used for name in node.output[1:]):
+    if not reader.takes_more(node):
         return made
     return [made, *(as_plain(moved) for moved in onnx_arrays.moved_statistics(x, weights[2], weights[3], momentum))]

@@ -156,15 +156,16 @@ class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
         if not self.masked:
             return y, cache
         mask = np.any(x, axis=-1)
-        factor = (x.shape[1] / np.maximum(mask.sum(axis=1), 1)).astype(x.dtype)
-        return y * factor.reshape(-1, *[1] * (y.ndim - 1)), (cache, mask, factor)
+        counts = np.maximum(mask.sum(axis=1), 1).reshape(-1, *[1] * (y.ndim - 1))
+        factor = (x.shape[1] / counts).astype(x.dtype)
+        return y * factor, (cache, mask, factor)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, nothing for what was left out."""
         if not self.masked:
             return super().backpropagate(dy, cache, need)
         inner, mask, factor = cache
-        dx, gradients = super().backpropagate(dy * factor.reshape(-1, *[1] * (dy.ndim - 1)), inner, need)
+        dx, gradients = super().backpropagate(dy * factor, inner, need)
         return None if dx is None else dx * mask[:, :, None], gradients
 
     def _connect(self, values: list[Value], training: bool | None) -> Any:
