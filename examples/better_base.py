@@ -15,7 +15,7 @@ import argparse
 import time
 
 import numpy as np
-from experiment import ahead, few, show, table
+from experiment import ahead, few, show, table, views_accuracy
 
 from minitl import plot
 from minitl.applications import load
@@ -50,7 +50,7 @@ def scratch(x: np.ndarray, y: np.ndarray, measured: tuple, epochs: int, seed: in
     callbacks = compile_fast(model, len(x), batch, RECIPES["cifar10"]._replace(epochs=epochs))
     targets = to_categorical(y, 10).astype(np.float32)
     model.fit(fast_batches(x, targets, batch, seed), epochs=epochs, callbacks=callbacks, verbose=0)
-    return 100 * float((predict_views(model, x_test).argmax(axis=1) == measured[1]).mean())
+    return views_accuracy(model, x_test, measured[1])
 
 
 def main(arguments: argparse.Namespace) -> dict[str, list[np.ndarray]]:

@@ -1,6 +1,7 @@
 """What freezing saves: seconds, memory and arithmetic of an epoch by the depth of the frozen part, and with cached features.
 
-    python examples/cost.py     the classic network, images of random numbers; a minute
+    python examples/cost.py                  the classic network, images of random numbers; a minute
+    python examples/cost.py --base large     the network of the large base; minutes
 
 Multiply-adds are counted from the shapes: a layer's forward pass, its weight gradient and its input gradient cost the same
 each; a frozen layer needs no weight gradient, and nothing below the lowest trainable layer needs an input gradient. Seconds are
@@ -16,12 +17,23 @@ import numpy as np
 
 from minitl import plot
 from minitl.applications import classic
+from minitl.applications.fast_cifar import fast_cifar
 from minitl.graph.run import Run
 from minitl.models import Sequential
-from minitl.transfer import extract_features, freeze
+from minitl.transfer import extract_features, freeze, replace_head
 from minitl.utils import set_random_seed
 
 BATCH = 128
+# Up to which layers a network is frozen; the last leaves the head alone.
+CUTS = {
+    "small": ("conv2d", "conv2d_1", "conv2d_2", "dense"),
+    "large": ("whitening", "batch_normalization_1", "batch_normalization_3", "batch_normalization_5"),
+}
+
+
+def network(base: str) -> Sequential:
+    """The network of a base, with a head for ten classes that is one Dense layer."""
+    return classic(10) if base == "small" else replace_head(fast_cifar(10), 10)
 
 
 def multiply_adds(model: Sequential) -> float:
@@ -64,14 +76,14 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     generator = np.random.default_rng(0)
     x = generator.random((arguments.samples, 32, 32, 3), np.float32)
     y = generator.integers(0, 10, len(x))
-    names = [str(layer.name) for layer in classic(10).layers if layer.parameters]
     models = {}
-    for depth in range(len(names)):
-        model = classic(10)
-        freeze(model, depth=depth)
+    for cut in (None, *CUTS[arguments.base]):
+        model = network(arguments.base)
+        if cut is not None:
+            freeze(model, upto=cut)
         model.compile("adam", "sparse_categorical_crossentropy")
-        models["nothing" if depth == 0 else f"up to {names[depth - 1]}"] = model
-    last = models[f"up to {names[-2]}"]
+        models["nothing" if cut is None else f"up to {cut}"] = model
+    last = models[most_frozen := f"up to {CUTS[arguments.base][-1]}"]
     features = extract_features(last, x)
     head = Sequential([type(last.layers[-1]).from_config(last.layers[-1].get_config())])
     head.compile("adam", "sparse_categorical_crossentropy")
@@ -86,16 +98,16 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     medians = {name: float(np.median(values[1:])) for name, values in seconds.items()}
     full, most = medians["nothing"], multiply_adds(models["nothing"])
     print(f"an epoch of {len(x)} pictures, batch {BATCH}; 'full / this' is how many times faster\n")
-    print(f"{'frozen':<26}{'seconds':>9}{'full / this':>13}{'MFLOP per picture':>19}{'full / this':>13}{'kept, MiB':>11}")
+    print(f"{'frozen':<29}{'seconds':>9}{'full / this':>13}{'MFLOP per picture':>19}{'full / this':>13}{'kept, MiB':>11}")
     for name, model in models.items():
         work = multiply_adds(model)
         memory = kept_bytes(model, (features if model is head else x)[:BATCH]) / 2**20
         print(
-            f"{name:<26}{medians[name]:>9.4f}{full / medians[name]:>13.1f}{2e-6 * work:>19.2f}{most / work:>13.1f}{memory:>11.2f}"
+            f"{name:<29}{medians[name]:>9.4f}{full / medians[name]:>13.1f}{2e-6 * work:>19.2f}{most / work:>13.1f}{memory:>11.2f}"
         )
     cached = medians["all but the head, cached"]
     print(f"\ncached features: {full / cached:.0f} times faster than the full network; frozen base without: "
-          f"{full / medians[f'up to {names[-2]}']:.1f} times")  # fmt: skip
+          f"{full / medians[most_frozen]:.1f} times")  # fmt: skip
     draw(medians, {name: multiply_adds(model) for name, model in models.items()}, arguments.output)
     print(f"figure in {arguments.output}")
     return medians
@@ -121,6 +133,7 @@ def draw(medians: dict[str, float], work: dict[str, float], output: str) -> None
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", choices=["small", "large"], default="small")
     parser.add_argument("--samples", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", default="cost.png")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minitl.models import Sequential
+from minitl.models import Model, Sequential
 from minitl.optimizers import Adam
+from minitl.preprocessing.image import predict_views
 from minitl.schedules import LinearDecay
 
 BATCH = 32
@@ -95,3 +96,8 @@ def train(model: Sequential, x: np.ndarray, y: np.ndarray, epochs: int, rate: fl
 def accuracy(model: Sequential, x: np.ndarray, y: np.ndarray) -> float:
     """Per cent."""
     return 100 * model.evaluate(x, y, batch_size=250, verbose=0)[1]
+
+
+def views_accuracy(model: Model, x: np.ndarray, y: np.ndarray) -> float:
+    """Per cent, by the mean over each image and its mirror image."""
+    return 100 * float((predict_views(model, x).argmax(axis=1) == y.reshape(-1)).mean())

@@ -1,6 +1,7 @@
 """Few labels: how accuracy grows with the number of labels, for every strategy and its controls.
 
-    python examples/few_shot.py                     CIFAR-100 -> CIFAR-10, with the base that comes with the package
+    python examples/few_shot.py                     CIFAR-100 -> CIFAR-10, with the large base that comes with the package
+    python examples/few_shot.py --base small        the same with the small one, and every strategy; minutes
     python examples/few_shot.py --dataset glyphs    letters -> digits, a base for every seed; no download
 
 Every method gets the same labels and the same number of updates, images and their mirror images (digits are not mirrored):
@@ -12,6 +13,9 @@ Every method gets the same labels and the same number of updates, images and the
     new Dense128        the base's convolutions frozen, new dense layers ("reinitialize")
     full, lp-ft, l2-sp, gradual    as in `minitl.transfer.strategies`
 
+On the large base: its own network from scratch by the recipe that it was made with (`better_base.scratch`), three strategies, and
+LP-FT on the small base beside them; all are measured on images and their mirror images. Its batch normalisation stays frozen.
+
 Settings of the strategies were chosen on images of the target's training set that are no part of the labels (`--validate`
 measures on such); the test set is used for the table alone. Mean +- 95 % interval over seeds (labels and heads vary).
 """
@@ -22,16 +26,20 @@ import argparse
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, table, train
+from better_base import EPOCHS
+from better_base import scratch as by_recipe
+from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, table, train, views_accuracy
 
 from minitl import plot
 from minitl.applications import classic, load
+from minitl.applications.fast_cifar import fast_cifar
 from minitl.datasets import cifar10, glyphs
 from minitl.models import Sequential
 from minitl.parallel import each
-from minitl.transfer import STRATEGIES, fine_tune, freeze, replace_head
+from minitl.transfer import STRATEGIES, batch_norm, fine_tune, freeze, replace_head
 from minitl.utils import set_random_seed
 
+LARGE = ("scratch, tuned", "random base", "linear probe", "full", "lp-ft", "small base, lp-ft")
 METHODS = ("scratch", "scratch, tuned", "random base", "linear probe", "new Dense128", "full", "lp-ft", "l2-sp", "gradual")
 SETTINGS = {
     "linear probe": {"rate": 2e-3, "cached": True},
@@ -40,6 +48,15 @@ SETTINGS = {
     "lp-ft": {"rate": 1e-3, "head_rate": 2e-3, "cached": True},
     "l2-sp": {"rate": 1e-3, "strength": 30.0},
     "gradual": {"rate": 2e-3},
+}
+LARGE_SETTINGS = {
+    "linear probe": {"rate": 2e-3, "cached": True},
+    "full": {"rate": 3e-4},
+    "lp-ft": {"rate": 2e-4, "head_rate": 2e-3, "cached": True},
+    "reinitialize": {"rate": 3e-4, "layers": 2},  # a convolution and its normalisation
+    "l2-sp": {"rate": 3e-4, "strength": 30.0},
+    "gradual": {"rate": 1e-3},
+    "surgical": {"rate": 3e-4},
 }
 
 
@@ -84,6 +101,29 @@ def run(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: in
     return transferred(base, x, y, updates, method)
 
 
+def of_large_base(method: str, x: np.ndarray, y: np.ndarray, measured: tuple, updates: int, seed: int) -> float:
+    """The accuracy by one of LARGE, from labelled images and their mirror images; all images are 0 .. 255."""
+    if method == "scratch, tuned":  # it mirrors images itself
+        return by_recipe(x[: len(x) // 2], y[: len(x) // 2], measured, EPOCHS.get(len(x) // 20, 16), seed)
+    set_random_seed(1000 + seed)
+    if method == "small base, lp-ft":
+        x, x_test = (images.astype(np.float32) / 255 for images in (x, measured[0]))
+        model = transferred(load("cifar100_small"), x, y, updates, "lp-ft")
+        return views_accuracy(model, x_test, measured[1])
+    base = load("cifar100")
+    x, x_test = base.preprocessing(x), base.preprocessing(measured[0])
+    if method == "random base":
+        model = fast_cifar(10, x)
+        freeze(model, ["whitening", "conv*"])
+        model = train(model, x, y, epochs_for(updates, len(x)), 1e-3)
+    else:
+        model = replace_head(base, 10)
+        batch_norm(model, "frozen")
+        settings = {"epochs": epochs_for(updates, len(x)), **LARGE_SETTINGS[method]}
+        fine_tune(model, (x, y), method, batch_size=BATCH, verbose=0, **settings)
+    return views_accuracy(model, x_test, measured[1])
+
+
 def cifar_problem(validate: bool) -> tuple:
     """CIFAR-10's training images to draw labels from, and what to measure on."""
     (x, y), test = cifar10.load_data()
@@ -108,22 +148,26 @@ def letters_base(seed: int, samples: int, validate: bool) -> Sequential:
     return train(classic(26), x.astype(np.float32) / 255, y, epochs=6)
 
 
-def of_seed(seed: int, cifar: bool, labels: list[int], methods: list[str], updates: int, samples: int, tests: int | None,
+def of_seed(seed: int, base: str, labels: list[int], methods: list[str], updates: int, samples: int, tests: int | None,
             validate: bool) -> np.ndarray:  # fmt: skip
-    """The accuracies of one seed (labels, methods)."""
-    pool, measured = (cifar_problem if cifar else glyph_problem)(validate)
-    test_x, test_y = measured[0][:tests].astype(np.float32) / 255, measured[1][:tests]
+    """The accuracies of one seed (labels, methods), from the base "large", "small" or "letters"."""
+    pool, measured = (glyph_problem if base == "letters" else cifar_problem)(validate)
+    test_x, test_y = measured[0][:tests], measured[1][:tests]
     results = np.empty((len(labels), len(methods)))
-    base = load("cifar100_small") if cifar else letters_base(seed, samples, validate)
+    small = letters_base(seed, samples, validate) if base == "letters" else load("cifar100_small")
     for i, k in enumerate(labels):
         x, y = few(*pool, k, np.random.default_rng([seed, k]))
-        x = x.astype(np.float32) / 255
-        if cifar:
+        if base != "letters":
             x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([y, y])
+        if base == "large":
+            results[i] = [of_large_base(method, x, y, (test_x, test_y), updates, seed) for method in methods]
+            continue
+        if base == "small":
             order = np.random.default_rng([seed, k, 1]).permutation(len(x))
             x, y = x[order], y[order]
+        x, shown = (images.astype(np.float32) / 255 for images in (x, test_x))
         for j, method in enumerate(methods):
-            results[i, j] = accuracy(run(method, base, x, y, updates, seed), test_x, test_y)
+            results[i, j] = accuracy(run(method, small, x, y, updates, seed), shown, test_y)
     return results
 
 
@@ -132,13 +176,17 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     if arguments.quick:
         arguments.dataset, arguments.labels, arguments.seeds, arguments.updates = "glyphs", [5, 20], 2, 100
     cifar = arguments.dataset == "cifar"
-    labels = arguments.labels or ([5, 10, 25, 50, 100, 500] if cifar else [1, 2, 5, 10, 20, 50])
+    base = arguments.base if cifar else "letters"
+    known = LARGE if base == "large" else METHODS
+    methods = list(arguments.methods or known)
+    if unknown := [method for method in methods if method not in known]:
+        raise SystemExit(f"on the {base} base there is no {unknown[0]!r}; there are {', '.join(known)}")
+    labels = arguments.labels or {"large": [5, 25, 100, 500], "small": [5, 10, 25, 50, 100, 500]}.get(base, [1, 2, 5, 10, 20, 50])
     updates = arguments.updates or (400 if cifar else 200)
     measured = (cifar_problem if cifar else glyph_problem)(arguments.validate)[1]
     test_x = measured[0][: arguments.tests]
     started = time.perf_counter()
-    methods = list(arguments.methods or METHODS)
-    settings = (cifar, labels, methods, updates, arguments.samples, arguments.tests, arguments.validate)
+    settings = (base, labels, methods, updates, arguments.samples, arguments.tests, arguments.validate)
     tasks = [(seed, *settings) for seed in range(arguments.seeds)]
     results = np.stack(each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask), axis=-1)
 
@@ -157,7 +205,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 
 def conclude(labels: list[int], methods: list[str], results: np.ndarray) -> None:
     """Say where transfer is ahead of tuned training from scratch by more than both intervals, and where that ends."""
-    ours = [j for j, method in enumerate(methods) if method in STRATEGIES or method == "new Dense128"]
+    ours = [j for j, method in enumerate(methods) if method in (*STRATEGIES, "new Dense128")]
     print()
     for i, k in enumerate(labels):
         best = max(ours, key=lambda j, i=i: results[i, j].mean())
@@ -173,8 +221,9 @@ def conclude(labels: list[int], methods: list[str], results: np.ndarray) -> None
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["cifar", "glyphs"], default="cifar")
+    parser.add_argument("--base", choices=["large", "small"], default="large", help="that learnt CIFAR-100")
     parser.add_argument("--labels", type=int, nargs="+", metavar="K", help="labels per class")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="METHOD")
+    parser.add_argument("--methods", nargs="+", choices=sorted({*METHODS, *LARGE}), metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, help="of each network on the target")
     parser.add_argument("--samples", type=int, default=6000, help="letters to pretrain on")

@@ -1,7 +1,8 @@
 """Transfer learning from end to end: pretrain, save, load, new head, freeze, fine-tune, and the controls that show it helped.
 
     python examples/transfer.py                     letters to digits, drawn at run time: no download
-    python examples/transfer.py --dataset cifar     CIFAR-100 to CIFAR-10
+    python examples/transfer.py --dataset cifar     CIFAR-100 to CIFAR-10, on the large base that comes with the package
+    python examples/transfer.py --dataset cifar --base own      on a small one, pretrained here
 
 For a few numbers of labels per class, four networks get the same labels, the same number of updates and batch size:
 
@@ -25,9 +26,10 @@ import numpy as np
 from experiment import add_workers, once
 
 from minitl import plot
-from minitl.applications import classic
+from minitl.applications import classic, load
+from minitl.applications.fast_cifar import fast_cifar
 from minitl.datasets import cifar10, cifar100, glyphs
-from minitl.layers import Dense
+from minitl.layers import Conv2D, Dense
 from minitl.models import Sequential, load_model
 from minitl.optimizers import Adam
 from minitl.parallel import each
@@ -64,22 +66,23 @@ def assert_unmoved(model: Sequential, before: dict[str, np.ndarray]) -> None:
         assert weight.tobytes() == after[name].tobytes(), f"{name} moved although it was frozen"
 
 
-def run(method: str, base_file: Path, x: np.ndarray, y: np.ndarray, updates: int) -> Sequential:
+def run(method: str, base_file: Path, x: np.ndarray, y: np.ndarray, updates: int, large: bool) -> Sequential:
     """Train one network by one of METHODS."""
-    if method == "from scratch":
-        model = classic(10)
-        train(model, x, y, updates, 1e-3)
-        return model
-    if method == "frozen random":
-        model = classic(10)
+    if method in ("from scratch", "frozen random"):
+        model = fast_cifar(10, x) if large else classic(10)
+    elif large:
+        model = replace_head(load_model(base_file), 10)
     else:
         # The new head is two fresh Dense layers: the pretrained Dense128 is the base's most specialised part.
         head = [Dense(128, activation="relu", kernel_initializer="he_normal"), Dense(10, "softmax", kernel_initializer="zeros")]
         if method == "fine-tuned":
             head = head[1:]
         model = replace_head(load_model(base_file), *head, remove=len(head))
+    if method == "from scratch":
+        train(model, x, y, updates, 1e-3)
+        return model
     if method != "fine-tuned":
-        freeze(model, "conv*")
+        freeze(model, [layer.name for layer in model.layers if isinstance(layer, Conv2D)])
         before = frozen(model)
         train(model, x, y, updates, 1e-3)
         assert_unmoved(model, before)
@@ -128,21 +131,27 @@ def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generato
     return x[np.concatenate(picked)], y[np.concatenate(picked)]
 
 
-def load_data(cifar: bool, validate: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The three sets with images as the network sees them, 0 to 1."""
-    return [(x.astype(np.float32) / 255, y) for x, y in (cifar_data if cifar else glyph_data)(validate)]
+def load_data(cifar: bool, validate: bool, large: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The three sets with images as the network sees them: 0 to 1, or as the large base was trained on them."""
+    prepare = load("cifar100").preprocessing if large else lambda x: x.astype(np.float32) / 255
+    return [(prepare(x), y) for x, y in (cifar_data if cifar else glyph_data)(validate)]
 
 
-def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[int], updates: int) -> tuple[np.ndarray, int]:
+def of_seed(
+    seed: int, cifar: bool, validate: bool, large: bool, epochs: int, labels: list[int], updates: int
+) -> tuple[np.ndarray, int]:
     """Pretrain a base, and measure every method at every number of labels: accuracies (labels, methods), on how many images."""
     started = time.perf_counter()
-    source, target, measured = once(load_data, cifar, validate)
+    source, target, measured = once(load_data, cifar, validate, large)
     results = np.empty((len(labels), len(METHODS)))
     set_random_seed(seed)
-    base = classic(int(source[1].max()) + 1)
-    train(base, *source, updates=epochs * len(source[0]) // BATCH, rate=1e-3)
-    seen, seconds = accuracy(base, *(part[:2000] for part in source)), time.perf_counter() - started
-    print(f"seed {seed}: pretrained to {seen:.1f} % of its training pictures in {seconds:.0f} s", flush=True)
+    if large:
+        base = load("cifar100")
+    else:
+        base = classic(int(source[1].max()) + 1)
+        train(base, *source, updates=epochs * len(source[0]) // BATCH, rate=1e-3)
+        seen, seconds = accuracy(base, *(part[:2000] for part in source)), time.perf_counter() - started
+        print(f"seed {seed}: pretrained to {seen:.1f} % of its training pictures in {seconds:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         base_file = Path(folder) / "base.npz"
         base.save(base_file)
@@ -150,7 +159,7 @@ def of_seed(seed: int, cifar: bool, validate: bool, epochs: int, labels: list[in
             x, y = few(*target, k, np.random.default_rng([seed, k]))
             for j, method in enumerate(METHODS):
                 set_random_seed(1000 + seed)
-                results[i, j] = accuracy(run(method, base_file, x, y, updates), *measured)
+                results[i, j] = accuracy(run(method, base_file, x, y, updates, large), *measured)
     return results, len(measured[0])
 
 
@@ -162,13 +171,15 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     epochs = arguments.epochs or (12 if cifar else 4)
     started = time.perf_counter()
     names = ("CIFAR-100", "CIFAR-10") if cifar else ("letters", "digits")
-    tasks = [(seed, cifar, arguments.validate, epochs, labels, updates) for seed in range(arguments.seeds)]
+    large = cifar and arguments.base == "large"
+    tasks = [(seed, cifar, arguments.validate, large, epochs, labels, updates) for seed in range(arguments.seeds)]
     found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
     results, tests = np.stack([one for one, _ in found], axis=-1), found[0][1]
 
     where = "held-out training data" if arguments.validate else "test pictures"
     print(f"\n{names[0]} -> {names[1]}, {updates} updates each, accuracy on {tests} {where},")
-    print(f"mean +- standard deviation over {arguments.seeds} seeds (base, labels and head vary), in %\n")
+    vary = "labels and head vary" if large else "base, labels and head vary"
+    print(f"mean +- standard deviation over {arguments.seeds} seeds ({vary}), in %\n")
     widths = [max(14, len(method) + 2) for method in METHODS]
     print(f"{'labels per class':>16}" + "".join(f"{method:>{width}}" for method, width in zip(METHODS, widths, strict=True)))
     for i, k in enumerate(labels):
@@ -188,6 +199,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["glyphs", "cifar"], default="glyphs")
+    parser.add_argument("--base", choices=["large", "own"], default="large", help="of CIFAR: the package's, or pretrained here")
     parser.add_argument("--labels", type=int, nargs="+", metavar="K", help="labels per class")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="of pretraining")

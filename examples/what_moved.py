@@ -1,8 +1,9 @@
 """Which layers change in fine-tuning? Distances, similarity (linear CKA) and filters, before and after, under each strategy.
 
-    python examples/what_moved.py     letters -> digits, the base that comes with the package; no download, two minutes
+    python examples/what_moved.py                  letters -> digits, a base that comes with the package; two minutes
+    python examples/what_moved.py --base large     CIFAR-100 -> CIFAR-10, the large base, its batch normalisation frozen
 
-Mean +- 95 % interval over seeds (labels and heads vary). Similarity is measured on digits in fonts that no training saw.
+Mean +- 95 % interval over seeds (labels and heads vary). Similarity is measured on images that no training saw.
 """
 
 from __future__ import annotations
@@ -11,73 +12,90 @@ import argparse
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, add_workers, epochs_for, few, interval, table
-from few_shot import SETTINGS
+from experiment import BATCH, accuracy, add_workers, epochs_for, few, interval, once, table
+from few_shot import LARGE_SETTINGS, SETTINGS
 
 from minitl import plot
 from minitl.applications import load
-from minitl.datasets import glyphs
+from minitl.datasets import cifar10, glyphs
+from minitl.models import Sequential
 from minitl.parallel import each
-from minitl.transfer import STRATEGIES, fine_tune, gradient_norms, layer_similarity, replace_head, weight_distance
+from minitl.transfer import STRATEGIES, batch_norm, fine_tune, gradient_norms, layer_similarity, replace_head, weight_distance
 from minitl.utils import set_random_seed
 
-LAYERS = ("conv2d", "conv2d_1", "conv2d_2", "dense")
+LAYERS = {
+    "letters": ("conv2d", "conv2d_1", "conv2d_2", "dense"),
+    "large": ("whitening", "conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "conv2d_4", "conv2d_5"),
+}
 
 
-def of_seed(seed: int, labels: int, updates: int) -> tuple[dict, dict, list[float], np.ndarray]:
-    """One seed: distance, similarity and accuracy by strategy; gradients after a probe; the filters after "full"."""
-    pool = glyphs.draw("digits", 3000, glyphs.TRAIN_FONTS, np.random.default_rng(7))
+def problem(base: str) -> tuple[Sequential, tuple, tuple, dict]:
+    """A base, images to draw labels from and images to measure on, as it sees them, and the settings of strategies on it."""
+    if base == "large":
+        model = load("cifar100")
+        (x, y), (x_test, y_test) = cifar10.load_data()
+        return model, (model.preprocessing(x), y), (model.preprocessing(x_test[:1000]), y_test[:1000]), LARGE_SETTINGS
+    x, y = glyphs.draw("digits", 3000, glyphs.TRAIN_FONTS, np.random.default_rng(7))
     x_test, y_test = glyphs.draw("digits", 1000, glyphs.TEST_FONTS, np.random.default_rng(8))
-    x_test = x_test.astype(np.float32) / 255
-    base = load("letters")
+    return load("letters"), (x.astype(np.float32) / 255, y), (x_test.astype(np.float32) / 255, y_test), SETTINGS
+
+
+def of_seed(seed: int, name: str, labels: int, updates: int) -> tuple[dict, dict, list[float], np.ndarray]:
+    """One seed: distance, similarity and accuracy by strategy; gradients after a probe; the filters after "full"."""
+    base, pool, (x_test, y_test), chosen = once(problem, name)
+    layers = LAYERS[name]
     x, y = few(*pool, labels, np.random.default_rng([seed, labels]))
-    x = x.astype(np.float32) / 255
     found, right, gradients, filters = {}, {}, [], np.empty(0)
     for strategy in STRATEGIES:
         set_random_seed(1000 + seed)
         model = replace_head(base, 10, copy=True)
-        settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS.get(strategy, {})}
+        if name == "large":
+            batch_norm(model, "frozen")
+        settings = {"epochs": epochs_for(updates, len(x)), **chosen.get(strategy, {})}
         fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)
         distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
-        found[strategy] = [[distance[n] for n in LAYERS], [similarity[n] for n in LAYERS]]
+        found[strategy] = [[distance[n] for n in layers], [similarity[n] for n in layers]]
         right[strategy] = accuracy(model, x_test, y_test)
         if strategy == "full":
             filters = model.layers[0].parameters["kernel"].copy()
         if strategy == "linear probe":  # where the first steps of fine-tuning would go
             model.trainable = True
             norms = gradient_norms(model, x, y)
-            gradients = [norms[n] for n in LAYERS]
+            gradients = [norms[n] for n in layers]
     return found, right, gradients, filters
 
 
 def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     """Run everything; returns by strategy an array (2, layers, seeds): distance and similarity."""
     started = time.perf_counter()
-    tasks = [(seed, arguments.labels, arguments.updates) for seed in range(arguments.seeds)]
+    layers = LAYERS[arguments.base]
+    tasks = [(seed, arguments.base, arguments.labels, arguments.updates) for seed in range(arguments.seeds)]
     seeds = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
     found = {name: np.stack([one[0][name] for one in seeds], axis=-1) for name in STRATEGIES}
     right = {name: np.array([one[1][name] for one in seeds]) for name in STRATEGIES}
     gradients = np.stack([one[2] for one in seeds], axis=-1)
-    print(f"letters -> digits, {arguments.labels} labels per class, mean +- 95 % interval, {arguments.seeds} seeds\n")
+    names = "CIFAR-100 -> CIFAR-10" if arguments.base == "large" else "letters -> digits"
+    print(f"{names}, {arguments.labels} labels per class, mean +- 95 % interval, {arguments.seeds} seeds\n")
     for title, index in (("distance moved, % of the weights' size", 0), ("similarity (linear CKA), %", 1)):
-        table(title[:21], {n: list(100 * v[index]) for n, v in found.items()}, list(LAYERS))
+        table(title[:21], {n: list(100 * v[index]) for n, v in found.items()}, list(layers))
         print()
     table("accuracy, %", {n: [v] for n, v in right.items()}, ["test"])
     print()
-    table("gradient, %", {"after a probe": list(100 * gradients)}, list(LAYERS))
+    table("gradient, %", {"after a probe": list(100 * gradients)}, list(layers))
     moved = {n: v[0].mean(axis=1) for n, v in found.items()}
-    most = LAYERS[int(moved["full"].argmax())]
+    most = layers[int(moved["full"].argmax())]
     print(
-        f"\nFull fine-tuning moves {most} most and {LAYERS[int(moved['full'].argmin())]} least; of the strategies that move all "
-        f"layers, l2-sp moves conv2d by {100 * moved['l2-sp'][0]:.2f} %, lp-ft by {100 * moved['lp-ft'][0]:.2f} %, "
+        f"\nFull fine-tuning moves {most} most and {layers[int(moved['full'].argmin())]} least; of the strategies that move all "
+        f"layers, l2-sp moves {layers[0]} by {100 * moved['l2-sp'][0]:.2f} %, lp-ft by {100 * moved['lp-ft'][0]:.2f} %, "
         f"full by {100 * moved['full'][0]:.2f} %."
     )
-    draw(found, load("letters").layers[0].parameters["kernel"], seeds[-1][3], arguments.output)
+    before = problem(arguments.base)[0].layers[0].parameters["kernel"]
+    draw(found, layers, before, seeds[-1][3], arguments.output)
     print(f"figure in {arguments.output}; {time.perf_counter() - started:.0f} s")
     return found
 
 
-def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, output: str) -> None:
+def draw(found: dict[str, np.ndarray], layers: tuple[str, ...], before: np.ndarray, after: np.ndarray, output: str) -> None:
     """Distances and similarities by layer; the first layer's filters before and after full fine-tuning."""
     from matplotlib.figure import Figure
 
@@ -87,14 +105,14 @@ def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, ou
         ax.set_prop_cycle(color=plot.COLOURS)
         for name, values in found.items():
             ax.errorbar(
-                LAYERS, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2, label=name
+                layers, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2, label=name
             )
         ax.set_title(title)
         if index == 0:
             ax.set_yscale("symlog", linthresh=0.01)
         ax.grid(alpha=0.3)
     top.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    axes = bottom.subplots(2, 32)
+    axes = bottom.subplots(2, before.shape[-1])
     scale = np.abs(before).max(axis=(0, 1, 2))
     for row, kernel, name in zip(axes, (before, after), ("before", "after"), strict=True):
         for i, ax in enumerate(row):
@@ -106,6 +124,7 @@ def draw(found: dict[str, np.ndarray], before: np.ndarray, after: np.ndarray, ou
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", choices=sorted(LAYERS), default="letters")
     parser.add_argument("--labels", type=int, default=20, help="labels per class")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=200)

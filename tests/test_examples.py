@@ -56,6 +56,7 @@ def test_the_main_job(tmp_path):
         updates=20,
         validate=False,
         output=str(tmp_path / "transfer.png"),
+        base="large",
         **ALONE,
     )
     results = load("transfer").main(arguments)
@@ -144,6 +145,7 @@ def test_find_the_bug_gives_hints_one_at_a_time(monkeypatch, capsys):
 def test_few_shot_on_glyphs(tmp_path, capsys):
     arguments = Namespace(
         dataset="glyphs",
+        base="large",
         labels=[5],
         methods=None,
         seeds=2,
@@ -189,7 +191,8 @@ def test_seeds_side_by_side_give_the_same_table(tmp_path):
 
 
 def test_what_moved(tmp_path):
-    found = load("what_moved").main(Namespace(labels=2, seeds=2, updates=4, output=str(tmp_path / "w.png"), **ALONE))
+    arguments = Namespace(base="letters", labels=2, seeds=2, updates=4, output=str(tmp_path / "w.png"), **ALONE)
+    found = load("what_moved").main(arguments)
     assert (found["linear probe"][0] == 0).all()  # a frozen base does not move
     assert (found["full"][0] > 0).all()
     assert (found["surgical"][0][1:] == 0).all() and (found["surgical"][0][0] > 0).all()
@@ -197,13 +200,15 @@ def test_what_moved(tmp_path):
 
 def test_cost(tmp_path):
     cost = load("cost")
-    assert set(cost.main(Namespace(samples=128, rounds=1, output=str(tmp_path / "c.png")))) > {"nothing", "up to dense"}
+    for base, cut in (("small", "up to dense"), ("large", "up to whitening")):
+        arguments = Namespace(base=base, samples=128, rounds=1, output=str(tmp_path / "c.png"))
+        assert set(cost.main(arguments)) > {"nothing", cut}
     assert cost.multiply_adds(cost.classic(10)) == pytest.approx(29.28e6 / 2, rel=0.01)  # by hand, in docs/results.md
 
 
 @pytest.mark.timing
 def test_what_freezing_saves(tmp_path):
-    medians = load("cost").main(Namespace(samples=256, rounds=3, output=str(tmp_path / "c.png")))
+    medians = load("cost").main(Namespace(base="small", samples=256, rounds=3, output=str(tmp_path / "c.png")))
     assert medians["nothing"] > 1.3 * medians["up to dense"] > 5 * medians["all but the head, cached"]
 
 
@@ -247,12 +252,23 @@ def test_transferability(tmp_path, capsys):
 
 @pytest.mark.cifar
 @needs_cifar
+def test_what_moved_in_the_large_base(tmp_path):
+    arguments = Namespace(base="large", labels=2, seeds=1, updates=2, output=str(tmp_path / "w.png"), **ALONE)
+    found = load("what_moved").main(arguments)
+    assert (found["linear probe"][0] == 0).all() and (found["full"][0] > 0).all()
+
+
+@pytest.mark.cifar
+@needs_cifar
 def test_few_shot_on_the_real_sets(tmp_path):
     arguments = Namespace(
-        dataset="cifar", labels=[5], methods=["scratch", "lp-ft"], seeds=2, updates=10, samples=0, tests=200, validate=True,
-        output=str(tmp_path / "f.png"), **ALONE,
+        dataset="cifar", base="small", labels=[5], methods=["scratch", "lp-ft"], seeds=2, updates=10, samples=0, tests=200,
+        validate=True, output=str(tmp_path / "f.png"), **ALONE,
     )  # fmt: skip
     assert load("few_shot").main(arguments).shape == (1, 2, 2)
+    arguments.base, arguments.methods = "large", ["random base", "linear probe", "full", "small base, lp-ft"]
+    found = load("few_shot").main(arguments)[0].mean(axis=1)
+    assert found[1] > found[0] + 10  # ten updates of a head on the large base are enough to tell it from a random one
 
 
 @pytest.mark.cifar
@@ -271,9 +287,21 @@ def test_transfer_between_the_real_sets(tmp_path, monkeypatch):
     source, target, test = transfer.cifar_data(False)
     monkeypatch.setattr(transfer, "cifar_data", lambda validate: (tuple(a[:2000] for a in source), target, test))
     arguments = Namespace(
-        dataset="cifar", labels=[2], seeds=2, epochs=1, updates=10, validate=False, output=str(tmp_path / "t.png"), **ALONE
+        dataset="cifar",
+        base="own",
+        labels=[2],
+        seeds=2,
+        epochs=1,
+        updates=10,
+        validate=False,
+        output=str(tmp_path / "t.png"),
+        **ALONE,
     )
     assert np.isfinite(transfer.main(arguments)).all()
+    monkeypatch.setattr(transfer, "cifar_data", lambda validate: (source, target, tuple(a[:500] for a in test)))
+    arguments.base, arguments.seeds = "large", 1
+    results = transfer.main(arguments)[0, :, 0]
+    assert max(results[2:]) > max(results[:2]) + 10  # from two labels per class, the pretrained are ahead of the random
 
 
 def test_examples_explain_themselves():

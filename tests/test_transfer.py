@@ -8,8 +8,20 @@ from test_datasets import needs_cifar
 
 from minitl import plot
 from minitl.applications import card, classic, load
-from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
-from minitl.models import Sequential, load_model
+from minitl.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    Input,
+    MaxPooling2D,
+    ReLU,
+    Rescaling,
+)
+from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD, Adam, RMSprop
 from minitl.preprocessing import Preprocessing
 from minitl.schedules import SlantedTriangular
@@ -119,6 +131,38 @@ def test_heads_share_or_copy_the_base():
     np.testing.assert_allclose(shared.predict(X), 0.25)  # a zero head
     with pytest.raises(ValueError, match="two classes"):
         replace_head(old, 1)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_head_is_its_dense_layer_with_all_that_stands_on_it(functional):
+    layers = [Dense(6, activation="relu", name="features"), Dense(5, name="logits"), Rescaling(0.5), Activation("softmax")]
+    old = Sequential([Input((4,)), *layers])
+    if functional:
+        value = entry = Input((4,))
+        for layer in layers:
+            value = layer(value)
+        old = Model(entry, value)
+    new = replace_head(old, 3)
+    assert [layer.name for layer in new.layers if layer.parameters] == ["features", new.layers[-1].name]
+    assert new.layers[-1].parameters["kernel"].shape == (6, 3)
+    assert feature_extractor(old).layers[-1].name == "features"
+    assert replace_head(old, 3, remove=1).layers[-1].parameters["kernel"].shape == (5, 3)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_network_without_a_head_gets_one_on_top(functional):
+    layers = [Conv2D(4, 3, name="last"), GlobalAveragePooling2D(name="pooled")]
+    bare = Sequential([Input((8, 8, 3)), *layers])
+    if functional:
+        value = entry = Input((8, 8, 3))
+        for layer in layers:
+            value = layer(value)
+        bare = Model(entry, value)
+    with pytest.raises(ValueError, match=r"ends in .*'pooled'.*, not in a Dense layer.*remove=0"):
+        replace_head(bare, 2)
+    new = replace_head(bare, 2, remove=0)
+    assert new.output_shape == (None, 2) and new.get_layer("pooled")
+    np.testing.assert_array_equal(extract_features(bare, X), bare.predict(X, verbose=0))
 
 
 def test_truncate_and_feature_extractor():

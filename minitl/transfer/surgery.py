@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import copy as copying
+import itertools
 from collections.abc import Container
 from typing import Any
 
 from minitl.errors import unknown
 from minitl.graph.graph import Graph
 from minitl.graph.value import Node, Value, use
+from minitl.layers.activations import ActivationOnly
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense, Input
+from minitl.layers.scaling import Rescaling
 from minitl.models import Model, Sequential
 
 
-def replace_head(model: Model, *head: Layer | int, remove: int = 1, copy: bool = True) -> Any:
+def replace_head(model: Model, *head: Layer | int, remove: int | None = None, copy: bool = True) -> Any:
     """A new model: the same network without the top `remove` layers, and a new head on it.
 
-    `head` is a number of classes (a Dense layer with softmax that starts at zero, so that the first gradients into the base
-    are those of an unprejudiced guess), or layers. The new model has layers of its own, so that `model` stays what it is;
-    with `copy=False` the two share the base, and what is trained in one is trained in the other. It is not compiled yet.
-    Errors: ValueError when nothing of the model would be left, for fewer than two classes, or where the top layer takes several
-    values (cut there with `truncate`, and call layers on its output).
+    By default that is the head: the Dense layer at the top, with activations and rescalings that stand on it. `head` is a number
+    of classes (a Dense layer with softmax that starts at zero, so that the first gradients into the base are those of an
+    unprejudiced guess), or layers. The new model has layers of its own, so that `model` stays what it is; with `copy=False` the
+    two share the base, and what is trained in one is trained in the other. It is not compiled yet.
+    Errors: ValueError for a model without such a head (`remove=0` puts the new one on top of it), when nothing of the model would
+    be left, for fewer than two classes, or where the top layer takes several values (cut there with `truncate`, and call layers
+    on its output).
     """
     layers = [_head_layer(layer) for layer in head]
+    if remove is None:
+        remove = _height_of_head(model, "replace_head")
+        if not remove:
+            top = model.layers[-1].label
+            raise ValueError(
+                f"replace_head: {model.label} ends in {top}, not in a Dense layer: it has no head to replace; "
+                "put the new one on top with remove=0, or say with remove= how many layers go"
+            )
     if isinstance(model, Sequential):
         if not 0 <= remove < len(model.layers):
             raise ValueError(f"replace_head: cannot take {remove} of {len(model.layers)} layers off; at least one must stay")
@@ -60,17 +73,18 @@ def truncate(model: Model, at: str | int, copy: bool = True) -> Any:
 
 
 def feature_extractor(model: Model, at: str | int | None = None) -> Any:
-    """A frozen copy of the network up to a layer, by default the one under the head: it turns images into features.
+    """A frozen copy of the network up to a layer: it turns images into features.
 
+    `at` is a name or a position, by default the layer under the head; of a network without one (see `replace_head`) it is all.
     Errors: ValueError as `truncate`.
     """
     if at is not None:
         extractor = truncate(model, at)
     elif isinstance(model, Sequential):
-        extractor = truncate(model, len(model.layers) - 2)
+        extractor = truncate(model, len(model.layers) - 1 - _height_of_head(model, "feature_extractor"))
     else:
         source = copying.deepcopy(model)
-        extractor = _cut(source, _under(source, 1, "feature_extractor"))
+        extractor = _cut(source, _under(source, _height_of_head(model, "feature_extractor"), "feature_extractor"))
     extractor.trainable = False
     extractor.fold = False  # bitwise what the layers give inside the whole network while that trains
     return extractor
@@ -107,6 +121,19 @@ def _head_layer(layer: Layer | int) -> Layer:
     if layer < 2:
         raise ValueError(f"replace_head: a head needs at least two classes, got {layer}")
     return Dense(layer, activation="softmax", kernel_initializer="zeros")
+
+
+def _height_of_head(model: Model, caller: str) -> int:
+    """How many layers are the head, a Dense layer with what only shapes its numbers; 0 without one."""
+    if isinstance(model, Sequential):
+        layers = list(reversed(model.layers))
+    else:
+        layers, value = [], _under(model, 0, caller)
+        while len(value.node.inputs) == 1:
+            layers.append(value.node.layer)
+            value = value.node.inputs[0]
+    above = sum(1 for _ in itertools.takewhile(lambda layer: isinstance(layer, (ActivationOnly, Rescaling)), layers))
+    return above + 1 if above < len(layers) and isinstance(layers[above], Dense) else 0
 
 
 def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:
