@@ -563,9 +563,11 @@ def test_a_base_of_ones_own(folder, tmp_path):
     assert result.model.output_shape == (None, 2) and result.model.preprocessing == whole.preprocessing
     np.testing.assert_array_equal(result.model.layers[1].get_weights()[0], whole.layers[1].get_weights()[0])
     assert result.model.origin == {"base": "base.npz", "licence": "not known"}
-    apart = minitl.Model(inputs, Activation("softmax")(whole.layers[-1](pooled)))
-    apart.preprocessing = whole.preprocessing
-    assert pretrained(apart, SIZE).output_shape == (None, 16)
+    logits = whole.layers[-1](pooled)
+    for scaled in (logits, minitl.layers.Rescaling(0.5)(logits)):
+        apart = minitl.Model(inputs, Activation("softmax")(scaled))
+        apart.preprocessing = whole.preprocessing
+        assert pretrained(apart, SIZE).output_shape == (None, 16)
     with_maps = minitl.Model(inputs, maps)
     with_maps.preprocessing, with_maps.origin = whole.preprocessing, {"base": "ours", "licence": "MIT"}
     again = photographs.train(folder, size=SIZE, base=with_maps, say=lambda text: None)

@@ -9,10 +9,10 @@ from typing import Any
 from minitl import applications
 from minitl.applications import imagenet
 from minitl.errors import unknown
-from minitl.graph.value import Value
-from minitl.layers import Activation, Concatenate, Dense, GlobalAveragePooling2D, Input, Softmax
+from minitl.layers import Concatenate, GlobalAveragePooling2D, Input
 from minitl.models import Model, load_model
 from minitl.transfer import truncate
+from minitl.transfer.head import height_of_head, layers_under, under
 
 PACKAGED = "EfficientNetLite0"
 # Where its last blocks end, and the layer after them, which knows most of ImageNet's classes.
@@ -35,7 +35,7 @@ def pretrained(base: Any, size: int) -> Model:
 
     `base` is the name of an application with ImageNet's weights (capitals do not matter; all but EfficientNetLite0 are
     downloaded once), a model's file, or a model. Of EfficientNetLite0 the features are those of `last_blocks`. Of a classifier
-    the last layer is left out; feature maps are averaged.
+    the head is left out; feature maps are averaged.
     Errors: FileNotFoundError; ValueError for an unknown name, a model for images of another size, or without a record of what
     they go through.
     """
@@ -50,7 +50,7 @@ def pretrained(base: Any, size: int) -> Model:
         raise ValueError(f"{name} must take photographs (height, width, 3), got input shape {shape}")
     if shape[1] not in (None, size) or shape[2] not in (None, size):
         raise ValueError(f"{name} takes images of {shape[1]}x{shape[2]} pixels; ask for size={shape[1]}")
-    value = _under_classifier(model.output)
+    value = under(model.output, height_of_head(layers_under(model.output)))
     if len(value.shape) == 4:
         value = GlobalAveragePooling2D()(value)
     if len(value.shape) != 2:
@@ -77,14 +77,6 @@ def last_blocks(network: Model) -> Model:
     features = Model(network.input, Concatenate()([GlobalAveragePooling2D()(value) for value in ends]))
     features._take_record(network)
     return features
-
-
-def _under_classifier(value: Value) -> Value:
-    """What the last dense layer takes, whether its activation is part of it or a layer of its own; else the value itself."""
-    node = value.node
-    if isinstance(node.layer, (Activation, Softmax)) and isinstance(node.inputs[0].node.layer, Dense):
-        node = node.inputs[0].node
-    return node.inputs[0] if isinstance(node.layer, Dense) else value
 
 
 def _published(name: str, size: int) -> Model:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy as copying
-import itertools
 from collections.abc import Container
 from typing import Any
 
 from minitl.errors import unknown
 from minitl.graph.graph import Graph
 from minitl.graph.value import Node, Value, use
-from minitl.layers.activations import ActivationOnly
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense, Input
-from minitl.layers.scaling import Rescaling
 from minitl.models import Model, Sequential
+from minitl.transfer.head import height_of_head, layers_under
 
 
 def replace_head(model: Model, *head: Layer | int, remove: int | None = None, copy: bool = True) -> Any:
@@ -124,16 +122,9 @@ def _head_layer(layer: Layer | int) -> Layer:
 
 
 def _height_of_head(model: Model, caller: str) -> int:
-    """How many layers are the head, a Dense layer with what only shapes its numbers; 0 without one."""
     if isinstance(model, Sequential):
-        layers = list(reversed(model.layers))
-    else:
-        layers, value = [], _under(model, 0, caller)
-        while len(value.node.inputs) == 1:
-            layers.append(value.node.layer)
-            value = value.node.inputs[0]
-    above = sum(1 for _ in itertools.takewhile(lambda layer: isinstance(layer, (ActivationOnly, Rescaling)), layers))
-    return above + 1 if above < len(layers) and isinstance(layers[above], Dense) else 0
+        return height_of_head(model.layers[::-1])
+    return height_of_head(layers_under(_under(model, 0, caller)))
 
 
 def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:
