@@ -31,6 +31,7 @@ class Measured(NamedTuple):
     predictions: list[np.ndarray]
     targets: list[Any]
     weights: list[Any]
+    masks: list[Any]
 
 
 class Part(NamedTuple):
@@ -81,7 +82,7 @@ def accumulated_step(
             found.run.tell = _sender(exchange, trained, share)
         found.run.backward(found.output_gradients())
         made = [] if sent else updates(trained, found.run)
-        measured = Measured(found.total, found.of_outputs, found.predictions, found.targets, found.weights)
+        measured = Measured(found.total, found.of_outputs, found.predictions, found.targets, found.weights, found.masks)
         scaled = [_scaled(gradient, share) for _, _, gradient in made]
         parts.append(Part(share, measured, [path for path, _, _ in made], scaled, [array.copy() for array in states]))
         for array, value in zip(states, before, strict=True):

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from minitl import channels, losses, metrics
-from minitl.errors import unknown
+from minitl.errors import unknown, wrong_shape
 from minitl.graph import rules
 from minitl.graph.run import Run
 from minitl.layers.base import Layer
+from minitl.masks import masks_of
 
 Trained = list[tuple[str, Layer]]
 
@@ -20,13 +21,22 @@ Trained = list[tuple[str, Layer]]
 class Losses:
     """The losses of one forward pass, and how to go back from them.
 
-    Attributes: `total` is their weighted sum with the regularization, `of_outputs` each output's own; `predictions`, `targets`
-    and `weights` are lists, one entry per output.
+    Attributes: `total` is their weighted sum with the regularization, `of_outputs` each output's own; `predictions`, `targets`,
+    `weights` and `masks` (the steps that count, or None) are lists, one entry per output.
     """
 
     def __init__(
-        self, model: Any, run: Run, predictions: list[Any], targets: list[Any], weights: list[Any], joint: tuple[int, ...]
+        self,
+        model: Any,
+        run: Run,
+        predictions: list[Any],
+        targets: list[Any],
+        weights: list[Any],
+        joint: tuple[int, ...],
+        masks: list[Any],
     ):
+        fits = [mask is None or mask.shape == p.shape[: mask.ndim] for mask, p in zip(masks, predictions, strict=True)]
+        self.masks = [mask if fit else None for mask, fit in zip(masks, fits, strict=True)]
         self.run, self.predictions, self.targets, self.weights = run, predictions, targets, weights
         if channels.are_first():
             pairs = zip(targets, predictions, strict=True)
@@ -43,7 +53,11 @@ class Losses:
                 raise ValueError("the data have no targets; give y, or batches (x, y)")
             own = None if weights[i] is None else np.asarray(weights[i], predictions[i].dtype)
             seen = run.logits[i] if i in joint else predictions[i]
-            value, self.caches[i] = losses.compute(loss, np.asarray(targets[i]), seen, own, i in joint or loss.from_logits)
+            target, seen, own = at_steps(self.masks[i], np.asarray(targets[i]), seen, own)
+            if not len(seen):  # the batch holds nothing but padding
+                self.of_outputs[i] = 0.0
+                continue
+            value, self.caches[i] = losses.compute(loss, target, seen, own, i in joint or loss.from_logits)
             self.of_outputs[i] = float(value)
             share = self.shares[i]
             self.total += value if share is None else share * value
@@ -51,8 +65,16 @@ class Losses:
     def output_gradients(self) -> list[np.ndarray | None]:
         """The gradient with respect to every output, or its logits."""
         gradients: list[np.ndarray | None] = []
-        for loss, cache, share in zip(self.losses, self.caches, self.shares, strict=True):
-            gradient = None if loss is None else losses.backpropagate(loss, cache)
+        for i, (loss, mask) in enumerate(zip(self.losses, self.masks, strict=True)):
+            cache, share = self.caches[i], self.shares[i]
+            if loss is None:
+                gradient = None
+            elif mask is None:
+                gradient = losses.backpropagate(loss, cache)
+            else:
+                gradient = np.zeros_like(self.predictions[i])
+                if mask.any():
+                    gradient[mask] = losses.backpropagate(loss, cache)
             gradients.append(gradient if gradient is None or share is None else gradient * gradient.dtype.type(share))
         return gradients
 
@@ -77,13 +99,29 @@ def forward_loss(
     )
     run = judged.new_run(keep, need_dx, joint, training, added_losses=True)
     predictions = run.forward(arrays, training)
-    found = Losses(judged, run, predictions, targets, targets_of(model, weights, "sample_weight"), joint)
+    masks = masks_of(judged.graph, arrays)
+    found = Losses(judged, run, predictions, targets, targets_of(model, weights, "sample_weight"), joint, masks)
     found.total += run.added_loss
     for _, layer in trained:
         for name, penalty in layer.regularizers.items():
             found.total += penalty(layer.parameters[name])
     found.total = float(found.total)
     return found
+
+
+def at_steps(mask: np.ndarray | None, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None) -> tuple:
+    """Targets, predictions and weights of the steps that count, each as a sample of its own; without a mask all as they are.
+
+    Shapes: mask (N, T), y_true and y_pred (N, T, ...), weights (N,) or (N, T); of the results the first axis is that of steps.
+    Errors: ValueError for targets that have no such steps.
+    """
+    if mask is None:
+        return y_true, y_pred, weights
+    if y_true.shape[: mask.ndim] != mask.shape:
+        raise wrong_shape("targets of steps", mask.shape, y_true.shape, "give one target for every step, padded ones too")
+    if weights is not None:
+        weights = np.broadcast_to(weights.reshape(len(weights), -1), mask.shape)[mask]
+    return y_true[mask], y_pred[mask], weights
 
 
 class Means:
@@ -107,7 +145,8 @@ class Means:
         for i, group in enumerate(self.metrics):
             self.of_outputs[i] += (found.of_outputs[i] or 0.0) * samples
             for metric in group:
-                metric.update_state(targets[i], found.predictions[i], weights[i] if metric.weighted else None)
+                chosen = weights[i] if metric.weighted else None
+                metric.update_state(*at_steps(found.masks[i], targets[i], found.predictions[i], chosen))
 
     def get_state(self) -> dict[str, Any]:
         """What was taken in so far."""

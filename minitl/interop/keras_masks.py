@@ -12,14 +12,9 @@ from typing import Any
 from minitl import layers
 from minitl.layers.masking import KEEPS_ZEROS
 from minitl.layers.recurrent import Recurrent
+from minitl.masks import HANDS_ON
 
 ASKS = (layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)  # what leaves steps out
-HANDS_ON = (  # what has a mask behind it in Keras, and none here
-    layers.Activation, layers.ActivityRegularization, layers.Add, layers.AlphaDropout, layers.Average, layers.BatchNormalization,
-    layers.Concatenate, layers.Dense, layers.ELU, layers.GaussianNoise, layers.GroupNormalization, layers.LayerNormalization,
-    layers.LeakyReLU, layers.Multiply, layers.PReLU, layers.ReLU, layers.Rescaling, layers.Softmax, layers.Subtract,
-    layers.TimeDistributed,
-)  # fmt: skip
 
 
 def settle_masks(model: Any) -> None:
