@@ -6,7 +6,8 @@ The batch of N samples is cut into k neighbouring parts. Each goes forward and b
 
 Batch normalisation takes each part's own statistics; the moving ones become the mean of what the parts would have made of them,
 in the same shares. Each part draws its own random numbers. So it does not matter who computes a part: `minitl.distributed`
-gives each process one, and the bits are those of one process that computes them all, one after another.
+gives each process one, and the bits are those of one process that computes them all, one after another. Where padded steps do
+not count (`minitl.masks`), the loss of a part is the mean over its own steps.
 """
 
 from __future__ import annotations
