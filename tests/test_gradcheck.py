@@ -12,8 +12,10 @@ from test_gradients import problem
 
 from minitl import get_backend
 from minitl.__main__ import main
-from minitl.gradcheck import check_adjoint, check_gradients, complex_step, step_errors
+from minitl.gradcheck import check_adjoint, check_gradients, complex_step, conduct, step_errors
+from minitl.gradcheck.problems import Problem
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
+from minitl.losses import Loss
 from minitl.models import Sequential
 from minitl.ops import dense, softmax, tanh
 
@@ -312,3 +314,22 @@ def test_targets_may_be_the_third_argument():
     with pytest.raises(TypeError, match="for x and perhaps y"):
         check_gradients(model, x, labels, y=labels)
     assert check_gradients(dense, x, np.ones((3, 2)), np.ones(2)).ok
+
+
+class Saddle(Loss):
+    """c p^2, whose mean stays what it is along some ways through p."""
+
+    def call(self, y_true, y_pred):
+        return y_true * y_pred**2
+
+
+def test_a_number_that_does_not_grow_along_one_way_is_not_taken_for_coarse():
+    """Changes of all inputs by one factor cancel here; that is no sign of a rounding."""
+    p, c = np.array([[1.0, -1.0, 1.0, -1.0]]), np.array([[1.0, 1.0, -1.0, -1.0]])
+    assert check_gradients(Saddle(), p, y=c).ok
+    for dtype, expected in ((np.float32, True), (np.float64, False)):
+
+        def values(dtype=dtype):
+            return np.asarray((c * p.astype(dtype) ** 2).sum())
+
+        assert conduct.is_coarse(Problem("c p^2", ["p"], [p], values, lambda dy: [2 * c * p])) == expected

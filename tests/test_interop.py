@@ -339,6 +339,13 @@ def test_masks_of_keras(tmp_path):
         lambda x: k.GlobalAveragePooling1D()(x),
         lambda x: k.GlobalMaxPooling1D()(k.Conv1D(4, 2)(x)),
         lambda x: k.Dense(2)(k.Flatten()(x)),
+        # A recurrent layer repeats its output at the steps that it leaves out, unless the mask is asked for behind it.
+        lambda x: k.Dense(2)(k.Flatten()(k.LSTM(4, return_sequences=True)(x))),
+        lambda x: k.Flatten()(k.SimpleRNN(4, return_sequences=True, zero_output_for_mask=True)(x)),
+        lambda x: k.GRU(3)(k.Dropout(0.1)(k.LSTM(4, return_sequences=True)(x))),
+        lambda x: k.Bidirectional(k.GRU(3))(k.GRU(4, return_sequences=True)(x)),
+        lambda x: k.Dense(3)(k.Dropout(0.1)(k.GRU(4, return_sequences=True)(k.LSTM(4, return_sequences=True)(x)))),
+        lambda x: k.GlobalAveragePooling1D()(k.Bidirectional(k.LSTM(3, return_sequences=True))(x)),
     ]
     for head in heads:
         x = keras.Input((4,), dtype="int32")
@@ -350,6 +357,10 @@ def test_masks_of_keras(tmp_path):
         assert close(ours.predict(words, verbose=0), theirs.predict(words, verbose=0))
         ours.save(tmp_path / "ours.npz")
         assert close(load_model(tmp_path / "ours.npz").predict(words, verbose=0), ours.predict(words, verbose=0))
+        if not any(isinstance(layer, layers.Embedding) and layer.mask_zero for layer in ours.layers):
+            continue
+        ours.save(tmp_path / "again.keras")
+        assert close(keras.models.load_model(tmp_path / "again.keras").predict(words, verbose=0), ours.predict(words, verbose=0))
     table = k.Embedding(9, 3, mask_zero=True)(x)
     keras.Model(x, k.concatenate([k.LSTM(4)(table), k.GlobalMaxPooling1D()(table)])).save(file)
     with pytest.raises(ValueError, match="its mask is used by some layers behind it and not by others"):
@@ -357,6 +368,14 @@ def test_masks_of_keras(tmp_path):
     keras.Model(x, k.LSTM(4)(k.Dropout(0.2)(k.Dense(3)(table)))).save(file)
     with pytest.raises(ValueError, match=r"layer 'lstm.*would reach it through layer 'dense"):
         load_model(file)
+    told = k.LSTM(4, return_sequences=True)(table)
+    keras.Model(x, k.LSTM(3)(k.Dense(4)(told))).save(file)
+    with pytest.raises(ValueError, match=r"the mask of layer 'lstm.*would reach it through layer 'dense"):
+        load_model(file)
+    for other in (k.Flatten()(told), told):
+        keras.Model(x, [k.LSTM(4)(told), other]).save(file)
+        with pytest.raises(ValueError, match=r"lstm.*its mask is used by some layers behind it and not by others"):
+            load_model(file)
     steps = keras.Input((4, 3))
     keras.Model(steps, k.GlobalAveragePooling1D()(k.Activation("tanh")(k.Masking()(steps)))).save(file)
     with pytest.raises(ValueError, match=r"the mask of layer 'masking.*would reach it"):

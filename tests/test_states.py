@@ -5,7 +5,7 @@ import pytest
 
 import minitl
 from minitl.gradcheck import check_gradients
-from minitl.layers import GRU, LSTM, Bidirectional, Concatenate, Dense, Embedding, Input, SimpleRNN, TimeDistributed
+from minitl.layers import GRU, LSTM, Bidirectional, Concatenate, Dense, Embedding, Flatten, Input, SimpleRNN, TimeDistributed
 from minitl.models import Model, Sequential, load_model
 
 KINDS = {"lstm": (LSTM, 2), "gru": (GRU, 1), "simple_rnn": (SimpleRNN, 1)}
@@ -70,6 +70,24 @@ def test_gradients_of_the_last_state_alone_and_of_steps_left_out(kind, backend):
     found = model.predict([rows, *arrays], verbose=0)
     for before, last in zip(arrays, found if states > 1 else [found], strict=True):
         np.testing.assert_array_equal(last[2], before[2])  # nothing but steps that are left out
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_what_a_step_that_is_left_out_gives(kind, backend, zeros):
+    layer, _ = kind
+    words = Input((6,), dtype="int32")
+    x = Embedding(9, 3, mask_zero=True, dtype="float64")(words)
+    model = Model(words, layer(4, return_sequences=True, zero_output_for_mask=zeros, dtype="float64")(x))
+    model.compile("sgd", "mse")
+    rows = np.array([[1, 2, 3, 0, 0, 0], [4, 0, 6, 7, 0, 1], [0, 0, 3, 4, 0, 0]])
+    found = model.predict(rows, verbose=0)
+    np.testing.assert_array_equal(found[0, 3:], np.zeros((3, 4)) if zeros else np.tile(found[0, 2], (3, 1)))
+    np.testing.assert_array_equal(found[1, 1], np.zeros(4) if zeros else found[1, 0])
+    assert not found[2, :2].any()
+    flat = Model(words, Flatten()(model.output)).astype("float64")  # so that every step's gradient counts
+    flat.compile("sgd", "mse")
+    report = check_gradients(flat, rows, numbers(3, 24, seed=5), samples=60)
+    assert all(tensor.ok and tensor.worst < 1e-7 for tensor in report.tensors), str(report)
 
 
 def test_both_backends_agree(kind):

@@ -27,7 +27,7 @@ IGNORED = {
     "optional", "pointwise_constraint", "quantization_config", "quantization_mode", "ragged", "registered_name", "renorm",
     "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "value_range",
     "lora_alpha", "output_padding", "fill_value", "fill_mode", "rms_scaling", "embeddings_dtype", "time_major",
-    "backward_layer", "recurrent_constraint", "zero_output_for_mask",
+    "backward_layer", "recurrent_constraint",
 }  # fmt: skip
 MODELS = ("Functional", "Model", "Sequential")
 RENAMED = {"Convolution2D": "Conv2D", "Convolution1D": "Conv1D", "MaxPool2D": "MaxPooling2D", "AvgPool2D": "AveragePooling2D"}

@@ -18,24 +18,49 @@ ASKS = (layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)  # what 
 
 
 def settle_masks(model: Any) -> None:
-    """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras.
+    """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras; where one asks for that
+    of a recurrent layer, the steps that are left out are zeros, and else they repeat the output before.
 
     Errors: ValueError where some layers ask for the mask and others look at the numbers, or where it would have to pass a
     layer that makes something of zeros.
     """
     for node in model.graph.nodes:
-        if node.layer.is_container:
-            settle_masks(node.layer)
-        if isinstance(node.layer, layers.Masking) or (isinstance(node.layer, layers.Embedding) and node.layer.mask_zero):
-            takers = list(_takers(model, node.outputs[0], KEEPS_ZEROS))
-            asks = [isinstance(taker.layer, ASKS) for taker in takers]
+        layer = node.layer
+        if layer.is_container:
+            settle_masks(layer)
+        if not _has_mask_behind(layer):
+            continue
+        takers = list(_takers(model, node.outputs[0], KEEPS_ZEROS))
+        for taker in takers:
+            if isinstance(taker.layer, HANDS_ON):
+                _refuse_beyond(model, node, taker)
+        asks = [isinstance(taker.layer, ASKS) for taker in takers]
+        repeats = isinstance(layer, Recurrent) and not layer.zero_output_for_mask
+        mixed = any(asks) and not (all(asks) and not (repeats and _is_output(model, node.outputs[0])))
+        if mixed and (repeats or isinstance(layer, layers.Embedding)):
+            raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
+        if isinstance(layer, layers.Embedding):
+            layer.mask_zero = any(asks) or not asks
+        elif repeats and any(asks):
+            layer.zero_output_for_mask = True
             for taker in takers:
-                if isinstance(taker.layer, HANDS_ON):
-                    _refuse_beyond(model, node, taker)
-            if isinstance(node.layer, layers.Embedding):
-                if any(asks) and not all(asks):
-                    raise ValueError(f"{node.layer.label}: its mask is used by some layers behind it and not by others")
-                node.layer.mask_zero = any(asks) or not asks
+                for asking in getattr(taker.layer, "both", [taker.layer]):
+                    asking.masked = True
+
+
+def _has_mask_behind(layer: Any) -> bool:
+    if isinstance(layer, layers.Bidirectional):
+        layer = layer.both[0]
+    if isinstance(layer, Recurrent):
+        return layer.return_sequences and layer.masked
+    return isinstance(layer, layers.Masking) or (isinstance(layer, layers.Embedding) and layer.mask_zero)
+
+
+def _is_output(model: Any, value: Any) -> bool:
+    if value in model.graph.outputs:
+        return True
+    passed = [node for node in model.graph.consumers[value] if isinstance(node.layer, KEEPS_ZEROS)]
+    return any(_is_output(model, node.outputs[0]) for node in passed)
 
 
 def _refuse_beyond(model: Any, source: Any, through: Any) -> None:

@@ -22,7 +22,8 @@ class Recurrent(Layer):
     """What recurrent layers share: sums of the inputs for all steps at once, then one step after another.
 
     Behind an `Embedding(mask_zero=True)` or a `Masking`, with nothing but dropout or other recurrent layers between, steps of
-    zeros alone are left out: they change nothing. With `return_sequences`, such a step gives zeros.
+    zeros alone are left out: they change nothing. With `return_sequences`, such a step gives zeros, by which the layers behind
+    know it; with `zero_output_for_mask=False`, Keras's default, it gives the output of the step before, and the mask ends here.
     `dropout` drops inputs, `recurrent_dropout` what comes from the step before, the same ones in all steps of a sequence.
 
     The first step finds a state of zeros, or `layer(x, initial_state=[h])`, with `[h, c]` for an LSTM; `return_state` gives the
@@ -58,6 +59,7 @@ class Recurrent(Layer):
         unroll: bool = False,
         implementation: int = 2,
         input_length: int | None = None,
+        zero_output_for_mask: bool = True,
         **kwargs: Any,
     ):
         if "input_dim" in kwargs and input_length is not None:
@@ -85,13 +87,14 @@ class Recurrent(Layer):
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
+        self.zero_output_for_mask = zero_output_for_mask
         self.masked = False
         self.carried: np.ndarray | None = None  # the state behind the last batch, if it is stateful
 
     @property
     def passes_mask(self) -> bool:
         """Whether steps that it leaves out are left out behind it, too."""
-        return self.return_sequences and self.masked
+        return self.return_sequences and self.masked and self.zero_output_for_mask
 
     @property
     def draws(self) -> bool:
@@ -182,7 +185,7 @@ class Recurrent(Layer):
         sums, of_sums = op("dense").forward(np.ascontiguousarray(x), weights["kernel"], self.input_bias(weights))
         h, of_steps = self.steps(sums, weights, start, mask, drop_h)
         y = h if self.return_sequences else np.ascontiguousarray(h[:, -1])
-        if self.return_sequences and mask is not None:
+        if self.passes_mask and mask is not None:
             y = y * mask[:, :, None]
         state = self.last_state(h, of_steps) if self.stateful or self.return_state else []
         if self.stateful:
@@ -194,7 +197,7 @@ class Recurrent(Layer):
         shape, of_sums, of_steps, mask, drop_x = cache
         dy, *dlast = dy if self.return_state else [dy]
         if self.return_sequences and dy is not None:
-            dh = dy if mask is None else dy * mask[:, :, None]
+            dh = dy * mask[:, :, None] if self.passes_mask and mask is not None else dy
         else:
             dh = np.zeros(shape, next(part.dtype for part in (dy, *dlast) if part is not None))
             if dy is not None:
