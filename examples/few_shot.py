@@ -81,11 +81,13 @@ def tuned(x: np.ndarray, y: np.ndarray, updates: int, seed: int) -> Sequential:
     return scratch(x, y, best[2], best[1])
 
 
-def transferred(base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, method: str) -> Sequential:
-    """A copy of the base with a new head, fine-tuned by a strategy."""
+def transferred(base: Sequential, x: np.ndarray, y: np.ndarray, updates: int, method: str, large: bool = False) -> Sequential:
+    """A copy of the base with a new head, fine-tuned by a strategy; the large base's normalisation stays frozen."""
     strategy = "reinitialize" if method == "new Dense128" else method
     model = replace_head(base, 10, copy=True)
-    settings = {"epochs": epochs_for(updates, len(x)), **SETTINGS[strategy]}
+    if large:
+        batch_norm(model, "frozen")
+    settings = {"epochs": epochs_for(updates, len(x)), **(LARGE_SETTINGS if large else SETTINGS).get(strategy, {})}
     return fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)[0]
 
 
@@ -102,9 +104,10 @@ def run(method: str, base: Sequential, x: np.ndarray, y: np.ndarray, updates: in
 
 
 def of_large_base(method: str, x: np.ndarray, y: np.ndarray, measured: tuple, updates: int, seed: int) -> float:
-    """The accuracy by one of LARGE, from labelled images and their mirror images; all images are 0 .. 255."""
+    """The accuracy by one of LARGE, from labelled images; all images are 0 .. 255."""
     if method == "scratch, tuned":  # it mirrors images itself
-        return by_recipe(x[: len(x) // 2], y[: len(x) // 2], measured, EPOCHS.get(len(x) // 20, 16), seed)
+        return by_recipe(x, y, measured, EPOCHS.get(len(x) // 10, 16), seed)
+    x, y = with_mirrored(x, y)
     set_random_seed(1000 + seed)
     if method == "small base, lp-ft":
         x, x_test = (images.astype(np.float32) / 255 for images in (x, measured[0]))
@@ -117,11 +120,13 @@ def of_large_base(method: str, x: np.ndarray, y: np.ndarray, measured: tuple, up
         freeze(model, ["whitening", "conv*"])
         model = train(model, x, y, epochs_for(updates, len(x)), 1e-3)
     else:
-        model = replace_head(base, 10)
-        batch_norm(model, "frozen")
-        settings = {"epochs": epochs_for(updates, len(x)), **LARGE_SETTINGS[method]}
-        fine_tune(model, (x, y), method, batch_size=BATCH, verbose=0, **settings)
+        model = transferred(base, x, y, updates, method, large=True)
     return views_accuracy(model, x_test, measured[1])
+
+
+def with_mirrored(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images, and behind them their mirror images."""
+    return np.concatenate([x, x[:, :, ::-1]]), np.concatenate([y, y])
 
 
 def cifar_problem(validate: bool) -> tuple:
@@ -154,20 +159,19 @@ def of_seed(seed: int, base: str, labels: list[int], methods: list[str], updates
     pool, measured = (glyph_problem if base == "letters" else cifar_problem)(validate)
     test_x, test_y = measured[0][:tests], measured[1][:tests]
     results = np.empty((len(labels), len(methods)))
-    small = letters_base(seed, samples, validate) if base == "letters" else load("cifar100_small")
+    start = letters_base(seed, samples, validate) if base == "letters" else load("cifar100_small")
     for i, k in enumerate(labels):
         x, y = few(*pool, k, np.random.default_rng([seed, k]))
-        if base != "letters":
-            x, y = np.concatenate([x, x[:, :, ::-1]]), np.concatenate([y, y])
         if base == "large":
             results[i] = [of_large_base(method, x, y, (test_x, test_y), updates, seed) for method in methods]
             continue
         if base == "small":
+            x, y = with_mirrored(x, y)
             order = np.random.default_rng([seed, k, 1]).permutation(len(x))
             x, y = x[order], y[order]
         x, shown = (images.astype(np.float32) / 255 for images in (x, test_x))
         for j, method in enumerate(methods):
-            results[i, j] = accuracy(run(method, small, x, y, updates, seed), shown, test_y)
+            results[i, j] = accuracy(run(method, start, x, y, updates, seed), shown, test_y)
     return results
 
 

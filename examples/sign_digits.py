@@ -15,14 +15,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, once, table
-from few_shot import LARGE_SETTINGS, SETTINGS, scratch, tuned
+from experiment import accuracy, add_workers, ahead, few, once, table
+from few_shot import scratch, transferred, tuned
 
 from minitl import plot
 from minitl.applications import load
 from minitl.parallel import each
 from minitl.preprocessing.image import ImageDataGenerator
-from minitl.transfer import batch_norm, fine_tune, replace_head
 from minitl.utils import set_random_seed
 
 WAYS = [(base, strategy) for base in ("letters", "cifar100_small", "cifar100") for strategy in ("linear probe", "full", "lp-ft")]
@@ -52,12 +51,7 @@ def run(method: str, x: np.ndarray, y: np.ndarray, updates: int, seed: int):
         return scratch(x, y, updates, 1e-3, frozen=method == "random base")
     x = seen_by(method, x)
     base, strategy = method.split(", ")
-    model = replace_head(load(base), 10, copy=True)
-    if base == "cifar100":
-        batch_norm(model, "frozen")
-    chosen = LARGE_SETTINGS if base == "cifar100" else SETTINGS
-    settings = {"epochs": epochs_for(updates, len(x)), **chosen[strategy]}
-    return fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)[0]
+    return transferred(load(base), x, y, updates, strategy, large=base == "cifar100")
 
 
 def of_seed(seed: int, folder: str, labels: list[int], updates: int) -> tuple[np.ndarray, int]:

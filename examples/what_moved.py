@@ -12,47 +12,44 @@ import argparse
 import time
 
 import numpy as np
-from experiment import BATCH, accuracy, add_workers, epochs_for, few, interval, once, table
-from few_shot import LARGE_SETTINGS, SETTINGS
+from experiment import accuracy, add_workers, few, interval, once, table
+from few_shot import transferred
 
 from minitl import plot
 from minitl.applications import load
 from minitl.datasets import cifar10, glyphs
 from minitl.models import Sequential
 from minitl.parallel import each
-from minitl.transfer import STRATEGIES, batch_norm, fine_tune, gradient_norms, layer_similarity, replace_head, weight_distance
+from minitl.transfer import STRATEGIES, gradient_norms, layer_similarity, weight_distance
 from minitl.utils import set_random_seed
 
+BASES = {"letters": "letters", "large": "cifar100"}
 LAYERS = {
     "letters": ("conv2d", "conv2d_1", "conv2d_2", "dense"),
     "large": ("whitening", "conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "conv2d_4", "conv2d_5"),
 }
 
 
-def problem(base: str) -> tuple[Sequential, tuple, tuple, dict]:
-    """A base, images to draw labels from and images to measure on, as it sees them, and the settings of strategies on it."""
-    if base == "large":
-        model = load("cifar100")
+def problem(name: str) -> tuple[Sequential, tuple, tuple]:
+    """A base, images to draw labels from and images to measure on, as it sees them."""
+    model = load(BASES[name])
+    if name == "large":
         (x, y), (x_test, y_test) = cifar10.load_data()
-        return model, (model.preprocessing(x), y), (model.preprocessing(x_test[:1000]), y_test[:1000]), LARGE_SETTINGS
+        return model, (model.preprocessing(x), y), (model.preprocessing(x_test[:1000]), y_test[:1000])
     x, y = glyphs.draw("digits", 3000, glyphs.TRAIN_FONTS, np.random.default_rng(7))
     x_test, y_test = glyphs.draw("digits", 1000, glyphs.TEST_FONTS, np.random.default_rng(8))
-    return load("letters"), (x.astype(np.float32) / 255, y), (x_test.astype(np.float32) / 255, y_test), SETTINGS
+    return model, (x.astype(np.float32) / 255, y), (x_test.astype(np.float32) / 255, y_test)
 
 
 def of_seed(seed: int, name: str, labels: int, updates: int) -> tuple[dict, dict, list[float], np.ndarray]:
     """One seed: distance, similarity and accuracy by strategy; gradients after a probe; the filters after "full"."""
-    base, pool, (x_test, y_test), chosen = once(problem, name)
+    base, pool, (x_test, y_test) = once(problem, name)
     layers = LAYERS[name]
     x, y = few(*pool, labels, np.random.default_rng([seed, labels]))
     found, right, gradients, filters = {}, {}, [], np.empty(0)
     for strategy in STRATEGIES:
         set_random_seed(1000 + seed)
-        model = replace_head(base, 10, copy=True)
-        if name == "large":
-            batch_norm(model, "frozen")
-        settings = {"epochs": epochs_for(updates, len(x)), **chosen.get(strategy, {})}
-        fine_tune(model, (x, y), strategy, batch_size=BATCH, verbose=0, **settings)
+        model = transferred(base, x, y, updates, strategy, large=name == "large")
         distance, similarity = weight_distance(base, model), layer_similarity(base, model, x_test[:300])
         found[strategy] = [[distance[n] for n in layers], [similarity[n] for n in layers]]
         right[strategy] = accuracy(model, x_test, y_test)
@@ -89,7 +86,7 @@ def main(arguments: argparse.Namespace) -> dict[str, np.ndarray]:
         f"layers, l2-sp moves {layers[0]} by {100 * moved['l2-sp'][0]:.2f} %, lp-ft by {100 * moved['lp-ft'][0]:.2f} %, "
         f"full by {100 * moved['full'][0]:.2f} %."
     )
-    before = problem(arguments.base)[0].layers[0].parameters["kernel"]
+    before = load(BASES[arguments.base]).layers[0].parameters["kernel"]
     draw(found, layers, before, seeds[-1][3], arguments.output)
     print(f"figure in {arguments.output}; {time.perf_counter() - started:.0f} s")
     return found

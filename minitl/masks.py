@@ -13,7 +13,7 @@ import numpy as np
 from minitl import layers
 from minitl.graph.graph import Graph
 from minitl.graph.value import Value
-from minitl.layers.masking import KEEPS_ZEROS
+from minitl.layers.masking import KEEPS_ZEROS, marks_steps
 from minitl.layers.recurrent import Recurrent
 
 HANDS_ON = (  # behind these, but for KEEPS_ZEROS, a left-out step is no step of zeros any more
@@ -45,7 +45,7 @@ def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) 
     """Add to `found` who marks the steps of a graph's values; `whose` has the network's inputs by what they are called here."""
     for node in graph.nodes:
         layer = node.layer
-        if isinstance(layer, layers.Masking) or (isinstance(layer, layers.Embedding) and layer.mask_zero):
+        if marks_steps(layer):
             if node.inputs[0] in whose:
                 found[node.outputs[0]] = layer, whose[node.inputs[0]]
         elif layer.is_container:

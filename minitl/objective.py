@@ -53,10 +53,11 @@ class Losses:
                 raise ValueError("the data have no targets; give y, or batches (x, y)")
             own = None if weights[i] is None else np.asarray(weights[i], predictions[i].dtype)
             seen = run.logits[i] if i in joint else predictions[i]
-            target, seen, own = at_steps(self.masks[i], np.asarray(targets[i]), seen, own)
-            if not len(seen):  # the batch holds nothing but padding
+            mask = self.masks[i]
+            if mask is not None and not mask.any():  # the batch holds nothing but padding
                 self.of_outputs[i] = 0.0
                 continue
+            target, seen, own = at_steps(mask, np.asarray(targets[i]), seen, own)
             value, self.caches[i] = losses.compute(loss, target, seen, own, i in joint or loss.from_logits)
             self.of_outputs[i] = float(value)
             share = self.shares[i]
@@ -109,7 +110,7 @@ def forward_loss(
     return found
 
 
-def at_steps(mask: np.ndarray | None, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None) -> tuple:
+def at_steps(mask: np.ndarray | None, y_true: Any, y_pred: np.ndarray, weights: Any) -> tuple[Any, np.ndarray, Any]:
     """Targets, predictions and weights of the steps that count, each as a sample of its own; without a mask all as they are.
 
     Shapes: mask (N, T), y_true and y_pred (N, T, ...), weights (N,) or (N, T); of the results the first axis is that of steps.
@@ -117,10 +118,11 @@ def at_steps(mask: np.ndarray | None, y_true: np.ndarray, y_pred: np.ndarray, we
     """
     if mask is None:
         return y_true, y_pred, weights
+    y_true = np.asarray(y_true)
     if y_true.shape[: mask.ndim] != mask.shape:
         raise wrong_shape("targets of steps", mask.shape, y_true.shape, "give one target for every step, padded ones too")
     if weights is not None:
-        weights = np.broadcast_to(weights.reshape(len(weights), -1), mask.shape)[mask]
+        weights = np.broadcast_to(np.reshape(weights, (len(weights), -1)), mask.shape)[mask]
     return y_true[mask], y_pred[mask], weights
 
 
@@ -144,9 +146,11 @@ class Means:
         self.samples += samples
         for i, group in enumerate(self.metrics):
             self.of_outputs[i] += (found.of_outputs[i] or 0.0) * samples
+            if not group:
+                continue
+            y_true, y_pred, own = at_steps(found.masks[i], targets[i], found.predictions[i], weights[i])
             for metric in group:
-                chosen = weights[i] if metric.weighted else None
-                metric.update_state(*at_steps(found.masks[i], targets[i], found.predictions[i], chosen))
+                metric.update_state(y_true, y_pred, own if metric.weighted else None)
 
     def get_state(self) -> dict[str, Any]:
         """What was taken in so far."""

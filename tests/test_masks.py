@@ -155,3 +155,12 @@ def test_as_keras(tmp_path):
         assert ours.train_on_batch(WORDS, TAGS)[0] == pytest.approx(float(expected["loss"]), rel=1e-5)
     measured = [float(value) for value in theirs.evaluate(WORDS, TAGS[..., None], verbose=0)]
     assert ours.evaluate(WORDS, TAGS, verbose=0) == pytest.approx(measured, rel=1e-5)
+
+
+def test_lists_of_targets_and_weights(tagger):
+    tagger.compile(SGD(0.5), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    weights = np.array([1.0, 5.0, 0.5])
+    expected = tagger.test_on_batch(WORDS, TAGS, sample_weight=weights)
+    assert tagger.test_on_batch(WORDS, TAGS.tolist(), sample_weight=weights.tolist()) == expected
+    right = (tagger.predict(WORDS, verbose=0).argmax(axis=2) == TAGS) * weights[:, None]
+    assert expected[1] == pytest.approx(right[REAL].sum() / np.broadcast_to(weights[:, None], REAL.shape)[REAL].sum())

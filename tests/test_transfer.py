@@ -133,15 +133,19 @@ def test_heads_share_or_copy_the_base():
         replace_head(old, 1)
 
 
+def chain(shape, layers, functional):
+    if not functional:
+        return Sequential([Input(shape), *layers])
+    value = entry = Input(shape)
+    for layer in layers:
+        value = layer(value)
+    return Model(entry, value)
+
+
 @pytest.mark.parametrize("functional", [False, True])
 def test_a_head_is_its_dense_layer_with_all_that_stands_on_it(functional):
     layers = [Dense(6, activation="relu", name="features"), Dense(5, name="logits"), Rescaling(0.5), Activation("softmax")]
-    old = Sequential([Input((4,)), *layers])
-    if functional:
-        value = entry = Input((4,))
-        for layer in layers:
-            value = layer(value)
-        old = Model(entry, value)
+    old = chain((4,), layers, functional)
     new = replace_head(old, 3)
     assert [layer.name for layer in new.layers if layer.parameters] == ["features", new.layers[-1].name]
     assert new.layers[-1].parameters["kernel"].shape == (6, 3)
@@ -151,13 +155,7 @@ def test_a_head_is_its_dense_layer_with_all_that_stands_on_it(functional):
 
 @pytest.mark.parametrize("functional", [False, True])
 def test_a_network_without_a_head_gets_one_on_top(functional):
-    layers = [Conv2D(4, 3, name="last"), GlobalAveragePooling2D(name="pooled")]
-    bare = Sequential([Input((8, 8, 3)), *layers])
-    if functional:
-        value = entry = Input((8, 8, 3))
-        for layer in layers:
-            value = layer(value)
-        bare = Model(entry, value)
+    bare = chain((8, 8, 3), [Conv2D(4, 3, name="last"), GlobalAveragePooling2D(name="pooled")], functional)
     with pytest.raises(ValueError, match=r"ends in .*'pooled'.*, not in a Dense layer.*remove=0"):
         replace_head(bare, 2)
     new = replace_head(bare, 2, remove=0)

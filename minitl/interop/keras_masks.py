@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minitl import layers
-from minitl.layers.masking import KEEPS_ZEROS
+from minitl.layers.masking import KEEPS_ZEROS, marks_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.masks import HANDS_ON
 
@@ -36,7 +36,7 @@ def settle_masks(model: Any) -> None:
                 _refuse_beyond(model, node, taker)
         asks = [isinstance(taker.layer, ASKS) for taker in takers]
         repeats = isinstance(layer, Recurrent) and not layer.zero_output_for_mask
-        mixed = any(asks) and not (all(asks) and not (repeats and _is_output(model, node.outputs[0])))
+        mixed = any(asks) and (not all(asks) or (repeats and _is_output(model, node.outputs[0])))
         if mixed and (repeats or isinstance(layer, layers.Embedding)):
             raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
         if isinstance(layer, layers.Embedding):
@@ -53,7 +53,7 @@ def _has_mask_behind(layer: Any) -> bool:
         layer = layer.both[0]
     if isinstance(layer, Recurrent):
         return layer.return_sequences and layer.masked
-    return isinstance(layer, layers.Masking) or (isinstance(layer, layers.Embedding) and layer.mask_zero)
+    return marks_steps(layer)
 
 
 def _is_output(model: Any, value: Any) -> bool:

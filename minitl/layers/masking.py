@@ -42,13 +42,14 @@ class Masking(Layer):
         return input_shape
 
 
+def marks_steps(layer: Layer) -> bool:
+    """Whether a layer looks at its input for steps to leave out."""
+    return isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
+
+
 def leaves_out_steps(value: Value) -> bool:
     """Whether steps of zeros stand for nothing in what a value will hold."""
     layer = value.node.layer
-    if isinstance(layer, Embedding):
-        return layer.mask_zero
-    if isinstance(layer, Masking):
-        return True
     if isinstance(layer, KEEPS_ZEROS):
         return leaves_out_steps(value.node.inputs[0])
-    return bool(getattr(layer, "passes_mask", False))
+    return marks_steps(layer) or bool(getattr(layer, "passes_mask", False))

@@ -12,7 +12,7 @@ from minitl.errors import unknown
 from minitl.layers import Concatenate, GlobalAveragePooling2D, Input
 from minitl.models import Model, load_model
 from minitl.transfer import truncate
-from minitl.transfer.head import height_of_head, layers_under, under
+from minitl.transfer.head import height_of_head, under
 
 PACKAGED = "EfficientNetLite0"
 # Where its last blocks end, and the layer after them, which knows most of ImageNet's classes.
@@ -50,7 +50,7 @@ def pretrained(base: Any, size: int) -> Model:
         raise ValueError(f"{name} must take photographs (height, width, 3), got input shape {shape}")
     if shape[1] not in (None, size) or shape[2] not in (None, size):
         raise ValueError(f"{name} takes images of {shape[1]}x{shape[2]} pixels; ask for size={shape[1]}")
-    value = under(model.output, height_of_head(layers_under(model.output)))
+    value = under(model, height_of_head(model, name), name)
     if len(value.shape) == 4:
         value = GlobalAveragePooling2D()(value)
     if len(value.shape) != 2:

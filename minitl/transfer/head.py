@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 from minitl.graph.value import Value
 from minitl.layers.activations import ActivationOnly
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense
 from minitl.layers.scaling import Rescaling
+from minitl.models import Model, Sequential
 
 
-def height_of_head(layers: Sequence[Layer]) -> int:
-    """How many of some layers, the topmost first, are the head; 0 where there is none."""
+def height_of_head(model: Model, caller: str) -> int:
+    """How many of the top layers are the head; 0 where there is none.
+
+    Errors: ValueError for a network with several outputs; `caller` is named in it.
+    """
+    layers = model.layers[::-1] if isinstance(model, Sequential) else _from_the_top(under(model, 0, caller))
     above = sum(1 for _ in itertools.takewhile(lambda layer: isinstance(layer, (ActivationOnly, Rescaling)), layers))
     return above + 1 if above < len(layers) and isinstance(layers[above], Dense) else 0
 
 
-def layers_under(value: Value) -> list[Layer]:
-    """The layers that lead to a value, the topmost first, down to an input or to where values meet."""
+def under(model: Model, count: int, caller: str) -> Value:
+    """The value under the top `count` layers of a network with one output.
+
+    Errors: ValueError for several outputs, a layer on the way that takes several values, or when no layer would stay.
+    """
+    if len(model.outputs) != 1:
+        raise ValueError(f"{caller}: the model has {len(model.outputs)} outputs; say where to cut with truncate(model, at)")
+    value = model.outputs[0]
+    for _ in range(count):
+        takes = value.node.inputs
+        if len(takes) > 1:
+            raise ValueError(f"{caller}: {value.node.layer.label} takes {len(takes)} values; cut with truncate(model, at)")
+        if not takes or takes[0] in model.inputs:
+            raise ValueError(f"{caller}: cannot take {count} layers off; at least one must stay")
+        value = value.node.inputs[0]
+    return value
+
+
+def _from_the_top(value: Value) -> list[Layer]:
+    """The layers that lead to a value, down to an input or to where values meet."""
     layers = []
     while len(value.node.inputs) == 1:
         layers.append(value.node.layer)
         value = value.node.inputs[0]
     return layers
-
-
-def under(value: Value, count: int) -> Value:
-    """What the top `count` of these layers are given."""
-    for _ in range(count):
-        value = value.node.inputs[0]
-    return value

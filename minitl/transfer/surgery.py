@@ -12,7 +12,7 @@ from minitl.graph.value import Node, Value, use
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense, Input
 from minitl.models import Model, Sequential
-from minitl.transfer.head import height_of_head, layers_under
+from minitl.transfer.head import height_of_head, under
 
 
 def replace_head(model: Model, *head: Layer | int, remove: int | None = None, copy: bool = True) -> Any:
@@ -28,7 +28,7 @@ def replace_head(model: Model, *head: Layer | int, remove: int | None = None, co
     """
     layers = [_head_layer(layer) for layer in head]
     if remove is None:
-        remove = _height_of_head(model, "replace_head")
+        remove = height_of_head(model, "replace_head")
         if not remove:
             top = model.layers[-1].label
             raise ValueError(
@@ -43,7 +43,7 @@ def replace_head(model: Model, *head: Layer | int, remove: int | None = None, co
             new.add(layer)
         return new
     source = copying.deepcopy(model) if copy else model
-    value = _under(source, remove, "replace_head")
+    value = under(source, remove, "replace_head")
     for layer in layers:
         value = layer(value)
     return _cut(source, value)
@@ -79,10 +79,10 @@ def feature_extractor(model: Model, at: str | int | None = None) -> Any:
     if at is not None:
         extractor = truncate(model, at)
     elif isinstance(model, Sequential):
-        extractor = truncate(model, len(model.layers) - 1 - _height_of_head(model, "feature_extractor"))
+        extractor = truncate(model, len(model.layers) - 1 - height_of_head(model, "feature_extractor"))
     else:
         source = copying.deepcopy(model)
-        extractor = _cut(source, _under(source, _height_of_head(model, "feature_extractor"), "feature_extractor"))
+        extractor = _cut(source, under(source, height_of_head(model, "feature_extractor"), "feature_extractor"))
     extractor.trainable = False
     extractor.fold = False  # bitwise what the layers give inside the whole network while that trains
     return extractor
@@ -121,12 +121,6 @@ def _head_layer(layer: Layer | int) -> Layer:
     return Dense(layer, activation="softmax", kernel_initializer="zeros")
 
 
-def _height_of_head(model: Model, caller: str) -> int:
-    if isinstance(model, Sequential):
-        return height_of_head(model.layers[::-1])
-    return height_of_head(layers_under(_under(model, 0, caller)))
-
-
 def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:
     new = Sequential(name=model.name)
     new.declared_shape = model.declared_shape
@@ -149,21 +143,6 @@ def _cut(model: Model, value: Value, graph: Graph | None = None) -> Model:
     new.dtype = model.dtype
     new._take_record(model)
     return new
-
-
-def _under(model: Model, count: int, caller: str) -> Value:
-    """The value under the top `count` layers of a network with one output."""
-    if len(model.outputs) != 1:
-        raise ValueError(f"{caller}: the model has {len(model.outputs)} outputs; say where to cut with truncate(model, at)")
-    value = model.outputs[0]
-    for _ in range(count):
-        takes = value.node.inputs
-        if len(takes) > 1:
-            raise ValueError(f"{caller}: {value.node.layer.label} takes {len(takes)} values; cut with truncate(model, at)")
-        if not takes or takes[0] in model.inputs:
-            raise ValueError(f"{caller}: cannot take {count} layers off; at least one must stay")
-        value = value.node.inputs[0]
-    return value
 
 
 def _made_by(graph: Graph, layer: Layer, name: str) -> Value:
