@@ -3,19 +3,21 @@
     python examples/records.py                        all three, 5 seeds each; 94 % takes a quarter of an hour per seed
     python examples/records.py --goals 90 --seeds 1   one goal, one seed
     python examples/records.py --workers 2            seeds side by side: the same accuracies, other times
-    python examples/records.py --compare 4            steps of the same network in PyTorch, beside ours, and nothing else
+    python examples/records.py --compare 4            steps of the same network in PyTorch, beside ours, and nothing else;
+                                                      `--widths` makes it a wider one
 
 Each goal is a fixed recipe of `minitl.applications.fast_cifar`; only the number of epochs, the widths of the network, the factor
-of its logits and the smoothing of labels differ, and were chosen on 5,000 images of the training set (`--validate` measures on
-those, and trains on the rest; `--epochs`, `--widths`, `--logits` and `--smoothing` try others). The test images are looked at
-once, at the end of each run: no epoch and no seed is chosen by them. Times count everything from the moment when the data are in
-memory: whitening, compiling what is not in the cache, training, and the evaluation with six views of each image; beside it, from
-the start of the process.
+of its logits, the smoothing of labels and the rate differ, and were chosen on 5,000 images of the training set (`--validate`
+measures on those, and trains on the rest; `--epochs`, `--widths`, `--logits`, `--smoothing` and `--rate` try others). The test
+images are looked at once, at the end of each run: no epoch and no seed is chosen by them. Times count everything from the moment
+when the data are in memory: whitening, compiling what is not in the cache, training, and the evaluation with six views of each
+image; beside it, from the start of the process.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 
@@ -91,7 +93,7 @@ def main(arguments: argparse.Namespace) -> dict:
     """Run the goals and print a line for each; returns {goal: (accuracies, seconds)}."""
     results = {}
     for goal in arguments.goals:
-        others = {key: getattr(arguments, key) for key in ("epochs", "widths", "logits", "smoothing")}
+        others = {key: getattr(arguments, key) for key in Recipe._fields}
         name, recipe = GOALS[goal]
         recipe = recipe._replace(**{key: value for key, value in others.items() if value is not None})
         seeds = range(arguments.first, arguments.first + arguments.seeds)
@@ -107,7 +109,7 @@ def main(arguments: argparse.Namespace) -> dict:
     return results
 
 
-def compare(rounds: int) -> float:
+def compare(rounds: int, recipe: Recipe) -> float:
     """Seconds per training step, ours and PyTorch's in its better layout, turn by turn; returns the ratio of the fastest."""
     import torch
     from torch import nn
@@ -116,8 +118,8 @@ def compare(rounds: int) -> float:
     torch.set_num_threads(2)
     x = np.random.default_rng(0).standard_normal((BATCH, 32, 32, 3), dtype=np.float32)
     y = np.eye(10, dtype=np.float32)[np.arange(BATCH) % 10]
-    ours = fast_cifar()
-    compile_fast(ours, BATCH, BATCH, RECIPES["cifar10"]._replace(epochs=100))
+    ours = fast_cifar(recipe=recipe)
+    compile_fast(ours, BATCH, BATCH, recipe._replace(epochs=100))
 
     def block(channels: int, filters: int) -> list[nn.Module]:
         first, second = (
@@ -127,8 +129,10 @@ def compare(rounds: int) -> float:
         return [first, nn.MaxPool2d(2), nn.BatchNorm2d(filters), nn.GELU(), second, nn.BatchNorm2d(filters), nn.GELU()]
 
     def theirs(layout: torch.memory_format) -> object:
-        parts = [nn.Conv2d(3, 24, 2), nn.GELU(), *block(24, 64), *block(64, 256), *block(256, 256)]
-        net = nn.Sequential(*parts, nn.MaxPool2d(3), nn.Flatten(), nn.Linear(256, 10, bias=False)).to(memory_format=layout)
+        channels = 24, *recipe.widths
+        groups = [layer for before, filters in itertools.pairwise(channels) for layer in block(before, filters)]
+        head = nn.MaxPool2d(3), nn.Flatten(), nn.Linear(channels[-1], 10, bias=False)
+        net = nn.Sequential(nn.Conv2d(3, 24, 2), nn.GELU(), *groups, *head).to(memory_format=layout)
         net[0].weight.requires_grad = False
         optimizer = torch.optim.SGD(net.parameters(), 0.001, 0.85, weight_decay=0.01, nesterov=True)
         images = torch.tensor(x.transpose(0, 3, 1, 2)).contiguous(memory_format=layout)
@@ -180,6 +184,7 @@ if __name__ == "__main__":
     parser.add_argument("--widths", type=int, nargs=3, help="of the three groups, instead of the recipe's")
     parser.add_argument("--logits", type=float, help="the factor behind the dense layer, instead of the recipe's")
     parser.add_argument("--smoothing", type=float, help="of the labels, instead of the recipe's")
+    parser.add_argument("--rate", type=float, help="the highest for a batch of 1024, instead of the recipe's")
     parser.add_argument("--freeze", type=float, help="freeze layers one after another, the first after this share of the steps")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--save", help="folder for the models")
@@ -187,6 +192,6 @@ if __name__ == "__main__":
     add_workers(parser)
     given = parser.parse_args()
     if given.compare:
-        compare(given.compare)
+        compare(given.compare, RECIPES["cifar10"]._replace(widths=tuple(given.widths or RECIPES["cifar10"].widths)))
     else:
         main(given)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import minitl
 from minitl import initializers
-from minitl.applications.fast_cifar import RECIPES, compile_fast, fast_batches, fast_cifar
+from minitl.applications.fast_cifar import RECIPES, Recipe, compile_fast, fast_batches, fast_cifar
 from minitl.callbacks import Callback, FreezeOut, Lookahead, WeightAveraging
 from minitl.datasets import glyphs
 from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, Input, Rescaling
@@ -229,10 +229,10 @@ def test_the_whole_network_learns(tmp_path):
     x = (x.astype(np.float32) - 128) / 64
     targets = np.eye(26, dtype=np.float32)[y[:, 0]]
     set_random_seed(0)
-    recipe = RECIPES["cifar10"]._replace(epochs=12, widths=(8, 16, 16))
+    recipe = RECIPES["cifar10"]._replace(epochs=12, widths=(8, 16, 16), rate=6.0)
     model = fast_cifar(26, x, recipe)
     whitening = model.layers[0].get_weights()[0].copy()
-    callbacks = compile_fast(model, 260, 26, recipe, rate=6.0)
+    callbacks = compile_fast(model, 260, 26, recipe)
     history = model.fit(fast_batches(x, targets, 26, 0), epochs=12, callbacks=callbacks, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0] - 0.1
     np.testing.assert_array_equal(model.layers[0].get_weights()[0], whitening)  # its rate is 0
@@ -245,7 +245,8 @@ def test_the_whole_network_learns(tmp_path):
 
 
 def test_a_recipe_is_what_network_and_loss_are_made_by():
-    for recipe in (*RECIPES.values(), RECIPES["cifar100"]._replace(epochs=2, widths=(4, 8, 12), logits=0.5, smoothing=0.3)):
+    other = Recipe(2, (4, 8, 12), logits=0.5, smoothing=0.3, rate=0.7)
+    for recipe in (*RECIPES.values(), other):
         model = fast_cifar(7, recipe=recipe)
         callbacks = compile_fast(model, 100, 20, recipe)
         widths = [layer.filters for layer in model.layers if isinstance(layer, Conv2D)]
@@ -254,4 +255,4 @@ def test_a_recipe_is_what_network_and_loss_are_made_by():
         assert model.loss.label_smoothing == recipe.smoothing
         assert callbacks[1].layers == {"whitening": 0.3 * recipe.epochs}
         rate, last = model.optimizer.learning_rate, recipe.epochs * 5
-        assert np.isclose(rate(last), 0.07 * 1.5 * 20 / 1024) and rate(last - 1) > rate(last) == rate(last + 1)
+        assert np.isclose(rate(last), 0.07 * recipe.rate * 20 / 1024) and rate(last - 1) > rate(last) == rate(last + 1)

@@ -7,6 +7,7 @@ import pytest
 
 from minitl import Input, Model, Sequential, set_random_seed
 from minitl.layers import (
+    LSTM,
     Add,
     BatchNormalization,
     Concatenate,
@@ -27,6 +28,7 @@ from minitl.transfer import (
     fine_tune,
     freeze,
     layer_similarity,
+    linear_cka,
     replace_head,
     truncate,
     unfreeze,
@@ -186,6 +188,33 @@ def test_measures(make):
     assert moved and all(distance > 0 for distance in moved.values())
     alike = layer_similarity(before, after, X)
     assert alike and all(0.3 < value <= 1 + 1e-6 for value in alike.values())
+
+
+def test_similarity_of_a_layer_that_is_used_twice_or_gives_several_outputs():
+    def shared():
+        x = Input((8, 8, 3))
+        twice = Conv2D(4, 3, padding="same", name="twice")
+        small = twice(Conv2D(3, 1, name="between")(MaxPooling2D()(x)))
+        return Model(x, Dense(3)(Flatten()(Concatenate(axis=1)([Flatten()(twice(x)), Flatten()(small)]))))
+
+    before, after = shared(), shared()
+    after.set_weights(before.get_weights())
+    after.get_layer("between").parameters["kernel"][:] = 0
+    alike = layer_similarity(before, after, X, batch_size=10)
+    whole, half = (np.hstack(parts) for parts in (_uses(before), _uses(after)))
+    assert alike["twice"] == pytest.approx(linear_cka(whole, half), abs=1e-5) and 0 < alike["twice"] < 0.999
+
+    steps = Input((8, 6))
+    outputs, *states = LSTM(4, return_sequences=True, return_state=True, name="lstm")(steps)
+    states_too = Model(steps, [Flatten()(outputs), *states])
+    x = X.reshape(24, 8, 24)[..., :6]
+    assert layer_similarity(states_too, states_too, x, batch_size=7)["lstm"] == pytest.approx(1)
+
+
+def _uses(model: Model) -> list[np.ndarray]:
+    layer = model.get_layer("twice")
+    values = [node.outputs[0] for node in model.graph.nodes if node.layer is layer]
+    return [Model(model.input, value).predict(X, verbose=0).reshape(24, -1) for value in values]
 
 
 def test_a_misspelt_setting_names_the_known_ones(model):

@@ -23,18 +23,22 @@ from minitl.optimizers import SGD
 from minitl.preprocessing.image import alternating_flip, augmented, compose, pad_and_crop, whitening_kernel
 from minitl.schedules import PiecewiseLinear
 
-RATE, DECAY = 1.5, 0.0102  # the highest rate for a batch of 1024, of the mean loss, and the weights' decay
+DECAY = 0.0102  # of the weights, beside the rate
 WHITENED = 5000  # images whose patches are whitened
 WHITENING_LEARNS = 0.3  # of the epochs: its bias, after which it is frozen
 
 
 class Recipe(NamedTuple):
-    """What differs from task to task: epochs, filters of the three groups, the logits' factor, the smoothing of labels."""
+    """What differs from task to task: epochs, filters of the three groups, the logits' factor, the smoothing of labels, the rate.
+
+    `rate` is the highest one, for a batch of 1024 and the mean loss.
+    """
 
     epochs: int
     widths: tuple[int, int, int] = (64, 256, 256)
     logits: float = 1 / 9
     smoothing: float = 0.2
+    rate: float = 1.5
 
 
 # A hundred classes ask for logits that lie further apart; chosen on held-out training images (`examples/records.py --validate`).
@@ -65,15 +69,13 @@ def fast_cifar(classes: int = 10, images: np.ndarray | None = None, recipe: Reci
     return model
 
 
-def compile_fast(
-    model: Sequential, samples: int, batch: int, recipe: Recipe = RECIPES["cifar10"], rate: float = RATE
-) -> list[Callback]:
+def compile_fast(model: Sequential, samples: int, batch: int, recipe: Recipe = RECIPES["cifar10"]) -> list[Callback]:
     """Compile a `fast_cifar` for a run, and give the callbacks that belong to it.
 
-    Parameters: `recipe` gives the epochs and the smoothing of labels, `rate` is the highest rate for a batch of 1024.
+    Parameters: `recipe` gives the epochs, the smoothing of labels and the rate.
     """
     steps = recipe.epochs * -(-samples // batch)
-    peak = rate * batch / 1024
+    peak = recipe.rate * batch / 1024
     rise = max(1, int(0.23 * steps))
     triangle = PiecewiseLinear([0, rise, max(rise + 1, steps)], [0.2 * peak, peak, 0.07 * peak])
     optimizer = SGD(triangle, momentum=0.85, nesterov=True, weight_decay=DECAY)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minitl import objective
@@ -80,11 +78,21 @@ def _centred_gram(rows: np.ndarray) -> np.ndarray:
 
 
 def _outputs(model: Model, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
-    found: dict[str, list[Any]] = {}
+    """What every layer gives; side by side where it gives several, or is used several times."""
+    found: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(x), batch_size):
+        given: dict[str, int] = {}
         for layer, y in layer_outputs(model, model.prepare(x[start : start + batch_size])):
-            found.setdefault(str(layer.name), []).append(np.array(y))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            name = str(layer.name)
+            given[name] = given.get(name, 0) + 1
+            arrays = found.setdefault(name, [])
+            if len(arrays) < given[name]:
+                arrays.append(np.empty((len(x), *y.shape[1:]), y.dtype))
+            arrays[given[name] - 1][start : start + len(y)] = y
+    return {
+        name: arrays[0] if len(arrays) == 1 else np.hstack([array.reshape(len(x), -1) for array in arrays])
+        for name, arrays in found.items()
+    }
 
 
 def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
