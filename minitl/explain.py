@@ -1,16 +1,18 @@
 """Where a network looked: five ways to colour an image by what its class depends on, each a short function with its paper.
 
 Every function takes a model, images as the model takes them, and class numbers (by default the most probable), and gives maps
-(N, H, W), float64. `plot.explanation` draws them.
+(N, H, W), float64. Of a model with several inputs, the first is explained. `plot.explanation` draws them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minitl.models import Model
+from minitl.models.parts import ends_of, opened, value_of
 
 
 def gradients(model: Model, x: Any, classes: Any = None, scores: bool = True) -> np.ndarray:
@@ -26,7 +28,7 @@ def gradients(model: Model, x: Any, classes: Any = None, scores: bool = True) ->
     return back(dy)
 
 
-def saliency(model: Model, x: np.ndarray, classes: Any = None) -> np.ndarray:
+def saliency(model: Model, x: Any, classes: Any = None) -> np.ndarray:
     """The largest absolute derivative over the channels.
 
     Source: K. Simonyan, A. Vedaldi and A. Zisserman, arXiv 1312.6034.
@@ -34,23 +36,22 @@ def saliency(model: Model, x: np.ndarray, classes: Any = None) -> np.ndarray:
     return np.abs(gradients(model, x, classes)).max(axis=-1).astype(float)
 
 
-def smooth_grad(
-    model: Model, x: np.ndarray, classes: Any = None, samples: int = 16, noise: float = 0.15, seed: int = 0
-) -> np.ndarray:
+def smooth_grad(model: Model, x: Any, classes: Any = None, samples: int = 16, noise: float = 0.15, seed: int = 0) -> np.ndarray:
     """The mean saliency of noisy copies: what flickers from pixel to pixel averages out.
 
     `noise` is the deviation as a share of the image's range.
     Source: D. Smilkov et al., arXiv 1706.03825.
     """
     classes = _classes(model.predict_on_batch(x), classes)
-    generator, spread = np.random.default_rng(seed), noise * (x.max() - x.min())
-    total = np.zeros(x.shape)
+    images, given = _images(model, x)
+    generator, spread = np.random.default_rng(seed), noise * (images.max() - images.min())
+    total = np.zeros(images.shape)
     for _ in range(samples):
-        total += gradients(model, x + generator.normal(0, spread, x.shape).astype(x.dtype), classes)
+        total += gradients(model, given(images + generator.normal(0, spread, images.shape).astype(images.dtype)), classes)
     return np.abs(total / samples).max(axis=-1)
 
 
-def integrated_gradients(model: Model, x: np.ndarray, classes: Any = None, baseline: Any = 0.0, steps: int = 64) -> np.ndarray:
+def integrated_gradients(model: Model, x: Any, classes: Any = None, baseline: Any = 0.0, steps: int = 64) -> np.ndarray:
     """How much each pixel adds to the score on the way from a baseline to the image.
 
     Formula: (x - b) times the mean of d s / d x over b + t (x - b), t in (0, 1), by the midpoint rule; it sums to s(x) - s(b).
@@ -58,54 +59,61 @@ def integrated_gradients(model: Model, x: np.ndarray, classes: Any = None, basel
     Source: M. Sundararajan, A. Taly and Q. Yan, arXiv 1703.01365.
     """
     classes = _classes(model.predict_on_batch(x), classes)
-    base = np.broadcast_to(np.asarray(baseline, x.dtype), x.shape)
-    total = np.zeros(x.shape)
+    images, given = _images(model, x)
+    base = np.broadcast_to(np.asarray(baseline, images.dtype), images.shape)
+    total = np.zeros(images.shape)
     for t in (np.arange(steps) + 0.5) / steps:
-        total += gradients(model, (base + t * (x - base)).astype(x.dtype), classes)
-    return (x - base) * total / steps
+        total += gradients(model, given((base + t * (images - base)).astype(images.dtype)), classes)
+    return (images - base) * total / steps
 
 
-def grad_cam(model: Model, x: np.ndarray, classes: Any = None, layer: str | None = None) -> np.ndarray:
+def grad_cam(model: Model, x: Any, classes: Any = None, layer: str | None = None) -> np.ndarray:
     """Which places of a layer's feature maps speak for the class.
 
-    Formula: max(sum_k a_k A_k, 0), A_k the maps of `layer` (by default the last that is an image), a_k the mean over places of
-    the score's derivative with respect to A_k; spread over the image by nearest neighbours.
-    Errors: ValueError for a layer that gives no image.
+    Formula: max(sum_k a_k A_k, 0), A_k the maps of `layer` (by default the last that is an image; that of a model inside is
+    `model/layer`), a_k the mean over places of the score's derivative with respect to A_k; spread over the image by nearest
+    neighbours.
+    Errors: ValueError for a layer that gives no image, and for a model with several outputs.
     Source: R. Selvaraju et al., arXiv 1610.02391.
     """
-    layer = layer or next((l.name for l in reversed(model.layers) if _is_image(l.output_shape)), None)
-    if layer is None or not _is_image(model.get_layer(layer).output_shape):
-        raise ValueError(f"grad_cam: {layer!r} gives no image; choose a convolution")
-    # Its value in this model: a layer that is shared has been called elsewhere too.
-    middle = next(node.outputs[0] for node in model.graph.nodes if node.layer is model.get_layer(layer))
-    maps = Model(model.input, middle).predict_on_batch(x)
-    try:
-        upper, given = Model(middle, model.output), maps
-    except ValueError:  # the class depends on x by other ways too
-        upper, given = Model([middle, model.input], model.output), [maps, x]
-    slopes = gradients(upper, given, _classes(model.predict_on_batch(x), classes))
+    _check_one_output(model)
+    flat = opened(model)
+    if layer is None:
+        found = (node.outputs[0] for node in reversed(flat.graph.nodes) if len(node.outputs[0].shape) == 4)
+        middle = next(found, flat.outputs[0])
+    else:
+        middle = value_of(model, layer, flat)
+    if len(middle.shape) != 4:
+        raise ValueError(f"grad_cam: {layer or model.label} gives no image; choose a convolution")
+    images, given = _images(model, x)
+    everything = given(images)
+    arrays: dict[Any, Any] = dict(zip(flat.inputs, everything if isinstance(everything, list) else [everything], strict=True))
+    maps = _predicted(Model(ends_of(middle, flat.inputs), middle), arrays)
+    arrays[middle] = maps
+    # The class may depend on x by other ways too.
+    upper = Model(ends_of(flat.outputs[0], [middle, *flat.inputs]), flat.outputs[0])
+    slopes = gradients(upper, [arrays[value] for value in upper.inputs], _classes(_predicted(upper, arrays), classes))
     cam = np.maximum((slopes.mean(axis=(1, 2), keepdims=True) * maps).sum(axis=-1), 0)
-    rows = np.arange(x.shape[1]) * cam.shape[1] // x.shape[1]
-    columns = np.arange(x.shape[2]) * cam.shape[2] // x.shape[2]
+    rows = np.arange(images.shape[1]) * cam.shape[1] // images.shape[1]
+    columns = np.arange(images.shape[2]) * cam.shape[2] // images.shape[2]
     return cam[:, rows][:, :, columns].astype(float)
 
 
-def occlusion(
-    model: Model, x: np.ndarray, classes: Any = None, window: int = 16, stride: int = 8, value: float = 0.0
-) -> np.ndarray:
+def occlusion(model: Model, x: Any, classes: Any = None, window: int = 16, stride: int = 8, value: float = 0.0) -> np.ndarray:
     """How much the class's probability falls when a square of the image is covered.
 
     Source: M. Zeiler and R. Fergus, arXiv 1311.2901.
     """
     y = model.predict_on_batch(x)
     classes = _classes(y, classes)
-    whole = y[np.arange(len(x)), classes]
-    total, times = np.zeros(x.shape[:3]), np.zeros(x.shape[1:3])
-    for top in range(0, max(x.shape[1] - window, 0) + 1, stride):
-        for left in range(0, max(x.shape[2] - window, 0) + 1, stride):
-            covered = x.copy()
+    images, given = _images(model, x)
+    whole = y[np.arange(len(y)), classes]
+    total, times = np.zeros(images.shape[:3]), np.zeros(images.shape[1:3])
+    for top in range(0, max(images.shape[1] - window, 0) + 1, stride):
+        for left in range(0, max(images.shape[2] - window, 0) + 1, stride):
+            covered = images.copy()
             covered[:, top : top + window, left : left + window] = value
-            fall = whole - model.predict_on_batch(covered)[np.arange(len(x)), classes]
+            fall = whole - model.predict_on_batch(given(covered))[np.arange(len(y)), classes]
             total[:, top : top + window, left : left + window] += fall[:, None, None]
             times[top : top + window, left : left + window] += 1
     return total / np.maximum(times, 1)
@@ -122,17 +130,30 @@ METHODS = {
 
 def _forward(model: Model, x: Any, scores: bool) -> tuple[np.ndarray, Any]:
     """The scores, and the way back to x, or to the first x, from their gradient."""
-    if len(model.outputs) != 1:
-        raise ValueError(f"{model.label}: has {len(model.outputs)} outputs; explain one: Model(model.input, model.outputs[0])")
+    _check_one_output(model)
     joint = (0,) if scores and model.output_activation in ("softmax", "sigmoid") else ()
     run = model.new_run(keep=True, need_dx=True, joint=joint)
     y = run.forward(model.prepare(x))[0]
     return (run.logits[0] if joint else y), lambda dy: run.backward([dy])[0]
 
 
+def _check_one_output(model: Model) -> None:
+    if len(model.outputs) != 1:
+        raise ValueError(f"{model.label}: has {len(model.outputs)} outputs; explain one: Model(model.input, model.outputs[0])")
+
+
 def _classes(y: np.ndarray, classes: Any) -> np.ndarray:
     return y.argmax(axis=-1) if classes is None else np.broadcast_to(np.asarray(classes), len(y))
 
 
-def _is_image(shape: Any) -> bool:
-    return isinstance(shape, tuple) and len(shape) == 4
+def _predicted(part: Model, arrays: dict[Any, Any]) -> np.ndarray:
+    return part.predict_on_batch([arrays[value] for value in part.inputs])
+
+
+def _images(model: Model, x: Any) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
+    """The images of the first input, and what gives the model others in their place."""
+    if isinstance(x, dict):
+        x = [x[name] for name in model.input_names]
+    if not isinstance(x, (list, tuple)):
+        return x, lambda images: images
+    return x[0], lambda images: [images, *x[1:]]

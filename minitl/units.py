@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from minitl.models import Model
+from minitl.models.parts import opened, value_of
 
 
 def feature_maps(model: Model, x: np.ndarray, layer: str, batch_size: int = 32) -> np.ndarray:
-    """The outputs of a layer, by its name.
+    """The outputs of a layer, by its name; that of a layer of a model inside is `model/layer`.
 
     Shapes: x (N, H, W, C), the result (N, h, w, filters), or (N, units).
     Errors: ValueError for a layer that is not there.
@@ -96,7 +97,8 @@ def nearest(features: np.ndarray, queries: np.ndarray, count: int = 5) -> tuple[
 
 
 def _upto(model: Model, layer: str) -> Model:
-    return Model(model.input, model.get_layer(layer).output)
+    flat = opened(model)
+    return Model(flat.input, value_of(model, layer, flat))
 
 
 def _check_unit(cut: Model, unit: int) -> None:

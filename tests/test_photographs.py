@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import minitl
-from minitl import explain, photographs
+from minitl import explain, photographs, units
 from minitl.__main__ import main
 from minitl.applications import imagenet
 from minitl.layers import Activation, Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, MaxPooling2D
@@ -326,6 +326,48 @@ def test_grad_cam_where_the_class_depends_on_the_image_by_other_ways_too():
     np.testing.assert_allclose(explain.grad_cam(model, x, 2), expected, rtol=1e-4, atol=1e-7)
 
 
+def test_looking_into_a_model_inside():
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    inputs = Input((8, 8, 3))
+    last = Conv2D(5, 3, padding="same", name="last")(Conv2D(4, 3, activation="relu", name="first")(inputs))
+    base = minitl.Model(inputs, last, name="base")
+    head = Dense(3, activation="softmax", kernel_initializer="random_normal")
+    model = minitl.Sequential([Input((8, 8, 3)), base, GlobalAveragePooling2D(), head])
+    flat = minitl.Model(inputs, head(GlobalAveragePooling2D()(last)))
+    expected = explain.grad_cam(flat, x, 2)
+    for layer in (None, "base", "base/last"):
+        np.testing.assert_array_equal(explain.grad_cam(model, x, 2, layer=layer), expected)
+    below = explain.grad_cam(model, x, 2, layer="base/first")
+    np.testing.assert_array_equal(below, explain.grad_cam(flat, x, 2, layer="first"))
+    assert below.any() and not np.array_equal(below, expected)
+    for wrong in ("first", "base/frist", "last/first", "base/last/first"):
+        with pytest.raises(ValueError, match=f"unknown layer '{wrong}'"):
+            explain.grad_cam(model, x, layer=wrong)
+    maps = units.feature_maps(model, x, "base/first")
+    np.testing.assert_array_equal(maps, minitl.Model(inputs, flat.get_layer("first").output).predict(x, verbose=0))
+
+
+def test_explaining_the_first_of_several_inputs():
+    images, facts = (np.random.default_rng(k).standard_normal(s).astype(np.float32) for k, s in enumerate(((4, 8, 8, 3), (4, 5))))
+    one, two = Input((8, 8, 3), name="image"), Input((5,), name="facts")
+    last = Conv2D(5, 3, padding="same", activation="tanh", name="last")(one)
+    joined = minitl.layers.Concatenate()([GlobalAveragePooling2D()(last), two])
+    model = minitl.Model([one, two], Dense(3, activation="softmax", kernel_initializer="random_normal")(joined))
+    kernel = model.layers[-1].parameters["kernel"][:, 2]
+    x = [images, facts]
+    maps = minitl.Model(one, last)(images)
+    expected = np.maximum((maps * kernel[:5] / 64).sum(axis=-1), 0)
+    np.testing.assert_allclose(explain.grad_cam(model, x, 2), expected, rtol=1e-4, atol=1e-7)
+    score = (maps.mean(axis=(1, 2)) - minitl.Model(one, last)(0 * images).mean(axis=(1, 2))) @ kernel[:5]
+    added = explain.integrated_gradients(model, x, 2, steps=200).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(added, score, rtol=1e-3, atol=1e-5)  # the facts add alike to both
+    fall = explain.occlusion(model, x, 2, window=8)[:, 0, 0]
+    np.testing.assert_allclose(fall, model(x)[:, 2] - model([0 * images, facts])[:, 2], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(explain.smooth_grad(model, x, 2, samples=1, noise=0), explain.saliency(model, x, 2), rtol=1e-5)
+    for method in explain.METHODS.values():
+        np.testing.assert_array_equal(method(model, x), method(model, {"facts": facts, "image": images}))
+
+
 def test_occlusion_is_what_covering_a_square_takes_away(network):
     model, x = network
     found = explain.occlusion(model, x, np.arange(4), window=3, stride=3)
@@ -356,6 +398,8 @@ def test_explaining_needs_one_output():
     model = minitl.Model(inputs, [Dense(2)(pooled), Dense(3)(pooled)])
     with pytest.raises(ValueError, match="has 2 outputs; explain one"):
         explain.saliency(model, np.zeros((1, 8, 8, 3), np.float32), 0)
+    with pytest.raises(ValueError, match="has 2 outputs; explain one"):
+        explain.grad_cam(model, np.zeros((1, 8, 8, 3), np.float32), 0)
 
 
 def test_a_new_process_predicts(trained, folder):

@@ -20,6 +20,7 @@ from minitl.layers import (
     MaxPooling2D,
     ReLU,
     Rescaling,
+    Softmax,
 )
 from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD, Adam, RMSprop
@@ -161,6 +162,43 @@ def test_a_network_without_a_head_gets_one_on_top(functional):
     new = replace_head(bare, 2, remove=0)
     assert new.output_shape == (None, 2) and new.get_layer("pooled")
     np.testing.assert_array_equal(extract_features(bare, X), bare.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_head_that_is_the_whole_network_or_no_head_at_all(functional):
+    with pytest.raises(ValueError, match=r"cannot take 1 .*at least one must stay"):
+        replace_head(chain((4,), [Dense(3)], functional), 2)
+    with pytest.raises(ValueError, match=r"ends in .*'top'.*, not in a Dense layer"):
+        replace_head(chain((4,), [ReLU(name="top")], functional), 2)
+
+
+def test_a_head_on_a_network_that_has_not_seen_its_inputs_yet():
+    new = replace_head(Sequential([Dense(4, name="features"), Dense(3), Softmax()]), 2)
+    assert new.predict(np.zeros((1, 5), np.float32), verbose=0).shape == (1, 2)
+    assert [layer.name for layer in new.layers[:-1]] == ["features"]
+
+
+def test_effective_gradients_are_those_of_the_formula():
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((7, 5)).astype(np.float32), np.arange(7) % 3
+    model = Sequential([Input((5,)), Dropout(0.5), Dense(3, activation="softmax", name="head")])
+    model.compile(SGD(0.1), "sparse_categorical_crossentropy")
+    kernel, bias = (generator.standard_normal(shape).astype(np.float32) for shape in ((5, 3), (3,)))
+    model.layers[-1].set_weights([kernel, bias])
+    wrong = model.predict(x, verbose=0) - np.eye(3)[y]  # without dropout
+    g = (x.T @ wrong / 7).ravel(), wrong.mean(axis=0)
+    expected = np.linalg.norm(np.concatenate(g)) / np.linalg.norm(np.concatenate([kernel.ravel(), bias]))
+    assert gradient_norms(model, x, y) == {"head": pytest.approx(expected, rel=1e-5)}
+    model.layers[-1].set_weights([0 * kernel, 0 * bias])
+    assert gradient_norms(model, x, y) == {"head": float("inf")}
+
+
+def test_measures_of_what_is_not_shared_or_says_nothing():
+    assert linear_cka(np.zeros((4, 3)), np.ones((4, 2))) == 0.0
+    one, other = (chain((4,), [Dense(units, name="a"), Dense(2, name="b")], False) for units in (3, 5))
+    assert weight_distance(one, other) == {}
+    other = chain((4,), [Dense(3, name="a"), Dense(5, name="b")], False)
+    assert list(weight_distance(one, other)) == ["a"]
 
 
 def test_truncate_and_feature_extractor():

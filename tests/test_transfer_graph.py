@@ -20,6 +20,7 @@ from minitl.layers import (
     MaxPooling2D,
     RandomFlip,
     ReLU,
+    Softmax,
 )
 from minitl.transfer import (
     STRATEGIES,
@@ -215,6 +216,77 @@ def _uses(model: Model) -> list[np.ndarray]:
     layer = model.get_layer("twice")
     values = [node.outputs[0] for node in model.graph.nodes if node.layer is layer]
     return [Model(model.input, value).predict(X, verbose=0).reshape(24, -1) for value in values]
+
+
+FACTS = np.random.default_rng(1).random((24, 5), np.float32)
+
+
+def of_two_inputs() -> Model:
+    image, facts = Input((8, 8, 3), name="image"), Input((5,), name="facts")
+    seen = GlobalAveragePooling2D()(Conv2D(4, 3, activation="relu", name="conv")(image))
+    joined = Concatenate()([seen, Dense(4, name="known")(facts)])
+    return Model([image, facts], Dense(3, activation="softmax", name="head")(Dense(6, name="features")(joined)))
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_fine_tuning_of_several_inputs(strategy):
+    settings = {"block": "conv"} if strategy == "surgical" else {}
+    results = []
+    for x in ([X, FACTS], (X, FACTS), {"facts": FACTS, "image": X}):
+        set_random_seed(5)
+        model = of_two_inputs()
+        before = bits(model)
+        _, history = fine_tune(model, (x, Y), strategy, epochs=4, batch_size=10, **settings)
+        assert len(history.history["loss"]) == 4
+        results.append(bits(model))
+        assert results[-1]["head"] != before["head"] and results[-1] == results[0]
+
+
+def test_fine_tuning_of_several_inputs_goes_down_to_a_rate_of_zero():
+    model = of_two_inputs()
+    fine_tune(model, ({"image": X, "facts": FACTS}, Y), "full", epochs=2, batch_size=10)
+    rate = model.optimizer.learning_rate
+    assert rate(6) == 0 < rate(5)  # three batches in each of two epochs
+
+
+def test_two_batches_of_several_inputs_are_no_pair_of_x_and_y():
+    batches = [((X[:12], FACTS[:12]), Y[:12]), ((X[12:], FACTS[12:]), Y[12:])]
+    first, second = of_two_inputs(), of_two_inputs()
+    second.set_weights(first.get_weights())
+    fine_tune(first, batches, "full", epochs=1)
+    second.compile(type(first.optimizer).from_config(first.optimizer.get_config()), first.loss)
+    for batch in batches:
+        second.train_on_batch(*batch)
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_features_of_several_inputs(tmp_path):
+    results = []
+    for cached in (False, True):
+        set_random_seed(5)
+        model = of_two_inputs()
+        fine_tune(model, ([X, FACTS], Y), "linear probe", epochs=2, cached=cached, validation_split=0.25)
+        results.append(bits(model))
+    assert results[0] == results[1]
+    kept = extract_features(model, [X, FACTS], cache=tmp_path)
+    np.testing.assert_array_equal(kept, extract_features(model, [X, FACTS], cache=tmp_path))
+    assert len(list(tmp_path.iterdir())) == 1
+    others = extract_features(model, [X, FACTS[::-1]], cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2 and not np.array_equal(kept, others)
+    other = of_two_inputs()
+    alike = layer_similarity(model, other, {"facts": FACTS, "image": X}, batch_size=24)
+    assert alike == layer_similarity(model, other, [X, FACTS]) and {"conv", "known", "head"} <= set(alike)
+
+
+def test_a_head_whose_softmax_stands_apart_is_compared_with_the_labels():
+    apart = Sequential([Input((8, 8, 3)), Flatten(), Dense(6), Dense(5, name="logits"), Softmax()])
+    with pytest.raises(ValueError, match="the head 'logits' has 5 classes, the labels have 3"):
+        fine_tune(apart, (X, Y), "full", epochs=1)
+    fine_tune(apart, (X, Y), "full", epochs=1, classes=5)
+    scores = Sequential([Input((8, 8, 3)), Flatten(), Dense(6), Dense(5)])  # no classes to compare with
+    scores.compile("adam", "mse")
+    fine_tune(scores, (X, np.zeros((24, 5), np.float32)), "full", epochs=1)
 
 
 def test_a_misspelt_setting_names_the_known_ones(model):

@@ -61,9 +61,9 @@ def features_key(model: Model, x: np.ndarray) -> str:
     for name, weight in sorted(weight_files.named_weights(model).items()):
         digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
-    x = np.ascontiguousarray(x)
-    digest.update(f"{x.dtype} {x.shape}".encode())
-    digest.update(x.tobytes())
+    for array in model.prepare(x):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -17,9 +17,16 @@ def height_of_head(model: Model, caller: str) -> int:
 
     Errors: ValueError for a network with several outputs; `caller` is named in it.
     """
-    layers = model.layers[::-1] if isinstance(model, Sequential) else _from_the_top(under(model, 0, caller))
-    above = sum(1 for _ in itertools.takewhile(lambda layer: isinstance(layer, (ActivationOnly, Rescaling)), layers))
-    return above + 1 if above < len(layers) and isinstance(layers[above], Dense) else 0
+    above, dense = _above_dense(model, caller)
+    return 0 if dense is None else above + 1
+
+
+def top_dense(model: Model) -> Dense | None:
+    """The Dense layer of the head, or None where there is none.
+
+    Errors: ValueError for a network with several outputs.
+    """
+    return _above_dense(model, "fine_tune")[1]
 
 
 def under(model: Model, count: int, caller: str) -> Value:
@@ -38,6 +45,14 @@ def under(model: Model, count: int, caller: str) -> Value:
             raise ValueError(f"{caller}: cannot take {count} layers off; at least one must stay")
         value = value.node.inputs[0]
     return value
+
+
+def _above_dense(model: Model, caller: str) -> tuple[int, Dense | None]:
+    """How many activations and rescalings are at the top, and the Dense layer under them, if it is one."""
+    layers = model.layers[::-1] if isinstance(model, Sequential) else _from_the_top(under(model, 0, caller))
+    above = sum(1 for _ in itertools.takewhile(lambda layer: isinstance(layer, (ActivationOnly, Rescaling)), layers))
+    top = layers[above] if above < len(layers) else None
+    return above, top if isinstance(top, Dense) else None
 
 
 def _from_the_top(value: Value) -> list[Layer]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minitl import objective
+from minitl.batches import ArrayBatches
 from minitl.finite import layer_outputs
 from minitl.layers.base import Layer
 from minitl.models import Model
@@ -26,10 +29,10 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     return float((gram_a * gram_b).sum() / norm) if norm else 0.0
 
 
-def layer_similarity(before: Model, after: Model, x: np.ndarray, batch_size: int = 256) -> dict[str, float]:
+def layer_similarity(before: Model, after: Model, x: Any, batch_size: int = 256) -> dict[str, float]:
     """Linear CKA of every layer's output in two networks, for layers of the same name in both; at most 1000 samples are useful.
 
-    Shapes: x (N, ...).
+    Shapes: x (N, ...), or of several inputs a list or a dictionary.
     Errors: ValueError when the two have no layer name in common.
     """
     outputs = [_outputs(model, x, batch_size) for model in (before, after)]
@@ -77,20 +80,22 @@ def _centred_gram(rows: np.ndarray) -> np.ndarray:
     return (rows @ rows.T).astype(np.float64)
 
 
-def _outputs(model: Model, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+def _outputs(model: Model, x: Any, batch_size: int) -> dict[str, np.ndarray]:
     """What every layer gives; side by side where it gives several, or is used several times."""
     found: dict[str, list[np.ndarray]] = {}
-    for start in range(0, len(x), batch_size):
+    batches, start = ArrayBatches(x, batch_size=batch_size), 0
+    for batch, _, _ in batches:
         given: dict[str, int] = {}
-        for layer, y in layer_outputs(model, model.prepare(x[start : start + batch_size])):
+        for layer, y in layer_outputs(model, model.prepare(batch)):
             name = str(layer.name)
             given[name] = given.get(name, 0) + 1
             arrays = found.setdefault(name, [])
             if len(arrays) < given[name]:
-                arrays.append(np.empty((len(x), *y.shape[1:]), y.dtype))
+                arrays.append(np.empty((batches.samples, *y.shape[1:]), y.dtype))
             arrays[given[name] - 1][start : start + len(y)] = y
+        start += batch_size
     return {
-        name: arrays[0] if len(arrays) == 1 else np.hstack([array.reshape(len(x), -1) for array in arrays])
+        name: arrays[0] if len(arrays) == 1 else np.hstack([array.reshape(len(array), -1) for array in arrays])
         for name, arrays in found.items()
     }
 

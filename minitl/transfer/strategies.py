@@ -18,7 +18,6 @@ from minitl.batches import is_array
 from minitl.callbacks import Callback
 from minitl.errors import unknown
 from minitl.history import History
-from minitl.layers.core import Dense
 from minitl.layers.normalization import BatchNormalization
 from minitl.models import Model
 from minitl.preprocessing.record import Preprocessing
@@ -27,6 +26,7 @@ from minitl.schedules import SlantedTriangular
 from minitl.training import take_validation
 from minitl.transfer.features import extract_features
 from minitl.transfer.freezing import freeze, frozen, select, weighted
+from minitl.transfer.head import top_dense
 from minitl.transfer.surgery import split
 from minitl.transfer.task import Task
 
@@ -48,11 +48,12 @@ def fine_tune(
 ) -> tuple[Model, History]:
     """Fit a model with a new head to a target, by one of the strategies in STRATEGIES; returns it with the history of all phases.
 
-    `data` is (x, y) or an iterable of batches. `validation_data`, `validation_split`, `callbacks` and `verbose` mean in every
-    phase what they mean in `fit`. `head` is how many of the top layers with weights are new. `settings` go to
-    the strategy: most have `epochs` and `rate`. Layers that are frozen when it begins stay frozen in every phase, and flags are
-    afterwards what they were. `preprocessing` says what x went through, to be compared with what the base was
-    trained with (its numbers and size are checked anyway; the order of the channels cannot be seen in them).
+    `data` is (x, y), x a list or a dictionary where the model has several inputs, or an iterable of batches. `validation_data`,
+    `validation_split`, `callbacks` and `verbose` mean in every phase what they mean in `fit`. `head` is how many of the top
+    layers with weights are new. `settings` go to the strategy: most have `epochs` and `rate`. Layers that are frozen when it
+    begins stay frozen in every phase, and flags are afterwards what they were. `preprocessing` says what x went through, to be
+    compared with what the base was trained with (its numbers and size are checked anyway; the order of the channels cannot be
+    seen in them).
     Errors: ValueError for an unknown strategy or setting, a head of another number of classes than the labels have (`classes`,
     by default the largest label and those below it), or inputs that were not prepared as the base was trained.
     """
@@ -62,8 +63,8 @@ def fine_tune(
     for name in settings:
         if name not in known:
             raise unknown(f"setting of {strategy!r}", name, known)
-    x, y = data if isinstance(data, (tuple, list)) and len(data) == 2 and is_array(data[0]) else (data, None)
-    if is_array(x):
+    x, y = data if _is_pair(data, len(model.inputs)) else (data, None)
+    if is_array(x, len(model.inputs)):
         _check_data(model, x, y, classes, preprocessing)
     if validation_split:
         x, y, _, validation_data = take_validation(x, y, None, validation_split, validation_data)
@@ -269,11 +270,16 @@ def _weighted_in(task: Task, names: list[str]) -> int:
     return sum(path in names for path, _ in weighted(task.model))
 
 
-def _check_data(model: Model, x: np.ndarray, y: Any, classes: int | None, done: Preprocessing | None) -> None:
-    if model.preprocessing is not None:
-        model.preprocessing.check(x, "fine_tune", done)
-    last = model.layers[-1]
-    if y is None or not isinstance(last, Dense) or last.activation != "softmax":
+def _is_pair(data: Any, inputs: int) -> bool:
+    """Whether data are arrays x and y, and not two batches."""
+    return isinstance(data, (tuple, list)) and len(data) == 2 and is_array(data[0], inputs) and not isinstance(data[1], tuple)
+
+
+def _check_data(model: Model, x: Any, y: Any, classes: int | None, done: Preprocessing | None) -> None:
+    if model.preprocessing is not None and len(model.inputs) == 1:
+        model.preprocessing.check(next(iter(x.values())) if isinstance(x, dict) else x, "fine_tune", done)
+    last = top_dense(model) if len(model.outputs) == 1 else None
+    if y is None or last is None or model.output_activation != "softmax":
         return
     labels = np.asarray(y)
     one_hot = labels.ndim > 1 and labels.shape[-1] > 1

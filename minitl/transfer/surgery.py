@@ -1,4 +1,4 @@
-"""Taking networks apart and putting them together: another head, a network cut off at a layer, models inside opened."""
+"""Taking networks apart and putting them together: another head, a network cut off at a layer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from minitl.errors import unknown
 from minitl.graph.graph import Graph
-from minitl.graph.value import Node, Value, use
+from minitl.graph.value import Value
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense, Input
 from minitl.models import Model, Sequential
+from minitl.models.parts import call_again, opened, part_of
 from minitl.transfer.head import height_of_head, under
 
 
@@ -46,7 +47,7 @@ def replace_head(model: Model, *head: Layer | int, remove: int | None = None, co
     value = under(source, remove, "replace_head")
     for layer in layers:
         value = layer(value)
-    return _cut(source, value)
+    return part_of(source, value)
 
 
 def truncate(model: Model, at: str | int, copy: bool = True) -> Any:
@@ -60,14 +61,13 @@ def truncate(model: Model, at: str | int, copy: bool = True) -> Any:
         layers = dict(source.named_layers())
         if at not in layers:
             raise unknown("layer", at, layers)
-        opened = _opened(source)
-        return _cut(source, _made_by(opened.graph, layers[at], at))
+        return part_of(source, _made_by(opened(source).graph, layers[at], at))
     layer = model.get_layer(at) if isinstance(at, str) else model.get_layer(index=at)
     position = model.layers.index(layer)
     if isinstance(model, Sequential):
         return _lowest(model, position + 1, copy)
     source = copying.deepcopy(model) if copy else model
-    return _cut(source, _made_by(source.graph, source.layers[position], str(at)))
+    return part_of(source, _made_by(source.graph, source.layers[position], str(at)))
 
 
 def feature_extractor(model: Model, at: str | int | None = None) -> Any:
@@ -82,7 +82,7 @@ def feature_extractor(model: Model, at: str | int | None = None) -> Any:
         extractor = truncate(model, len(model.layers) - 1 - height_of_head(model, "feature_extractor"))
     else:
         source = copying.deepcopy(model)
-        extractor = _cut(source, under(source, height_of_head(model, "feature_extractor"), "feature_extractor"))
+        extractor = part_of(source, under(source, height_of_head(model, "feature_extractor"), "feature_extractor"))
     extractor.trainable = False
     extractor.fold = False  # bitwise what the layers give inside the whole network while that trains
     return extractor
@@ -97,7 +97,7 @@ def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
     if model.adds_loss:
         raise ValueError(f"{model.label}: what it adds to its loss (add_loss) needs the whole network; train without cached=True")
     top = {id(layer) for path, layer in model.named_layers() if path in head}
-    graph = _opened(model).graph
+    graph = opened(model).graph
     nodes = [node for node in graph.nodes if id(node.layer) in top]
     made = {value for node in nodes for value in node.outputs}
     entering = list(dict.fromkeys(value for node in nodes for value in node.inputs if value not in made))
@@ -109,8 +109,8 @@ def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
     entry = Input(entering[0].shape[1:], dtype=entering[0].dtype)
     values = {entering[0]: entry}
     for node in nodes:
-        _call_again(node, values, node.training)
-    return _cut(model, entering[0], graph), Model(entry, [values[value] for value in graph.outputs])
+        call_again(node, values, node.training)
+    return part_of(model, entering[0], graph), Model(entry, [values[value] for value in graph.outputs])
 
 
 def _head_layer(layer: Layer | int) -> Layer:
@@ -130,53 +130,9 @@ def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:
     return new
 
 
-def _cut(model: Model, value: Value, graph: Graph | None = None) -> Model:
-    """The part of a network that a value depends on."""
-    inputs = (model.graph if graph is None else graph).inputs
-    needed, waiting = set(), [value]
-    while waiting:
-        one = waiting.pop()
-        if one not in needed:
-            needed.add(one)
-            waiting += [] if one in inputs else one.node.inputs
-    new = Model([entry for entry in inputs if entry in needed], value, name=model.name)
-    new.dtype = model.dtype
-    new._take_record(model)
-    return new
-
-
 def _made_by(graph: Graph, layer: Layer, name: str) -> Value:
     values = [value for node in graph.nodes for value in node.outputs if node.layer is layer]
     values += [value for value in graph.inputs if value.node.layer is layer]
     if len(values) != 1:
         raise ValueError(f"truncate: the layer {name!r} gives {len(values)} values; use Model(inputs, the one that you want)")
     return values[0]
-
-
-def _opened(model: Model) -> Model:
-    """The same layers in one graph, without models inside."""
-    if not any(layer.is_container for layer in model.layers):
-        return model
-    values = {value: value for value in model.graph.inputs}
-    _call_all(model.graph, values)
-    opened = Model(list(model.graph.inputs), [values[value] for value in model.graph.outputs], name=model.name)
-    opened.dtype = model.dtype
-    opened._take_record(model)
-    return opened
-
-
-def _call_all(graph: Graph, values: dict[Value, Value], training: bool | None = None) -> None:
-    """Use the layers of a graph again, those of models inside too, whose call may have fixed `training` for all of them."""
-    for node in graph.nodes:
-        fixed = training if node.training is None else node.training
-        if not node.layer.is_container:
-            _call_again(node, values, fixed)
-            continue
-        inside = node.layer.graph
-        within = {own: values[given] for own, given in zip(inside.inputs, node.inputs, strict=True)}
-        _call_all(inside, within, fixed)
-        values.update({out: within[own] for out, own in zip(node.outputs, inside.outputs, strict=True)})
-
-
-def _call_again(node: Node, values: dict[Value, Value], training: bool | None) -> None:
-    values.update(zip(node.outputs, use(node.layer, [values[value] for value in node.inputs], training), strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.batches import is_array
+from minitl.batches import ArrayBatches, is_array
 from minitl.callbacks import BackupAndRestore, Callback
 from minitl.history import History
 from minitl.models import Model
@@ -48,7 +48,12 @@ class Task:
     @property
     def steps(self) -> int:
         """Updates per epoch."""
-        return -(-len(self.x) // self.batch_size) if is_array(self.x) else len(self.x)
+        return len(ArrayBatches(self.x, batch_size=self.batch_size)) if self.has_arrays else len(self.x)
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether the data are arrays, and not batches."""
+        return is_array(self.x, len(self.model.inputs))
 
     def unfreeze(self, names: Any = "*") -> list[str]:
         """Let layers learn, but for those that the user froze; returns their names.
@@ -73,7 +78,7 @@ class Task:
         """Train what is not frozen, with Adam and a rate that falls to zero, and add it to the history."""
         if epochs < 1:
             return
-        one_hot = is_array(self.x) and np.ndim(self.y) > 1 and np.shape(self.y)[-1] > 1
+        one_hot = self.has_arrays and np.ndim(self.y) > 1 and np.shape(self.y)[-1] > 1
         loss = self.model.loss or ("categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy")
         metrics: list[Any] = list(self.model.metrics) or ["accuracy"]
         rates = schedule(rate, epochs * self.steps)
@@ -81,7 +86,7 @@ class Task:
         learning = sum(w.size for w in self.model.trainable_weights)
         Progress(self.verbose).phase(f"{name}: {epochs} epochs, {learning:,} of {self.model.count_params():,} parameters learn")
         done = self.model.fit(
-            self.x, self.y, self.batch_size if is_array(self.x) else None, epochs, self.verbose,
+            self.x, self.y, self.batch_size if self.has_arrays else None, epochs, self.verbose,
             [*(callbacks or []), *self.callbacks], validation_data=self.validation_data,
         )  # fmt: skip
         self.history.extend(done, name)

@@ -1,0 +1,86 @@
+"""Parts of networks: without models inside, up to a value, and what one of the layers gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minitl.errors import unknown
+from minitl.graph.graph import Graph
+from minitl.graph.value import Node, Value, use
+from minitl.layers.base import Layer
+from minitl.models.model import Model
+
+
+def opened(model: Model) -> Model:
+    """The same layers in one graph, without models inside; the model itself where there are none."""
+    if not any(layer.is_container for layer in model.layers):
+        return model
+    values = {value: value for value in model.graph.inputs}
+    _call_all(model.graph, values)
+    flat = Model(list(model.graph.inputs), [values[value] for value in model.graph.outputs], name=model.name)
+    flat.dtype = model.dtype
+    flat._take_record(model)
+    return flat
+
+
+def value_of(model: Model, path: str, flat: Model) -> Value:
+    """What a layer gives where it is used first in `flat`, which is the model opened.
+
+    `path` is a layer's name, that of a layer of a model inside, `model/layer`, or that of a model inside, whose output it is.
+    Errors: ValueError for a layer that is not there.
+    """
+    layer = _layer_at(model, path)
+    made = [value for node in flat.graph.nodes if node.layer is layer for value in node.outputs]
+    return next(iter(made or [value for value in flat.graph.inputs if value.node.layer is layer]))
+
+
+def part_of(model: Model, value: Value, graph: Graph | None = None) -> Model:
+    """The part of a network that a value depends on."""
+    new = Model(ends_of(value, (model.graph if graph is None else graph).inputs), value, name=model.name)
+    new.dtype = model.dtype
+    new._take_record(model)
+    return new
+
+
+def ends_of(value: Value, ends: Sequence[Value]) -> list[Value]:
+    """Those of some values that another one is computed from, where the search ends at each of them."""
+    needed, waiting = set(), [value]
+    while waiting:
+        one = waiting.pop()
+        if one not in needed:
+            needed.add(one)
+            waiting += [] if one in ends else one.node.inputs
+    return [end for end in ends if end in needed]
+
+
+def call_again(node: Node, values: dict[Value, Value], training: bool | None) -> None:
+    """Use a node's layer once more, on the values that stand for its inputs, and note those that stand for its outputs."""
+    values.update(zip(node.outputs, use(node.layer, [values[value] for value in node.inputs], training), strict=True))
+
+
+def _layer_at(model: Model, path: str) -> Layer:
+    layers = dict(model.named_layers())
+    if path in layers:
+        return layers[path]
+    layer: Layer = model
+    for name in path.split("/"):
+        inside = {one.name: one for one in layer.layers} if layer.is_container else {}  # type: ignore[attr-defined]
+        if name not in inside:
+            raise unknown("layer", path, [*layers, *(str(one.name) for one in model.layers if one.is_container)])
+        layer = inside[name]
+    while layer.is_container:
+        layer = layer.graph.outputs[0].node.layer  # type: ignore[attr-defined]
+    return layer
+
+
+def _call_all(graph: Graph, values: dict[Value, Value], training: bool | None = None) -> None:
+    """Use the layers of a graph again, those of models inside too, whose call may have fixed `training` for all of them."""
+    for node in graph.nodes:
+        fixed = training if node.training is None else node.training
+        if not node.layer.is_container:
+            call_again(node, values, fixed)
+            continue
+        inside = node.layer.graph
+        within = {own: values[given] for own, given in zip(inside.inputs, node.inputs, strict=True)}
+        _call_all(inside, within, fixed)
+        values.update({out: within[own] for out, own in zip(node.outputs, inside.outputs, strict=True)})
