@@ -29,10 +29,14 @@ def weighted(weights: Any, y: Any, class_weight: dict[int, float] | None) -> Any
     """The samples' weights times those of their classes; a class without a weight counts 1.
 
     Shapes: y (N,) or (N, 1) class numbers, or (N, classes), of which the largest counts; weights (N,) or None.
+    Errors: ValueError for the targets of several outputs, whose classes are not the same ones.
     """
     if not class_weight:
         return weights
-    labels = np.asarray(y)
+    outputs = list(y.values()) if isinstance(y, dict) else y if isinstance(y, list) and np.ndim(y[0]) else [y]
+    if len(outputs) != 1:
+        raise ValueError(f"class_weight: there are {len(outputs)} outputs; give sample_weight, an array for each of them")
+    labels = np.asarray(outputs[0])
     labels = labels.argmax(axis=-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(-1)
     of_class = np.array([class_weight.get(int(label), 1.0) for label in labels])
     return of_class if weights is None else of_class * weights

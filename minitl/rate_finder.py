@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minitl.batches import ArrayBatches, rows
 from minitl.models import Model, clone_model
 from minitl.random import seeded
 
@@ -40,7 +41,8 @@ def find_learning_rate(
     Formula: m = 0.9 m + 0.1 loss, corrected for its beginning at 0; the suggestion is the rate where d m / d log(rate) is most
     negative. The run ends early when the loss explodes. The model itself, its optimizer and the random generators of the
     session stay as they are.
-    Parameters: a compiled model; x and y arrays; samples are drawn in an order of their own, with `seed`.
+    Parameters: a compiled model; x and y arrays, or lists or dictionaries of them; samples are drawn in an order of their own,
+    with `seed`.
     Errors: ValueError for a model that is not compiled, or rates that do not rise.
     """
     if not 0 < lowest < highest or steps < 5:
@@ -52,15 +54,15 @@ def find_learning_rate(
     copy.set_weights(model.get_weights())
     optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
     rates = np.geomspace(lowest, highest, steps)
-    copy.compile(optimizer, model.loss)
-    random = np.random.default_rng(seed)
+    copy.compile(optimizer, model.loss, loss_weights=model.loss_weights)
+    random, data = np.random.default_rng(seed), ArrayBatches(x, y)
     mean = 0.0
     losses: list[float] = []
     for step, rate in enumerate(rates):
         optimizer.learning_rate = float(rate)
-        rows = random.choice(len(y), min(batch_size, len(y)), replace=False)
+        chosen = random.choice(data.samples, min(batch_size, data.samples), replace=False)
         try:
-            loss = _loss_of(copy.train_on_batch(x[rows], y[rows]))
+            loss = _loss_of(copy.train_on_batch(rows(data.x, chosen), rows(data.y, chosen)))
         except ValueError:  # not finite any more: the rate is too high
             if not losses:
                 raise  # it was not the rate

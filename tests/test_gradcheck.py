@@ -14,9 +14,9 @@ from minitl import get_backend
 from minitl.__main__ import main
 from minitl.gradcheck import check_adjoint, check_gradients, complex_step, conduct, step_errors
 from minitl.gradcheck.problems import Problem
-from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
+from minitl.layers import BatchNormalization, Concatenate, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
 from minitl.losses import Loss
-from minitl.models import Sequential
+from minitl.models import Model, Sequential
 from minitl.ops import dense, softmax, tanh
 
 ROWS = np.random.default_rng(4).standard_normal((4, 4))
@@ -300,6 +300,15 @@ def test_float32_layers_are_checked_in_float64():
 def test_other_targets_are_refused():
     with pytest.raises(ValueError, match="expected a layer"):
         check_gradients("dense", ROWS)
+
+
+def test_several_inputs_may_be_a_dictionary():
+    random = np.random.default_rng(0)
+    one, two = Input((3,), name="one"), Input((2,), name="two")
+    model = Model([one, two], Dense(2)(Concatenate()([Dense(4, activation="tanh")(one), two])))
+    x = {"two": random.normal(size=(4, 2)), "one": random.normal(size=(4, 3))}
+    found = check_gradients(model, x)
+    assert found.ok and str(found) == str(check_gradients(model, [x["one"], x["two"]]))
 
 
 def test_targets_may_be_the_third_argument():

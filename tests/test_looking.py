@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from minitl import plot
 from minitl.calibration import reliability, temperature, tempered
-from minitl.layers import Activation, Conv2D, Dense, Flatten, GlobalMaxPooling2D, Input
-from minitl.models import Sequential
+from minitl.layers import Activation, Concatenate, Conv2D, Dense, Flatten, GlobalMaxPooling2D, Input
+from minitl.models import Model, Sequential
 from minitl.optimizers import SGD
 from minitl.random import new_generator
 from minitl.rate_finder import find_learning_rate
@@ -169,3 +169,18 @@ def test_a_rate_is_found_and_the_model_stays(tmp_path):
         find_learning_rate(Sequential([Input((10,)), Dense(3)]), x, y)
     with pytest.raises(ValueError, match="expected shape"):  # what is wrong with the data is said, not taken for an explosion
         find_learning_rate(model, x[:, :4], y)
+
+
+def test_a_rate_for_several_inputs_and_outputs():
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(40, 4)).astype(np.float32), random.normal(size=(40, 3)).astype(np.float32)
+    y, z = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
+    one, two = Input((4,), name="one"), Input((3,), name="two")
+    joined = Concatenate()([one, two])
+    model = Model([one, two], [Dense(1, name="y")(joined), Dense(1, name="z")(joined)])
+    model.compile("sgd", "mse", loss_weights=[1.0, 100.0])
+    found = find_learning_rate(model, [a, b], [y, z], steps=20, seed=1)
+    same = find_learning_rate(model, {"two": b, "one": a}, {"z": z, "y": y}, steps=20, seed=1)
+    np.testing.assert_array_equal(found.losses, same.losses)
+    model.compile("sgd", "mse")
+    assert found.losses[0] > 10 * find_learning_rate(model, [a, b], [y, z], steps=20, seed=1).losses[0]

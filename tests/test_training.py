@@ -21,7 +21,7 @@ from minitl.callbacks import (
 from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from minitl.losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from minitl.metrics import SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy
-from minitl.models import Sequential, load_model
+from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
 from minitl.schedules import CosineDecay
 from minitl.utils import to_categorical
@@ -189,6 +189,19 @@ def test_class_weights_in_order_and_what_is_none():
     for wrong in ({0: "x"}, {0: -1.0}, [1.0, np.nan], {0: [1.0]}):
         with pytest.raises(ValueError, match=r"fit: class_weight\[.\] must be a number in \[0, inf\)"):
             network().train_on_batch(X, Y, class_weight=wrong)
+
+
+def test_class_weights_of_several_outputs_are_refused():
+    inputs = Input((4,))
+    model = Model(inputs, [Dense(3, activation="softmax", name="a")(inputs), Dense(1, name="b")(inputs)])
+    model.compile("sgd", ["sparse_categorical_crossentropy", "mse"])
+    x, y = np.zeros((6, 4), np.float32), [np.arange(6) % 3, np.zeros((6, 1), np.float32)]
+    for targets in (y, {"a": y[0], "b": y[1]}):
+        with pytest.raises(ValueError, match=r"class_weight: there are 2 outputs; give sample_weight"):
+            model.fit(x, targets, verbose=0, class_weight={0: 2.0})
+    assert class_weights.weighted(None, [y[0]], {1: 3.0}).tolist() == [1, 3, 1, 1, 3, 1]
+    assert class_weights.weighted(None, [0, 1, 1], {1: 3.0}).tolist() == [1, 3, 3]
+    assert class_weights.weighted(None, {"a": y[0][:2]}, {0: 5.0}).tolist() == [5, 1]
 
 
 def test_class_weights_are_sample_weights_by_class():

@@ -24,6 +24,7 @@ from minitl.layers import (
 )
 from minitl.transfer import (
     STRATEGIES,
+    batch_norm,
     extract_features,
     feature_extractor,
     fine_tune,
@@ -277,6 +278,25 @@ def test_features_of_several_inputs(tmp_path):
     other = of_two_inputs()
     alike = layer_similarity(model, other, {"facts": FACTS, "image": X}, batch_size=24)
     assert alike == layer_similarity(model, other, [X, FACTS]) and {"conv", "known", "head"} <= set(alike)
+
+
+def test_statistics_of_several_inputs():
+    def network():
+        set_random_seed(5)
+        image, facts = Input((8, 8, 3), name="image"), Input((5,), name="facts")
+        joined = Concatenate()([Flatten()(image), facts])
+        return Model([image, facts], Dense(2)(BatchNormalization(momentum=0.5, name="normal")(joined)))
+
+    found = []
+    for x in ([X, FACTS], {"facts": FACTS, "image": X}):
+        model = network()
+        set_random_seed(6)
+        batch_norm(model, "statistics", x, batch_size=10, passes=8)
+        found.append(model.get_layer("normal").state["moving_mean"])
+    np.testing.assert_array_equal(*found)
+    whole = np.hstack([X.reshape(24, -1), FACTS]).mean(axis=0)
+    np.testing.assert_allclose(found[0], whole, atol=0.15)
+    assert np.abs(found[0]).min() > 0.2
 
 
 def test_a_head_whose_softmax_stands_apart_is_compared_with_the_labels():

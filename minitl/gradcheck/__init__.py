@@ -58,14 +58,17 @@ def check_gradients(
     `minitl.losses.Loss` with predictions x and targets `y`; or a pair of functions (or a module with both),
     `y, cache = forward(x, *more)` and `dx, *d_more = backward(dy, cache)`, with a gradient for every array of real numbers.
     `training=None` checks a layer in training, and in inference too when it does something else there.
-    Shapes: any. All coordinates of a tensor of up to `samples` entries, else as many drawn by `seed` and the rest along random
-    directions. dtype float32 computes the gradients in float32, and compares with differences in float64.
+    Shapes: any; of several inputs, a list or a dictionary. All coordinates of a tensor of up to `samples` entries, else as many
+    drawn by `seed` and the rest along random directions. dtype float32 computes the gradients in float32, and compares with
+    differences in float64.
     Errors: ValueError for a target of another kind; whatever forward raises. What backward raises is in the report.
     """
     if more and isinstance(target, (Layer, Loss)):
         if y is not None or len(more) > 1:
             raise TypeError("check_gradients: a layer or a model is checked for x and perhaps y; several inputs are one list")
         (y,), more = more, ()
+    if isinstance(x, dict) and hasattr(target, "input_names"):
+        x = [x[name] for name in target.input_names]
     if isinstance(target, Layer):
         target = in_dtype(target, x, dtype)  # its weights, drawn now or before, are the same in all that follows
     if training is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.batches import is_array
+from minitl.batches import ArrayBatches, is_array
 from minitl.callbacks import Callback
 from minitl.errors import unknown
 from minitl.history import History
@@ -219,11 +219,11 @@ def draw_again(model: Model, names: Any) -> list[str]:
     return chosen
 
 
-def batch_norm(model: Model, mode: str, x: np.ndarray | None = None, batch_size: int = 64, passes: int = 1) -> list[str]:
+def batch_norm(model: Model, mode: str, x: Any = None, batch_size: int = 64, passes: int = 1) -> list[str]:
     """What batch normalisation does in a new task: "frozen", "statistics" (moved to x, gamma and beta stay), or "trained".
 
     Statistics alone adapt a network to images of another look without a single label.
-    Shapes: x (N, ...), for "statistics".
+    Shapes: x (N, ...), for "statistics"; of several inputs a list or a dictionary.
     Errors: ValueError for another mode, or a model without batch normalisation.
     Source: Y. Li et al., Revisiting batch normalization for practical domain adaptation, arXiv 1603.04779.
     """
@@ -238,10 +238,11 @@ def batch_norm(model: Model, mode: str, x: np.ndarray | None = None, batch_size:
         if x is None:
             raise ValueError('batch_norm: "statistics" needs pictures x to take them from')
         generator = new_generator()
+        data = ArrayBatches(x, batch_size=batch_size, generator=generator)
         for _ in range(passes):
-            order = generator.permutation(len(x))
-            for start in range(0, len(x) - batch_size + 1 if len(x) >= batch_size else 1, batch_size):
-                model(x[order[start : start + batch_size]], training=True)
+            for number, (batch, _, _) in enumerate(data):
+                if number < max(1, data.samples // batch_size):  # whole batches, or a single smaller one
+                    model(batch, training=True)
         for _, layer in found:
             layer.trainable = False
     return [path for path, _ in found]
