@@ -314,7 +314,11 @@ def _validate(model: Any, data: Any, batch_size: int | None, steps: int | None, 
 
 
 def _listed(callbacks: Any) -> list[Callback]:
-    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+    for watcher in found:
+        if isinstance(watcher, type) or not hasattr(watcher, "on_train_begin"):
+            raise TypeError(f"callbacks: expected a Callback, got {watcher!r}; is it a class, without its parentheses?")
+    return found
 
 
 def _told(model: Any, callbacks: Any) -> list[Callback]:

@@ -249,3 +249,11 @@ def test_callbacks_are_told_of_evaluations_and_predictions_and_always_get_logs()
     model.predict(x, verbose=0, callbacks=All())
     assert [name for name, _ in told] == ["on_predict_begin", "on_predict_batch_begin", "on_predict_batch_end", "on_predict_end"]
     assert dict(told)["on_predict_batch_end"] == ["outputs"]
+
+
+@pytest.mark.parametrize("wrong", [EarlyStopping, lambda epoch: 0.1, "EarlyStopping"])
+def test_what_is_no_callback_is_said(wrong):
+    model = Sequential([Input((2,)), Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"callbacks: expected a Callback, got .*; is it a class"):
+        model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[wrong])

@@ -201,6 +201,76 @@ def test_measures_of_what_is_not_shared_or_says_nothing():
     assert list(weight_distance(one, other)) == ["a"]
 
 
+def under(*head):
+    return Sequential([Input((8, 8, 3)), Conv2D(4, 3, activation="relu"), *head])
+
+
+TAGS = np.random.default_rng(0).integers(0, 2, (24, 6, 6))
+OUTCOMES = {
+    "binary": (lambda: under(Flatten(), Dense(1, activation="sigmoid")), TAGS[:, 0, 0], "binary_crossentropy"),
+    "several labels": (lambda: under(Flatten(), Dense(6, activation="sigmoid")), TAGS[:, 0], "binary_crossentropy"),
+    "classes": (lambda: under(Flatten(), Dense(2, activation="softmax")), TAGS[:, 0, 0], "sparse_categorical_crossentropy"),
+    "shares": (lambda: under(Flatten(), Dense(2), Softmax()), np.eye(2)[TAGS[:, 0, 0]], "categorical_crossentropy"),
+    "classes of pixels": (lambda: under(Conv2D(3, 1, activation="softmax")), TAGS, "sparse_categorical_crossentropy"),
+    "shares of pixels": (lambda: under(Conv2D(2, 1, activation="softmax")), np.eye(2)[TAGS], "categorical_crossentropy"),
+}
+
+
+@pytest.mark.parametrize("kind", OUTCOMES)
+def test_a_head_learns_by_the_loss_that_goes_with_it(kind):
+    make, y, loss = OUTCOMES[kind]
+    histories = []
+    for compiled in (False, True):
+        set_random_seed(2)
+        model = make()
+        if compiled:
+            model.compile("sgd", loss, metrics=["accuracy"])
+        histories.append(fine_tune(model, (X[:24], y), "full", epochs=2)[1].history)
+    assert histories[0] == histories[1] and set(histories[0]) >= {"loss", "accuracy"}
+
+
+def test_a_head_without_classes_needs_a_loss():
+    linear, inputs = (lambda: under(Flatten(), Dense(3))), Input((4,))
+    with pytest.raises(ValueError, match=r"does not end in a softmax or a sigmoid; say which loss"):
+        fine_tune(linear(), (X, Y), "full", epochs=1)  # class numbers against numbers that are no probabilities
+    model = linear()
+    model.compile(loss="mse")
+    _, history = fine_tune(model, (X, np.zeros((len(X), 3))), "full", epochs=1)
+    assert set(history.history) == {"loss"}
+    features = Dense(4)(inputs)
+    two = Model(inputs, [Dense(3, activation="softmax")(features), Dense(1, activation="sigmoid")(features)])
+    with pytest.raises(ValueError, match=r"has 2 outputs; compile\(loss=\[...\]\) it first"):
+        fine_tune(two, (X.reshape(len(X), -1)[:, :4], [Y, Y]), "full", epochs=1)
+
+
+def test_labels_that_are_no_classes():
+    for labels, what in ((Y.astype(str), "labels must be numbers"), (Y - 1, "count from 0 on, the labels have -1")):
+        with pytest.raises(ValueError, match=what):
+            fine_tune(fresh(), (X, labels), "full", epochs=1)
+
+
+def test_settings_that_are_no_counts():
+    for name, value in (("epochs", -1), ("epochs", 1.5), ("head_epochs", True), ("batch_size", 0), ("head", 1.0), ("head", 0)):
+        with pytest.raises(ValueError, match=rf"{name} must be a whole number of at least [01], got"):
+            fine_tune(fresh(), (X, Y), "lp-ft", **{name: value})
+    for strategy, decay in (("gradual", 0), ("discriminative", -2.0)):
+        with pytest.raises(ValueError, match="decay must be above 0"):
+            fine_tune(fresh(), (X, Y), strategy, epochs=1, decay=decay)
+    with pytest.raises(TypeError, match=r"remove must be a whole number of layers, got 1\.0"):
+        replace_head(base(), 3, remove=1.0)
+    for wrong in (2.5, "3", None):
+        with pytest.raises(TypeError, match="expected a number of classes, or layers, got"):
+            replace_head(base(), wrong)
+    assert replace_head(base(), Y.max() + 1).layers[-1].units == Y.max() + 1
+
+
+def test_data_that_strategies_cannot_use():
+    with pytest.raises(ValueError, match=r"over a known number of batches.*got generator"):
+        fine_tune(fresh(), ((X[k : k + 4], Y[k : k + 4]) for k in range(0, 12, 4)), "full", epochs=1)
+    with pytest.raises(ValueError, match=r"cached=True computes features once, of arrays"):
+        fine_tune(fresh(), [(X[:12], Y[:12])] * 3, "linear probe", epochs=1, cached=True)
+
+
 def test_truncate_and_feature_extractor():
     model = base()
     assert truncate(model, 1).layers[1] is not model.layers[1]

@@ -299,6 +299,16 @@ def test_statistics_of_several_inputs():
     assert np.abs(found[0]).min() > 0.2
 
 
+def test_the_name_of_a_model_inside_stands_for_its_layers():
+    model = nested()
+    inside = [path for path, _ in model.named_layers()][:-1]
+    assert all(path.startswith(f"{model.layers[0].name}/") for path in inside)
+    assert freeze(model, model.layers[0].name) == inside == unfreeze(model, upto=model.layers[0].name)
+    assert freeze(model, upto=inside[0]) == inside[:1]
+    with pytest.raises(ValueError, match="unknown layer name or pattern 'inside'"):
+        freeze(model, "inside")
+
+
 def test_a_head_whose_softmax_stands_apart_is_compared_with_the_labels():
     apart = Sequential([Input((8, 8, 3)), Flatten(), Dense(6), Dense(5, name="logits"), Softmax()])
     with pytest.raises(ValueError, match="the head 'logits' has 5 classes, the labels have 3"):

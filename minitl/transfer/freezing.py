@@ -17,7 +17,8 @@ Names = str | int | Iterable[str | int]
 def freeze(model: Model, names: Names = "*", *, upto: str | None = None, depth: int | None = None) -> list[str]:
     """Freeze layers, and return their names.
 
-    `names` is a name, a pattern ("conv*") or a position, or several of them; layers inside a container are `container/layer`.
+    `names` is a name, a pattern ("conv*") or a position, or several of them; layers inside a container are `container/layer`,
+    and the container's name stands for all of them.
     `upto` freezes from the bottom to that layer, `depth` the lowest so many layers that have weights.
     Errors: ValueError for a pattern that matches no layer (it lists the names), or a position or depth that is not there.
     """
@@ -54,9 +55,10 @@ def select(model: Model, names: Names = "*", upto: str | None = None, depth: int
     layers = dict(model.named_layers())
     order = list(layers)
     if upto is not None:
-        if upto not in layers:
+        below = [upto] if upto in layers else [name for name in order if name.startswith(f"{upto}/")]
+        if not below:
             raise unknown("layer", upto, layers)
-        return order[: order.index(upto) + 1]
+        return order[: order.index(below[-1]) + 1]
     if depth is not None:
         weighted = [name for name in order if layers[name].weights]
         if not 0 <= depth <= len(weighted):
@@ -69,7 +71,7 @@ def select(model: Model, names: Names = "*", upto: str | None = None, depth: int
                 raise ValueError(f"position {pattern} is outside the {len(order)} layers: {', '.join(order)}")
             matched.add(order[pattern])
             continue
-        found = fnmatch.filter(order, pattern)
+        found = fnmatch.filter(order, pattern) or fnmatch.filter(order, f"{pattern}/*")
         if not found:
             error = unknown("layer name or pattern", pattern, layers)
             raise ValueError(f"{error}; the layers are {', '.join(order)}")

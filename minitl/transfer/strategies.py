@@ -28,7 +28,9 @@ from minitl.transfer.features import extract_features
 from minitl.transfer.freezing import freeze, frozen, select, weighted
 from minitl.transfer.head import top_dense
 from minitl.transfer.surgery import split
-from minitl.transfer.task import Task
+from minitl.transfer.task import Task, is_one_hot
+
+COUNTS = {"epochs", "head_epochs", "layers"}  # settings of strategies that are whole numbers
 
 
 def fine_tune(
@@ -63,6 +65,10 @@ def fine_tune(
     for name in settings:
         if name not in known:
             raise unknown(f"setting of {strategy!r}", name, known)
+    for name in COUNTS & settings.keys():
+        value = settings[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0):
+            raise ValueError(f"fine_tune: {name} must be a whole number of at least 0, got {value!r}")
     x, y = data if _is_pair(data, len(model.inputs)) else (data, None)
     if is_array(x, len(model.inputs)):
         _check_data(model, x, y, classes, preprocessing)
@@ -86,6 +92,8 @@ def linear_probe(task: Task, epochs: int = 10, rate: float = 1e-2, cached: bool 
     if not cached:
         task.phase("head", epochs, rate)
         return
+    if not task.has_arrays:
+        raise ValueError("fine_tune: cached=True computes features once, of arrays (x, y); leave it out for batches")
     base, small = split(task.model, task.head)
     features = extract_features(base, task.x, at=-1)
     small.loss, small.metrics = task.model.loss, task.model.metrics
@@ -200,6 +208,8 @@ STRATEGIES: dict[str, Callable[..., None]] = {
 
 def falling(model: Model, decay: float) -> dict[str, float]:
     """Multipliers of the rate, bottom first: 1 for the top layer with weights, over `decay` for each layer further down."""
+    if not decay > 0:
+        raise ValueError(f"fine_tune: decay must be above 0, got {decay}")
     names = [path for path, _ in weighted(model)]
     return {name: decay ** -float(len(names) - 1 - i) for i, name in enumerate(names)}
 
@@ -283,8 +293,13 @@ def _check_data(model: Model, x: Any, y: Any, classes: int | None, done: Preproc
     if y is None or last is None or model.output_activation != "softmax":
         return
     labels = np.asarray(y)
-    one_hot = labels.ndim > 1 and labels.shape[-1] > 1
-    found = classes or (labels.shape[-1] if one_hot else int(labels.max()) + 1)
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"fine_tune: labels must be numbers, got {labels.dtype}; np.unique(y, return_inverse=True)[1] counts them"
+        )
+    if labels.size and labels.min() < 0:
+        raise ValueError(f"fine_tune: classes count from 0 on, the labels have {labels.min()}")
+    found = classes or (labels.shape[-1] if is_one_hot(model, y) else int(labels.max(initial=0)) + 1)
     if found != last.units:
         advice = f"use replace_head(model, {found})"
         if not classes:

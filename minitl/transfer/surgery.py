@@ -6,6 +6,8 @@ import copy as copying
 from collections.abc import Container
 from typing import Any
 
+import numpy as np
+
 from minitl.errors import unknown
 from minitl.graph.graph import Graph
 from minitl.graph.value import Value
@@ -36,6 +38,8 @@ def replace_head(model: Model, *head: Layer | int, remove: int | None = None, co
                 f"replace_head: {model.label} ends in {top}, not in a Dense layer: it has no head to replace; "
                 "put the new one on top with remove=0, or say with remove= how many layers go"
             )
+    if isinstance(remove, bool) or not isinstance(remove, (int, np.integer)):
+        raise TypeError(f"replace_head: remove must be a whole number of layers, got {remove!r}")
     if isinstance(model, Sequential):
         if not 0 <= remove < len(model.layers):
             raise ValueError(f"replace_head: cannot take {remove} of {len(model.layers)} layers off; at least one must stay")
@@ -114,11 +118,13 @@ def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
 
 
 def _head_layer(layer: Layer | int) -> Layer:
-    if not isinstance(layer, int):
+    if isinstance(layer, Layer):
         return layer
+    if not isinstance(layer, (int, np.integer)):
+        raise TypeError(f"replace_head: expected a number of classes, or layers, got {layer!r}")
     if layer < 2:
         raise ValueError(f"replace_head: a head needs at least two classes, got {layer}")
-    return Dense(layer, activation="softmax", kernel_initializer="zeros")
+    return Dense(int(layer), activation="softmax", kernel_initializer="zeros")
 
 
 def _lowest(model: Sequential, count: int, copy: bool) -> Sequential:

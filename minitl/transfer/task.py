@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl.batches import ArrayBatches, is_array
 from minitl.callbacks import BackupAndRestore, Callback
+from minitl.errors import positive
 from minitl.history import History
 from minitl.models import Model
 from minitl.optimizers import Adam
@@ -35,8 +36,13 @@ class Task:
                 "fine_tune: BackupAndRestore keeps one run of fit, a strategy has several; back up a fit of your own"
             )
         self.history = History()
+        if not self.has_arrays and not hasattr(x, "__len__"):
+            raise ValueError(
+                "fine_tune: the rates fall to zero over a known number of batches, and they are gone through several times; "
+                f"give arrays, or something with a length, got {type(x).__name__}"
+            )
         names = [path for path, _ in weighted(model)]
-        if not 1 <= head < len(names):
+        if not 1 <= positive("fine_tune: head", head) < len(names):
             raise ValueError(f"fine_tune: head={head} of {len(names)} layers with weights; there must be a base under the head")
         order = [path for path, _ in model.named_layers()]
         cut = order.index(names[-head])
@@ -78,9 +84,9 @@ class Task:
         """Train what is not frozen, with Adam and a rate that falls to zero, and add it to the history."""
         if epochs < 1:
             return
-        one_hot = self.has_arrays and np.ndim(self.y) > 1 and np.shape(self.y)[-1] > 1
-        loss = self.model.loss or ("categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy")
-        metrics: list[Any] = list(self.model.metrics) or ["accuracy"]
+        loss = self.model.loss or self._usual_loss()
+        classes = self.model.output_activation in ("softmax", "sigmoid")
+        metrics: list[Any] = list(self.model.metrics) or (["accuracy"] if classes else [])
         rates = schedule(rate, epochs * self.steps)
         self.model.compile(Adam(rates, multipliers=multipliers), loss, metrics)
         learning = sum(w.size for w in self.model.trainable_weights)
@@ -90,3 +96,22 @@ class Task:
             [*(callbacks or []), *self.callbacks], validation_data=self.validation_data,
         )  # fmt: skip
         self.history.extend(done, name)
+
+    def _usual_loss(self) -> str:
+        """What goes with the head's activation and the labels."""
+        if len(self.model.outputs) > 1:
+            raise ValueError(f"fine_tune: {self.model.label} has {len(self.model.outputs)} outputs; compile(loss=[...]) it first")
+        activation = self.model.output_activation
+        if activation == "sigmoid":
+            return "binary_crossentropy"
+        if activation == "softmax":
+            return "categorical_crossentropy" if is_one_hot(self.model, self.y) else "sparse_categorical_crossentropy"
+        raise ValueError(
+            f"fine_tune: {self.model.label} does not end in a softmax or a sigmoid; say which loss it learns by: "
+            'model.compile(loss="mse"), for instance'
+        )
+
+
+def is_one_hot(model: Model, y: Any) -> bool:
+    """Whether labels are a share for each class, and not class numbers, of a model with one output."""
+    return np.ndim(y) == len(model.outputs[0].shape) and np.shape(y)[-1] > 1
