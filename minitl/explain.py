@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minitl.models import Model
-from minitl.models.parts import ends_of, opened, value_of
+from minitl.models.parts import assembled, ends_of, opened, value_of
 
 
 def gradients(model: Model, x: Any, classes: Any = None, scores: bool = True) -> np.ndarray:
@@ -88,10 +88,10 @@ def grad_cam(model: Model, x: Any, classes: Any = None, layer: str | None = None
     images, given = _images(model, x)
     everything = given(images)
     arrays: dict[Any, Any] = dict(zip(flat.inputs, everything if isinstance(everything, list) else [everything], strict=True))
-    maps = _predicted(Model(ends_of(middle, flat.inputs), middle), arrays)
+    maps = _predicted(assembled(ends_of(middle, flat.inputs), middle), arrays)
     arrays[middle] = maps
     # The class may depend on x by other ways too.
-    upper = Model(ends_of(flat.outputs[0], [middle, *flat.inputs]), flat.outputs[0])
+    upper = assembled(ends_of(flat.outputs[0], [middle, *flat.inputs]), flat.outputs[0])
     slopes = gradients(upper, [arrays[value] for value in upper.inputs], _classes(_predicted(upper, arrays), classes))
     cam = np.maximum((slopes.mean(axis=(1, 2), keepdims=True) * maps).sum(axis=-1), 0)
     rows = np.arange(images.shape[1]) * cam.shape[1] // images.shape[1]

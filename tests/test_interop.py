@@ -346,6 +346,12 @@ def test_masks_of_keras(tmp_path):
         lambda x: k.Bidirectional(k.GRU(3))(k.GRU(4, return_sequences=True)(x)),
         lambda x: k.Dense(3)(k.Dropout(0.1)(k.GRU(4, return_sequences=True)(k.LSTM(4, return_sequences=True)(x)))),
         lambda x: k.GlobalAveragePooling1D()(k.Bidirectional(k.LSTM(3, return_sequences=True))(x)),
+        # Across the border of a model inside.
+        lambda x: keras.Sequential([keras.Input((4, 3)), k.Flatten(), k.Dense(2)])(x),
+        lambda x: keras.Sequential([keras.Input((4, 3)), k.Dropout(0.1), k.LSTM(4)])(x),
+        lambda x: k.Flatten()(keras.Sequential([keras.Input((4, 3)), k.LSTM(4, return_sequences=True)])(x)),
+        lambda x: k.GRU(3)(keras.Sequential([keras.Input((4, 3)), k.Bidirectional(k.GRU(2, return_sequences=True))])(x)),
+        lambda x: keras.Sequential([keras.Input((4, 3)), keras.Sequential([k.GlobalAveragePooling1D()])])(x),
     ]
     for head in heads:
         x = keras.Input((4,), dtype="int32")
@@ -361,6 +367,16 @@ def test_masks_of_keras(tmp_path):
             continue
         ours.save(tmp_path / "again.keras")
         assert close(keras.models.load_model(tmp_path / "again.keras").predict(words, verbose=0), ours.predict(words, verbose=0))
+    for asking in (k.Flatten(), k.LSTM(4)):  # outside, for the mask of a model inside
+        inside = keras.Sequential([keras.Input((4,)), k.Embedding(9, 3, mask_zero=True)])
+        theirs = keras.Model(x, k.Dense(2)(asking(inside(x))))
+        theirs.save(file)
+        assert close(load_model(file).predict(words, verbose=0), theirs.predict(words, verbose=0))
+    keras.Model(x, keras.Sequential([keras.Input((4, 3)), k.Dense(4), k.LSTM(3)])(k.Embedding(9, 3, mask_zero=True)(x))).save(
+        file
+    )
+    with pytest.raises(ValueError, match=r"layer 'lstm.*would reach it through layer 'dense"):
+        load_model(file)
     table = k.Embedding(9, 3, mask_zero=True)(x)
     keras.Model(x, k.concatenate([k.LSTM(4)(table), k.GlobalMaxPooling1D()(table)])).save(file)
     with pytest.raises(ValueError, match="its mask is used by some layers behind it and not by others"):
@@ -372,7 +388,7 @@ def test_masks_of_keras(tmp_path):
     keras.Model(x, k.LSTM(3)(k.Dense(4)(told))).save(file)
     with pytest.raises(ValueError, match=r"the mask of layer 'lstm.*would reach it through layer 'dense"):
         load_model(file)
-    for other in (k.Flatten()(told), told):
+    for other in (k.Flatten()(told), told, k.Dropout(0.1)(told)):
         keras.Model(x, [k.LSTM(4)(told), other]).save(file)
         with pytest.raises(ValueError, match=r"lstm.*its mask is used by some layers behind it and not by others"):
             load_model(file)

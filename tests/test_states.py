@@ -5,8 +5,20 @@ import pytest
 
 import minitl
 from minitl.gradcheck import check_gradients
-from minitl.layers import GRU, LSTM, Bidirectional, Concatenate, Dense, Embedding, Flatten, Input, SimpleRNN, TimeDistributed
-from minitl.models import Model, Sequential, load_model
+from minitl.layers import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Input,
+    SimpleRNN,
+    TimeDistributed,
+)
+from minitl.models import Model, Sequential, clone_model, load_model
 
 KINDS = {"lstm": (LSTM, 2), "gru": (GRU, 1), "simple_rnn": (SimpleRNN, 1)}
 
@@ -219,3 +231,31 @@ def test_wrong_states_are_refused():
             module = __import__(f"minitl.{folder}.{name}", fromlist=["forward"])
             with pytest.raises(ValueError, match=f"{name}: start"):
                 module.forward(np.zeros((2, 3, gates * 5)), np.zeros((5, gates * 5)), start=np.zeros(start))
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_marks_cross_the_border_of_a_model_inside(inner, tmp_path):
+    words = np.array([[1, 2, 0, 0], [3, 0, 1, 0], [4, 5, 6, 7]])
+
+    def network(nested):
+        x = Input((4,), dtype="int32")
+        table = Embedding(9, 3, mask_zero=True)
+        layers = [Dropout(0.1), Bidirectional(GRU(4, return_sequences=True)), LSTM(5)]
+        if not nested:
+            y = table(x)
+            for layer in layers:
+                y = layer(y)
+            return Model(x, y)
+        if inner:  # the table inside one model, what leaves steps out inside two others
+            y = Sequential([Input((4,), dtype="int32"), table])(x)
+            y = Sequential([Input((4, 3)), Sequential([Input((4, 3)), *layers[:2]])])(y)
+            return Model(x, layers[2](y))
+        return Model(x, Sequential(layers)(table(x)))
+
+    flat, nested = network(False), network(True)
+    nested.set_weights(flat.get_weights())
+    expected = flat.predict(words, verbose=0)
+    nested.save(tmp_path / "m.npz")
+    for model in (nested, clone_model(nested), load_model(tmp_path / "m.npz")):
+        model.set_weights(flat.get_weights())
+        np.testing.assert_array_equal(model.predict(words, verbose=0), expected)

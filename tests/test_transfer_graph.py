@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minitl import Input, Model, Sequential, set_random_seed
+from minitl.explain import grad_cam
 from minitl.layers import (
     LSTM,
     Add,
@@ -22,6 +23,7 @@ from minitl.layers import (
     ReLU,
     Softmax,
 )
+from minitl.models import load_model
 from minitl.transfer import (
     STRATEGIES,
     batch_norm,
@@ -36,6 +38,7 @@ from minitl.transfer import (
     unfreeze,
     weight_distance,
 )
+from minitl.units import feature_maps
 
 X = np.random.default_rng(0).random((24, 8, 8, 3), np.float32)
 Y = np.arange(24) % 3
@@ -307,6 +310,37 @@ def test_the_name_of_a_model_inside_stands_for_its_layers():
     assert freeze(model, upto=inside[0]) == inside[:1]
     with pytest.raises(ValueError, match="unknown layer name or pattern 'inside'"):
         freeze(model, "inside")
+
+
+def test_layers_of_the_same_name_in_a_model_inside(tmp_path):
+    def network(inner, pool, conv):
+        inside = Sequential([Input((8, 8, 3)), Conv2D(4, 3, name=conv), GlobalAveragePooling2D(name=pool), Dense(6, name=inner)])
+        return Sequential(
+            [
+                Input((8, 8, 3)),
+                Conv2D(3, 1, name="conv"),
+                inside,
+                Dense(4, name="pool"),
+                Dense(3, activation="softmax", name="dense"),
+            ]
+        )
+
+    one, other = network("dense", "pool", "conv"), network("a", "b", "c")
+    one.set_weights(other.get_weights())
+    inside, known = one.layers[1].name, other.layers[1].name
+    for model in (one, other):
+        set_random_seed(0)
+        fine_tune(model, (X, Y), "linear probe", head=2, epochs=2, cached=True)
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(grad_cam(one, X), grad_cam(other, X))
+    part = truncate(one, f"{inside}/conv")
+    assert [path for path, _ in part.named_layers()] == ["conv", "conv_1"]
+    expected = truncate(other, f"{known}/c").predict(X, verbose=0)
+    part.save(tmp_path / "part.npz")
+    for cut in (part, load_model(tmp_path / "part.npz")):
+        np.testing.assert_array_equal(cut.predict(X, verbose=0), expected)
+    np.testing.assert_array_equal(feature_maps(one, X, f"{inside}/conv"), expected)
 
 
 def test_a_head_whose_softmax_stands_apart_is_compared_with_the_labels():

@@ -13,6 +13,7 @@ from minitl import layers
 from minitl.layers.masking import KEEPS_ZEROS, marks_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.masks import HANDS_ON
+from minitl.models.parts import opened
 
 ASKS = (layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)  # what leaves steps out
 
@@ -24,10 +25,9 @@ def settle_masks(model: Any) -> None:
     Errors: ValueError where some layers ask for the mask and others look at the numbers, or where it would have to pass a
     layer that makes something of zeros.
     """
+    model = opened(model)
     for node in model.graph.nodes:
         layer = node.layer
-        if layer.is_container:
-            settle_masks(layer)
         if not _has_mask_behind(layer):
             continue
         takers = list(_takers(model, node.outputs[0], KEEPS_ZEROS))

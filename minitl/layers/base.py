@@ -269,6 +269,9 @@ class Layer(Holding):
         self.remember(node)
         return list(node.outputs) if isinstance(out, list) else node.outputs[0]
 
+    def notice_marks(self, values: list[Value]) -> None:
+        """Learn from the values that come in whether steps of zeros are to be left out; most layers leave none out."""
+
     def _check_fit(self, shape: Shape) -> None:
         """Raise ValueError unless the layer as it is built can take a value of this shape."""
         built = self.input_shape or shape

@@ -24,6 +24,7 @@ class InputLayer(Layer):
     """
 
     keeps_integers = True
+    passes_mask = False  # whether the model was called on a value whose steps of zeros are left out
 
     def __init__(self, shape: Any = None, batch_size: int | None = None, dtype: Any = "float32", **kwargs: Any):
         for older in ("input_shape", "batch_shape", "batch_input_shape"):

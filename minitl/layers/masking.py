@@ -50,6 +50,8 @@ def marks_steps(layer: Layer) -> bool:
 def leaves_out_steps(value: Value) -> bool:
     """Whether steps of zeros stand for nothing in what a value will hold."""
     layer = value.node.layer
+    if layer.is_container:
+        return leaves_out_steps(layer.graph.outputs[value.node.outputs.index(value)])
     if isinstance(layer, KEEPS_ZEROS):
         return leaves_out_steps(value.node.inputs[0])
     return marks_steps(layer) or bool(getattr(layer, "passes_mask", False))

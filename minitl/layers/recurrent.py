@@ -232,8 +232,12 @@ class Recurrent(Layer):
         y = (n, steps, self.units) if self.return_sequences else (n, self.units)
         return [y, *[(n, self.units)] * self.states] if self.return_state else y
 
-    def _connect(self, values: list[Value], training: bool | None) -> Any:
+    def notice_marks(self, values: list[Value]) -> None:
+        """Leave out what is left out of the first value."""
         self.masked = self.masked or leaves_out_steps(values[0])
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        self.notice_marks(values)
         return super()._connect(values, training)
 
     def get_config(self) -> dict[str, Any]:

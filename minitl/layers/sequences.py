@@ -168,8 +168,12 @@ class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
         dx, gradients = super().backpropagate(dy * factor, inner, need)
         return None if dx is None else dx * mask[:, :, None], gradients
 
-    def _connect(self, values: list[Value], training: bool | None) -> Any:
+    def notice_marks(self, values: list[Value]) -> None:
+        """Leave out what is left out of the first value."""
         self.masked = self.masked or leaves_out_steps(values[0])
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        self.notice_marks(values)
         return super()._connect(values, training)
 
 

@@ -11,7 +11,6 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.known import layer_classes
-from minitl.layers.masking import leaves_out_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.serialization import decode
 
@@ -117,9 +116,13 @@ class Bidirectional(Layer):
     def _weights(self, prefix: str) -> dict[str, Any]:
         return {name.removeprefix(prefix): w for name, w in self.parameters.items() if name.startswith(prefix)}
 
-    def _connect(self, values: list[Value], training: bool | None) -> Any:
+    def notice_marks(self, values: list[Value]) -> None:
+        """Leave out what is left out of the first value, both ways."""
         for layer in self.both:
-            layer.masked = layer.masked or leaves_out_steps(values[0])
+            layer.notice_marks(values)
+
+    def _connect(self, values: list[Value], training: bool | None) -> Any:
+        self.notice_marks(values)
         return super()._connect(values, training)
 
 

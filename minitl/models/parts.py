@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from minitl.errors import unknown
 from minitl.graph.graph import Graph
@@ -17,10 +18,30 @@ def opened(model: Model) -> Model:
         return model
     values = {value: value for value in model.graph.inputs}
     _call_all(model.graph, values)
-    flat = Model(list(model.graph.inputs), [values[value] for value in model.graph.outputs], name=model.name)
+    flat = assembled(list(model.graph.inputs), [values[value] for value in model.graph.outputs], model.name)
     flat.dtype = model.dtype
     flat._take_record(model)
     return flat
+
+
+def assembled(inputs: Any, outputs: Any, name: str | None = None) -> Model:
+    """A model of layers that come from several ones, where two of them had the same name: the second gets a number here."""
+    ends = outputs if isinstance(outputs, list) else [outputs]
+    names = [layer.name for layer in Graph(inputs if isinstance(inputs, list) else [inputs], ends, "Model").layers]
+    return (Model if len(set(names)) == len(names) else Part)(inputs, outputs, name=name)
+
+
+class Part(Model):
+    """A model of another one's layers, of which two have the same name."""
+
+    saved_as = "Model"
+
+    def _free_name(self, layer: Layer) -> str:
+        taken, number, name = set(self._names.values()), 0, str(layer.name)
+        while name in taken:
+            number += 1
+            name = f"{layer.name}_{number}"
+        return name
 
 
 def value_of(model: Model, path: str, flat: Model) -> Value:
@@ -36,7 +57,7 @@ def value_of(model: Model, path: str, flat: Model) -> Value:
 
 def part_of(model: Model, value: Value, graph: Graph | None = None) -> Model:
     """The part of a network that a value depends on."""
-    new = Model(ends_of(value, (model.graph if graph is None else graph).inputs), value, name=model.name)
+    new = assembled(ends_of(value, (model.graph if graph is None else graph).inputs), value, model.name)
     new.dtype = model.dtype
     new._take_record(model)
     return new

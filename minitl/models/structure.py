@@ -15,6 +15,7 @@ from minitl.graph.value import Value
 from minitl.layers.added_loss import AddedLoss
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
+from minitl.layers.masking import leaves_out_steps
 from minitl.layers.names import default_name
 from minitl.models.trainer import Trainer
 
@@ -127,6 +128,14 @@ class Structure(Trainer):
     def layers(self) -> list[Layer]:
         """The layers, from the inputs to the outputs."""
         return list(self.graph.layers)
+
+    def notice_marks(self, values: list[Value]) -> None:
+        """Leave out inside what is left out of the values that come in."""
+        marked = [own.node.layer for value, own in zip(values, self.graph.inputs, strict=True) if leaves_out_steps(value)]
+        for layer in marked:
+            layer.passes_mask = True
+        for node in self.graph.nodes if marked else ():
+            node.layer.notice_marks(list(node.inputs))
 
     @property
     def inputs(self) -> list[Value]:

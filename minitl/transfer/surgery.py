@@ -14,7 +14,7 @@ from minitl.graph.value import Value
 from minitl.layers.base import Layer
 from minitl.layers.core import Dense, Input
 from minitl.models import Model, Sequential
-from minitl.models.parts import call_again, opened, part_of
+from minitl.models.parts import assembled, call_again, opened, part_of
 from minitl.transfer.head import height_of_head, under
 
 
@@ -114,7 +114,7 @@ def split(model: Model, head: Container[str]) -> tuple[Model, Model]:
     values = {entering[0]: entry}
     for node in nodes:
         call_again(node, values, node.training)
-    return part_of(model, entering[0], graph), Model(entry, [values[value] for value in graph.outputs])
+    return part_of(model, entering[0], graph), assembled(entry, [values[value] for value in graph.outputs])
 
 
 def _head_layer(layer: Layer | int) -> Layer:
