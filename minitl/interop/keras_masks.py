@@ -25,6 +25,8 @@ def settle_masks(model: Any) -> None:
     Errors: ValueError where some layers ask for the mask and others look at the numbers, or where it would have to pass a
     layer that makes something of zeros.
     """
+    if not any(_has_mask_behind(layer) for _, layer in model.named_layers()):
+        return
     model = opened(model)
     for node in model.graph.nodes:
         layer = node.layer
