@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from minitl.transfer.surgery import feature_extractor
 
 def extract_features(
     model: Model,
-    x: np.ndarray,
+    x: Any,
     at: str | int | None = None,
     cache: str | os.PathLike | None = None,
     batch_size: int = 256,
@@ -30,7 +31,7 @@ def extract_features(
     architecture up to `at`, of the preprocessing, and of the images. A head that is trained on them becomes
     bitwise the head that is trained on top of the frozen base (with the numba backend; BLAS depends on the batch).
     `preprocessing` says what the images went through, to be compared with what the base was trained with.
-    Shapes: x (N, ...), result (N, ...) as the layer gives it.
+    Shapes: x (N, ...), of several inputs a list or a dictionary, result (N, ...) as the layer gives it.
     Errors: ValueError for a file that was made with other weights or data, for inputs that were not prepared as the base was
     trained, and when the base draws random numbers while training (dropout, noise, augmentation): features cannot stand for it.
     """
@@ -55,15 +56,17 @@ def extract_features(
     return features
 
 
-def features_key(model: Model, x: np.ndarray) -> str:
+def features_key(model: Model, x: Any) -> str:
     """A hash of all that features depend on: architecture, weights, preprocessing, and the data."""
     digest = hashlib.sha256(json.dumps([encode(model), encode(model.preprocessing)], sort_keys=True).encode())
     for name, weight in sorted(weight_files.named_weights(model).items()):
         digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
-    for array in model.prepare(x):
+    x = [x[name] for name in model.input_names] if isinstance(x, dict) else x
+    for part in x if len(model.inputs) > 1 else [x]:
+        array = np.ascontiguousarray(part)
         digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
