@@ -93,9 +93,8 @@ def main(arguments: argparse.Namespace) -> dict:
     """Run the goals and print a line for each; returns {goal: (accuracies, seconds)}."""
     results = {}
     for goal in arguments.goals:
-        others = {key: getattr(arguments, key) for key in Recipe._fields}
         name, recipe = GOALS[goal]
-        recipe = recipe._replace(**{key: value for key, value in others.items() if value is not None})
+        recipe = changed(recipe, arguments)
         seeds = range(arguments.first, arguments.first + arguments.seeds)
         tasks = [(goal, name, recipe, seed, arguments.freeze, arguments.validate, arguments.save) for seed in seeds]
         found = each(of_seed, tasks, arguments.workers, arguments.keep, arguments.dask)
@@ -107,6 +106,12 @@ def main(arguments: argparse.Namespace) -> dict:
         print(f"{times}, {loaded[0]:.0f} s more from the start of the process", flush=True)
         results[goal] = accuracies, seconds
     return results
+
+
+def changed(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
+    """A recipe with what the command line gives instead."""
+    given = {key: getattr(arguments, key) for key in Recipe._fields}
+    return recipe._replace(**{key: value for key, value in given.items() if value is not None})
 
 
 def compare(rounds: int, recipe: Recipe) -> float:
@@ -192,6 +197,6 @@ if __name__ == "__main__":
     add_workers(parser)
     given = parser.parse_args()
     if given.compare:
-        compare(given.compare, RECIPES["cifar10"]._replace(widths=tuple(given.widths or RECIPES["cifar10"].widths)))
+        compare(given.compare, changed(RECIPES["cifar10"], given))
     else:
         main(given)

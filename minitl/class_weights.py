@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.batches import as_arrays
 from minitl.errors import check_numbers
 
 
@@ -33,10 +34,11 @@ def weighted(weights: Any, y: Any, class_weight: dict[int, float] | None) -> Any
     """
     if not class_weight:
         return weights
-    outputs = list(y.values()) if isinstance(y, dict) else y if isinstance(y, list) and np.ndim(y[0]) else [y]
+    y = as_arrays(y)
+    outputs = list(y.values()) if isinstance(y, dict) else y if isinstance(y, list) else [y]
     if len(outputs) != 1:
         raise ValueError(f"class_weight: there are {len(outputs)} outputs; give sample_weight, an array for each of them")
-    labels = np.asarray(outputs[0])
+    (labels,) = outputs
     labels = labels.argmax(axis=-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(-1)
     of_class = np.array([class_weight.get(int(label), 1.0) for label in labels])
     return of_class if weights is None else of_class * weights

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minitl.models import Model
-from minitl.models.parts import assembled, ends_of, opened, value_of
+from minitl.models.parts import between, opened, value_of
 
 
 def gradients(model: Model, x: Any, classes: Any = None, scores: bool = True) -> np.ndarray:
@@ -85,13 +85,10 @@ def grad_cam(model: Model, x: Any, classes: Any = None, layer: str | None = None
         middle = value_of(model, layer, flat)
     if len(middle.shape) != 4:
         raise ValueError(f"grad_cam: {layer or model.label} gives no image; choose a convolution")
-    images, given = _images(model, x)
-    everything = given(images)
-    arrays: dict[Any, Any] = dict(zip(flat.inputs, everything if isinstance(everything, list) else [everything], strict=True))
-    maps = _predicted(assembled(ends_of(middle, flat.inputs), middle), arrays)
-    arrays[middle] = maps
-    # The class may depend on x by other ways too.
-    upper = assembled(ends_of(flat.outputs[0], [middle, *flat.inputs]), flat.outputs[0])
+    arrays = dict(zip(flat.inputs, model.by_input(x), strict=True))
+    images = arrays[flat.inputs[0]]
+    arrays[middle] = maps = _predicted(between(flat.inputs, middle), arrays)
+    upper = between([middle, *flat.inputs], flat.outputs[0])  # the class may depend on x by other ways too
     slopes = gradients(upper, [arrays[value] for value in upper.inputs], _classes(_predicted(upper, arrays), classes))
     cam = np.maximum((slopes.mean(axis=(1, 2), keepdims=True) * maps).sum(axis=-1), 0)
     rows = np.arange(images.shape[1]) * cam.shape[1] // images.shape[1]
@@ -147,13 +144,11 @@ def _classes(y: np.ndarray, classes: Any) -> np.ndarray:
 
 
 def _predicted(part: Model, arrays: dict[Any, Any]) -> np.ndarray:
-    return part.predict_on_batch([arrays[value] for value in part.inputs])
+    given = [arrays[value] for value in part.inputs]
+    return part.predict_on_batch(given if len(given) > 1 else given[0])
 
 
 def _images(model: Model, x: Any) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
     """The images of the first input, and what gives the model others in their place."""
-    if isinstance(x, dict):
-        x = [x[name] for name in model.input_names]
-    if not isinstance(x, (list, tuple)):
-        return x, lambda images: images
-    return x[0], lambda images: [images, *x[1:]]
+    first, *rest = model.by_input(x)
+    return first, lambda images: [images, *rest] if rest else images

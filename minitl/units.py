@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minitl.models import Model
-from minitl.models.parts import assembled, ends_of, opened, value_of
+from minitl.models.parts import between, opened, value_of
 
 
 def feature_maps(model: Model, x: np.ndarray, layer: str, batch_size: int = 32) -> np.ndarray:
@@ -98,8 +98,7 @@ def nearest(features: np.ndarray, queries: np.ndarray, count: int = 5) -> tuple[
 
 def _upto(model: Model, layer: str) -> Model:
     flat = opened(model)
-    value = value_of(model, layer, flat)
-    return assembled(ends_of(value, flat.inputs), value)
+    return between(flat.inputs, value_of(model, layer, flat))
 
 
 def _check_unit(cut: Model, unit: int) -> None:

@@ -42,7 +42,7 @@ def test_the_catalogue_is_large_and_covers_every_operation():
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(data=st.data(), ties=st.booleans())
 def test_no_false_alarms(name, data, ties):
     """Generated right configurations, exact zeros and exact ties among them."""

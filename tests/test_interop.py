@@ -372,9 +372,8 @@ def test_masks_of_keras(tmp_path):
         theirs = keras.Model(x, k.Dense(2)(asking(inside(x))))
         theirs.save(file)
         assert close(load_model(file).predict(words, verbose=0), theirs.predict(words, verbose=0))
-    keras.Model(x, keras.Sequential([keras.Input((4, 3)), k.Dense(4), k.LSTM(3)])(k.Embedding(9, 3, mask_zero=True)(x))).save(
-        file
-    )
+    inside = keras.Sequential([keras.Input((4, 3)), k.Dense(4), k.LSTM(3)])
+    keras.Model(x, inside(k.Embedding(9, 3, mask_zero=True)(x))).save(file)
     with pytest.raises(ValueError, match=r"layer 'lstm.*would reach it through layer 'dense"):
         load_model(file)
     table = k.Embedding(9, 3, mask_zero=True)(x)

@@ -347,6 +347,15 @@ def test_looking_into_a_model_inside():
     np.testing.assert_array_equal(maps, minitl.Model(inputs, flat.get_layer("first").output).predict(x, verbose=0))
 
 
+def test_images_without_an_axis_for_their_one_channel():
+    inputs = Input((8, 8, 1))
+    last = Conv2D(3, 3, padding="same", name="last")(inputs)
+    head = Dense(2, activation="softmax", kernel_initializer="random_normal")
+    model = minitl.Model(inputs, head(GlobalAveragePooling2D()(last)))
+    x = np.random.default_rng(0).standard_normal((2, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(explain.grad_cam(model, x, 1), explain.grad_cam(model, x[..., None], 1))
+
+
 def test_explaining_the_first_of_several_inputs():
     images, facts = (np.random.default_rng(k).standard_normal(s).astype(np.float32) for k, s in enumerate(((4, 8, 8, 3), (4, 5))))
     one, two = Input((8, 8, 3), name="image"), Input((5,), name="facts")

@@ -315,15 +315,8 @@ def test_the_name_of_a_model_inside_stands_for_its_layers():
 def test_layers_of_the_same_name_in_a_model_inside(tmp_path):
     def network(inner, pool, conv):
         inside = Sequential([Input((8, 8, 3)), Conv2D(4, 3, name=conv), GlobalAveragePooling2D(name=pool), Dense(6, name=inner)])
-        return Sequential(
-            [
-                Input((8, 8, 3)),
-                Conv2D(3, 1, name="conv"),
-                inside,
-                Dense(4, name="pool"),
-                Dense(3, activation="softmax", name="dense"),
-            ]
-        )
+        head = Dense(3, activation="softmax", name="dense")
+        return Sequential([Input((8, 8, 3)), Conv2D(3, 1, name="conv"), inside, Dense(4, name="pool"), head])
 
     one, other = network("dense", "pool", "conv"), network("a", "b", "c")
     one.set_weights(other.get_weights())

@@ -67,8 +67,8 @@ def check_gradients(
         if y is not None or len(more) > 1:
             raise TypeError("check_gradients: a layer or a model is checked for x and perhaps y; several inputs are one list")
         (y,), more = more, ()
-    if isinstance(x, dict) and hasattr(target, "input_names"):
-        x = [x[name] for name in target.input_names]
+    if isinstance(x, dict) and hasattr(target, "by_input"):
+        x = target.by_input(x)
     if isinstance(target, Layer):
         target = in_dtype(target, x, dtype)  # its weights, drawn now or before, are the same in all that follows
     if training is None:

@@ -258,6 +258,7 @@ class Layer(Holding):
     def _connect(self, values: list[Value], training: bool | None) -> Any:
         if len(values) != 1 and not self.takes_several:
             raise ValueError(f"{self.label}: takes one value, got {len(values)}; merge them first, with Concatenate() or Add()")
+        self.notice_marks(values)
         shapes: Any = [value.shape for value in values]
         shape = shapes if self.takes_several else shapes[0]
         self.ensure_built(shape)

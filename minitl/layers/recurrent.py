@@ -236,10 +236,6 @@ class Recurrent(Layer):
         """Leave out what is left out of the first value."""
         self.masked = self.masked or leaves_out_steps(values[0])
 
-    def _connect(self, values: list[Value], training: bool | None) -> Any:
-        self.notice_marks(values)
-        return super()._connect(values, training)
-
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         accepted = ("activation", "recurrent_activation", "unroll", "implementation", "input_length")

@@ -172,10 +172,6 @@ class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
         """Leave out what is left out of the first value."""
         self.masked = self.masked or leaves_out_steps(values[0])
 
-    def _connect(self, values: list[Value], training: bool | None) -> Any:
-        self.notice_marks(values)
-        return super()._connect(values, training)
-
 
 class GlobalMaxPooling1D(InOneRow, GlobalMaxPooling2D):
     """The largest entry of every channel. Shapes: x (N, L, C), y (N, C). Source: `minitl.ops.max_pool2d`."""

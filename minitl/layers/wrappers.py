@@ -121,10 +121,6 @@ class Bidirectional(Layer):
         for layer in self.both:
             layer.notice_marks(values)
 
-    def _connect(self, values: list[Value], training: bool | None) -> Any:
-        self.notice_marks(values)
-        return super()._connect(values, training)
-
 
 class TimeDistributed(Layer):
     """The same layer for every step.

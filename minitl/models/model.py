@@ -135,19 +135,7 @@ class Model(Structure):
         """The arrays for the inputs, in their order and dtypes, from an array, a list, or a dictionary by the inputs' names."""
         if self._graph is None:
             self.build(shapes_of(x))
-        values = self.graph.inputs
-        if isinstance(x, dict):
-            names = self.input_names
-            if set(x) - set(names) or set(names) - set(x):
-                raise ValueError(f"{self.label}: the inputs are {', '.join(names)}, got {', '.join(map(str, x))}")
-            x = [x[name] for name in names]
-        elif len(values) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) == len(values[0].shape)):
-            x = [x]
-        if len(x) != len(values) or isinstance(x, np.ndarray):
-            got = "one array" if isinstance(x, np.ndarray) else len(x)
-            known = ", ".join(self.input_names)
-            raise ValueError(f"{self.label}: expected {len(values)} inputs ({known}), got {got}; give a list or a dict")
-        return [as_input(part, value, self.label) for part, value in zip(x, values, strict=True)]
+        return [as_input(part, value, self.label) for part, value in zip(self.by_input(x), self.graph.inputs, strict=True)]
 
     def _run_forward(self, x: Any, training: bool) -> Any:
         y, self._kept = self.compute(x, training)

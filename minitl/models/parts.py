@@ -19,9 +19,7 @@ def opened(model: Model) -> Model:
     values = {value: value for value in model.graph.inputs}
     _call_all(model.graph, values)
     flat = assembled(list(model.graph.inputs), [values[value] for value in model.graph.outputs], model.name)
-    flat.dtype = model.dtype
-    flat._take_record(model)
-    return flat
+    return _recorded_as(model, flat)
 
 
 def assembled(inputs: Any, outputs: Any, name: str | None = None) -> Model:
@@ -57,21 +55,18 @@ def value_of(model: Model, path: str, flat: Model) -> Value:
 
 def part_of(model: Model, value: Value, graph: Graph | None = None) -> Model:
     """The part of a network that a value depends on."""
-    new = assembled(ends_of(value, (model.graph if graph is None else graph).inputs), value, model.name)
-    new.dtype = model.dtype
-    new._take_record(model)
-    return new
+    return _recorded_as(model, between((model.graph if graph is None else graph).inputs, value, model.name))
 
 
-def ends_of(value: Value, ends: Sequence[Value]) -> list[Value]:
-    """Those of some values that another one is computed from, where the search ends at each of them."""
+def between(ends: Sequence[Value], value: Value, name: str | None = None) -> Model:
+    """What leads to a value from others: from those of `ends` that are met on the way down, which goes no further there."""
     needed, waiting = set(), [value]
     while waiting:
         one = waiting.pop()
         if one not in needed:
             needed.add(one)
             waiting += [] if one in ends else one.node.inputs
-    return [end for end in ends if end in needed]
+    return assembled([end for end in ends if end in needed], value, name)
 
 
 def call_again(node: Node, values: dict[Value, Value], training: bool | None) -> None:
@@ -79,19 +74,26 @@ def call_again(node: Node, values: dict[Value, Value], training: bool | None) ->
     values.update(zip(node.outputs, use(node.layer, [values[value] for value in node.inputs], training), strict=True))
 
 
+def _recorded_as(model: Model, new: Model) -> Model:
+    """`new` with the dtype and the record of `model`."""
+    new.dtype = model.dtype
+    new._take_record(model)
+    return new
+
+
 def _layer_at(model: Model, path: str) -> Layer:
     layers = dict(model.named_layers())
     if path in layers:
         return layers[path]
-    layer: Layer = model
+    one: Any = model
     for name in path.split("/"):
-        inside = {one.name: one for one in layer.layers} if layer.is_container else {}  # type: ignore[attr-defined]
+        inside = {one._names[layer]: layer for layer in one.layers} if one.is_container else {}
         if name not in inside:
-            raise unknown("layer", path, [*layers, *(str(one.name) for one in model.layers if one.is_container)])
-        layer = inside[name]
-    while layer.is_container:
-        layer = layer.graph.outputs[0].node.layer  # type: ignore[attr-defined]
-    return layer
+            raise unknown("layer", path, [*layers, *(model._names[layer] for layer in model.layers if layer.is_container)])
+        one = inside[name]
+    while one.is_container:
+        one = one.graph.outputs[0].node.layer
+    return one
 
 
 def _call_all(graph: Graph, values: dict[Value, Value], training: bool | None = None) -> None:

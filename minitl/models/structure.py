@@ -162,6 +162,25 @@ class Structure(Trainer):
         """The names of the inputs, by which a dictionary of arrays is given."""
         return [self._names.get(value.node.layer, value.name) for value in self.graph.inputs]
 
+    def by_input(self, x: Any) -> list[Any]:
+        """The data for the inputs, in their order, from an array, a list, or a dictionary by the inputs' names.
+
+        Errors: ValueError for data of other inputs.
+        """
+        values = self.graph.inputs
+        if isinstance(x, dict):
+            names = self.input_names
+            if set(x) - set(names) or set(names) - set(x):
+                raise ValueError(f"{self.label}: the inputs are {', '.join(names)}, got {', '.join(map(str, x))}")
+            x = [x[name] for name in names]
+        elif len(values) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) == len(values[0].shape)):
+            x = [x]
+        if len(x) != len(values) or isinstance(x, np.ndarray):
+            got = "one array" if isinstance(x, np.ndarray) else len(x)
+            known = ", ".join(self.input_names)
+            raise ValueError(f"{self.label}: expected {len(values)} inputs ({known}), got {got}; give a list or a dict")
+        return list(x)
+
     @property
     def output_names(self) -> list[str]:
         """The names of the outputs: of the layers that make them, numbered where one makes several."""

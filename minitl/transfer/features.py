@@ -62,8 +62,7 @@ def features_key(model: Model, x: Any) -> str:
     for name, weight in sorted(weight_files.named_weights(model).items()):
         digest.update(f"{name} {weight.dtype} {weight.shape}".encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
-    x = [x[name] for name in model.input_names] if isinstance(x, dict) else x
-    for part in x if len(model.inputs) > 1 else [x]:
+    for part in model.by_input(x):
         array = np.ascontiguousarray(part)
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl import objective
-from minitl.batches import ArrayBatches
+from minitl.batches import ArrayBatches, rows
 from minitl.finite import layer_outputs
 from minitl.layers.base import Layer
 from minitl.models import Model
@@ -82,18 +82,17 @@ def _centred_gram(rows: np.ndarray) -> np.ndarray:
 
 def _outputs(model: Model, x: Any, batch_size: int) -> dict[str, np.ndarray]:
     """What every layer gives; side by side where it gives several, or is used several times."""
+    data = ArrayBatches(x)
+    outputs: list[tuple[str, np.ndarray]] = []
+    for start in range(0, data.samples, batch_size):
+        batch = rows(data.x, slice(start, start + batch_size))
+        for number, (layer, y) in enumerate(layer_outputs(model, model.prepare(batch))):
+            if start == 0:
+                outputs.append((str(layer.name), np.empty((data.samples, *y.shape[1:]), y.dtype)))
+            outputs[number][1][start : start + len(y)] = y
     found: dict[str, list[np.ndarray]] = {}
-    batches, start = ArrayBatches(x, batch_size=batch_size), 0
-    for batch, _, _ in batches:
-        given: dict[str, int] = {}
-        for layer, y in layer_outputs(model, model.prepare(batch)):
-            name = str(layer.name)
-            given[name] = given.get(name, 0) + 1
-            arrays = found.setdefault(name, [])
-            if len(arrays) < given[name]:
-                arrays.append(np.empty((batches.samples, *y.shape[1:]), y.dtype))
-            arrays[given[name] - 1][start : start + len(y)] = y
-        start += batch_size
+    for name, array in outputs:
+        found.setdefault(name, []).append(array)
     return {
         name: arrays[0] if len(arrays) == 1 else np.hstack([array.reshape(len(array), -1) for array in arrays])
         for name, arrays in found.items()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.batches import ArrayBatches, is_array
+from minitl.batches import ArrayBatches, is_array, rows
 from minitl.callbacks import Callback
 from minitl.errors import unknown
 from minitl.history import History
@@ -248,11 +248,11 @@ def batch_norm(model: Model, mode: str, x: Any = None, batch_size: int = 64, pas
         if x is None:
             raise ValueError('batch_norm: "statistics" needs pictures x to take them from')
         generator = new_generator()
-        data = ArrayBatches(x, batch_size=batch_size, generator=generator)
+        data = ArrayBatches(x)
         for _ in range(passes):
-            for number, (batch, _, _) in enumerate(data):
-                if number < max(1, data.samples // batch_size):  # whole batches, or a single smaller one
-                    model(batch, training=True)
+            order = generator.permutation(data.samples)
+            for start in range(0, max(1, data.samples - batch_size + 1), batch_size):  # whole batches, or a single smaller one
+                model(rows(data.x, order[start : start + batch_size]), training=True)
         for _, layer in found:
             layer.trainable = False
     return [path for path, _ in found]
@@ -288,7 +288,7 @@ def _is_pair(data: Any, inputs: int) -> bool:
 
 def _check_data(model: Model, x: Any, y: Any, classes: int | None, done: Preprocessing | None) -> None:
     if model.preprocessing is not None and len(model.inputs) == 1:
-        model.preprocessing.check(next(iter(x.values())) if isinstance(x, dict) else x, "fine_tune", done)
+        model.preprocessing.check(model.by_input(x)[0], "fine_tune", done)
     last = top_dense(model) if len(model.outputs) == 1 else None
     if y is None or last is None or model.output_activation != "softmax":
         return
