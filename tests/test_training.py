@@ -201,6 +201,7 @@ def test_class_weights_of_several_outputs_are_refused():
             model.fit(x, targets, verbose=0, class_weight={0: 2.0})
     assert class_weights.weighted(None, [y[0]], {1: 3.0}).tolist() == [1, 3, 1, 1, 3, 1]
     assert class_weights.weighted(None, [0, 1, 1], {1: 3.0}).tolist() == [1, 3, 3]
+    assert class_weights.weighted(None, [[0, 1], [1, 0], [0, 1]], {1: 3.0}).tolist() == [3, 1, 3]  # shares, not three outputs
     assert class_weights.weighted(None, {"a": y[0][:2]}, {0: 5.0}).tolist() == [5, 1]
 
 
