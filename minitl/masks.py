@@ -15,12 +15,13 @@ from minitl.graph.graph import Graph
 from minitl.graph.value import Value
 from minitl.layers.masking import KEEPS_ZEROS, marks_steps
 from minitl.layers.recurrent import Recurrent
+from minitl.layers.steps import SamplesAsSteps
 
 HANDS_ON = (  # behind these, but for KEEPS_ZEROS, a left-out step is no step of zeros any more
     layers.Activation, layers.ActivityRegularization, layers.Add, layers.AlphaDropout, layers.Average, layers.BatchNormalization,
     layers.Concatenate, layers.Dense, layers.ELU, layers.GaussianNoise, layers.GroupNormalization, layers.LayerNormalization,
     layers.LeakyReLU, layers.Multiply, layers.PReLU, layers.ReLU, layers.Rescaling, layers.Softmax, layers.Subtract,
-    layers.TimeDistributed,
+    layers.TimeDistributed, SamplesAsSteps,
 )  # fmt: skip
 Marks = tuple[Any, Value]  # the layer that marks, and the input of the network that it looks at
 

@@ -670,6 +670,47 @@ model = Model(x, prediction)
 model.compile(loss='sparse_categorical_crossentropy', optimizer='rmsprop', metrics=['accuracy'])
 history = model.fit(images[..., :1], labels, batch_size=16, epochs=4, verbose=1)
 """,
+    "films through a network for images": """
+import numpy as np
+from minitl import Model, Sequential
+from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, GlobalAveragePooling2D, GRU, Input, MaxPooling2D, TimeDistributed
+def build_convnet(shape=(12, 12, 3)):
+    momentum = .9
+    model = Sequential()
+    model.add(Conv2D(8, (3, 3), input_shape=shape, padding='same', activation='relu'))
+    model.add(BatchNormalization(momentum=momentum))
+    model.add(MaxPooling2D())
+    model.add(Conv2D(16, (3, 3), padding='same', activation='relu'))
+    model.add(GlobalAveragePooling2D())
+    return model
+convnet = build_convnet()
+model = Sequential()
+model.add(TimeDistributed(convnet, input_shape=(5, 12, 12, 3)))
+model.add(GRU(16))
+model.add(Dense(32, activation='relu'))
+model.add(Dropout(.2))
+model.add(Dense(4, activation='softmax'))
+model.compile('adam', 'categorical_crossentropy', metrics=['acc'])
+films = np.stack([np.roll(images, shift, axis=2) for shift in range(5)], axis=1)
+history = model.fit(films, np.eye(4)[labels], epochs=4, batch_size=16)
+convnet.trainable = False
+assert not model.layers[0].layer.trainable_weights and len(model.layers[0].weights) == 8
+""",
+    "words, sentences, documents": """
+from minitl.models import Model
+from minitl.layers import Bidirectional, Dense, Embedding, GRU, Input, LSTM, TimeDistributed
+sentence_input = Input(shape=(4,), dtype='int32')
+embedded = Embedding(60, 8, input_length=4, mask_zero=True)(sentence_input)
+encoder = Model(sentence_input, Bidirectional(GRU(6))(embedded))
+review_input = Input(shape=(3, 4), dtype='int32')
+review_encoder = TimeDistributed(encoder)(review_input)
+preds = Dense(1, activation='sigmoid')(Bidirectional(LSTM(6))(review_encoder))
+model = Model(review_input, preds)
+model.compile(loss='binary_crossentropy', optimizer='rmsprop', metrics=['acc'])
+from minitl.preprocessing.sequence import pad_sequences
+reviews = pad_sequences(words, maxlen=12, padding='post', truncating='post').reshape(-1, 3, 4)
+history = model.fit(reviews, labels // 2, epochs=5, batch_size=16)
+""",
     "windows, then a GRU": """
 from minitl.models import Sequential
 from minitl.layers import Embedding, Dropout, Conv1D, MaxPooling1D, GRU, Dense, Activation

@@ -23,7 +23,7 @@ from minitl.layers import (
 )  # fmt: skip
 from minitl.layers.base import Layer
 from minitl.layers.recurrent import Recurrent
-from minitl.models import Sequential
+from minitl.models import Sequential, TimeDistributedModel
 from minitl.serialization import encode
 
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
@@ -93,8 +93,12 @@ def described(model: Any) -> dict[str, Any]:
 
 def keras_class(layer: Any, expanded: bool = False) -> Any:
     """Keras's name for a layer's class; `expanded`, the list of classes that stand for it there."""
-    kind = "Sequential" if isinstance(layer, Sequential) else "Functional"
-    name = kind if layer.is_container else type(layer).__name__
+    if isinstance(layer, TimeDistributedModel):
+        name = "TimeDistributed"
+    elif layer.is_container:
+        name = "Sequential" if isinstance(layer, Sequential) else "Functional"
+    else:
+        name = type(layer).__name__
     if not expanded:
         return name
     return ["Permute", "ZeroPadding2D", "Permute"] if isinstance(layer, ChannelPadding) else [name]
@@ -111,6 +115,11 @@ def _input_entry(name: str, shape: Any, dtype: Any) -> dict[str, Any]:
 def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
     """What describes a layer: one entry, or several where Keras has no such layer."""
     name = model._names[layer]
+    if isinstance(layer, TimeDistributedModel):
+        (inside,) = _entries(layer, layer.layer)
+        del inside["inbound_nodes"]
+        config = {"name": name, "trainable": True, "dtype": layer.dtype.name, "layer": inside}
+        return [{**_entry("keras.layers", "TimeDistributed", config), "name": name, "inbound_nodes": []}]
     if layer.is_container:
         inner = described(layer)
         inner["config"]["name"] = name

@@ -22,14 +22,15 @@ from minitl.interop.keras_architecture import rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
 from minitl.interop.keras_description import described, keras_class
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
+from minitl.interop.keras_lists import COUNT, listed, paired
 from minitl.interop.keras_masks import settle_masks
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
 from minitl.layers import InputLayer, Normalization
 from minitl.layers.reserve import limited_weights
+from minitl.models import Sequential, TimeDistributedModel
 
 VERSION = "3.0.0"
-COUNT = np.int32(0)  # of the batches that a Normalization has seen, which Keras keeps as a weight
 
 
 def load_keras_weights(model: Any, filepath: str | os.PathLike, by_name: bool = False, unexpected_ok: bool = False) -> Pairs:
@@ -91,7 +92,7 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
 
     Errors: ValueError for a layer that Keras does not have; OSError from the file system.
     """
-    from minitl.weights import atomic_file, check_target, named_weights
+    from minitl.weights import atomic_file, check_target
 
     model._need_built("save")
     check_target(filepath)
@@ -108,13 +109,7 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
             names = []
             for layer in model.layers:
                 name = model._names[layer]
-                own = (
-                    named_weights(layer)
-                    if not layer.is_container
-                    else {f"{name}/{k}": w for k, w in named_weights(layer).items()}
-                )
-                if isinstance(layer, Normalization):
-                    own[f"{name}/count"] = COUNT
+                own = dict(listed(layer, name))
                 keys = [f"{name}/{key.split('/', 1)[1]}" for key in own]
                 inside = group.create_group(name)
                 inside.attrs["weight_names"] = np.array([key.encode() for key in keys]) if keys else np.zeros(0)
@@ -141,13 +136,14 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
 
 
 def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexpected_ok: bool) -> Pairs:
-    layers = {path: layer for path, layer in model.named_layers() if layer.parameters or layer.state}
     named = {name: arrays for name, arrays in entries.items() if arrays}
-    places = _keras_places(model)
+    found, places = _given_numbers(model), _keras_places(model)
+    given = {key.rsplit("/", 1)[0] for key in found}
+    places = {path: place for path, place in places.items() if path not in given or {path, place} & set(named)}
+    layers = {path: layer for path, layer in model.named_layers() if path in places}
     if any("/" in path for path in layers) and not set(places.values()) <= set(named):
         return _load_nested(model, named, where, unexpected_ok)
     folded = {f"{name}/bias": a for name, arrays in named.items() for n, a in arrays if n.split("/")[-1].startswith("bias")}
-    found = _given_numbers(model)
     used = set()
     for path, source in _sources(layers, named, places, by_name).items():
         used.add(source)
@@ -203,18 +199,14 @@ def _fits(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> bool:
 
 
 def _load_nested(model: Any, named: Entries, where: str, unexpected_ok: bool) -> Pairs:
-    """Models inside models in the older format: their weights in one list, what is trained first."""
-    found: dict[str, tuple[str, np.ndarray]] = {}
+    """Models inside models in the older format: all their weights in one list."""
+    found = _given_numbers(model)
     used = set()
     for layer in model.layers:
         name = model._names[layer]
-        inside = layer.named_layers(f"{name}/") if layer.is_container else layer.named_layers("", name)
-        leaves = list(inside)
-        keys = [f"{path}/{key}" for path, leaf in leaves for key in leaf.parameters]
-        keys += [f"{path}/{key}" for path, leaf in leaves for key in leaf.state]
-        if keys and name in named:
+        if layer.weights and name in named:
             used.add(name)
-            found.update(dict(zip(keys, named[name], strict=False)))
+            found.update(paired(layer, name, named[name]))
     report = Pairs(unexpected=[name for name in named if name not in used])
     return write_pairs(model, found, report, where, unexpected_ok)
 
@@ -245,12 +237,12 @@ def _numbered(classes: list[str]) -> Iterator[str]:
 
 def _keras_places(model: Any, prefix: str = "", group: str = "") -> dict[str, str]:
     """Where a `.weights.h5` keeps each layer: its path here -> its group there."""
-    from minitl.models import Sequential
-
     layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
     found: dict[str, str] = {}
     for layer, place in zip(layers, _numbered([keras_class(layer) for layer in layers]), strict=True):
         name = f"{prefix}{model._names[layer]}"
+        while isinstance(layer, TimeDistributedModel):
+            name, place, layer = f"{name}/{layer._names[layer.layer]}", f"{place}/layer", layer.layer
         if layer.is_container:
             found.update(_keras_places(layer, f"{name}/", f"{group}{place}/"))
         elif layer.parameters or layer.state:
@@ -272,6 +264,9 @@ def _in_described_order(
         if layer is None or place not in file["layers"]:
             continue
         group = file["layers"][place]
+        while isinstance(layer, TimeDistributedModel):
+            name, group, entry = f"{name}/{layer._names[layer.layer]}", group["layer"], entry["config"]["layer"]
+            layer = layer.layer
         if layer.is_container:
             yield from _in_described_order(layer, entry, group, where, f"{prefix}{name}/")
             continue
@@ -287,18 +282,19 @@ def _weights_bytes(model: Any) -> bytes:
 
 
 def _write_layers(group: Any, model: Any, name: str) -> None:
-    from minitl.models import Sequential
-
     layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
     expanded = [(layer, kind) for layer in layers for kind in keras_class(layer, expanded=True)]
     inside = group.create_group("layers")
     for (layer, _kind), place in zip(expanded, _numbered([kind for _, kind in expanded]), strict=True):
-        own = inside.create_group(place)
+        own, own_name = inside.create_group(place), model._names[layer]
+        while isinstance(layer, TimeDistributedModel):
+            own.create_group("vars").attrs["name"] = own_name
+            own, own_name, layer = own.create_group("layer"), layer._names[layer.layer], layer.layer
         if layer.is_container:
-            _write_layers(own, layer, model._names[layer])
+            _write_layers(own, layer, own_name)
             continue
         variables = own.create_group("vars")
-        variables.attrs["name"] = model._names[layer]
+        variables.attrs["name"] = own_name
         weights, parts = [*layer.parameters.values(), *layer.state.values()], inner_groups(layer)
         for number, part in enumerate(parts):
             share = weights[number * len(weights) // len(parts) : (number + 1) * len(weights) // len(parts)]

@@ -193,5 +193,8 @@ def _walk(group: Group, prefix: str, found: Entries) -> None:
         if "vars" in inside:
             name = next(iter(inside["vars"].names("name")), part)
             found[f"{prefix}{part}"] = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
+        place = f"{prefix}{part}/"
+        while "layer" in inside:  # of a TimeDistributed
+            inside, place = inside["layer"], f"{place}layer/"
         if "layers" in inside:
-            _walk(inside["layers"], f"{prefix}{part}/", found)
+            _walk(inside["layers"], place, found)

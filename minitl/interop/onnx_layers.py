@@ -12,6 +12,7 @@ from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
 from minitl.layers.preprocessing import RandomImage
 from minitl.layers.resampling import resizing_matrix
+from minitl.layers.steps import SamplesAsSteps, StepsAsSamples
 from minitl.ops.window import reach
 
 Written = tuple[str, bool]  # a name, and whether its channels stand first; what has several outputs gives a list of them
@@ -250,12 +251,24 @@ def _masking(w: Any, layer: Any, x: Tensor) -> Written:
 
 
 def _time_distributed(w: Any, layer: Any, x: Tensor) -> Written:
+    inner = layer.layer.compute_output_shape((None, *x.shape[2:]))
+    (made,) = w.layer(layer.layer, [Tensor(_steps_as_samples(w, layer, x)[0], (None, *x.shape[2:]), False)], [inner])
+    return _samples_as_steps(w, layer, [made, x])
+
+
+def _steps_as_samples(w: Any, layer: Any, x: Tensor) -> Written:
+    return w.node("Reshape", [w.last(x), w.whole([-1, *_known(layer, x)[2:]])]), False
+
+
+def _samples_as_steps(w: Any, layer: Any, x: list[Tensor]) -> Written:
+    samples, sequences = x
+    return w.node("Reshape", [w.last(samples), w.whole([-1, _known(layer, sequences)[1], *samples.shape[1:]])]), False
+
+
+def _known(layer: Any, x: Tensor) -> Any:
     if None in x.shape[1:]:
         raise ValueError(f"{layer.label}: is exported for sequences of a known length alone")
-    inner = layer.layer.compute_output_shape((None, *x.shape[2:]))
-    steps = Tensor(w.node("Reshape", [w.last(x), w.whole([-1, *x.shape[2:]])]), (None, *x.shape[2:]), False)
-    (made,) = w.layer(layer.layer, [steps], [inner])
-    return w.node("Reshape", [w.last(made), w.whole([-1, x.shape[1], *inner[1:]])]), False
+    return x.shape
 
 
 def _rescaling(w: Any, layer: Any, x: Tensor) -> Written:
@@ -326,6 +339,8 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.CenterCrop: _center_crop,
     layers.Masking: _masking,
     layers.TimeDistributed: _time_distributed,
+    StepsAsSamples: _steps_as_samples,
+    SamplesAsSteps: _samples_as_steps,
     layers.ActivityRegularization: _same,
     RandomImage: _same,
     **WRITERS_OF_RECURRENT,

@@ -9,7 +9,7 @@ LONGEST_NAME = 200  # characters
 
 def default_name(cls: type) -> str:
     """The snake-case name of a class, as Keras makes it: Conv2D is conv2d, MaxPooling2D is max_pooling2d."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", cls.__name__)
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", getattr(cls, "named_as", cls.__name__))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 

@@ -123,24 +123,24 @@ class Bidirectional(Layer):
 
 
 class TimeDistributed(Layer):
-    """The same layer for every step.
+    """The same layer, or the same network, for every step.
 
-    Formula: y[n, t] = layer(x[n, t]).
+    Formula: y[n, t] = layer(x[n, t]); BatchNormalization sees the steps of all sequences of a batch together.
+    Parameters: `layer` is a layer or a model; of a model, or of a layer of your own, it makes a model
+    (`minitl.models.time_distributed`).
     Shapes: x (N, T, ...), y (N, T, ...).
-    Errors: TypeError for a model, or a layer of your own; ValueError for one that mixes samples, as BatchNormalization does.
+    Errors: TypeError for what is no layer, or one that takes or gives several values.
     """
+
+    def __new__(cls, layer: Any = None, **kwargs: Any) -> Any:  # noqa: D102
+        opens = cls is TimeDistributed and isinstance(layer, Layer) and (layer.is_container or layer.is_users)
+        return super().__new__(layer_classes()["TimeDistributedModel"] if opens else cls)
 
     def __init__(self, layer: Any, **kwargs: Any):
         super().__init__(**kwargs)
         layer = decode("layer", layer, layer_classes())
-        if (
-            not isinstance(layer, Layer)
-            or layer.is_users
-            or layer.is_container
-            or layer.takes_several
-            or getattr(layer, "return_state", False)
-        ):
-            raise TypeError(f"TimeDistributed: takes one of minitl's layers, got {layer!r}; use one for each")
+        if not isinstance(layer, Layer) or layer.takes_several or getattr(layer, "return_state", False):
+            raise TypeError(f"TimeDistributed: takes a layer of one input and one output, or a model, got {layer!r}")
         self.refuse_activity_regularizer_of(layer)
         self.layer = layer
         self.parameters, self.state = layer.parameters, layer.state  # they are the layer's

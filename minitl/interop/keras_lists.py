@@ -1,0 +1,69 @@
+"""The older format of Keras has one list of weights for each layer of the outermost model: of models inside, all of theirs.
+
+What is trained stands first in it, then what is not: frozen weights and moving statistics, layer by layer. So the order depends
+on what was frozen when the file was written. Where names tell, they count.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from minitl.layers import Normalization
+
+COUNT = np.int32(0)  # of the batches that a Normalization has seen, which Keras keeps as a weight
+Arrays = list[tuple[str, np.ndarray]]
+
+
+def listed(layer: Any, name: str, trained: bool | None = None, given: bool = True) -> Arrays:
+    """The weights of a layer or model inside by their keys, in the order of Keras's list.
+
+    Parameters: `trained` says how everything inside was when the list was made; None, as the layers' flags are. `given`, whether
+    numbers that a Normalization was constructed with are in it; Keras keeps them in the architecture alone.
+    """
+    first: Arrays = []
+    rest: Arrays = []
+    for path, leaf in layer.named_layers(f"{name}/") if layer.is_container else layer.named_layers("", name):
+        if isinstance(leaf, Normalization) and leaf.mean is not None and not given:
+            continue
+        learns = leaf.trainable if trained is None else trained
+        (first if learns else rest).extend((f"{path}/{key}", weight) for key, weight in leaf.parameters.items())
+        rest += [(f"{path}/{key}", weight) for key, weight in leaf.state.items()]
+        if isinstance(leaf, Normalization):
+            rest.append((f"{path}/count", COUNT))
+    return first + rest
+
+
+def paired(layer: Any, name: str, arrays: Arrays) -> dict[str, tuple[str, np.ndarray]]:
+    """The entries of a list by the keys of the weights that they are for."""
+    orders = [listed(layer, name, trained, given) for given in (True, False) for trained in (None, True, False)]
+    found = next((named for order in orders if (named := _by_name(order, arrays))), None)
+    if found is None:
+        order = next((order for order in orders if _fit(order, arrays)), orders[0])
+        found = {key: given for (key, _), given in zip(order, arrays, strict=False)}
+    return {key: given for key, given in found.items() if not key.endswith("/count")}
+
+
+def _by_name(order: Arrays, arrays: Arrays) -> dict[str, tuple[str, np.ndarray]]:
+    """The entries by our keys, if each has the name of one layer and weight of ours; else nothing."""
+    given, ours = {_end(label): (label, array) for label, array in arrays}, {_end(key): key for key, _ in order}
+    if given.keys() != ours.keys() or not len(given) == len(arrays) == len(order):
+        return {}
+    return {ours[end]: given[end] for end in given}
+
+
+def _end(label: str) -> str:
+    """The names of the layer and of its weight: of "features/conv2d/kernel:0" it is "conv2d/kernel"."""
+    return "/".join(re.sub(r":\d+$", "", label).split("/")[-2:])
+
+
+def _fit(order: Arrays, arrays: Arrays) -> bool:
+    """Whether a list may have been written in an order: by shapes, and by the weights' own names where they are ours."""
+    names = {key.rsplit("/", 1)[-1] for key, _ in order}
+    if len(order) != len(arrays):
+        return False
+    pairs = [(key.rsplit("/", 1)[-1], _end(label).split("/")[-1]) for (key, _), (label, _) in zip(order, arrays, strict=True)]
+    alike = all(own == given for own, given in pairs if given in names)
+    return alike and all(weight.shape == array.shape for (_, weight), (_, array) in zip(order, arrays, strict=True))

@@ -1,0 +1,125 @@
+"""Models inside models, in Keras's files and out of them: their weights, whatever was frozen, and films."""
+
+import numpy as np
+import pytest
+
+from minitl import Sequential, layers
+from minitl.interop import export_onnx, import_onnx, load_keras_weights, save_keras_weights
+from minitl.layers import Dense
+from minitl.models import load_model
+
+h5py = pytest.importorskip("h5py", reason="interchange needs the extra interop")
+IMAGES = np.random.default_rng(0).random((3, 8, 8, 2), dtype=np.float32)
+FILMS = np.random.default_rng(1).random((3, 4, 8, 8, 2), dtype=np.float32)
+
+
+def features(kinds, scaled: bool = True):
+    """A network in which several weights have one shape, so that a wrong order would fit."""
+    return [
+        kinds.Input((8, 8, 2)), *([kinds.Normalization(mean=[0.4, 0.5], variance=[0.2, 0.3])] if scaled else []),
+        kinds.Conv2D(4, 3, activation="relu"), kinds.BatchNormalization(), kinds.BatchNormalization(),
+        kinds.GlobalAveragePooling2D(),
+    ]  # fmt: skip
+
+
+def random_weights(model) -> None:
+    rng = np.random.default_rng(2)
+    for layer in model.layers:
+        for leaf in getattr(layer, "layers", [layer]):
+            if type(leaf).__name__ != "Normalization":  # its count is a whole number
+                leaf.set_weights([rng.uniform(0.2, 0.6, w.shape).astype(w.dtype) for w in leaf.get_weights()])
+
+
+def freeze(model, what: str) -> None:
+    if what == "all":
+        model.layers[0].trainable = False
+    elif what == "one":
+        next(layer for layer in model.layers[0].layers if type(layer).__name__ == "BatchNormalization").trainable = False
+
+
+@pytest.fixture
+def keras():
+    pytest.importorskip("torch")
+    return pytest.importorskip("keras")
+
+
+@pytest.mark.parametrize("what", ["nothing", "all", "one"])
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_weights_of_a_model_inside_go_both_ways_whatever_is_frozen(what, ending, keras, tmp_path):
+    inside = keras.Sequential(features(keras.layers), name="features")
+    theirs = keras.Sequential([keras.Input((8, 8, 2)), inside, keras.layers.Dense(2, name="top")])
+    freeze(theirs, what)
+    random_weights(theirs)
+    y = np.asarray(theirs.predict(IMAGES, verbose=0))
+    theirs.save(tmp_path / f"theirs{ending}")
+    loaded = load_model(tmp_path / f"theirs{ending}")
+    assert np.allclose(loaded.predict(IMAGES), y, atol=1e-5)
+    assert len(loaded.trainable_weights) == len(theirs.trainable_weights)
+    random_weights(loaded)
+    want = loaded.predict(IMAGES)
+    loaded.save(tmp_path / f"ours{ending}")
+    assert np.allclose(keras.saving.load_model(tmp_path / f"ours{ending}").predict(IMAGES, verbose=0), want, atol=1e-5)
+    assert np.allclose(load_model(tmp_path / f"ours{ending}").predict(IMAGES), want, atol=1e-6)
+
+
+@pytest.mark.parametrize(("there", "here"), [("nothing", "all"), ("all", "nothing"), ("one", "one")])
+def test_lists_of_other_names_are_read_in_the_order_that_fits(there, here, keras, tmp_path):
+    parts = features(keras.layers)
+    for number, layer in enumerate(parts[1:]):
+        layer.name = f"part_{number}"
+    theirs = keras.Sequential(
+        [keras.Input((8, 8, 2)), keras.Sequential(parts, name="features"), keras.layers.Dense(2, name="top")]
+    )
+    ours = Sequential([Sequential(features(layers), name="features"), Dense(2, name="top")])
+    freeze(theirs, there)
+    freeze(ours, here)
+    random_weights(theirs)
+    theirs.save(tmp_path / "theirs.h5")
+    ours.load_weights(tmp_path / "theirs.h5")
+    assert np.allclose(ours.predict(IMAGES), theirs.predict(IMAGES, verbose=0), atol=1e-5)
+
+
+def films(kinds, sequential, scaled: bool = True):
+    """A network of images at every step of a film; batch normalisation as a step's layer, too."""
+    return sequential([
+        kinds.Input((4, 8, 8, 2)), kinds.TimeDistributed(kinds.BatchNormalization()),
+        kinds.TimeDistributed(sequential(features(kinds, scaled), name="features"), name="frames"), kinds.LSTM(3), kinds.Dense(2),
+    ])  # fmt: skip
+
+
+def test_films_go_to_keras_and_onnx_and_come_back(keras, tmp_path):
+    theirs, ours = films(keras.layers, keras.Sequential), films(layers, Sequential)
+    for layer in (theirs.layers[1].layer, ours.layers[1].layer):
+        random_weights(layer)
+    y = np.asarray(theirs.predict(FILMS, verbose=0))
+    for ending in (".keras", ".h5"):
+        theirs.save(tmp_path / f"theirs{ending}")
+        loaded = load_model(tmp_path / f"theirs{ending}")
+        assert isinstance(loaded.layers[1], layers.TimeDistributed) and loaded.layers[1].name == "frames"
+        assert np.allclose(loaded.predict(FILMS), y, atol=1e-5)
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    load_keras_weights(ours, tmp_path / "theirs.weights.h5")
+    assert np.allclose(ours.predict(FILMS), y, atol=1e-5)
+    ours.set_weights([w * np.float32(1.1) for w in ours.get_weights()])
+    y = ours.predict(FILMS)
+    for ending in (".keras", ".h5"):
+        ours.save(tmp_path / f"ours{ending}")
+        assert np.allclose(keras.saving.load_model(tmp_path / f"ours{ending}").predict(FILMS, verbose=0), y, atol=1e-5)
+    export_onnx(ours, tmp_path / "ours.onnx")
+    assert np.allclose(import_onnx(tmp_path / "ours.onnx").predict(FILMS), y, atol=1e-5)
+    theirs, ours = films(keras.layers, keras.Sequential, False), films(layers, Sequential, False)
+    y = ours.predict(FILMS)
+    save_keras_weights(ours, tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    assert np.allclose(theirs.predict(FILMS, verbose=0), y, atol=1e-5)
+
+
+def test_sentences_of_keras_keep_their_masks(keras, tmp_path):
+    k = keras.layers
+    words, text = keras.Input((5,)), keras.Input((3, 5))
+    sentence = keras.Model(words, k.LSTM(4)(k.Embedding(9, 3, mask_zero=True)(words)))
+    theirs = keras.Model(text, k.GRU(2)(k.TimeDistributed(sentence)(text)))
+    x = np.random.default_rng(3).integers(1, 9, (4, 3, 5))
+    x[:, :, 3:] = x[0, 2] = 0
+    theirs.save(tmp_path / "text.keras")
+    assert np.allclose(load_model(tmp_path / "text.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)
