@@ -223,7 +223,7 @@ def test_wrong_states_are_refused():
         LSTM(5, return_state=True, activity_regularizer="l2")
     with pytest.raises(ValueError, match="has 3 outputs, a Sequential passes on one"):
         Sequential([Input((4, 3)), LSTM(5, return_state=True), Dense(2)])
-    with pytest.raises(TypeError, match="takes one of minitl's layers"):
+    with pytest.raises(TypeError, match="takes a layer of one input and one output"):
         TimeDistributed(LSTM(5, return_state=True))
     for name, start in (("lstm", (2, 5)), ("gru", (2, 10)), ("simple_rnn", (3, 5))):
         gates = {"lstm": 4, "gru": 3, "simple_rnn": 1}[name]
