@@ -1,12 +1,14 @@
 """Models inside models, in Keras's files and out of them: their weights, whatever was frozen, and films."""
 
+import json
+
 import numpy as np
 import pytest
 
-from minitl import Sequential, layers
+from minitl import Model, Sequential, layers
 from minitl.interop import export_onnx, import_onnx, load_keras_weights, save_keras_weights
 from minitl.layers import Dense
-from minitl.models import load_model
+from minitl.models import load_model, model_from_json
 
 h5py = pytest.importorskip("h5py", reason="interchange needs the extra interop")
 IMAGES = np.random.default_rng(0).random((3, 8, 8, 2), dtype=np.float32)
@@ -123,3 +125,62 @@ def test_sentences_of_keras_keep_their_masks(keras, tmp_path):
     x[:, :, 3:] = x[0, 2] = 0
     theirs.save(tmp_path / "text.keras")
     assert np.allclose(load_model(tmp_path / "text.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("uses", [1, 2, 3])
+def test_outputs_of_models_inside_that_are_used_several_times(uses, keras, tmp_path):
+    def built(kinds, model):
+        a, b = kinds.Input((3,)), kinds.Input((3,))
+        inside = model(a, kinds.Dense(3, activation="tanh", name="step")(a), name="inside")
+        y = [b]
+        for _ in range(uses):
+            y.append(inside(y[-1]))
+        return model(b, [kinds.Add(name="sum")([y[1], b]), y[-1]], name="outside")
+
+    x = np.random.default_rng(4).random((4, 3))
+    theirs, ours = built(keras.layers, keras.Model), built(layers, Model)
+    for ending in (".keras", ".h5"):
+        theirs.save(tmp_path / f"theirs{ending}")
+        for y, want in zip(load_model(tmp_path / f"theirs{ending}").predict(x), theirs.predict(x, verbose=0), strict=True):
+            assert np.allclose(y, want, atol=1e-6)
+        ours.save(tmp_path / f"ours{ending}")
+        read = keras.saving.load_model(tmp_path / f"ours{ending}", compile=False)
+        for y, want in zip(read.predict(x, verbose=0), ours.predict(x), strict=True):
+            assert np.allclose(y, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_keras_2_counts_the_making_of_a_model_as_its_first_use(start):
+    """In its JSON ["inside", 1, 0, {}] is the first use in the model outside; of a Sequential that came without shape it is 0."""
+
+    def entry(kind, name, nodes, **config):
+        return {"class_name": kind, "name": name, "config": {"name": name, **config}, "inbound_nodes": nodes}
+
+    def functional(name, entries, begin, end):
+        return {"name": name, "layers": entries, "input_layers": [begin], "output_layers": [end]}
+
+    def entrance(name):
+        return entry("InputLayer", name, [], batch_input_shape=[None, 3], dtype="float32")
+
+    dense = entry("Dense", "step", [[["a", 0, 0, {}]]], units=3, activation="tanh", use_bias=False)
+    inside = functional("inside", [entrance("a"), dense], ["a", 0, 0], ["step", 0, 0])
+    twice = [[["b", 0, 0, {}]], [["inside", start, 0, {}]]]
+    outside = functional(
+        "outside",
+        [
+            entrance("b"),
+            {"class_name": "Functional", "name": "inside", "config": inside, "inbound_nodes": twice},
+            entry("Subtract", "less", [[["inside", start + 1, 0, {}], ["b", 0, 0, {}]]]),
+        ],
+        ["b", 0, 0],
+        ["less", 0, 0],
+    )
+    model = model_from_json(json.dumps({"class_name": "Functional", "config": outside, "keras_version": "2.9.0"}))
+    x = np.random.default_rng(5).random((2, 3)).astype(np.float32)
+    kernel = model.weights[0]
+    assert np.allclose(model.predict(x), np.tanh(np.tanh(x @ kernel) @ kernel) - x, atol=1e-6)
+    outside["output_layers"] = [["inside", start + 1, 0]]
+    outside["layers"].pop()
+    again = model_from_json(json.dumps({"class_name": "Functional", "config": outside, "keras_version": "2.9.0"}))
+    again.set_weights(model.get_weights())
+    assert np.allclose(again.predict(x), np.tanh(np.tanh(x @ kernel) @ kernel), atol=1e-6)

@@ -147,11 +147,14 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
             if layers[name].is_container:
                 layers[name].name = name
         waiting += [(name, number, node) for number, node in enumerate(entry["inbound_nodes"])]
+    ends = _places(inner["output_layers"])
+    first, first_end = _first_numbers(inner["layers"], ends)
     while waiting:
         later = []
         for name, number, node in waiting:
             plain = isinstance(layers[name], Layer)
             sources, training = _sources(node, plain)
+            sources = [(source, use - first.get(source, 0), index) for source, use, index in sources]
             if not all(source in values for source in sources):
                 later.append((name, number, node))
                 continue
@@ -166,8 +169,25 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
         if len(later) == len(waiting):
             raise ValueError(f"layer {waiting[0][0]!r} needs what no layer makes: the nodes of the file form a circle")
         waiting = later
-    inputs, outputs = ([values[place] for place in _places(inner[key])] for key in ("input_layers", "output_layers"))
+    inputs = [values[place] for place in _places(inner["input_layers"])]
+    outputs = [values[source, use - first_end.get(source, 0), index] for source, use, index in ends]
     return Model(inputs, outputs, name=inner.get("name"))
+
+
+def _first_numbers(entries: list[dict[str, Any]], ends: list[tuple[str, int, int]]) -> tuple[dict[str, int], dict[str, int]]:
+    """The number of the first use of each model inside: where layers take what it gives, and among the outputs.
+
+    Keras counts a model's own making as a use: Keras 2 everywhere, Keras 3 for functional models, among the outputs alone.
+    """
+    models = {entry.get("name") or entry["config"]["name"]: entry for entry in entries if entry["class_name"] in MODELS}
+    nodes = [node for entry in entries for node in entry.get("inbound_nodes", ())]
+    if any(isinstance(node, dict) for node in nodes):
+        from_zero = {name for name, use, _ in ends if use == 0}  # as no Keras, but older versions of minitl wrote it
+        functional = {name for name, entry in models.items() if entry["class_name"] != "Sequential"}
+        return {}, dict.fromkeys(functional - from_zero, 1)
+    taken = [*ends, *(source for node in nodes for source in _sources(node, True)[0])]
+    first = {name: min((use for source, use, _ in taken if source == name), default=0) for name in models}
+    return first, first
 
 
 def _sources(node: Any, values_alone: bool) -> tuple[list[tuple[str, int, int]], Any]:

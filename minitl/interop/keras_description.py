@@ -84,7 +84,7 @@ def described(model: Any) -> dict[str, Any]:
     of_input = {model._names[value.node.layer]: places.get(value.node.layer, -1) for value in model.graph.inputs}
     layers.sort(key=lambda entry: of_entry.get(id(entry), of_input.get(entry["name"], -1)))
     inputs = [[*made[value]] for value in model.graph.inputs]
-    outputs = [[*made[value]] for value in model.graph.outputs]
+    outputs = [_output_place(value.node.layer, made[value]) for value in model.graph.outputs]
     return _entry("keras.src.models.functional", "Functional", {
         "name": model.name or "functional", "trainable": True, "layers": layers,
         "input_layers": inputs[0] if len(inputs) == 1 else inputs, "output_layers": outputs[0] if len(outputs) == 1 else outputs,
@@ -158,6 +158,12 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
             value = _entry("keras.layers", kind, _settings(inner, inner.name or kind.lower()))
         config[key] = encode(value)
     return {key: value for key, value in config.items() if key not in LEFT_OUT.get(type(layer), ())}
+
+
+def _output_place(layer: Any, place: tuple[str, int, int]) -> list[Any]:
+    """A place among the outputs; Keras counts the making of a functional model as its first use there."""
+    name, use, index = place
+    return [name, use + (keras_class(layer) == "Functional"), index]
 
 
 def _tensor(value: Any, history: tuple[str, int, int]) -> dict[str, Any]:
