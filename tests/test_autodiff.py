@@ -93,6 +93,38 @@ def test_methods_of_arrays(name):
     agrees(METHODS[name], A)
 
 
+SETTINGS = {
+    "weights along an axis": lambda x: np.average(x, axis=1, weights=[1.0, 2.0, 4.0]),
+    "weights, kept": lambda x: np.average(x, axis=-1, weights=[1.0, 2.0, 4.0, 3.0], keepdims=True),
+    "weights of all": lambda x: np.average(x, weights=B), "weighted by itself": lambda x: np.average(B, axis=0, weights=x),
+    "sample's variance": lambda x: np.var(x, axis=1, ddof=1), "sample's deviation": lambda x: np.std(x, ddof=1, keepdims=True),
+    "clip by name": lambda x: np.clip(x, a_min=0.4, a_max=0.6), "clip below": lambda x: np.clip(x, 0.4, None),
+    "clip's new names": lambda x: np.clip(x, min=0.4, max=0.6) if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else x * 1,
+    "the method's": lambda x: x.clip(min=0.4), "norm": lambda x: np.linalg.norm(x, None, 1, True),
+    "norm 2": lambda x: np.linalg.norm(x, ord=2, axis=-1), "einsum": lambda x: np.einsum("abc,abc->a", x, B, optimize=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_functions_count(name):
+    agrees(SETTINGS[name], A)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.sum(x, where=B > 0.5), lambda x: np.mean(x, axis=0, where=B > 0.5), lambda x: np.max(x, initial=9.0),
+        lambda x: np.sum(x, 0, np.float32), lambda x: np.sum(x, dtype=np.float32), lambda x: x.sum(0, np.float32),
+        lambda x: x.mean(where=B > 0.5), lambda x: np.linalg.norm(x, ord=1, axis=1), lambda x: np.linalg.norm(x[0], ord=2),
+        lambda x: np.cumsum(x, 0, np.float32), lambda x: np.concatenate([x, x], dtype=np.float32),
+        lambda x: np.exp(x, where=B > 0.5), lambda x: np.var(x, mean=0.5), lambda x: np.prod(x, axis=0, initial=2.0),
+    ],
+)  # fmt: skip
+def test_settings_that_are_not_known_are_refused_and_never_left_out(call):
+    with pytest.raises(TypeError, match=r"has no derivative here|unexpected keyword|positional argument"):
+        call(Traced(A))
+
+
 def test_traced_arrays_are_like_arrays():
     x = Traced(A)
     assert (x.shape, x.ndim, x.size, x.dtype, len(x)) == ((2, 3, 4), 3, 24, np.float64, 2)

@@ -321,6 +321,11 @@ def test_operations_between_layers_of_keras(tmp_path):
     ours, images = load_model(tmp_path / "theirs.keras"), np.random.default_rng(0).uniform(-3, 3, (3, 8, 8, 4)).astype("float32")
     assert close(ours.predict(images, verbose=0), theirs.predict(images, verbose=0))
     assert len(ours.trainable_weights) == 2 and check_gradients(ours.astype("float64"), images)
+    for ending in (".keras", ".h5"):
+        ours.astype("float32").save(tmp_path / f"ours{ending}")
+        assert close(load_model(tmp_path / f"ours{ending}").predict(images), ours.predict(images))
+    again = keras.saving.load_model(tmp_path / "ours.keras")
+    assert close(again.predict(images, verbose=0), ours.predict(images))
     theirs = keras.Model(x, ops.fft((x, x))[0])
     theirs.save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="unknown operation of Keras 'FFT'"):

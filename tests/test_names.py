@@ -1,6 +1,6 @@
 """What Keras has names for: losses, metrics, optimizers, constraints, schedules, initializers, and where they are found."""
 
-import importlib
+import importlib.util
 import warnings
 
 import numpy as np
@@ -109,6 +109,29 @@ def test_losses_of_what_is_rare(name, tmp_path):
     model.compile("sgd", loss)
     model.save(tmp_path / "m.npz")
     assert load_model(tmp_path / "m.npz").loss(targets, p) == loss(targets, p)
+
+
+def test_metrics_that_are_losses_take_the_losses_settings(tmp_path):
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(6, 3)).astype("float32"), np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2]]
+    measured = metrics.CategoricalCrossentropy(name="logits", from_logits=True)
+    measured.update_state(t[:4], z[:4])
+    measured.update_state(t[4:], z[4:])
+    rows = [losses.CategoricalCrossentropy(from_logits=True)(t[i : i + 1], z[i : i + 1]) for i in range(6)]
+    assert measured.result() == pytest.approx(np.mean(rows), rel=1e-6)
+    weighted, weights = metrics.MeanAbsoluteError(), np.arange(6.0)
+    weighted.update_state(t, z, weights)
+    assert weighted.result() == pytest.approx((weights * np.abs(t - z).mean(axis=1)).sum() / 15, rel=1e-6)
+    assert metrics.get(metrics.MeanAbsoluteError).name == metrics.MeanAbsoluteError().name == "mean_absolute_error"
+    with pytest.raises(TypeError, match="from_logit"):
+        metrics.BinaryCrossentropy(from_logit=True)
+    model = Sequential([Dense(3, input_shape=(3,))])
+    model.compile("sgd", losses.CategoricalCrossentropy(from_logits=True), metrics=[measured])
+    both = model.evaluate(z, t, verbose=0)
+    assert both[1] == pytest.approx(both[0], rel=1e-6)
+    for name in ("m.npz", *(["m.keras"] if importlib.util.find_spec("h5py") else [])):
+        model.save(tmp_path / name)
+        assert load_model(tmp_path / name).evaluate(z, t, verbose=0) == pytest.approx(both, rel=1e-6)
 
 
 def test_metrics_of_numbers():

@@ -12,22 +12,32 @@ from minitl.autodiff.products import einsum, tensordot
 from minitl.autodiff.trace import FUNCTIONS, Traced, of_all, plain
 
 
-def _sum(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Traced:
+def _sum(x: Any, axis: Any = None, *, keepdims: bool = False) -> Traced:
     y = np.sum(x.value, axis=axis, keepdims=keepdims)
     return Traced(y, [x], lambda dy: [np.broadcast_to(_with_axes(dy, x.ndim, axis, keepdims), x.shape)])
 
 
-def _mean(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-    y = _sum(x, axis, keepdims)
+def _mean(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    y = _sum(x, axis, keepdims=keepdims)
     return y / np.asarray(x.size / max(y.size, 1), x.dtype)
 
 
-def _variance(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-    return _mean(np.square(x - _mean(x, axis, True)), axis, keepdims)
+def _average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+    if weights is None:
+        return _mean(x, axis, keepdims=keepdims)
+    if np.ndim(weights) != np.ndim(x):  # one weight for each place along the axis
+        weights = np.reshape(weights, [np.shape(x)[a] if a == axis % np.ndim(x) else 1 for a in range(np.ndim(x))])
+    weights = weights * np.ones(np.shape(x), x.dtype)
+    return np.sum(x * weights, axis=axis, keepdims=keepdims) / np.sum(weights, axis=axis, keepdims=keepdims)
+
+
+def _variance(x: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    squares = _sum(np.square(x - _mean(x, axis, keepdims=True)), axis, keepdims=keepdims)
+    return squares / np.asarray(x.size / max(squares.size, 1) - ddof, x.dtype)
 
 
 def _extreme(function: Any) -> Callable[..., Traced]:
-    def found(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Traced:
+    def found(x: Any, axis: Any = None, *, keepdims: bool = False) -> Traced:
         y = function(x.value, axis=axis, keepdims=keepdims)
 
         def pullback(dy: Any) -> list[Any]:
@@ -40,7 +50,7 @@ def _extreme(function: Any) -> Callable[..., Traced]:
     return found
 
 
-def _prod(x: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Traced:
+def _prod(x: Any, axis: Any = None, *, keepdims: bool = False) -> Traced:
     """The derivative by a factor is the product of the others, which may be zeros."""
     value = plain(x)
     if isinstance(axis, tuple):
@@ -88,7 +98,7 @@ def _reshape(x: Any, *shape: Any, **settings: Any) -> Traced:
 def _joining(function: Any) -> Callable[..., Traced]:
     """Concatenate and stack: each part gets its piece of dy."""
 
-    def joined(parts: Any, axis: int = 0, **_: Any) -> Traced:
+    def joined(parts: Any, axis: int = 0) -> Traced:
         values = [plain(part) for part in parts]
 
         def pullback(dy: Any) -> list[Any]:
@@ -108,12 +118,13 @@ def _where(condition: Any, a: Any, b: Any) -> Traced:
     return of_all([a, b], np.where(chosen, plain(a), plain(b)), lambda dy: [np.where(chosen, dy, 0), np.where(chosen, 0, dy)])
 
 
-def _clip(x: Any, low: Any = None, high: Any = None, **_: Any) -> Any:
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    low, high = a_min if min is None else min, a_max if max is None else max
     x = x if low is None else np.maximum(x, low)
     return x if high is None else np.minimum(x, high)
 
 
-def _cumsum(x: Any, axis: Any = None, **_: Any) -> Traced:
+def _cumsum(x: Any, axis: Any = None) -> Traced:
     """Each number is in its own sum and all later ones: dy is summed from behind."""
     flat = x if axis is not None else _reshape(x, -1)
     along = 0 if axis is None else axis
@@ -134,14 +145,14 @@ def _dot(a: Any, b: Any) -> Any:
     return np.reshape(x @ w, (*np.shape(a)[:-1], *np.shape(b)[1:]))
 
 
-def _norm(x: Any, order: Any = None, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-    if order not in (None, 2):
-        raise TypeError(no_derivative(f"linalg.norm with ord={order!r}"))
-    return np.sqrt(_sum(np.square(x), axis, keepdims))
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    if ord not in (None, 2) or (ord == 2 and axis is None and x.ndim > 1):  # which is a matrix's largest singular value
+        raise TypeError(no_derivative(f"linalg.norm with ord={ord!r}"))
+    return np.sqrt(_sum(np.square(x), axis, keepdims=keepdims))
 
 
 FUNCTIONS.update({
-    "sum": _sum, "mean": _mean, "average": _mean, "var": _variance,
+    "sum": _sum, "mean": _mean, "average": _average, "var": _variance,
     "std": lambda *a, **k: np.sqrt(_variance(*a, **k)),
     "max": _extreme(np.max), "amax": _extreme(np.max), "min": _extreme(np.min), "amin": _extreme(np.min),
     "reshape": _reshape, "ravel": lambda x: _reshape(x, -1), "concatenate": _joining(np.concatenate), "stack": _joining(np.stack),

@@ -15,7 +15,7 @@ import numpy as np
 from minitl.autodiff.trace import Traced, plain
 
 
-def einsum(subscripts: str, *operands: Any, **_: Any) -> Traced:
+def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Traced:
     """numpy.einsum, of letters alone.
 
     Errors: TypeError for an ellipsis, or a letter twice in one operand.

@@ -59,6 +59,8 @@ class Traced(NDArrayOperatorsMixin):
         name, out = ufunc.__name__, settings.pop("out", None)
         if out is not None and out[0] is not inputs[0]:  # but x += y gives a new x
             raise TypeError("a traced array cannot be written into a plain one, its gradient would be lost")
+        if settings.get("where", True) is not True:
+            raise TypeError(no_derivative(f"{name} with where"))
         values = [plain(item) for item in inputs]
         if method != "__call__" or (name not in DERIVATIVES and name not in PLAIN and name != "matmul"):
             raise TypeError(no_derivative(name if method == "__call__" else f"{name}.{method}"))
@@ -75,7 +77,13 @@ class Traced(NDArrayOperatorsMixin):
             return function(*plain(arguments), **plain(settings))
         if name not in FUNCTIONS:
             raise TypeError(no_derivative(name))
-        return FUNCTIONS[name](*arguments, **settings)
+        try:
+            return FUNCTIONS[name](*arguments, **settings)
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error) and "positional argument" not in str(error):
+                raise
+            what = str(error).split("() ", 1)[-1]
+            raise TypeError(f"numpy.{name} of a traced array has no derivative here as it is called: {what}") from error
 
     # What arrays can do by themselves.
 
@@ -91,19 +99,19 @@ class Traced(NDArrayOperatorsMixin):
         """With its axes in another order."""
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
 
-    def sum(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """Added up."""
         return np.sum(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """The mean."""
         return np.mean(self, axis=axis, keepdims=keepdims)
 
-    def max(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """The largest."""
         return np.max(self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         """The smallest."""
         return np.min(self, axis=axis, keepdims=keepdims)
 
@@ -113,9 +121,9 @@ class Traced(NDArrayOperatorsMixin):
 
     flatten = ravel
 
-    def clip(self, low: Any, high: Any) -> Any:
+    def clip(self, min: Any = None, max: Any = None) -> Any:
         """Cut off at both ends."""
-        return np.clip(self, low, high)
+        return np.clip(self, min, max)
 
 
 def gradients(y: Traced, sources: Sequence[Traced], dy: Any = None) -> list[np.ndarray]:

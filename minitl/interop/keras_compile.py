@@ -87,7 +87,9 @@ def _metric(metric: Any) -> Any:
     """Keras's description of a metric; a function of your own has none, which is said."""
     kind = type(metric).__name__
     if kind == "MeanLoss":
-        return metric.loss
+        if not metric.settings and metric.name == metric.loss:
+            return metric.loss
+        return _keras("keras.metrics", metric.measured, {"name": metric.name, **metric.settings})
     if kind in ("Accuracy", "MeanSquaredError"):
         return "mse" if kind == "MeanSquaredError" else metric.name if metric.name in ("accuracy", "acc") else "accuracy"
     if kind in ("OwnFunction", "Mean", "F1Score") or kind not in metrics.CLASSES:
@@ -111,7 +113,8 @@ def _made_optimizer(described: Any, own: dict[str, Any]) -> Any:
 
 def _made_metric(described: Any, own: dict[str, Any]) -> Any:
     if isinstance(described, dict) and described.get("class_name") in LOSSES.keys() - metrics.CLASSES.keys():
-        described = next(name for name, cls in losses.NAMED.items() if cls.__name__ == described["class_name"])
+        known = {key: value for key, value in described["config"].items() if value is not None and key not in ("dtype", "fn")}
+        return getattr(metrics, described["class_name"])(**known)
     return _made("metric", described, metrics.CLASSES, own)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.interop.keras_operations import called_on, described_operation
 from minitl.layers import (
     ArrayFunction,
     Bidirectional,
@@ -27,7 +28,7 @@ from minitl.models import Sequential, TimeDistributedModel
 from minitl.serialization import encode
 
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
-NOT_OF_KERAS = (ArrayFunction, ConstantOperation, Lambda, Transitions, ValuePadding2D)
+NOT_OF_KERAS = (ConstantOperation, Lambda, Transitions, ValuePadding2D)
 LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
     LeakyReLU: ("alpha",), Normalization: ("mean", "variance"), Reshape: ("channels_first",),
     SpatialDropout1D: ("trainable",), SpatialDropout2D: ("trainable",),
@@ -70,6 +71,8 @@ def described(model: Any) -> dict[str, Any]:
         for place, entry in enumerate(known[layer]):
             several = layer.takes_several or (layer.is_container and len(tensors) > 1)
             args: Any = [tensors] if several and place == 0 else tensors
+            if isinstance(layer, ArrayFunction):
+                args = called_on(layer, tensors)
             kwargs: dict[str, Any] = {} if node.training is None else {"training": node.training}
             if several and isinstance(layer, Recurrent):
                 args, kwargs["initial_state"] = tensors[:1], tensors[1:]
@@ -124,8 +127,10 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
         inner = described(layer)
         inner["config"]["name"] = name
         return [{**inner, "name": name, "inbound_nodes": []}]
+    if isinstance(layer, ArrayFunction) and not isinstance(model, Sequential):
+        return [{**described_operation(layer, name), "name": name, "inbound_nodes": []}]
     backwards = isinstance(layer, Bidirectional) and layer.layer.go_backwards
-    if isinstance(layer, NOT_OF_KERAS) or layer.is_users or backwards:
+    if isinstance(layer, (ArrayFunction, *NOT_OF_KERAS)) or layer.is_users or backwards:
         raise ValueError(f"{layer.label}: Keras does not have this layer, so that it cannot be written to a file of Keras")
     if isinstance(layer, ChannelPadding):  # channels become rows, get their zeros, and become channels again
         n, h, w, c = layer.input_shape

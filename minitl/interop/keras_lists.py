@@ -56,14 +56,14 @@ def _by_name(order: Arrays, arrays: Arrays) -> dict[str, tuple[str, np.ndarray]]
 
 def _end(label: str) -> str:
     """The names of the layer and of its weight: of "features/conv2d/kernel:0" it is "conv2d/kernel"."""
-    return "/".join(re.sub(r":\d+$", "", label).split("/")[-2:])
+    label = re.sub(r":\d+$", "", label).replace("/depthwise_kernel", "/kernel")  # which versions of Keras call differently
+    return "/".join(label.split("/")[-2:])
 
 
 def _fit(order: Arrays, arrays: Arrays) -> bool:
     """Whether a list may have been written in an order: by shapes, and by the weights' own names where they are ours."""
-    names = {key.rsplit("/", 1)[-1] for key, _ in order}
     if len(order) != len(arrays):
         return False
-    pairs = [(key.rsplit("/", 1)[-1], _end(label).split("/")[-1]) for (key, _), (label, _) in zip(order, arrays, strict=True)]
-    alike = all(own == given for own, given in pairs if given in names)
+    ours, theirs = ([_end(label).split("/")[-1] for label, _ in entries] for entries in (order, arrays))
+    alike = all(own == given for own, given in zip(ours, theirs, strict=True) if given in ours)
     return alike and all(weight.shape == array.shape for (_, weight), (_, array) in zip(order, arrays, strict=True))

@@ -1,4 +1,7 @@
-"""Keras 3's operations between layers, `x + 1` or `ops.mean(x, axis=1)`, as it describes them: functions of values."""
+"""Keras 3's operations between layers, `x + 1` or `ops.mean(x, axis=1)`, as it describes them: functions of values.
+
+Its description has {"class_name": "Mean", "config": settings, "inbound_nodes": [{"args": what it is called on}]}.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,38 @@ from typing import Any
 import numpy as np
 
 from minitl import activations
-from minitl.activations import NAMED
+from minitl.activations import NAMED, OPERATION
 from minitl.errors import unknown
 from minitl.graph.value import Value
-from minitl.layers.array_function import KNOWN
+from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction
+from minitl.layers.known import layer_classes
 
 OTHER_NAMES = {"true_divide": "divide", "get_item": "getitem", "abs": "absolute"}
 # Settings that NumPy has under another name.
-POSITIONAL = {"reshape": ("newshape",), "tile": ("repeats",)}
+POSITIONAL = {"reshape": ("newshape",), "tile": ("repeats",), "clip": ("x_min", "x_max")}
+# What is a setting there, in the order in which NumPy takes it behind what a function is called on: so many arguments.
+SETTINGS: dict[str, tuple[int, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        ("mean", "sum", "max", "min", "amax", "amin", "prod", "std", "var", "any", "all"), (1, ("axis", "keepdims"))
+    ),
+    **dict.fromkeys(("argmax", "argmin", "cumsum", "concatenate", "stack", "expand_dims", "squeeze", "flip"), (1, ("axis",))),
+    "reshape": (1, ("newshape",)), "tile": (1, ("repeats",)), "transpose": (1, ("axes",)), "swapaxes": (1, ("axis1", "axis2")),
+    "moveaxis": (1, ("source", "destination")), "broadcast_to": (1, ("shape",)), "repeat": (1, ("repeats", "axis")),
+    "roll": (1, ("shift", "axis")), "clip": (1, ("x_min", "x_max")), "round": (1, ("decimals",)), "around": (1, ("decimals",)),
+    "take": (2, ("axis",)), "tensordot": (2, ("axes",)),
+}  # fmt: skip
+CLASS_NAMES = {"getitem": "GetItem", "divide": "TrueDivide", "around": "Round"}
+NOT_WRITTEN = ("norm", "average", "einsum", "rint", "fabs", "ndim", "shape", "allclose", "positive")
 
 
 def is_operation(entry: Any) -> bool:
-    """Whether an entry of an architecture describes an operation and no layer."""
-    return str(entry.get("module", "")).startswith(("keras.src.ops.", "keras.ops"))
+    """Whether an entry of an architecture describes an operation and no layer; the older format does not say where it is from."""
+    if "module" in entry:
+        return str(entry["module"]).startswith(("keras.src.ops.", "keras.ops"))
+    name, nodes = _function(entry["class_name"]), entry.get("inbound_nodes") or [None]
+    if not isinstance(nodes[0], dict):
+        return False
+    return name in KNOWN and (entry["class_name"] not in layer_classes() or len(nodes[0]["args"]) > 1)
 
 
 def operation(entry: dict[str, Any]) -> Callable[[list[Any]], Any]:
@@ -29,13 +51,13 @@ def operation(entry: dict[str, Any]) -> Callable[[list[Any]], Any]:
 
     Errors: ValueError for an operation that is not known here.
     """
-    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", entry["class_name"]).lower()
+    name = _function(entry["class_name"])
     settings = {
         key: _plain(value) for key, value in entry["config"].items() if key not in ("name", "dtype") and value is not None
     }
-    if entry["module"].endswith(".nn") and (kind in NAMED or kind in ("gelu", "softmax")):
-        return lambda arguments: getattr(activations, kind)(*arguments, **settings)
-    name = OTHER_NAMES.get(kind, kind)
+    of_numpy = entry.get("module", "").endswith(".numpy") or ("module" not in entry and name in KNOWN)
+    if name in NAMED and not of_numpy:
+        return lambda arguments: getattr(activations, name)(*arguments, **settings)
     if name not in KNOWN:
         raise ValueError(str(unknown("operation of Keras", entry["class_name"], KNOWN)))
     first = [settings.pop(key) for key in POSITIONAL.get(name, ()) if key in settings]
@@ -47,13 +69,63 @@ def arguments_of(node: dict[str, Any], values: dict[tuple[str, int, int], Value]
     return [_plain(argument, values) for argument in node["args"]]
 
 
+def described_operation(layer: ArrayFunction, name: str) -> dict[str, Any]:
+    """The entry of a function of values.
+
+    Errors: ValueError for one that Keras does not have in this form.
+    """
+    refused = ValueError(f"{layer.label}: Keras has no operation {layer.function!r} as it is used here")
+    if layer.function in OPERATIONS:
+        for activation, (kind, settings) in NAMED.items():
+            if layer.function == OPERATION + kind and layer.settings == settings:
+                config: dict[str, Any] = {"name": name, "activation": activation}
+                return {"module": "keras.layers", "class_name": "Activation", "config": config, "registered_name": None}
+        raise refused
+    taken, names = SETTINGS.get(layer.function, (len(layer.arguments), ()))
+    given = {**dict(zip(names, layer.arguments[taken:], strict=False)), **layer.settings}
+    too_many = len(layer.arguments) > taken + len(names)
+    if layer.function in NOT_WRITTEN or layer.batch is not None or too_many or not set(given) <= set(names):
+        raise refused
+    class_name = CLASS_NAMES.get(layer.function, "".join(part.capitalize() for part in layer.function.split("_")))
+    config = {"name": name, **{key: _written(value, []) for key, value in given.items()}}
+    return {"module": "keras.src.ops.numpy", "class_name": class_name, "config": config, "registered_name": class_name}
+
+
+def called_on(layer: ArrayFunction, tensors: list[Any]) -> list[Any]:
+    """What the operation of a function of values is called on, with tensors in the places of its values."""
+    taken = SETTINGS.get(layer.function, (len(layer.arguments), ()))[0]
+    return [_written(argument, tensors) for argument in layer.arguments[:taken]]
+
+
+def _written(item: Any, tensors: list[Any]) -> Any:
+    if isinstance(item, list):
+        return [_written(part, tensors) for part in item]
+    if not isinstance(item, dict):
+        return item
+    if set(item) == {"value"}:
+        return tensors[item["value"]]
+    if set(item) == {"slice"}:
+        if item["slice"] == "...":
+            return {"class_name": "__ellipsis__", "config": {}}
+        return {"class_name": "__slice__", "config": dict(zip(("start", "stop", "step"), item["slice"], strict=True))}
+    if set(item) == {"array", "dtype"}:
+        return {"class_name": "__numpy__", "config": {"value": item["array"], "dtype": item["dtype"]}}
+    return [_written(part, tensors) for part in item["tuple"]]
+
+
+def _function(class_name: str) -> str:
+    """NumPy's name for a class of Keras's."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+    return OTHER_NAMES.get(name, name)
+
+
 def _plain(item: Any, values: dict[tuple[str, int, int], Value] | None = None) -> Any:
     if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__" and values is not None:
         layer, node, index = item["config"]["keras_history"]
         return values[layer, node, index]
     if isinstance(item, dict) and item.get("class_name") == "__slice__":
         return slice(*(item["config"][key] for key in ("start", "stop", "step")))
-    if isinstance(item, dict) and item.get("class_name") == "__numpy__":
+    if isinstance(item, dict) and item.get("class_name") in ("__numpy__", "__tensor__"):
         return np.array(item["config"]["value"], item["config"]["dtype"])
     if isinstance(item, dict) and item.get("class_name") == "__ellipsis__":
         return Ellipsis

@@ -10,6 +10,7 @@ The name of any loss is a metric too: its mean over samples.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -46,16 +47,22 @@ from minitl.serialization import decode
 
 
 class MeanLoss(Metric):
-    """The mean of a loss over samples, by the loss's name."""
+    """The mean of a loss over samples, by the loss's name; `settings` are the loss's."""
 
-    def __init__(self, loss: str, name: str | None = None):
+    def __init__(self, loss: str, name: str | None = None, **settings: Any):
         super().__init__(name or loss)
-        self.loss = loss
+        self.loss, self.settings = loss, settings
+        self.measured = losses.NAMED[loss](**settings)
 
-    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """The loss of every sample."""
-        measured = losses.NAMED[self.loss]()
-        return np.array([measured(y_true[i : i + 1], y_pred[i : i + 1]) for i in range(len(y_pred))])
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into the mean."""
+        weight = len(y_pred) * (1.0 if sample_weight is None else float(np.mean(sample_weight)))
+        self.total += len(y_pred) * self.measured(y_true, y_pred, sample_weight)
+        self.count += weight
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"loss": self.loss, "name": self.name, **self.settings}
 
 
 class OwnFunction(Metric):
@@ -103,8 +110,8 @@ def get(identifier: Any) -> Metric:
 
     Errors: ValueError for an unknown name; TypeError for what is no metric.
     """
-    if isinstance(identifier, type) and issubclass(identifier, Metric):
-        kind: Any = identifier
+    if isinstance(identifier, functools.partial) or (isinstance(identifier, type) and issubclass(identifier, Metric)):
+        kind: Any = identifier  # a class, without its parentheses
         identifier = kind()
     if inspect.isfunction(identifier):
         name = identifier.__name__
@@ -132,7 +139,7 @@ def __getattr__(name: str) -> Any:
         return getattr(losses, name)
     if name in {cls.__name__ for cls in losses.NAMED.values()}:  # MeanAbsoluteError() as a metric
         key = next(key for key, cls in losses.NAMED.items() if cls.__name__ == name)
-        return lambda name=None, **_: MeanLoss(key, name or key)
+        return functools.partial(MeanLoss, key)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
