@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from minitl import Input, Model, activations, ops, random
+from minitl import Input, Model, activations, backend, ops, random
 from minitl.gradcheck import check_gradients
 from minitl.layers import Dense, Layer
 from minitl.models import load_model
@@ -40,6 +40,78 @@ def test_keras_s_functions_are_found_in_ops():
         ops.fft(X)
     with pytest.raises(AttributeError, match=r"'minitl\.ops' has no attribute '_nothing'"):
         ops._nothing  # noqa: B018
+
+
+SHARES, LABELS = np.random.default_rng(1).uniform(0.1, 0.9, (3, 4)).astype(np.float32), np.array([0, 2, 3])
+SCORES = np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32)
+CALLS = [
+    ("concatenate", ([SHARES, SCORES],), {}), ("concatenate", ([SHARES, SCORES],), {"axis": 1}), ("argmax", (SHARES,), {}),
+    ("argmax", (SHARES,), {"axis": -1, "keepdims": True}), ("argmin", (SHARES,), {"axis": 0}), ("expand_dims", (SHARES, 1), {}),
+    ("clip", (SHARES,), {"x_min": 0.2, "x_max": 0.5}), ("cumsum", (SHARES,), {}), ("cumsum", (SHARES,), {"axis": 1}),
+    ("gelu", (SCORES,), {}), ("gelu", (SCORES,), {"approximate": False}), ("in_top_k", (LABELS, SHARES, 2), {}),
+    ("log_sigmoid", (SCORES,), {}), ("log_softmax", (SCORES,), {}), ("log_softmax", (SCORES,), {"axis": 0}),
+    ("mod", (SCORES, 0.5), {}), ("moments", (SHARES,), {"axes": [0]}), ("moments", (SHARES,), {"axes": 1, "keepdims": True}),
+    ("multi_hot", (np.array([[0, 2], [1, 1]]), 4), {}), ("normalize", (SCORES,), {}),
+    ("normalize", (SCORES,), {"axis": 0, "order": 1}), ("one_hot", (LABELS, 5), {}), ("one_hot", (LABELS, 5), {"axis": 0}),
+    ("one_hot", (LABELS,), {"num_classes": 5, "dtype": "int32"}), ("outer", (LABELS, LABELS), {}), ("repeat", (SHARES, 2), {}),
+    ("repeat", (SHARES, 2), {"axis": 1}), ("reshape", (SHARES,), {"newshape": (2, 6)}), ("rsqrt", (SHARES,), {}),
+    ("softsign", (SCORES,), {}), ("sort", (SHARES,), {}), ("sort", (SHARES,), {"axis": 0}), ("split", (SHARES, 2), {"axis": 1}),
+    ("split", (SHARES, [1]), {}), ("top_k", (SHARES, 2), {}), ("tril", (SHARES,), {}), ("triu", (SHARES,), {"k": 1}),
+    ("zeros", ((2, 3),), {}), ("ones", ((2, 3),), {"dtype": "int32"}), ("eye", (3,), {}), ("logsumexp", (SCORES,), {"axis": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "settings"), CALLS, ids=[f"{i}-{call[0]}" for i, call in enumerate(CALLS)])
+def test_functions_of_ops_are_keras_s(name, arguments, settings):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    ours, theirs = getattr(ops, name)(*arguments, **settings), getattr(keras.ops, name)(*arguments, **settings)
+    for a, b in zip(*([y] if not isinstance(y, (list, tuple)) else y for y in (ours, theirs)), strict=True):
+        b = np.asarray(keras.ops.convert_to_numpy(b))
+        assert np.shape(a) == b.shape
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+        assert np.asarray(a).dtype.kind == b.dtype.kind and (b.dtype.kind != "f" or a.dtype == np.float32)
+
+
+OF_SCORES = {
+    "normalize": lambda x: ops.normalize(x), "moments": lambda x: ops.moments(x, axes=1, keepdims=True)[1],
+    "split": lambda x: ops.split(x, 2, axis=-1)[1], "sort": lambda x: ops.sort(x),
+    "tril": lambda x: ops.tril(x[:, None] * x[:, :, None]),
+    "triu": lambda x: ops.triu(x[:, None] * x[:, :, None]), "softsign": lambda x: ops.softsign(x),
+    "log_sigmoid": lambda x: ops.log_sigmoid(x), "log_softmax": lambda x: ops.log_softmax(x), "gelu": lambda x: ops.gelu(x),
+    "rsqrt": lambda x: ops.rsqrt(x**2 + 1), "mod": lambda x: ops.mod(x, 0.7),
+    "concatenate": lambda x: ops.concatenate([x, x * x], axis=-1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_SCORES)
+def test_they_work_on_values_and_inside_a_call(name):
+    class Called(Layer):
+        def call(self, x):
+            return OF_SCORES[name](x)
+
+    x = Input((4,))
+    assert check_gradients(Called(), SCORES).ok
+    np.testing.assert_allclose(Model(x, OF_SCORES[name](x)).predict(SCORES), OF_SCORES[name](SCORES), rtol=1e-5, atol=1e-6)
+
+
+def test_the_backend_s_functions_have_the_backend_s_defaults():
+    assert backend.argmax(SHARES).tolist() == SHARES.argmax(axis=-1).tolist()
+    assert backend.argmin(SHARES).tolist() == SHARES.argmin(axis=-1).tolist()
+    assert np.array_equal(backend.cumsum(SHARES), SHARES.cumsum(axis=0))
+    assert np.array_equal(backend.repeat(SHARES, 2), SHARES[:, None].repeat(2, axis=1))
+    made = (
+        backend.zeros((2, 3)),
+        backend.ones((2, 3)),
+        backend.eye(2),
+        backend.constant(2.5, shape=(2, 2)),
+        backend.constant([1, 2]),
+    )
+    assert all(array.dtype == np.float32 for array in made) and made[3].tolist() == [[2.5, 2.5]] * 2
+    assert np.array_equal(made[2], np.eye(2)) and backend.eye((2, 3)).shape == (2, 3) and not made[0].any() and made[1].all()
+    assert backend.concatenate([SHARES, SHARES]).shape == (3, 8)  # the last axis, where keras.ops has the first
+    with pytest.raises(ValueError, match="an axis of 3 has no 2 parts of one size"):
+        ops.split(SHARES, 2)
 
 
 def test_keras_s_random_numbers():

@@ -91,6 +91,17 @@ def _reordering(function: Any) -> Callable[..., Traced]:
     return moved
 
 
+def _choosing(function: Any) -> Callable[..., Any]:
+    """Functions that look up places, which have no gradient, and may come as floats, as all that a layer gives."""
+    moved = _reordering(function)
+
+    def chosen(x: Any, indices: Any, *arguments: Any, **settings: Any) -> Any:
+        places = np.asarray(plain(indices)).astype(np.intp)
+        return (moved if isinstance(x, Traced) else function)(x, places, *arguments, **settings)
+
+    return chosen
+
+
 def _reshape(x: Any, *shape: Any, **settings: Any) -> Traced:
     return Traced(np.reshape(x.value, *shape, **settings), [x], lambda dy: [np.reshape(dy, x.shape)])
 
@@ -159,7 +170,8 @@ FUNCTIONS.update({
     "where": _where, "clip": _clip, "dot": _dot, "norm": _norm, "cumsum": _cumsum, "prod": _prod,
     "einsum": einsum, "tensordot": tensordot,
     **{f.__name__: _reordering(f) for f in (
-        np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.repeat, np.tile, np.flip, np.roll, np.take,
-        np.broadcast_to, np.take_along_axis,
+        np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.repeat, np.tile, np.flip, np.roll,
+        np.broadcast_to,
     )},
+    "take": _choosing(np.take), "take_along_axis": _choosing(np.take_along_axis),
 })  # fmt: skip

@@ -4,7 +4,7 @@ modules    where they import from: `minitl.layers.convolutional`, `minitl.utils.
 arguments  what they call arguments: nb_filter, border_mode, nb_epoch, output_dim
 layers     layers and functions that are called otherwise today: Convolution2D(32, 3, 3), merge
 backend    the functions of `keras.backend` that programs use
-keras_ops, keras_random    where Keras 3 has them
+keras_ops, operations, keras_random    where Keras 3 has them
 
 Each old spelling warns once, with the modern one. Nothing here is imported before it is asked for, but for two short tables.
 """

@@ -198,6 +198,48 @@ def one_hot(indices: Any, num_classes: int, **_: Any) -> np.ndarray:
     return np.eye(num_classes, dtype=floatx())[np.asarray(indices).astype(int)]
 
 
+def argmax(x: Any, axis: int = -1) -> Any:
+    """Where the largest number along an axis is."""
+    return np.argmax(x, axis=axis)
+
+
+def argmin(x: Any, axis: int = -1) -> Any:
+    """Where the smallest number along an axis is."""
+    return np.argmin(x, axis=axis)
+
+
+def repeat(x: Any, n: int) -> Any:
+    """Every row n times: (N, C) becomes (N, n, C)."""
+    return np.repeat(np.expand_dims(x, 1), n, axis=1)
+
+
+def cumsum(x: Any, axis: int = 0) -> Any:
+    """Running sums along an axis."""
+    return np.cumsum(x, axis=axis)
+
+
+def zeros(shape: Any, dtype: Any = None) -> np.ndarray:
+    """An array of zeros, of the noted dtype."""
+    return np.zeros(shape, dtype or floatx())
+
+
+def ones(shape: Any, dtype: Any = None) -> np.ndarray:
+    """An array of ones, of the noted dtype."""
+    return np.ones(shape, dtype or floatx())
+
+
+def eye(size: Any, dtype: Any = None) -> np.ndarray:
+    """The matrix that changes nothing."""
+    rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
+    return np.eye(rows, columns).astype(dtype or floatx())
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> np.ndarray:
+    """An array of the noted dtype."""
+    made = np.asarray(value, dtype or floatx())
+    return made if shape is None else np.broadcast_to(made, shape).copy()
+
+
 def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     """The products of the matrices (or vectors) of two batches, along an axis of each."""
     if np.ndim(x) == np.ndim(y) == 2:
@@ -328,20 +370,18 @@ abs, square, sqrt, exp, log, round, sign, pow = np.abs, np.square, np.sqrt, np.e
 equal, not_equal, greater, greater_equal, less, less_equal = (
     np.equal, np.not_equal, np.greater, np.greater_equal, np.less, np.less_equal,
 )  # fmt: skip
-argmax, argmin, maximum, minimum, dot, reshape, stack, squeeze, transpose = (
-    np.argmax, np.argmin, np.maximum, np.minimum, np.dot, np.reshape, np.stack, np.squeeze, np.transpose,
+maximum, minimum, dot, reshape, stack, squeeze, transpose = (
+    np.maximum, np.minimum, np.dot, np.reshape, np.stack, np.squeeze, np.transpose,
 )  # fmt: skip
-zeros, ones, zeros_like, ones_like, eye, arange, repeat, tile = (
-    np.zeros, np.ones, np.zeros_like, np.ones_like, np.eye, np.arange, np.repeat, np.tile,
-)  # fmt: skip
+zeros_like, ones_like, arange, tile = np.zeros_like, np.ones_like, np.arange, np.tile
 add, subtract, multiply, divide, matmul, where, norm, cos, sin, arccos, floor, ceil, absolute, isnan, logical_and = (
     np.add, np.subtract, np.multiply, np.divide, np.matmul, np.where, np.linalg.norm, np.cos, np.sin, np.arccos,
     np.floor, np.ceil, np.absolute, np.isnan, np.logical_and,
 )  # fmt: skip
-take, take_along_axis, broadcast_to, ravel, cumsum, linspace, moveaxis, amax, log1p, full = (
-    np.take, np.take_along_axis, np.broadcast_to, np.ravel, np.cumsum, np.linspace, np.moveaxis, np.amax, np.log1p, np.full,
+take, take_along_axis, broadcast_to, ravel, linspace, moveaxis, amax, log1p, full = (
+    np.take, np.take_along_axis, np.broadcast_to, np.ravel, np.linspace, np.moveaxis, np.amax, np.log1p, np.full,
 )  # fmt: skip
-variable = constant = eval = array = convert_to_tensor = np.asarray
+variable = eval = array = convert_to_tensor = np.asarray
 relu, sigmoid, tanh, softmax, elu, softplus, hard_sigmoid = (
     activations.relu, activations.sigmoid, activations.tanh, activations.softmax, activations.elu, activations.softplus,
     activations.hard_sigmoid,

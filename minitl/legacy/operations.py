@@ -1,0 +1,154 @@
+"""Functions of Keras 3's `keras.ops` that `keras.backend` has not, or has with other arguments or defaults."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from minitl import activations
+from minitl.autodiff import plain
+from minitl.legacy import backend
+
+
+def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Where the largest number is."""
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Where the smallest number is."""
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+def clip(x: Any, x_min: Any, x_max: Any) -> Any:
+    """x cut off at both ends."""
+    return np.clip(x, x_min, x_max)
+
+
+def concatenate(xs: Any, axis: int = 0) -> Any:
+    """Arrays one behind the other."""
+    return np.concatenate(xs, axis)
+
+
+def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> Any:
+    """Running sums; of all numbers in one row without an axis."""
+    return np.cumsum(x if dtype is None else backend.cast(x, dtype), axis=axis)
+
+
+def expand_dims(x: Any, axis: Any) -> Any:
+    """x with axes of length 1 more."""
+    return np.expand_dims(x, axis)
+
+
+def gelu(x: Any, approximate: bool = True) -> Any:
+    """x times the probability that a normal number is below it; by tanh, unless told otherwise, as in Keras's function."""
+    return activations.gelu(x, approximate)
+
+
+def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
+    """Whether each target is among the k largest predictions."""
+    return backend.in_top_k(predictions, targets, k)
+
+
+def log_sigmoid(x: Any) -> Any:
+    """log(1 / (1 + exp(-x)))."""
+    return -activations.softplus(-x)
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - log sum exp(x) along an axis."""
+    return x - backend.logsumexp(x, axis, keepdims=True)
+
+
+def mod(x1: Any, x2: Any) -> Any:
+    """What is left of x1 when x2 was taken out of it as often as it goes."""
+    return x1 - x2 * np.floor_divide(x1, x2)
+
+
+def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> tuple[Any, Any]:
+    """Mean and variance."""
+    return backend.mean(x, axes, keepdims), backend.var(x, axes, keepdims)
+
+
+def multi_hot(inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """For each row of class numbers, a one for each class that is in it."""
+    return np.max(one_hot(inputs, num_classes, axis, dtype), axis=-2 if axis == -1 else axis + 1)
+
+
+def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Any:
+    """x over its length along an axis, by the norm of an order."""
+    epsilon = backend.epsilon() if epsilon is None else epsilon
+    length = np.sum(np.abs(x) ** order, axis=axis, keepdims=True) ** (1 / order)
+    return x / np.maximum(length, epsilon)
+
+
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """Class numbers as zeros and a one, along a new axis."""
+    rows = np.eye(num_classes, dtype=dtype or backend.floatx())[np.asarray(plain(x)).astype(int)]
+    return np.moveaxis(rows, -1, axis)
+
+
+def outer(x1: Any, x2: Any) -> Any:
+    """The products of all numbers with all others."""
+    return np.reshape(x1, (-1, 1)) * np.reshape(x2, (1, -1))
+
+
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+    """Every number several times."""
+    return np.repeat(x, repeats, axis=axis)
+
+
+def reshape(x: Any, newshape: Any) -> Any:
+    """The same numbers in another shape."""
+    return np.reshape(x, newshape)
+
+
+def rsqrt(x: Any) -> Any:
+    """1 / sqrt(x)."""
+    return 1 / np.sqrt(x)
+
+
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|)."""
+    return x / (1 + np.abs(x))
+
+
+def sort(x: Any, axis: int = -1) -> Any:
+    """The numbers along an axis, the smallest first."""
+    return np.take_along_axis(x, np.argsort(x, axis=axis), axis=axis)
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """The parts of x along an axis: so many, or cut at some places.
+
+    Errors: ValueError for a number of parts that are not alike.
+    """
+    length = np.shape(x)[axis]
+    if isinstance(indices_or_sections, int):
+        if length % indices_or_sections:
+            raise ValueError(f"split: an axis of {length} has no {indices_or_sections} parts of one size")
+        size = length // indices_or_sections
+        indices_or_sections = range(size, length, size)
+    cuts = [0, *indices_or_sections, length]
+    before = [slice(None)] * (axis % np.ndim(x))
+    places = [(*before, slice(a, b)) for a, b in itertools.pairwise(cuts)]
+    return [x[place] for place in places]
+
+
+def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Any, Any]:
+    """The k largest numbers of each row, the largest first, and their places."""
+    places = np.argsort(-np.asarray(plain(x)), axis=-1, kind="stable")[..., :k]
+    return np.take_along_axis(x, places, axis=-1), places
+
+
+def tril(x: Any, k: int = 0) -> Any:
+    """x with zeros above a diagonal."""
+    rows, columns = np.shape(x)[-2:]
+    return x * np.tri(rows, columns, k).astype(getattr(x, "dtype", backend.floatx()))
+
+
+def triu(x: Any, k: int = 0) -> Any:
+    """x with zeros below a diagonal."""
+    return x - tril(x, k - 1)
