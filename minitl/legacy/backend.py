@@ -5,8 +5,6 @@ They work on arrays. In a loss, a Lambda or a layer's call they get traced ones,
 
 from __future__ import annotations
 
-import builtins
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +15,7 @@ from minitl.autodiff import plain
 from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.layers.array_function import ArrayFunction
-from minitl.layers.gradient import Gradient
+from minitl.legacy.backend_values import function, get_session, gradients, placeholder, set_session  # noqa: F401 (part of it)
 from minitl.legacy.keras_random import normal, uniform
 
 _settings: dict[str, Any] = {"floatx": "float32", "epsilon": 1e-7}
@@ -286,59 +284,6 @@ random_uniform = uniform
 random_normal_variable, random_uniform_variable = random_normal, random_uniform
 
 
-def function(inputs: Any, outputs: Any, updates: Any = None, **_: Any) -> Callable[[Any], Any]:
-    """A function from arrays for some values to the arrays of others: `function([model.input], [layer.output])([x])`.
-
-    `learning_phase()` may stand among the inputs; a 1 in its place runs the layers as in training.
-    """
-    several = isinstance(outputs, (list, tuple))
-    listed = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-    places = [place for place, value in enumerate(listed) if isinstance(value, Value)]
-    models: Any = importlib.import_module("minitl.models")
-    model = models.Model([listed[place] for place in places], list(outputs) if several else [outputs])
-
-    def run(arrays: Any) -> Any:
-        given = list(arrays) if isinstance(arrays, (list, tuple)) else [arrays]
-        training = builtins.any(bool(array) for place, array in enumerate(given) if place not in places)
-        found = model([given[place] for place in places] if len(places) > 1 else given[places[0]], training=training)
-        turned = [channels.outer_images(part) for part in (found if isinstance(found, list) else [found])]
-        return turned if several else turned[0]
-
-    return run
-
-
-def gradients(loss: Value, variables: Any) -> list[Value]:
-    """The gradients of the sum of a value with respect to others, as values, for `function`.
-
-    Everything that leads from a variable to the loss must be there; second derivatives are not.
-    Errors: TypeError for what is no value; ValueError for a loss that needs other values than the variable.
-    """
-    for value in (loss, *(variables if isinstance(variables, (list, tuple)) else [variables])):
-        if not isinstance(value, Value):
-            raise TypeError(
-                f"K.gradients: expected values, such as model.output, got {type(value).__name__}; use minitl.autodiff.gradients "
-                "on traced arrays, or model.backward(dy) after model.forward(x)"
-            )
-    models: Any = importlib.import_module("minitl.models")
-    several = variables if isinstance(variables, (list, tuple)) else [variables]
-    return [Gradient(models.Model(value, loss))(value) for value in several]
-
-
-def placeholder(*_: Any, **__: Any) -> Any:
-    """Refused: there are none.
-
-    Errors: NotImplementedError, always.
-    """
-    raise NotImplementedError("K.placeholder: there are no placeholders here; use Input(shape), which gives a value")
-
-
-def get_session(session: Any = None) -> None:
-    """Nothing: there are no sessions."""
-
-
-set_session = get_session
-
-
 def is_keras_tensor(x: Any) -> bool:
     """Whether x is a value."""
     return isinstance(x, Value)
@@ -355,11 +300,11 @@ def in_top_k(predictions: Any, targets: Any, k: int) -> np.ndarray:
     return (p > np.take_along_axis(p, np.asarray(targets)[:, None].astype(int), 1)).sum(axis=1) < k
 
 
-def _reducing(function: Callable[..., Any]) -> Callable[..., Any]:
+def _reducing(reduction: Callable[..., Any]) -> Callable[..., Any]:
     def reduced(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return function(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+        return reduction(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
 
-    reduced.__name__, reduced.__doc__ = function.__name__, f"numpy.{function.__name__}."
+    reduced.__name__, reduced.__doc__ = reduction.__name__, f"numpy.{reduction.__name__}."
     return reduced
 
 
