@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -230,7 +232,7 @@ def per_output(model: Any, what: str, given: Any, get: Callable[[Any], Any], one
 
 
 def metrics_of(model: Any, plain: Any, weighted: Any) -> Any:
-    """The metrics of compile: a list for a single output, a list of lists for several.
+    """The metrics of compile: a list for a single output, a list of lists for several. Each has a name of its own at its output.
 
     Errors: ValueError for an output that is not there, or an unknown metric.
     """
@@ -240,9 +242,19 @@ def metrics_of(model: Any, plain: Any, weighted: Any) -> Any:
         for group, wanted in zip(groups, _by_output(given, names), strict=True):
             for item in wanted:
                 metric = metrics.get(item)
-                metric.weighted = counts
+                if any(metric is other for known in groups for other in known):
+                    metric = copy.deepcopy(metric)  # one object has one mean
+                metric.weighted, metric.name = counts, _free_name(metric.name, [other.name for other in group], counts)
                 group.append(metric)
     return groups if len(names) > 1 else groups[0]
+
+
+def _free_name(name: str, taken: list[str], weighted: bool) -> str:
+    """As in Keras: the same metric with weights is called so, another one of the same name has a number."""
+    if name in taken and weighted:
+        name = f"weighted_{name}"
+    candidates = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _by_name(given: dict[str, Any], names: list[str], what: str) -> list[Any]:

@@ -134,6 +134,30 @@ def test_metrics_that_are_losses_take_the_losses_settings(tmp_path):
         assert load_model(tmp_path / name).evaluate(z, t, verbose=0) == pytest.approx(both, rel=1e-6)
 
 
+def test_metrics_of_one_name_are_kept_apart():
+    rng = np.random.default_rng(0)
+    x, y, weights = rng.normal(size=(8, 3)), (rng.random((8, 1)) > 0.5).astype("float32"), np.arange(8.0)
+    model = Sequential([Dense(1, activation="sigmoid", input_shape=(3,))])
+    strict = metrics.BinaryAccuracy(threshold=0.9)
+    model.compile(
+        "sgd", "binary_crossentropy", metrics=["accuracy", metrics.BinaryAccuracy(), strict], weighted_metrics=["accuracy"]
+    )
+    found = model.evaluate(x, y, sample_weight=weights, return_dict=True, verbose=0)
+    p = model.predict(x)
+    right = ((p > 0.5) == y)[:, 0]
+    assert list(found) == ["loss", "accuracy", "binary_accuracy", "binary_accuracy_1", "weighted_accuracy"]
+    assert found["accuracy"] == found["binary_accuracy"] == right.mean()
+    assert found["binary_accuracy_1"] == ((p > 0.9) == y).mean()
+    assert found["weighted_accuracy"] == pytest.approx((right * weights).sum() / weights.sum())
+    a = Input((3,))
+    both = Model(a, [Dense(1, name="one")(a), Dense(1, name="two")(a)])
+    shared = metrics.MeanSquaredError()
+    both.compile("sgd", "mse", metrics=[[shared], [shared]])
+    found = both.evaluate(x, [y, 5 * y], return_dict=True, verbose=0)
+    for name, target, predicted in zip(("one", "two"), (y, 5 * y), both.predict(x), strict=True):
+        assert found[f"{name}_{shared.name}"] == pytest.approx(((predicted - target) ** 2).mean(), rel=1e-5)
+
+
 def test_metrics_of_numbers():
     for name, by_hand in (
         ("root_mean_squared_error", np.sqrt(((P - T) ** 2).mean())),
