@@ -60,7 +60,9 @@ def run(callback, numbers, name="val_loss", model=None):
     ({"patience": 1, "min_delta": -0.5}, [3, 2.6, 2.7], 2),
     ({"patience": 1, "min_delta": 0.5}, [3, 2.5, 1.9, 1.8], 2),  # exactly min_delta is too little
     ({"patience": 1, "min_delta": 0.5}, [3, 2.4, 1.8, 1.7], 4),
-    ({"patience": 1, "baseline": 2.0}, [3, 2.5, 1], 1),
+    ({"patience": 1, "baseline": 2.0}, [3, 2.5, 2.6, 1], 3),  # better than before, but not than the baseline: it is waited on
+    ({"patience": 1, "baseline": 2.0}, [3, 2.5, 1.5, 1.6], 4),
+    ({"patience": 0}, [float("nan"), float("nan"), 1], 2),  # the first epoch is never the last
     ({"patience": 2, "baseline": 2.0}, [3, 1.9, 2.5, 2.5, 0], 4),
     ({"patience": 1, "start_from_epoch": 2}, [1, 2, 3, 4, 5], 4),
     ({"patience": 1, "mode": "max"}, [1, 2, 3, 2], 4),
@@ -72,9 +74,16 @@ def test_early_stopping(settings, numbers, epochs):
 
 
 def test_accuracies_go_up_and_losses_down():
-    for name in ("val_accuracy", "val_acc", "val_auc"):
+    for name in ("val_accuracy", "val_acc", "val_auc", "val_precision", "recall_1", "val_f1_score", "mean_io_u", "val_r2_score"):
         assert run(EarlyStopping(name, patience=1), [0.1, 0.2, 0.3, 0.2, 0.9], name)[0] == 4
-    assert run(EarlyStopping("loss", patience=1), [0.1, 0.2], "loss")[0] == 2
+    for name in ("loss", "val_mae", "false_positives"):
+        assert run(EarlyStopping(name, patience=1), [0.1, 0.2], name)[0] == 2
+
+
+def test_the_best_weights_come_back_when_the_baseline_was_never_reached():
+    stopping = EarlyStopping(patience=2, baseline=0.5, restore_best_weights=True)
+    done, model = run(stopping, [3, 1, 2, 2, 9])
+    assert (done, model.value, stopping.best_epoch) == (3, 1, 1)
 
 
 def test_the_best_weights_come_back_and_nothing_is_kept_for_the_next_run(capsys):

@@ -11,11 +11,16 @@ from minitl.callbacks.base import Callback, Logs
 from minitl.errors import check_numbers, unknown
 from minitl.history import known_as
 
+RISING = (  # of what more is better, by a part of its name
+    "acc", "auc", "precision", "recall", "f1", "fmeasure", "fbeta", "iou", "io_u", "r2_score", "cosine_similarity", "top_k",
+    "true_positives", "true_negatives",
+)  # fmt: skip
+
 
 class Monitor(Callback):
     """What callbacks that watch a number share: which one, and what better means.
 
-    `mode` is "min", "max" or "auto": up for accuracies, down for the rest.
+    `mode` is "min", "max" or "auto": up for accuracies and other shares of what is right, down for the rest.
     Errors: ValueError for an unknown mode.
     """
 
@@ -26,7 +31,7 @@ class Monitor(Callback):
             raise unknown("mode", mode, ("auto", "min", "max"))
         check_numbers(self, "(-inf, inf)", min_delta=min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
-        rising = mode == "max" or (mode == "auto" and ("acc" in monitor or "auc" in monitor))
+        rising = mode == "max" or (mode == "auto" and any(word in monitor for word in RISING))
         self.sign = 1.0 if rising else -1.0
         self.best = -math.inf
         self._said = False
@@ -82,7 +87,7 @@ class EarlyStopping(Monitor):
         """Begin anew."""
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best_weights: list[np.ndarray] | None = None
-        self.best = -math.inf if self.baseline is None else self.sign * self.baseline
+        self.best = -math.inf
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Count the epochs without progress."""
@@ -91,10 +96,12 @@ class EarlyStopping(Monitor):
             return
         self.wait += 1
         if self.improved(value):
-            self.wait, self.best_epoch = 0, epoch
+            self.best_epoch = epoch
+            if self.baseline is None or value - self.min_delta > self.sign * self.baseline:
+                self.wait = 0
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-        elif self.wait >= self.patience:
+        elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
