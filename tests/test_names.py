@@ -1,6 +1,7 @@
 """What Keras has names for: losses, metrics, optimizers, constraints, schedules, initializers, and where they are found."""
 
 import importlib.util
+import json
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from minitl.layers import BatchNormalization, Concatenate, Conv2D, Dense, Dropou
 from minitl.legacy import layers as old
 from minitl.legacy.modules import PLACES
 from minitl.models import Model, Sequential, load_model, model_from_json
-from minitl.preprocessing.text import Tokenizer, one_hot, pad_sequences, text_to_word_sequence
+from minitl.preprocessing.text import Tokenizer, one_hot, pad_sequences, text_to_word_sequence, tokenizer_from_json
 
 P = np.random.default_rng(0).uniform(0.1, 0.9, (6, 4))
 P /= P.sum(axis=1, keepdims=True)
@@ -156,6 +157,32 @@ def test_metrics_of_one_name_are_kept_apart():
     found = both.evaluate(x, [y, 5 * y], return_dict=True, verbose=0)
     for name, target, predicted in zip(("one", "two"), (y, 5 * y), both.predict(x), strict=True):
         assert found[f"{name}_{shared.name}"] == pytest.approx(((predicted - target) ** 2).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_words": 4, "oov_token": "<o>"}, {"char_level": True, "lower": False}])
+def test_a_tokenizer_comes_back_from_json_here_and_in_keras(settings):
+    texts = ["The cat sat on the mat.", "A dog, a CAT and a bird!", "the end"]
+    ours = Tokenizer(**settings)
+    ours.fit_on_texts(texts)
+    again = [tokenizer_from_json(ours.to_json(indent=1))]
+    try:
+        from keras.src.legacy.preprocessing import text as theirs
+    except ImportError:
+        pass
+    else:
+        other = theirs.Tokenizer(**settings)
+        other.fit_on_texts(texts)
+        assert json.loads(ours.to_json())["config"].keys() == json.loads(other.to_json())["config"].keys()
+        again += [tokenizer_from_json(other.to_json()), theirs.tokenizer_from_json(ours.to_json())]
+    for tokenizer in again:
+        assert tokenizer.texts_to_sequences(texts) == ours.texts_to_sequences(texts)
+        for mode in ("binary", "count", "freq", "tfidf"):
+            assert np.array_equal(tokenizer.texts_to_matrix(texts, mode), ours.texts_to_matrix(texts, mode))
+        tokenizer.fit_on_texts(["the bird"])  # and goes on counting
+    assert again[0].word_counts == {**ours.word_counts, **again[0].word_counts} and again[0].document_count == 4
+    for wrong in ("[]", "{}", '{"config": {"num_words": 3}}', "no json", '{"config": 3}'):
+        with pytest.raises(ValueError, match="the text describes no Tokenizer"):
+            tokenizer_from_json(wrong)
 
 
 def test_metrics_of_numbers():

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+SETTINGS = ("num_words", "filters", "lower", "split", "char_level", "oov_token")
+TABLES = ("word_counts", "word_docs", "word_index", "index_word")
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
 
@@ -98,15 +100,40 @@ class Tokenizer:
             return often * np.log(1 + self.document_count / (1 + docs))
         return matrix
 
-    def to_json(self) -> str:
-        """The tokenizer as JSON."""
-        return json.dumps({"num_words": self.num_words, "word_index": self.word_index, "oov_token": self.oov_token})
+    def get_config(self) -> dict[str, Any]:
+        """Settings and counts, as Keras writes them: tables are JSON in themselves."""
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        index_docs = {self.word_index[word]: count for word, count in self.word_docs.items() if word in self.word_index}
+        tables = {**{name: getattr(self, name) for name in TABLES}, "index_docs": index_docs}
+        return {**settings, "document_count": self.document_count, **{name: json.dumps(found) for name, found in tables.items()}}
+
+    def to_json(self, **settings: Any) -> str:
+        """The tokenizer as JSON, for `tokenizer_from_json`, here and in Keras; `settings` go to `json.dumps`."""
+        return json.dumps({"class_name": "Tokenizer", "config": self.get_config()}, **settings)
 
     def _words(self, text: Any) -> list[str]:
         if self.char_level or isinstance(text, (list, tuple)):
             parts = list(text)
             return [part.lower() for part in parts] if self.lower else parts
         return text_to_word_sequence(text, self.filters, self.lower, self.split)
+
+
+def tokenizer_from_json(json_string: str) -> Tokenizer:
+    """The tokenizer that `to_json` described, here or in Keras.
+
+    Errors: ValueError for a text that describes none.
+    """
+    try:
+        config = json.loads(json_string)["config"]
+        tokenizer = Tokenizer(**{name: config[name] for name in SETTINGS})
+        tokenizer.word_counts = collections.OrderedDict(json.loads(config["word_counts"]))
+        tokenizer.word_docs.update(json.loads(config["word_docs"]))
+        tokenizer.word_index = {word: int(number) for word, number in json.loads(config["word_index"]).items()}
+        tokenizer.index_word = {number: word for word, number in tokenizer.word_index.items()}
+        tokenizer.document_count = int(config["document_count"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"tokenizer_from_json: the text describes no Tokenizer ({type(error).__name__}: {error})") from error
+    return tokenizer
 
 
 def pad_sequences(
