@@ -73,7 +73,8 @@ def grad_cam(model: Model, x: Any, classes: Any = None, layer: str | None = None
     Formula: max(sum_k a_k A_k, 0), A_k the maps of `layer` (by default the last that is an image; that of a model inside is
     `model/layer`), a_k the mean over places of the score's derivative with respect to A_k; spread over the image by nearest
     neighbours.
-    Errors: ValueError for a layer that gives no image, and for a model with several outputs.
+    Shapes: (N, H, W); for films (N, T, H, W, C) and a layer that looks at their frames (N, T, H, W).
+    Errors: ValueError for a layer that gives no image for each image of x, and for a model with several outputs.
     Source: R. Selvaraju et al., arXiv 1610.02391.
     """
     _check_one_output(model)
@@ -91,25 +92,31 @@ def grad_cam(model: Model, x: Any, classes: Any = None, layer: str | None = None
     upper = between([middle, *flat.inputs], flat.outputs[0])  # the class may depend on x by other ways too
     slopes = gradients(upper, [arrays[value] for value in upper.inputs], _classes(_predicted(upper, arrays), classes))
     cam = np.maximum((slopes.mean(axis=(1, 2), keepdims=True) * maps).sum(axis=-1), 0)
-    rows = np.arange(images.shape[1]) * cam.shape[1] // images.shape[1]
-    columns = np.arange(images.shape[2]) * cam.shape[2] // images.shape[2]
-    return cam[:, rows][:, :, columns].astype(float)
+    first = _first_of_rows(images)
+    many, height, width = images.shape[:first], images.shape[first], images.shape[first + 1]
+    if len(cam) != np.prod(many):
+        raise ValueError(f"grad_cam: {layer or model.label} gives {len(cam)} images for inputs of shape {images.shape}")
+    rows, columns = np.arange(height) * cam.shape[1] // height, np.arange(width) * cam.shape[2] // width
+    return cam[:, rows][:, :, columns].reshape(*many, height, width).astype(float)
 
 
 def occlusion(model: Model, x: Any, classes: Any = None, window: int = 16, stride: int = 8, value: float = 0.0) -> np.ndarray:
-    """How much the class's probability falls when a square of the image is covered.
+    """How much the class's probability falls when a square of the image is covered; of a film, of all frames at once.
 
+    Shapes: (N, H, W).
     Source: M. Zeiler and R. Fergus, arXiv 1311.2901.
     """
     y = model.predict_on_batch(x)
     classes = _classes(y, classes)
     images, given = _images(model, x)
     whole = y[np.arange(len(y)), classes]
-    total, times = np.zeros(images.shape[:3]), np.zeros(images.shape[1:3])
-    for top in range(0, max(images.shape[1] - window, 0) + 1, stride):
-        for left in range(0, max(images.shape[2] - window, 0) + 1, stride):
+    first = _first_of_rows(images)
+    height, width = images.shape[first : first + 2]
+    total, times = np.zeros((len(images), height, width)), np.zeros((height, width))
+    for top in range(0, max(height - window, 0) + 1, stride):
+        for left in range(0, max(width - window, 0) + 1, stride):
             covered = images.copy()
-            covered[:, top : top + window, left : left + window] = value
+            covered[(slice(None),) * first + (slice(top, top + window), slice(left, left + window))] = value
             fall = whole - model.predict_on_batch(given(covered))[np.arange(len(y)), classes]
             total[:, top : top + window, left : left + window] += fall[:, None, None]
             times[top : top + window, left : left + window] += 1
@@ -146,6 +153,11 @@ def _classes(y: np.ndarray, classes: Any) -> np.ndarray:
 def _predicted(part: Model, arrays: dict[Any, Any]) -> np.ndarray:
     given = [arrays[value] for value in part.inputs]
     return part.predict_on_batch(given if len(given) > 1 else given[0])
+
+
+def _first_of_rows(images: np.ndarray) -> int:
+    """The axis of the images' rows; films have their frames in front of it."""
+    return max(1, images.ndim - 3)
 
 
 def _images(model: Model, x: Any) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:

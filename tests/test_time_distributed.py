@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from minitl import Model, Sequential, callbacks, transfer
+from minitl import Model, Sequential, callbacks, explain, transfer
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     GRU,
@@ -144,6 +144,34 @@ def test_marks_of_steps_pass_it_and_count_in_losses():
     y[:, 2:] = 1e6  # no step that counts
     want = float(np.mean((masked.predict(x)[:, :2] - 1) ** 2))
     assert masked.evaluate(x, y, verbose=0) == pytest.approx(want, rel=1e-5)
+
+
+def test_it_has_the_input_and_output_of_a_layer():
+    model = films(frames())
+    parts = Model(model.input, [layer.output for layer in model.layers])
+    each, states, y = parts.predict(FILMS)
+    assert each.shape == (6, 3, 4) and states.shape == (6, 5) and np.array_equal(y, model.predict(FILMS))
+    assert model.layers[0].input is model.input
+    alone = TimeDistributed(frames())
+    alone.build((None, 3, 8, 8, 2))
+    assert Model(alone.input, alone.output).predict(FILMS).shape == (6, 3, 4)
+
+
+def test_explanations_of_films():
+    network = frames()
+    model = films(network)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(FILMS, np.array([0, 1, 0, 1, 1, 0]), epochs=1, verbose=0)
+    cam = explain.grad_cam(model, FILMS, classes=1, layer="time_distributed/sequential/conv2d")
+    assert cam.shape == (6, 3, 8, 8)
+    one = explain.grad_cam(model, FILMS[2:3], classes=1, layer="time_distributed/sequential/conv2d")
+    assert np.allclose(cam[2:3], one, rtol=1e-4, atol=1e-9)
+    where = explain.occlusion(model, FILMS, classes=0, window=4, stride=4)
+    covered = FILMS.copy()
+    covered[:, :, 4:, :4] = 0
+    fall = model.predict(FILMS)[:, 0] - model.predict(covered)[:, 0]
+    assert where.shape == (6, 8, 8) and np.allclose(where[:, 5, 2], fall, atol=1e-6)
+    assert explain.saliency(model, FILMS).shape == (6, 3, 8, 8)
 
 
 def test_layers_of_your_own_several_inputs_and_outputs_and_models_in_it_twice(tmp_path):

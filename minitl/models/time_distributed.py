@@ -49,6 +49,20 @@ class TimeDistributedModel(Model, TimeDistributed):
         made = use(self.layer, [StepsAsSamples()(entry) for entry in entries], None)
         self._adopt(Graph(entries, [SamplesAsSteps()([value, entries[0]]) for value in made], type(self).__name__))
 
+    @property
+    def input(self) -> Any:
+        """The value on which it was first called, as of a layer; before that its graph's."""
+        return Layer.input.fget(self) if self._is_used else super().input  # type: ignore[attr-defined]
+
+    @property
+    def output(self) -> Any:
+        """The value that its first call gave, as of a layer; before that its graph's."""
+        return Layer.output.fget(self) if self._is_used else super().output  # type: ignore[attr-defined]
+
+    @property
+    def _is_used(self) -> bool:
+        return any(known() is not None for known in self._nodes)
+
     def get_config(self) -> dict[str, Any]:
         """What rebuilds it: the layer, and the shape of its input."""
         shape = self.input_shape or self.declared_shape
