@@ -80,6 +80,44 @@ def test_accuracies_go_up_and_losses_down():
         assert run(EarlyStopping(name, patience=1), [0.1, 0.2], name)[0] == 2
 
 
+def test_what_is_watched_and_not_there_is_said_once():
+    stopping = EarlyStopping("val_loss", patience=1)
+    stopping.set_model(Model())
+    stopping.on_train_begin()
+    with pytest.warns(
+        UserWarning, match="EarlyStopping: no 'val_loss' in this run, only accuracy, loss; it does nothing"
+    ) as said:
+        for epoch in range(3):
+            stopping.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 0.5})
+    assert len(said) == 1 and not stopping.model.stop_training
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"patience": -1}, {"start_from_epoch": -1}, {"patience": float("nan")}, {"baseline": "low"}, {"min_delta": np.inf}]
+)
+def test_settings_of_early_stopping_are_checked(wrong):
+    with pytest.raises((ValueError, TypeError), match=f"EarlyStopping: {next(iter(wrong))}"):
+        EarlyStopping(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "numbers", "epochs"),
+    [
+        ({"patience": 1, "baseline": 2.0, "min_delta": 0.5}, [1.4, 1.4], 2),  # 1.4 beats 2 by more than 0.5: it begins anew
+        ({"patience": 2, "baseline": 2.0, "min_delta": 0.5}, [1.6, 1.6, 1.0], 2),  # 1.6 does not, though it is below 2
+        ({"patience": 2, "baseline": 2.0, "min_delta": 0.5}, [1.5, 1.5, 0.9], 2),  # nor exactly as much
+        ({"patience": 2, "baseline": 2.0, "min_delta": 0.5}, [1.4, 1.4, 1.4, 0.0], 3),
+    ],
+)
+def test_the_baseline_is_beaten_by_more_than_min_delta(settings, numbers, epochs):
+    assert run(EarlyStopping(**settings), numbers)[0] == epochs
+
+
+def test_early_stopping_is_quiet_unless_asked(capsys):
+    run(EarlyStopping(patience=1, restore_best_weights=True), [1, 2, 3])
+    assert capsys.readouterr().out == ""
+
+
 def test_the_best_weights_come_back_when_the_baseline_was_never_reached():
     stopping = EarlyStopping(patience=2, baseline=0.5, restore_best_weights=True)
     done, model = run(stopping, [3, 1, 2, 2, 9])
