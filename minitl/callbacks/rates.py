@@ -74,7 +74,6 @@ class ReduceLROnPlateau(Monitor):
         improved = self.improved(value)
         if self.cooling:
             self.cooling -= 1
-            self.wait = 0
         if improved:
             self.wait = 0
         elif not self.cooling:
