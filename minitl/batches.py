@@ -242,7 +242,7 @@ def known_length(x: Any) -> int | None:
 
 def in_order(x: Any) -> Any:
     """The same data without shuffling and augmentation, where the source can do that: for evaluation and prediction."""
-    return x.in_order() if hasattr(x, "in_order") else x
+    return x.in_order() if callable(getattr(x, "in_order", None)) else x  # PyTorch's loaders have a flag of that name
 
 
 def check_same_classes(first: Any, second: Any, where: str) -> None:

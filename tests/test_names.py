@@ -185,6 +185,13 @@ def test_a_tokenizer_comes_back_from_json_here_and_in_keras(settings):
             tokenizer_from_json(wrong)
 
 
+def test_labels_that_are_words_are_refused_with_what_to_do():
+    model = Sequential([Dense(3, activation="softmax", input_shape=(4,))])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"targets must be numbers, got dtype <U3; give class numbers, np\.unique"):
+        model.fit(np.zeros((4, 4)), np.array(["cat", "dog"] * 2), verbose=0)
+
+
 def test_metrics_of_numbers():
     for name, by_hand in (
         ("root_mean_squared_error", np.sqrt(((P - T) ** 2).mean())),

@@ -101,6 +101,16 @@ def test_it_is_saved_cloned_and_copied(tmp_path):
     assert np.array_equal(fresh.predict(FILMS), y)
 
 
+def test_what_describes_it_holds_its_dtype_and_the_shape_that_was_declared(tmp_path):
+    alone = TimeDistributed(frames(), input_shape=(3, 8, 8, 2))
+    again = type(alone).from_config(alone.get_config() | {"layer": films(frames()).layers[0].get_config()["layer"]})
+    assert alone.get_config()["input_shape"] == (None, 3, 8, 8, 2) == again.input_shape
+    model = films(frames()).astype("float64")
+    model.save(tmp_path / "m.npz")
+    loaded = load_model(tmp_path / "m.npz")
+    assert loaded.layers[0].dtype == np.float64 == loaded.layers[0](FILMS).dtype
+
+
 def test_a_pretrained_network_is_frozen_and_fine_tuned_in_films():
     network = frames()
     model = films(network)

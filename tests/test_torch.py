@@ -6,6 +6,7 @@ from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minitl
 from minitl.kernels import (
     average_pool2d,
     batch_norm,
@@ -20,6 +21,8 @@ from minitl.kernels import (
     tanh,
 )
 from minitl.kernels import sparse_categorical_cross_entropy as cross_entropy
+from minitl.layers import Dense
+from minitl.models import Sequential
 from minitl.ops.window import reach, slide2d
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -214,3 +217,20 @@ def test_the_classic_network_s_loss_and_gradients():
     gradients = [found.run.gradients[layer][name] for _, layer in model.named_layers() for name in layer.parameters]
     for gradient, leaf in zip(gradients, leaves, strict=True):
         np.testing.assert_allclose(gradient, leaf.grad.numpy(), rtol=0, atol=1e-5 * np.abs(leaf.grad.numpy()).max())
+
+
+def test_loaders_of_pytorch_are_batches():
+    data = torch.utils.data
+    x, y = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32), np.arange(20) % 3
+    loader = data.DataLoader(data.TensorDataset(torch.tensor(x), torch.tensor(y)), batch_size=6)
+    models = []
+    for _ in range(2):
+        minitl.set_random_seed(0)
+        model = Sequential([Dense(3, activation="softmax", input_shape=(4,))])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        models.append(model)
+    by_loader = models[0].fit(loader, validation_data=loader, epochs=2, verbose=0)
+    by_arrays = models[1].fit(x, y, batch_size=6, shuffle=False, validation_data=(x, y), epochs=2, verbose=0)
+    assert by_loader.history["loss"] == by_arrays.history["loss"]
+    assert models[0].evaluate(loader, verbose=0) == pytest.approx(models[1].evaluate(x, y, verbose=0))
+    assert np.array_equal(models[0].predict(loader), models[1].predict(x))

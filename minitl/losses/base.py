@@ -134,7 +134,13 @@ class Loss:
 def compute(
     loss: Loss, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool
 ) -> tuple[float, Any]:
-    """Any loss's number and cache: one of the user's has a forward of its own, and keeps in self what its backward needs."""
+    """Any loss's number and cache: one of the user's has a forward of its own, and keeps in self what its backward needs.
+
+    Errors: TypeError for targets that are no numbers.
+    """
+    if y_true.dtype.kind not in "iufb":
+        advice = "give class numbers, np.unique(labels, return_inverse=True)[1], or one-hot rows"
+        raise TypeError(f"loss {loss.name}: targets must be numbers, got dtype {y_true.dtype}; {advice}")
     if type(loss).forward is not Loss.forward:
         return loss.forward(y_true, y_pred, weights, from_logits), None
     return loss.compute(y_true, y_pred, weights, from_logits)
