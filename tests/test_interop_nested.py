@@ -184,3 +184,36 @@ def test_keras_2_counts_the_making_of_a_model_as_its_first_use(start):
     again = model_from_json(json.dumps({"class_name": "Functional", "config": outside, "keras_version": "2.9.0"}))
     again.set_weights(model.get_weights())
     assert np.allclose(again.predict(x), np.tanh(np.tanh(x @ kernel) @ kernel), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["concat", "ave", "mul"])
+@pytest.mark.parametrize("first", ["SimpleRNN", "GRU", "none"])
+@pytest.mark.parametrize("last", ["both ways", "one way", "mean"])
+def test_masks_pass_through_several_recurrent_layers_of_keras(mode, first, last, keras, tmp_path):
+    k = keras.layers
+    steps = keras.Input((6, 3))
+    h = k.Masking()(steps)
+    if first != "none":
+        h = getattr(k, first)(3, return_sequences=True)(h)
+    h = k.Bidirectional(k.LSTM(2, return_sequences=True), merge_mode=mode)(h)
+    ends = {"both ways": lambda: k.Bidirectional(k.GRU(2)), "one way": lambda: k.SimpleRNN(2), "mean": k.GlobalAveragePooling1D}
+    theirs = keras.Model(steps, ends[last]()(h))
+    rng = np.random.default_rng(6)
+    theirs.set_weights([rng.uniform(-0.9, 0.9, w.shape).astype("float32") for w in theirs.get_weights()])
+    x = rng.normal(size=(3, 6, 3)).astype("float32")
+    x[:2, 4:] = x[1, 1] = 0
+    theirs.save(tmp_path / "theirs.keras")
+    assert np.allclose(load_model(tmp_path / "theirs.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)
+
+
+def test_masks_of_sequences_in_reverse_order_are_refused(keras, tmp_path):
+    k, steps = keras.layers, keras.Input((6, 3))
+    back = k.GRU(3, return_sequences=True, go_backwards=True)(k.Masking()(steps))
+    keras.Model(steps, k.GRU(2)(back)).save(tmp_path / "asked.keras")
+    with pytest.raises(ValueError, match="returns its steps in reverse order, and Keras hands their mask on as it was"):
+        load_model(tmp_path / "asked.keras")
+    theirs = keras.Model(steps, k.Dense(2)(back))  # nothing behind it asks
+    theirs.save(tmp_path / "plain.keras")
+    x = np.random.default_rng(7).normal(size=(2, 6, 3)).astype("float32")
+    x[:, 4:] = 0
+    assert np.allclose(load_model(tmp_path / "plain.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)

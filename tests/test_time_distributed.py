@@ -108,7 +108,7 @@ def test_what_describes_it_holds_its_dtype_and_the_shape_that_was_declared(tmp_p
     model = films(frames()).astype("float64")
     model.save(tmp_path / "m.npz")
     loaded = load_model(tmp_path / "m.npz")
-    assert loaded.layers[0].dtype == np.float64 == loaded.layers[0](FILMS).dtype
+    assert loaded.layers[0].dtype == np.float64 == loaded.predict(FILMS).dtype
 
 
 def test_a_pretrained_network_is_frozen_and_fine_tuned_in_films():

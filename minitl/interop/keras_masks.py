@@ -22,8 +22,8 @@ def settle_masks(model: Any) -> None:
     """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras; where one asks for that
     of a recurrent layer, the steps that are left out are zeros, and else they repeat the output before.
 
-    Errors: ValueError where some layers ask for the mask and others look at the numbers, or where it would have to pass a
-    layer that makes something of zeros.
+    Errors: ValueError where some layers ask for the mask and others look at the numbers, where it would have to pass a layer
+    that makes something of zeros, or where the steps are in reverse order and the mask is not.
     """
     if not any(_has_mask_behind(layer) for _, layer in model.named_layers()):
         return
@@ -43,8 +43,14 @@ def settle_masks(model: Any) -> None:
             raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
         if isinstance(layer, layers.Embedding):
             layer.mask_zero = any(asks) or not asks
-        elif repeats and any(asks):
-            layer.zero_output_for_mask = True
+        elif any(asks) and not marks_steps(layer):
+            if getattr(layer, "go_backwards", False):
+                raise ValueError(
+                    f"{layer.label}: returns its steps in reverse order, and Keras hands their mask on as it was; "
+                    "the layers behind would leave out other steps than those that were masked"
+                )
+            if repeats:
+                layer.zero_output_for_mask = True
             for taker in takers:
                 for asking in getattr(taker.layer, "both", [taker.layer]):
                     asking.masked = True
