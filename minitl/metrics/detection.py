@@ -34,10 +34,8 @@ class Counts(Metric):
         t: Any = np.asarray(y_true)
         if t.size != p.size:
             t = np.eye(p.shape[-1])[class_numbers(t, p)]
-        weights: Any = np.ones(p.shape)
-        if sample_weight is not None:
-            weights = weights * np.asarray(sample_weight, float).reshape(-1, *[1] * (p.ndim - 1))
-        t, p, weights = t.reshape(-1) > 0.5, p.reshape(-1), weights.reshape(-1)
+        weights = _of_all(sample_weight, p.shape)
+        t, p = t.reshape(-1) > 0.5, p.reshape(-1)
         yes = p > self.limits[:, None]
         self.hits += (yes & t) @ weights
         self.alarms += (yes & ~t) @ weights
@@ -161,7 +159,7 @@ class MeanIoU(Metric):
         if p.ndim and p.shape[-1] == self.num_classes and p.size != t.size:
             p = p.argmax(axis=-1)
         flat = t.reshape(-1).astype(int) * self.num_classes + p.reshape(-1).astype(int)
-        self.matrix += np.bincount(flat, minlength=self.matrix.size).reshape(self.matrix.shape)
+        self.matrix += np.bincount(flat, _of_all(sample_weight, p.shape), minlength=self.matrix.size).reshape(self.matrix.shape)
 
     def result(self) -> float:
         """The mean."""
@@ -183,6 +181,14 @@ class Mean(Metric):
         weights = np.broadcast_to(1.0 if sample_weight is None else np.asarray(sample_weight, float), values.shape)
         self.total += float((values * weights).sum())
         self.count += float(weights.sum())
+
+
+def _of_all(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The weight of every number of a batch, in one row."""
+    weights = np.ones(shape)
+    if sample_weight is not None:
+        weights *= np.asarray(sample_weight, float).reshape(-1, *[1] * (len(shape) - 1))
+    return weights.reshape(-1)
 
 
 def _share(part: float, whole: float) -> float:

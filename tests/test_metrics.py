@@ -1,0 +1,95 @@
+"""Metrics against Keras's, in two batches of different size, with and without sample weights."""
+
+import numpy as np
+import pytest
+
+from minitl import metrics
+
+RANDOM = np.random.default_rng(0)
+YES, SHARES = (RANDOM.random((9, 3)) > 0.5).astype("float32"), RANDOM.random((9, 3)).astype("float32")
+CHANCES, LABELS, WEIGHTS = SHARES / SHARES.sum(axis=1, keepdims=True), RANDOM.integers(0, 3, 9), RANDOM.uniform(0.2, 2, 9)
+ONE_HOT, A, B = np.eye(3, dtype="float32")[LABELS], *RANDOM.normal(size=(2, 9, 4, 2)).astype("float32")
+PIXELS, OF_PIXELS = RANDOM.integers(0, 3, (9, 4)), RANDOM.random((9, 4, 3)).astype("float32")
+GUESSES = RANDOM.integers(0, 3, (9, 4))
+CASES = [
+    ("Precision", {}, YES, SHARES), ("Precision", {"thresholds": 0.7}, YES, SHARES), ("Recall", {}, YES, SHARES),
+    ("AUC", {"num_thresholds": 20}, YES, SHARES), ("AUC", {}, YES[:, :1], SHARES[:, :1]),
+    ("TruePositives", {"thresholds": 0.3}, YES, SHARES), ("FalseNegatives", {}, YES, SHARES),
+    ("FalsePositives", {}, YES, SHARES), ("TrueNegatives", {}, YES, SHARES), ("BinaryAccuracy", {}, YES, SHARES),
+    ("BinaryAccuracy", {"threshold": 0.8}, YES, SHARES), ("CategoricalAccuracy", {}, ONE_HOT, CHANCES),
+    ("CategoricalAccuracy", {}, np.eye(3)[PIXELS], OF_PIXELS), ("SparseCategoricalAccuracy", {}, LABELS, CHANCES),
+    ("SparseCategoricalAccuracy", {}, PIXELS, OF_PIXELS), ("TopKCategoricalAccuracy", {"k": 2}, ONE_HOT, CHANCES),
+    ("SparseTopKCategoricalAccuracy", {"k": 2}, LABELS, CHANCES), ("SparseTopKCategoricalAccuracy", {"k": 1}, PIXELS, OF_PIXELS),
+    ("MeanSquaredError", {}, A, B), ("MeanAbsoluteError", {}, A, B), ("RootMeanSquaredError", {}, A, B),
+    ("R2Score", {}, A[:, 0], B[:, 0]), ("CosineSimilarity", {}, A, B), ("KLDivergence", {}, ONE_HOT, CHANCES),
+    ("Poisson", {}, abs(A), abs(B)), ("BinaryCrossentropy", {"from_logits": True}, YES, A[:, :3, 0]),
+    ("CategoricalCrossentropy", {"label_smoothing": 0.1}, ONE_HOT, CHANCES),
+    ("SparseCategoricalCrossentropy", {}, LABELS, CHANCES), ("Hinge", {}, 2 * YES - 1, SHARES), ("MeanAbsolutePercentageError", {}, A, B),
+    ("MeanSquaredLogarithmicError", {}, abs(A), abs(B)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("name", "settings", "y_true", "y_pred"), CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)])
+def test_metrics_are_keras_s(name, settings, y_true, y_pred, weighted):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    found = []
+    for place in (metrics, keras.metrics):
+        metric = getattr(place, name)(**settings)
+        for _ in range(2):
+            metric.reset_state()
+            for part in (slice(0, 5), slice(5, 9)):
+                metric.update_state(y_true[part], y_pred[part], WEIGHTS[part] if weighted else None)
+        found.append(float(metric.result()))
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_overlap_by_hand(weights):
+    metric = metrics.MeanIoU(num_classes=4)  # of which one does not occur
+    for part in (slice(0, 5), slice(5, 9)):
+        metric.update_state(PIXELS[part], GUESSES[part], None if weights is None else weights[part])
+    of_pixels = np.ones((9, 4)) if weights is None else np.repeat(weights[:, None], 4, axis=1)
+    shares = []
+    for number in range(3):
+        both, either = (number == PIXELS) & (number == GUESSES), (number == PIXELS) | (number == GUESSES)
+        shares.append(of_pixels[both].sum() / of_pixels[either].sum())
+    assert metric.result() == pytest.approx(np.mean(shares))
+    chances = metrics.MeanIoU(num_classes=3)
+    chances.update_state(PIXELS, OF_PIXELS, weights)
+    classes = metrics.MeanIoU(num_classes=3)
+    classes.update_state(PIXELS, OF_PIXELS.argmax(axis=-1), weights)
+    assert chances.result() == classes.result()
+    assert metrics.MeanIoU(num_classes=3).result() == 0
+
+
+def test_the_mean_of_numbers():
+    mean = metrics.Mean()
+    mean.update_state([1.0, 3.0])
+    mean.update_state([10.0, 4.0], sample_weight=[0.0, 2.0])
+    assert mean.result() == pytest.approx((1 + 3 + 8) / 4)
+    mean.reset_state()
+    mean.update_state(7.0)
+    assert mean.result() == 7
+
+
+def test_confusion_counts_true_by_predicted():
+    assert metrics.confusion_matrix([0, 1, 2, 2], [0, 2, 2, 1]).tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 1]]
+    assert metrics.confusion_matrix(np.array([[0], [1]]), np.eye(3)[[2, 1]], classes=4).shape == (4, 4)
+    assert metrics.confusion_matrix([], []).shape == (0, 0)
+    for wrong in ([0, -1], [0, 3]):
+        with pytest.raises(ValueError, match=r"class numbers must lie in 0 \.\. 2"):
+            metrics.confusion_matrix([0, 1], wrong, classes=3)
+    with pytest.raises(ValueError, match="one prediction per sample"):
+        metrics.confusion_matrix([0, 1], [0])
+
+
+def test_a_prediction_that_is_the_threshold_is_a_no():
+    for threshold in (0.5, 0.7):
+        metric = metrics.BinaryAccuracy(threshold=threshold)
+        metric.update_state(np.array([[0.0], [1.0]]), np.array([[threshold], [threshold]]))
+        assert metric.result() == 0.5
+    metric = metrics.Precision()
+    metric.update_state([1.0, 0.0], [0.5, 0.6])
+    assert metric.result() == 0 and (metric.hits, metric.misses, metric.alarms, metric.passes) == (0, 1, 1, 0)
