@@ -24,7 +24,8 @@ CASES = [
     ("R2Score", {}, A[:, 0], B[:, 0]), ("CosineSimilarity", {}, A, B), ("KLDivergence", {}, ONE_HOT, CHANCES),
     ("Poisson", {}, abs(A), abs(B)), ("BinaryCrossentropy", {"from_logits": True}, YES, A[:, :3, 0]),
     ("CategoricalCrossentropy", {"label_smoothing": 0.1}, ONE_HOT, CHANCES),
-    ("SparseCategoricalCrossentropy", {}, LABELS, CHANCES), ("Hinge", {}, 2 * YES - 1, SHARES), ("MeanAbsolutePercentageError", {}, A, B),
+    ("SparseCategoricalCrossentropy", {}, LABELS, CHANCES), ("Hinge", {}, 2 * YES - 1, SHARES),
+    ("MeanAbsolutePercentageError", {}, A, B),
     ("MeanSquaredLogarithmicError", {}, abs(A), abs(B)),
 ]  # fmt: skip
 
