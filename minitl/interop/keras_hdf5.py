@@ -193,8 +193,11 @@ def _walk(group: Group, prefix: str, found: Entries) -> None:
         if "vars" in inside:
             name = next(iter(inside["vars"].names("name")), part)
             found[f"{prefix}{part}"] = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
-        place = f"{prefix}{part}/"
-        while "layer" in inside:  # of a TimeDistributed
-            inside, place = inside["layer"], f"{place}layer/"
-        if "layers" in inside:
-            _walk(inside["layers"], place, found)
+        _walk_model(inside, f"{prefix}{part}/", found)
+
+
+def _walk_model(group: Group, place: str, found: Entries) -> None:
+    if "layers" in group:
+        _walk(group["layers"], place, found)
+    elif "layer" in group:  # of a TimeDistributed
+        _walk_model(group["layer"], f"{place}layer/", found)
