@@ -1,11 +1,14 @@
 """Functions of values in Keras's files: what is written between layers, `x / 127.5 - 1`, is an operation there."""
 
+import json
+
 import numpy as np
 import pytest
 
 from minitl import Model, activations
+from minitl.interop.keras_description import described as keras_described
 from minitl.layers import Input
-from minitl.models import load_model
+from minitl.models import load_model, model_from_json
 
 pytest.importorskip("h5py", reason="interchange needs the extra interop")
 ROW, SQUARE = np.arange(1, 7, dtype=np.float32), np.arange(36, dtype=np.float32).reshape(6, 6) / 36
@@ -30,7 +33,8 @@ FUNCTIONS_OF_VALUES = {
     "cumsum": lambda v: np.cumsum(v, axis=1), "take": lambda v: np.take(v, np.array([0, 2]), axis=1),
     "tensordot": lambda v: np.tensordot(v, SQUARE, axes=([2], [0])), "round": lambda v: np.round(10 * v, 1),
     "argmax": lambda v: np.argmax(v, axis=-1), "relu": lambda v: activations.relu(v - 0.5), "gelu": activations.gelu,
-    "softmax": activations.softmax, "selu": activations.selu,
+    "softmax": activations.softmax, "selu": activations.selu, "elu": lambda v: activations.elu(v - 0.5, 0.7),
+    "leaky relu": lambda v: activations.leaky_relu(v - 0.5, 0.3), "gelu by tanh": lambda v: activations.gelu(v, approximate=True),
 }  # fmt: skip
 
 
@@ -49,13 +53,48 @@ def test_functions_of_values_are_operations_in_keras_s_files(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "function", [lambda v: np.linalg.norm(v, axis=1), lambda v: np.average(v, 1), lambda v: activations.leaky_relu(v, 0.3)]
+    "function", [lambda v: np.linalg.norm(v, axis=1), lambda v: np.average(v, 1), lambda v: activations.relu(v, 0.1, 0.5)]
 )
 def test_functions_of_values_that_keras_writes_otherwise_are_refused(function, tmp_path):
     x = Input((4, 6))
     with pytest.raises(ValueError, match=r"Keras has no operation '.*' as it is used here"):
         Model(x, function(x)).save(tmp_path / "ours.keras")
     assert not list(tmp_path.iterdir())
+
+
+OF_KERAS = {
+    "split": lambda ops, v: ops.split(v, 2, axis=-1)[1], "moments": lambda ops, v: ops.moments(v, axes=[1])[1],
+    "log_softmax": lambda ops, v: ops.log_softmax(v), "normalize": lambda ops, v: ops.normalize(v),
+    "pad": lambda ops, v: ops.pad(v, ((0, 0), (1, 2), (0, 1))),
+    "pad with": lambda ops, v: ops.pad(v, ((0, 0), (0, 0), (2, 0)), "constant", 0.5),
+    "top_k": lambda ops, v: ops.top_k(v, 2)[0], "rsqrt": lambda ops, v: ops.rsqrt(v), "softsign": lambda ops, v: ops.softsign(v),
+    "mod": lambda ops, v: ops.mod(v, 0.3), "log_sigmoid": lambda ops, v: ops.log_sigmoid(v),
+    "gelu": lambda ops, v: ops.gelu(v), "logsumexp": lambda ops, v: ops.logsumexp(v, axis=-1),
+    "sort": lambda ops, v: ops.sort(v, axis=1),
+}  # fmt: skip
+
+
+def test_a_file_cannot_call_what_is_no_operation(tmp_path):
+    x = Input((4, 6))
+    model = Model(x, np.exp(x))
+    described = json.loads(json.dumps(keras_described(model)))
+    for name in ("SetFloatx", "ClearSession", "Function", "OneHot", "Tril", "System"):
+        described["config"]["layers"][1]["class_name"] = name
+        with pytest.raises(ValueError, match=f"unknown operation of Keras '{name}'"):
+            model_from_json(json.dumps(described))
+
+
+@pytest.mark.parametrize("name", OF_KERAS)
+def test_operations_that_are_made_of_others_are_read(name, tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    x = keras.Input((4, 6))
+    theirs = keras.Model(x, OF_KERAS[name](keras.ops, x))
+    numbers = np.random.default_rng(0).uniform(0.1, 0.9, (3, 4, 6)).astype("float32")
+    theirs.save(tmp_path / "theirs.keras")
+    y = theirs.predict(numbers, verbose=0)
+    ours = load_model(tmp_path / "theirs.keras")
+    assert ours.output_shape == (None, *y.shape[1:]) and close(ours.predict(numbers), y)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -57,6 +57,7 @@ CALLS = [
     ("repeat", (SHARES, 2), {"axis": 1}), ("reshape", (SHARES,), {"newshape": (2, 6)}), ("rsqrt", (SHARES,), {}),
     ("softsign", (SCORES,), {}), ("sort", (SHARES,), {}), ("sort", (SHARES,), {"axis": 0}), ("split", (SHARES, 2), {"axis": 1}),
     ("split", (SHARES, [1]), {}), ("top_k", (SHARES, 2), {}), ("tril", (SHARES,), {}), ("triu", (SHARES,), {"k": 1}),
+    ("pad", (SHARES, ((0, 0), (1, 2))), {}), ("pad", (SHARES[None], ((0, 0), (1, 0), (0, 2))), {"constant_values": 3.0}),
     ("zeros", ((2, 3),), {}), ("ones", ((2, 3),), {"dtype": "int32"}), ("eye", (3,), {}), ("logsumexp", (SCORES,), {"axis": 1}),
 ]  # fmt: skip
 

@@ -163,7 +163,7 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
                 x = several if layers[name].takes_several or len(several) > 1 else several[0]
                 made = layers[name](x, _fixed(layers[name], training))
             else:
-                made = layers[name](arguments_of(node, values))
+                made = layers[name](*arguments_of(node, values))
             for index, value in enumerate(made if isinstance(made, list) else [made]):
                 values[name, number, index] = value
         if len(later) == len(waiting):

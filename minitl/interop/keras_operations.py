@@ -17,6 +17,7 @@ from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction
 from minitl.layers.known import layer_classes
+from minitl.legacy import operations
 
 OTHER_NAMES = {"true_divide": "divide", "get_item": "getitem", "abs": "absolute"}
 # Settings that NumPy has under another name.
@@ -32,6 +33,11 @@ SETTINGS: dict[str, tuple[int, tuple[str, ...]]] = {
     "roll": (1, ("shift", "axis")), "clip": (1, ("x_min", "x_max")), "round": (1, ("decimals",)), "around": (1, ("decimals",)),
     "take": (2, ("axis",)), "tensordot": (2, ("axes",)),
 }  # fmt: skip
+# Functions of `minitl.legacy.operations`: those that a file cannot make large.
+MADE_OF_OTHERS = (
+    "log_sigmoid", "log_softmax", "logsumexp", "mod", "moments", "normalize", "pad", "rsqrt", "softsign", "sort",
+    "split", "top_k",
+)  # fmt: skip
 CLASS_NAMES = {"getitem": "GetItem", "divide": "TrueDivide", "around": "Round"}
 NOT_WRITTEN = ("norm", "average", "einsum", "rint", "fabs", "ndim", "shape", "allclose", "positive")
 
@@ -46,8 +52,8 @@ def is_operation(entry: Any) -> bool:
     return name in KNOWN and (entry["class_name"] not in layer_classes() or len(nodes[0]["args"]) > 1)
 
 
-def operation(entry: dict[str, Any]) -> Callable[[list[Any]], Any]:
-    """The function of an entry: what its arguments, values among them, give.
+def operation(entry: dict[str, Any]) -> Callable[[list[Any], dict[str, Any]], Any]:
+    """The function of an entry: what its arguments, values among them, and those by name give.
 
     Errors: ValueError for an operation that is not known here.
     """
@@ -57,16 +63,19 @@ def operation(entry: dict[str, Any]) -> Callable[[list[Any]], Any]:
     }
     of_numpy = entry.get("module", "").endswith(".numpy") or ("module" not in entry and name in KNOWN)
     if name in NAMED and not of_numpy:
-        return lambda arguments: getattr(activations, name)(*arguments, **settings)
+        return lambda arguments, named: getattr(activations, name)(*arguments, **settings, **named)
     if name not in KNOWN:
-        raise ValueError(str(unknown("operation of Keras", entry["class_name"], KNOWN)))
+        if name not in MADE_OF_OTHERS:
+            raise ValueError(str(unknown("operation of Keras", entry["class_name"], KNOWN)))
+        return lambda arguments, named: _listed(getattr(operations, name)(*arguments, **settings, **named))
     first = [settings.pop(key) for key in POSITIONAL.get(name, ()) if key in settings]
-    return lambda arguments: Value.expression(name, [*arguments, *first], settings)
+    return lambda arguments, named: Value.expression(name, [*arguments, *first], {**settings, **named})
 
 
-def arguments_of(node: dict[str, Any], values: dict[tuple[str, int, int], Value]) -> list[Any]:
-    """A call's arguments, with values in the places of its tensors."""
-    return [_plain(argument, values) for argument in node["args"]]
+def arguments_of(node: dict[str, Any], values: dict[tuple[str, int, int], Value]) -> tuple[list[Any], dict[str, Any]]:
+    """A call's arguments, and those by name, with values in the places of its tensors."""
+    named = {key: _plain(value, values) for key, value in (node.get("kwargs") or {}).items() if value is not None}
+    return [_plain(argument, values) for argument in node["args"]], named
 
 
 def described_operation(layer: ArrayFunction, name: str) -> dict[str, Any]:
@@ -76,11 +85,10 @@ def described_operation(layer: ArrayFunction, name: str) -> dict[str, Any]:
     """
     refused = ValueError(f"{layer.label}: Keras has no operation {layer.function!r} as it is used here")
     if layer.function in OPERATIONS:
-        for activation, (kind, settings) in NAMED.items():
-            if layer.function == OPERATION + kind and layer.settings == settings:
-                config: dict[str, Any] = {"name": name, "activation": activation}
-                return {"module": "keras.layers", "class_name": "Activation", "config": config, "registered_name": None}
-        raise refused
+        found = _described_activation(layer, name)
+        if found is None:
+            raise refused
+        return found
     taken, names = SETTINGS.get(layer.function, (len(layer.arguments), ()))
     given = {**dict(zip(names, layer.arguments[taken:], strict=False)), **layer.settings}
     too_many = len(layer.arguments) > taken + len(names)
@@ -89,6 +97,24 @@ def described_operation(layer: ArrayFunction, name: str) -> dict[str, Any]:
     class_name = CLASS_NAMES.get(layer.function, "".join(part.capitalize() for part in layer.function.split("_")))
     config = {"name": name, **{key: _written(value, []) for key, value in given.items()}}
     return {"module": "keras.src.ops.numpy", "class_name": class_name, "config": config, "registered_name": class_name}
+
+
+def _described_activation(layer: ArrayFunction, name: str) -> dict[str, Any] | None:
+    """An activation by its name, as a layer; with settings that no name stands for, as an operation, if Keras has it."""
+    kind, settings = layer.function.removeprefix(OPERATION), layer.settings
+    for activation, known in NAMED.items():
+        if known == (kind, settings):
+            config: dict[str, Any] = {"name": name, "activation": activation}
+            return {"module": "keras.layers", "class_name": "Activation", "config": config, "registered_name": None}
+    if settings == {"gate": "normal_tanh"}:
+        class_name, config = "Gelu", {"name": name, "approximate": True}
+    elif kind == "elu" and settings.keys() == {"alpha"}:
+        class_name, config = "Elu", {"name": name, "alpha": settings["alpha"]}
+    elif kind == "leaky_relu" and settings.keys() == {"slope"}:
+        class_name, config = "LeakyRelu", {"name": name, "negative_slope": settings["slope"]}
+    else:
+        return None
+    return {"module": "keras.src.ops.nn", "class_name": class_name, "config": config, "registered_name": class_name}
 
 
 def called_on(layer: ArrayFunction, tensors: list[Any]) -> list[Any]:
@@ -111,6 +137,10 @@ def _written(item: Any, tensors: list[Any]) -> Any:
     if set(item) == {"array", "dtype"}:
         return {"class_name": "__numpy__", "config": {"value": item["array"], "dtype": item["dtype"]}}
     return [_written(part, tensors) for part in item["tuple"]]
+
+
+def _listed(made: Any) -> Any:
+    return list(made) if isinstance(made, tuple) else made
 
 
 def _function(class_name: str) -> str:

@@ -62,6 +62,11 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     return x - backend.logsumexp(x, axis, keepdims=True)
 
 
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log sum exp(x), without overflow."""
+    return backend.logsumexp(x, axis, keepdims)
+
+
 def mod(x1: Any, x2: Any) -> Any:
     """What is left of x1 when x2 was taken out of it as often as it goes."""
     return x1 - x2 * np.floor_divide(x1, x2)
@@ -93,6 +98,22 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
 def outer(x1: Any, x2: Any) -> Any:
     """The products of all numbers with all others."""
     return np.reshape(x1, (-1, 1)) * np.reshape(x2, (1, -1))
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    """x with so many zeros, or other numbers, in front and behind along each axis but the first.
+
+    Errors: ValueError for another mode, or a batch that would grow.
+    """
+    around = [tuple(pair) if np.ndim(pair) else (pair, pair) for pair in pad_width]
+    if mode != "constant" or around[0] != (0, 0) or len(around) != np.ndim(x):
+        raise ValueError(f"pad: adds one number around, along all axes but the first, got {mode!r} and {pad_width}")
+    for axis, (before, behind) in enumerate(around):
+        for count, in_front in ((before, True), (behind, False)):
+            if count:
+                edge = np.repeat(np.take(x, [0], axis=axis), count, axis=axis) * 0 + (constant_values or 0)
+                x = np.concatenate([edge, x] if in_front else [x, edge], axis=axis)
+    return x
 
 
 def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
@@ -139,7 +160,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Any, Any]:
     """The k largest numbers of each row, the largest first, and their places."""
-    places = np.argsort(-np.asarray(plain(x)), axis=-1, kind="stable")[..., :k]
+    places = np.argsort(-x, axis=-1, kind="stable")[..., :k]
     return np.take_along_axis(x, places, axis=-1), places
 
 
