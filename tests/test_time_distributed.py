@@ -25,6 +25,7 @@ from minitl.layers import (
     TimeDistributed,
 )
 from minitl.models import clone_model, load_model
+from minitl.serialization import encode
 
 FILMS = np.random.default_rng(0).random((6, 3, 8, 8, 2), dtype=np.float32)
 
@@ -209,6 +210,16 @@ def test_layers_of_your_own_several_inputs_and_outputs_and_models_in_it_twice(tm
 def test_what_is_no_layer_for_one_step_is_refused(wrong):
     with pytest.raises(TypeError, match="TimeDistributed: takes a layer of one input and one output, or a model, got"):
         TimeDistributed(wrong)
+
+
+def test_subclasses_and_descriptions_do_not_take_models():
+    class Own(TimeDistributed):
+        pass
+
+    for make in (lambda: Own(frames()), lambda: Own(Scale()), lambda: TimeDistributed(encode(frames()))):
+        with pytest.raises(TypeError, match="takes minitl's layers alone"):
+            make()
+    assert Own(Dense(2)).layer.units == 2
 
 
 def test_inputs_that_are_no_sequences_of_what_it_takes_are_refused():

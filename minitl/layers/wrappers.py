@@ -141,6 +141,8 @@ class TimeDistributed(Layer):
         layer = decode("layer", layer, layer_classes())
         if not isinstance(layer, Layer) or layer.takes_several or getattr(layer, "return_state", False):
             raise TypeError(f"TimeDistributed: takes a layer of one input and one output, or a model, got {layer!r}")
+        if layer.is_container or layer.is_users:
+            raise TypeError(f"{type(self).__name__}: a subclass of TimeDistributed or a description takes minitl's layers alone")
         self.refuse_activity_regularizer_of(layer)
         self.layer = layer
         self.parameters, self.state = layer.parameters, layer.state  # they are the layer's
