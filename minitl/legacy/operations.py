@@ -101,17 +101,20 @@ def outer(x1: Any, x2: Any) -> Any:
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
-    """x with so many zeros, or other numbers, in front and behind along each axis but the first.
+    """x with so many zeros, or other numbers, in front and behind along each axis; of values and traced arrays, but the first.
 
-    Errors: ValueError for another mode, or a batch that would grow.
+    Errors: ValueError for another mode there, or a batch that would grow.
     """
-    around = [tuple(pair) if np.ndim(pair) else (pair, pair) for pair in pad_width]
+    if isinstance(x, np.ndarray):
+        return np.pad(x, pad_width, mode, **({} if constant_values is None else {"constant_values": constant_values}))
+    pairs = pad_width if np.ndim(pad_width) else [pad_width] * np.ndim(x)
+    around = [tuple(pair) if np.ndim(pair) else (pair, pair) for pair in pairs]
     if mode != "constant" or around[0] != (0, 0) or len(around) != np.ndim(x):
         raise ValueError(f"pad: adds one number around, along all axes but the first, got {mode!r} and {pad_width}")
     for axis, (before, behind) in enumerate(around):
         for count, in_front in ((before, True), (behind, False)):
             if count:
-                edge = np.repeat(np.take(x, [0], axis=axis), count, axis=axis) * 0 + (constant_values or 0)
+                edge = np.zeros_like(np.repeat(np.take(x, [0], axis=axis), count, axis=axis)) + (constant_values or 0)
                 x = np.concatenate([edge, x] if in_front else [x, edge], axis=axis)
     return x
 
