@@ -106,7 +106,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     Errors: ValueError for another mode there, or a batch that would grow.
     """
     if isinstance(x, np.ndarray):
-        return np.pad(x, pad_width, mode, **({} if constant_values is None else {"constant_values": constant_values}))
+        settings: Any = {"mode": mode} if constant_values is None else {"mode": mode, "constant_values": constant_values}
+        return np.pad(x, pad_width, **settings)
     pairs = pad_width if np.ndim(pad_width) else [pad_width] * np.ndim(x)
     around = [tuple(pair) if np.ndim(pair) else (pair, pair) for pair in pairs]
     if mode != "constant" or around[0] != (0, 0) or len(around) != np.ndim(x):
