@@ -94,3 +94,48 @@ def test_a_prediction_that_is_the_threshold_is_a_no():
     metric = metrics.Precision()
     metric.update_state([1.0, 0.0], [0.5, 0.6])
     assert metric.result() == 0 and (metric.hits, metric.misses, metric.alarms, metric.passes) == (0, 1, 1, 0)
+
+
+def test_the_area_counts_predictions_at_the_ends_and_knows_one_curve():
+    for predicted, area in (([1.0, 0.0], 1.0), ([0.0, 1.0], 0.0), ([1.0, 1.0], 0.5), ([0.0, 0.0], 0.5)):
+        metric = metrics.AUC()
+        metric.update_state([1.0, 0.0], predicted)
+        assert metric.result() == area
+    with pytest.raises(ValueError, match="AUC: curve must be 'ROC', got 'PR'"):
+        metrics.AUC(curve="PR")
+
+
+def test_f1_is_between_precision_and_recall():
+    metric = metrics.F1Score()
+    assert metric.result() == 0 and metric.name == "f1_score"
+    metric.update_state([1.0, 1.0, 1.0, 0.0], [0.9, 0.6, 0.1, 0.8])
+    assert metric.result() == pytest.approx(2 * (2 / 3) * (2 / 3) / (2 / 3 + 2 / 3))
+    metric.update_state([1.0, 0.0], [0.2, 0.1])
+    assert metric.result() == pytest.approx(2 * 2 / (2 * 2 + 1 + 2))
+
+
+def test_class_numbers_may_stand_in_a_column():
+    metric = metrics.Accuracy()
+    assert metric.result() == 0
+    metric.update_state(LABELS[:, None], CHANCES)
+    assert metric.result() == (CHANCES.argmax(axis=1) == LABELS).mean()
+    with pytest.raises(ValueError, match="metric: targets"):
+        metrics.Accuracy().update_state(LABELS[:5], CHANCES)
+    counts = metrics.Precision()
+    counts.update_state(LABELS, CHANCES)  # against each class's share
+    yes = CHANCES > 0.5
+    assert counts.result() == pytest.approx((yes & (ONE_HOT > 0.5)).sum() / yes.sum())
+
+
+def test_a_target_that_is_the_threshold_is_a_no():
+    metric = metrics.BinaryAccuracy()
+    metric.update_state(np.array([[0.5], [0.5]]), np.array([[0.4], [0.6]]))
+    assert metric.result() == 0.5
+
+
+def test_class_numbers_of_confusion_begin_at_zero():
+    assert metrics.confusion_matrix([0, 0], [0, 0]).tolist() == [[2]]
+    assert metrics.confusion_matrix([3], [1]).shape == (4, 4) and metrics.confusion_matrix([1], [3]).shape == (4, 4)
+    for true, predicted in (([-1], [0]), ([0], [-1])):
+        with pytest.raises(ValueError, match="class numbers must lie in"):
+            metrics.confusion_matrix(true, predicted)
