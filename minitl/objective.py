@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from minitl.errors import unknown, wrong_shape
 from minitl.graph import rules
 from minitl.graph.run import Run
 from minitl.layers.base import Layer
+from minitl.layers.names import free_name
 from minitl.masks import masks_of
 
 Trained = list[tuple[str, Layer]]
@@ -244,17 +244,11 @@ def metrics_of(model: Any, plain: Any, weighted: Any) -> Any:
                 metric = metrics.get(item)
                 if any(metric is other for known in groups for other in known):
                     metric = copy.deepcopy(metric)  # one object has one mean
-                metric.weighted, metric.name = counts, _free_name(metric.name, [other.name for other in group], counts)
+                taken = [other.name for other in group]
+                name = f"weighted_{metric.name}" if counts and metric.name in taken else metric.name
+                metric.weighted, metric.name = counts, free_name(name, taken)
                 group.append(metric)
     return groups if len(names) > 1 else groups[0]
-
-
-def _free_name(name: str, taken: list[str], weighted: bool) -> str:
-    """As in Keras: the same metric with weights is called so, another one of the same name has a number."""
-    if name in taken and weighted:
-        name = f"weighted_{name}"
-    candidates = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
-    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _by_name(given: dict[str, Any], names: list[str], what: str) -> list[Any]:

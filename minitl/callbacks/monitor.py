@@ -52,10 +52,14 @@ class Monitor(Callback):
 
     def improved(self, value: float) -> bool:
         """Whether the value beats the best so far, which it then becomes."""
-        if value - self.min_delta > self.best:
+        if self.beats(value, self.best):
             self.best = value
             return True
         return False
+
+    def beats(self, value: float, other: float) -> bool:
+        """Whether a value is larger than another by more than `min_delta`."""
+        return value - self.min_delta > other
 
 
 class EarlyStopping(Monitor):
@@ -97,7 +101,7 @@ class EarlyStopping(Monitor):
         self.wait += 1
         if self.improved(value):
             self.best_epoch = epoch
-            if self.baseline is None or value - self.min_delta > self.sign * self.baseline:
+            if self.baseline is None or self.beats(value, self.sign * self.baseline):
                 self.wait = 0
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()

@@ -22,7 +22,7 @@ from minitl.interop.keras_architecture import rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
 from minitl.interop.keras_description import described, keras_class
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
-from minitl.interop.keras_lists import COUNT, listed, paired
+from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
 from minitl.interop.keras_masks import settle_masks
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
@@ -64,7 +64,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
         if "layers" in file and "model_weights" not in file:
-            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file, str(filepath)))}
+            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file))}
             write_pairs(model, found, Pairs(), str(filepath))
         else:
             _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
@@ -213,12 +213,9 @@ def _load_nested(model: Any, named: Entries, where: str, unexpected_ok: bool) ->
 
 def _in_our_order(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
     """The arrays of a layer in the order of its weights, by their names' ends where these tell."""
-    ends = {re.sub(r":\d+$", "", name).split("/")[-1]: (name, array) for name, array in arrays}
-    wanted = [*layer.parameters, *layer.state]
-    alias = {"depthwise_kernel": "kernel"}
-    if all(name in ends or alias.get(name) in ends for name in wanted):
-        return [ends.get(name) or ends[alias[name]] for name in wanted]
-    return arrays
+    ends = {weight_name(name): (name, array) for name, array in arrays}
+    wanted = [weight_name(name) for name in (*layer.parameters, *layer.state)]
+    return [ends[name] for name in wanted] if all(name in ends for name in wanted) else arrays
 
 
 def _snake(name: str) -> str:
@@ -235,14 +232,20 @@ def _numbered(classes: list[str]) -> Iterator[str]:
         yield f"{name}_{count}" if count else name
 
 
+def _parts(model: Any, expanded: bool = False) -> list[tuple[str, Any]]:
+    """The groups in which Keras 3 keeps the parts of a model, with our layers; `expanded`, where several of its stand for one."""
+    if isinstance(model, TimeDistributedModel):
+        return [("layer", model.layer)]
+    layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
+    named = [(layer, kind) for layer in layers for kind in (keras_class(layer, True) if expanded else [keras_class(layer)])]
+    return list(zip(_numbered([kind for _, kind in named]), (layer for layer, _ in named), strict=True))
+
+
 def _keras_places(model: Any, prefix: str = "", group: str = "") -> dict[str, str]:
     """Where a `.weights.h5` keeps each layer: its path here -> its group there."""
-    layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
     found: dict[str, str] = {}
-    for layer, place in zip(layers, _numbered([keras_class(layer) for layer in layers]), strict=True):
+    for place, layer in _parts(model):
         name = f"{prefix}{model._names[layer]}"
-        while isinstance(layer, TimeDistributedModel):
-            name, place, layer = f"{name}/{layer._names[layer.layer]}", f"{place}/layer", layer.layer
         if layer.is_container:
             found.update(_keras_places(layer, f"{name}/", f"{group}{place}/"))
         elif layer.parameters or layer.state:
@@ -251,26 +254,25 @@ def _keras_places(model: Any, prefix: str = "", group: str = "") -> dict[str, st
 
 
 def _in_described_order(
-    model: Any, config: dict[str, Any], file: Group, where: str, prefix: str = ""
+    model: Any, config: dict[str, Any], file: Group, prefix: str = ""
 ) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
     """Weights by their keys, from groups that are numbered in the order of an architecture's layers."""
-    inner = config["config"]
-    entries = [
-        entry for entry in inner["layers"] if not (config["class_name"] == "Sequential" and entry["class_name"] == "InputLayer")
-    ]
-    for entry, place in zip(entries, _numbered([entry["class_name"] for entry in entries]), strict=True):
+    kind, inner = config["class_name"], config["config"]
+    if isinstance(model, TimeDistributedModel):
+        parts, groups = [(inner["layer"], "layer")], file
+    else:
+        entries = [entry for entry in inner["layers"] if not (kind == "Sequential" and entry["class_name"] == "InputLayer")]
+        parts = list(zip(entries, _numbered([entry["class_name"] for entry in entries]), strict=True))
+        groups = file["layers"]
+    for entry, place in parts:
         name = entry.get("name") or entry["config"]["name"]
         layer = next((l for l in model.layers if model._names[l] == name), None)
-        if layer is None or place not in file["layers"]:
+        if layer is None or place not in groups:
             continue
-        group = file["layers"][place]
-        while isinstance(layer, TimeDistributedModel):
-            name, group, entry = f"{name}/{layer._names[layer.layer]}", group["layer"], entry["config"]["layer"]
-            layer = layer.layer
         if layer.is_container:
-            yield from _in_described_order(layer, entry, group, where, f"{prefix}{name}/")
+            yield from _in_described_order(layer, entry, groups[place], f"{prefix}{name}/")
             continue
-        for key, (label, array) in zip([*layer.parameters, *layer.state], arrays_of(group), strict=False):
+        for key, (label, array) in zip([*layer.parameters, *layer.state], arrays_of(groups[place]), strict=False):
             yield f"{prefix}{name}/{key}", (f"layers/{place}/{label}", array)
 
 
@@ -282,19 +284,14 @@ def _weights_bytes(model: Any) -> bytes:
 
 
 def _write_layers(group: Any, model: Any, name: str) -> None:
-    layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
-    expanded = [(layer, kind) for layer in layers for kind in keras_class(layer, expanded=True)]
-    inside = group.create_group("layers")
-    for (layer, _kind), place in zip(expanded, _numbered([kind for _, kind in expanded]), strict=True):
-        own, own_name = inside.create_group(place), model._names[layer]
-        while isinstance(layer, TimeDistributedModel):
-            own.create_group("vars").attrs["name"] = own_name
-            own, own_name, layer = own.create_group("layer"), layer._names[layer.layer], layer.layer
+    inside = group if isinstance(model, TimeDistributedModel) else group.create_group("layers")
+    for place, layer in _parts(model, expanded=True):
+        own = inside.create_group(place)
         if layer.is_container:
-            _write_layers(own, layer, own_name)
+            _write_layers(own, layer, model._names[layer])
             continue
         variables = own.create_group("vars")
-        variables.attrs["name"] = own_name
+        variables.attrs["name"] = model._names[layer]
         weights, parts = [*layer.parameters.values(), *layer.state.values()], inner_groups(layer)
         for number, part in enumerate(parts):
             share = weights[number * len(weights) // len(parts) : (number + 1) * len(weights) // len(parts)]

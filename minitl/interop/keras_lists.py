@@ -38,9 +38,10 @@ def listed(layer: Any, name: str, trained: bool | None = None, given: bool = Tru
 
 def paired(layer: Any, name: str, arrays: Arrays) -> dict[str, tuple[str, np.ndarray]]:
     """The entries of a list by the keys of the weights that they are for."""
-    orders = [listed(layer, name, trained, given) for given in (True, False) for trained in (None, True, False)]
-    found = next((named for order in orders if (named := _by_name(order, arrays))), None)
-    if found is None:
+    with_given, without = (_by_name(listed(layer, name, given=given), arrays) for given in (True, False))
+    found = with_given or without
+    if not found:
+        orders = [listed(layer, name, trained, given) for given in (True, False) for trained in (None, True, False)]
         order = next((order for order in orders if _fit(order, arrays)), orders[0])
         found = {key: given for (key, _), given in zip(order, arrays, strict=False)}
     return {key: given for key, given in found.items() if not key.endswith("/count")}
@@ -54,16 +55,21 @@ def _by_name(order: Arrays, arrays: Arrays) -> dict[str, tuple[str, np.ndarray]]
     return {ours[end]: given[end] for end in given}
 
 
+def weight_name(label: str) -> str:
+    """A weight's own name: of "features/conv2d/kernel:0" it is "kernel"; some versions of Keras call a depthwise one so."""
+    name = re.sub(r":\d+$", "", label).split("/")[-1]
+    return "kernel" if name == "depthwise_kernel" else name
+
+
 def _end(label: str) -> str:
     """The names of the layer and of its weight: of "features/conv2d/kernel:0" it is "conv2d/kernel"."""
-    label = re.sub(r":\d+$", "", label).replace("/depthwise_kernel", "/kernel")  # which versions of Keras call differently
-    return "/".join(label.split("/")[-2:])
+    return "/".join([*label.split("/")[-2:-1], weight_name(label)])
 
 
 def _fit(order: Arrays, arrays: Arrays) -> bool:
     """Whether a list may have been written in an order: by shapes, and by the weights' own names where they are ours."""
     if len(order) != len(arrays):
         return False
-    ours, theirs = ([_end(label).split("/")[-1] for label, _ in entries] for entries in (order, arrays))
+    ours, theirs = ([weight_name(label) for label, _ in entries] for entries in (order, arrays))
     alike = all(own == given for own, given in zip(ours, theirs, strict=True) if given in ours)
     return alike and all(weight.shape == array.shape for (_, weight), (_, array) in zip(order, arrays, strict=True))

@@ -15,7 +15,7 @@ from minitl import activations
 from minitl.activations import NAMED, OPERATION
 from minitl.errors import unknown
 from minitl.graph.value import Value
-from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction
+from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction, filled
 from minitl.layers.known import layer_classes
 from minitl.legacy import operations
 
@@ -95,7 +95,7 @@ def described_operation(layer: ArrayFunction, name: str) -> dict[str, Any]:
     if layer.function in NOT_WRITTEN or layer.batch is not None or too_many or not set(given) <= set(names):
         raise refused
     class_name = CLASS_NAMES.get(layer.function, "".join(part.capitalize() for part in layer.function.split("_")))
-    config = {"name": name, **{key: _written(value, []) for key, value in given.items()}}
+    config = {"name": name, **{key: _written(value) for key, value in filled(given, []).items()}}
     return {"module": "keras.src.ops.numpy", "class_name": class_name, "config": config, "registered_name": class_name}
 
 
@@ -120,23 +120,18 @@ def _described_activation(layer: ArrayFunction, name: str) -> dict[str, Any] | N
 def called_on(layer: ArrayFunction, tensors: list[Any]) -> list[Any]:
     """What the operation of a function of values is called on, with tensors in the places of its values."""
     taken = SETTINGS.get(layer.function, (len(layer.arguments), ()))[0]
-    return [_written(argument, tensors) for argument in layer.arguments[:taken]]
+    return [_written(argument) for argument in filled(layer.arguments[:taken], tensors)]
 
 
-def _written(item: Any, tensors: list[Any]) -> Any:
-    if isinstance(item, list):
-        return [_written(part, tensors) for part in item]
-    if not isinstance(item, dict):
-        return item
-    if set(item) == {"value"}:
-        return tensors[item["value"]]
-    if set(item) == {"slice"}:
-        if item["slice"] == "...":
-            return {"class_name": "__ellipsis__", "config": {}}
-        return {"class_name": "__slice__", "config": dict(zip(("start", "stop", "step"), item["slice"], strict=True))}
-    if set(item) == {"array", "dtype"}:
-        return {"class_name": "__numpy__", "config": {"value": item["array"], "dtype": item["dtype"]}}
-    return [_written(part, tensors) for part in item["tuple"]]
+def _written(item: Any) -> Any:
+    """An argument as Keras writes it; `_plain` reads it."""
+    if isinstance(item, slice):
+        return {"class_name": "__slice__", "config": {"start": item.start, "stop": item.stop, "step": item.step}}
+    if item is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    if isinstance(item, np.ndarray):
+        return {"class_name": "__numpy__", "config": {"value": item.tolist(), "dtype": item.dtype.name}}
+    return [_written(part) for part in item] if isinstance(item, (list, tuple)) else item
 
 
 def _listed(made: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,13 +104,13 @@ class ArrayFunction(Layer):
                 )
 
     def _applied(self, parts: list[Traced]) -> Any:
-        arguments = _filled(self.arguments, parts)
+        arguments = filled(self.arguments, parts)
         if self.function == "getitem":
             return arguments[0][arguments[1]]
         if self.function in OPERATIONS:
-            return activations.run(self.function.removeprefix(OPERATION), arguments[0], **_filled(self.settings, parts))
+            return activations.run(self.function.removeprefix(OPERATION), arguments[0], **filled(self.settings, parts))
         function = np.linalg.norm if self.function == "norm" else getattr(np, self.function)
-        return function(*arguments, **_filled(self.settings, parts))
+        return function(*arguments, **filled(self.settings, parts))
 
 
 @contextlib.contextmanager
@@ -191,10 +191,10 @@ def _emptied(item: Any, values: list[Value]) -> Any:
     return {key: _emptied(part, values) for key, part in item.items()} if isinstance(item, dict) else item
 
 
-def _filled(item: Any, parts: list[Traced]) -> Any:
-    """An argument with arrays in the places of its values."""
+def filled(item: Any, parts: Sequence[Any]) -> Any:
+    """An argument with arrays, or what else there is for them, in the places of its values."""
     if isinstance(item, list):
-        return [_filled(part, parts) for part in item]
+        return [filled(part, parts) for part in item]
     if not isinstance(item, dict):
         return item
     if set(item) == {"value"}:
@@ -204,8 +204,8 @@ def _filled(item: Any, parts: list[Traced]) -> Any:
     if set(item) == {"array", "dtype"}:
         return np.array(item["array"], item["dtype"])
     if set(item) == {"tuple"}:
-        return tuple(_filled(part, parts) for part in item["tuple"])
-    return {key: _filled(part, parts) for key, part in item.items()}
+        return tuple(filled(part, parts) for part in item["tuple"])
+    return {key: filled(part, parts) for key, part in item.items()}
 
 
 Value.expression = staticmethod(expression)

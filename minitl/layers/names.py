@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 LONGEST_NAME = 200  # characters
 
@@ -11,6 +12,15 @@ def default_name(cls: type) -> str:
     """The snake-case name of a class, as Keras makes it: Conv2D is conv2d, MaxPooling2D is max_pooling2d."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", getattr(cls, "named_as", cls.__name__))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or the first of name_1, name_2 ... that is not taken."""
+    found, number = name, 0
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
 
 
 def check_name(name: str) -> None:

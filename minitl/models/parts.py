@@ -9,6 +9,7 @@ from minitl.errors import unknown
 from minitl.graph.graph import Graph
 from minitl.graph.value import Node, Value, use
 from minitl.layers.base import Layer
+from minitl.layers.names import free_name
 from minitl.models.model import Model
 
 
@@ -35,11 +36,7 @@ class Part(Model):
     saved_as = "Model"
 
     def _free_name(self, layer: Layer) -> str:
-        taken, number, name = set(self._names.values()), 0, str(layer.name)
-        while name in taken:
-            number += 1
-            name = f"{layer.name}_{number}"
-        return name
+        return free_name(str(layer.name), set(self._names.values()))
 
 
 def value_of(model: Model, path: str, flat: Model) -> Value:

@@ -16,7 +16,7 @@ from minitl.layers.added_loss import AddedLoss
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
 from minitl.layers.masking import leaves_out_steps
-from minitl.layers.names import default_name
+from minitl.layers.names import default_name, free_name
 from minitl.models.trainer import Trainer
 
 
@@ -96,11 +96,7 @@ class Structure(Trainer):
                 f"{self.label}: there is a layer named {layer.name!r} already; names must be unique in a model, "
                 "give one of the two another (name=..., or layer.name = ... before it is used)"
             )
-        base = name = default_name(type(layer))
-        number = 0
-        while name in taken:
-            number += 1
-            name = f"{base}_{number}"
+        name = free_name(default_name(type(layer)), taken)
         if layer.name is None:
             layer.name, layer.named_by_model = name, True
         return name
@@ -186,12 +182,7 @@ class Structure(Trainer):
         """The names of the outputs: of the layers that make them, numbered where one makes several."""
         names: list[str] = []
         for value in self.graph.outputs:
-            base = name = self._names.get(value.node.layer, value.name)
-            number = 0
-            while name in names:
-                number += 1
-                name = f"{base}_{number}"
-            names.append(name)
+            names.append(free_name(self._names.get(value.node.layer, value.name), names))
         return names
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
