@@ -27,6 +27,7 @@ from minitl.legacy.arguments import accept
 from minitl.legacy.keras_ops import answer
 from minitl.legacy.modules import PLACES as OLD_MODULES
 from minitl.legacy.modules import install
+from minitl.legacy.serialized import offer
 from minitl.models import Model, Sequential
 from minitl.random import set_random_seed
 from minitl.version import __version__
@@ -34,6 +35,7 @@ from minitl.version import __version__
 # Older programs import from modules that are called otherwise today, and call arguments otherwise.
 install()
 answer()
+offer((activations, constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules))
 distributed.begin()
 accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
 

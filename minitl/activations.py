@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl import rare_activations
 from minitl.autodiff import Traced
 from minitl.backend import op
 from minitl.errors import unknown
@@ -32,6 +33,7 @@ NAMED: dict[str, tuple[str, Settings]] = {
     "softplus": ("softplus", {}),
     "exponential": ("exponential", {}),
 }
+LIBRARIES = ("minitl", "tensorflow", "keras", "torch", "jax")  # whose functions are known by their names
 ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "none": "linear"}
 
 
@@ -47,25 +49,29 @@ def name_of(activation: Any) -> str:
     """
     if activation is None:
         return "linear"
-    if callable(activation) and globals().get(getattr(activation, "__name__", "")) is activation:
+    own_name = getattr(activation, "__name__", "")
+    if callable(activation) and (globals().get(own_name) or rare_activations.NAMED.get(own_name)) is activation:
         activation = getattr(activation, "__name__")  # noqa: B009 (mypy)
     module = str(getattr(activation, "__module__", "")).split(".")[0]
-    if callable(activation) and module in ("tensorflow", "keras", "torch", "jax"):  # tf.nn.relu, where TensorFlow is installed
+    if callable(activation) and module in LIBRARIES:  # tf.nn.relu, where TensorFlow is installed
         activation = getattr(activation, "__name__", activation)
     if not isinstance(activation, str):
         raise TypeError(
-            f"activation must be a name, a function of minitl.activations or None, got {activation!r}; write a Layer for your "
-            "own activation, or put a layer behind"
+            f"activation must be a name, a function of minitl.activations or your own, or None, got {activation!r}; put a layer "
+            "that has weights behind this one"
         )
     name = ALIASES.get(activation.lower(), activation.lower())
-    if name != "linear" and name not in NAMED:
-        raise unknown("activation", activation, [*NAMED, *ALIASES, "linear"])
+    if name != "linear" and name not in NAMED and name not in rare_activations.NAMED:
+        raise unknown("activation", activation, [*NAMED, *ALIASES, *rare_activations.NAMED, "linear"])
     return name
 
 
 def get(identifier: Any) -> Any:
     """The function of a name, or the function itself."""
-    return globals()[name_of(identifier)] if isinstance(identifier, str) or identifier is None else identifier
+    if identifier is not None and not isinstance(identifier, str):
+        return identifier
+    name = name_of(identifier)
+    return rare_activations.NAMED.get(name) or globals()[name]
 
 
 def linear(x: Any) -> np.ndarray:
@@ -149,6 +155,12 @@ def exponential(x: Any) -> np.ndarray:
 
 
 swish, hard_swish = silu, hard_silu
+
+
+def __getattr__(name: str) -> Any:
+    if name in rare_activations.NAMED:
+        return rare_activations.NAMED[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _apply(name: str, x: Any) -> np.ndarray:

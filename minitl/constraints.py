@@ -7,21 +7,17 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers
-from minitl.serialization import constructor_arguments, lookup
+from minitl.serialization import Configured, lookup
 
 EPSILON = 1e-7
 
 
-class Constraint:
+class Constraint(Configured):
     """A function of a weight that gives the weight as it may be."""
 
     def __call__(self, w: np.ndarray) -> np.ndarray:
         """The weight as it may be."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return constructor_arguments(self)
 
 
 class MaxNorm(Constraint):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from minitl.progress import short
+
 # The same numbers have had two names: "acc" was "accuracy" before Keras 2.3, "mae" "mean_absolute_error", and programs ask for
 # either.
 SHORT = {"acc": "accuracy", "mae": "mean_absolute_error", "mse": "mean_squared_error", "mape": "mean_absolute_percentage_error"}
@@ -45,7 +47,7 @@ class History:
         self.phases: list[tuple[str, int]] = []
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)
+        last = ", ".join(f"{name} {short(values[-1])}" for name, values in self.history.items() if values)
         return f"History of {len(self.epoch)} epochs: {last or 'nothing'}"
 
     def _repr_html_(self) -> str:
@@ -54,7 +56,7 @@ class History:
         for i, epoch in enumerate(self.epoch):
             from_end = len(self.epoch) - i  # validation may have begun late
             cells = [values[-from_end] if len(values) >= from_end else None for values in self.history.values()]
-            rows.append([str(epoch + 1), *("" if value is None else f"{value:.4g}" for value in cells)])
+            rows.append([str(epoch + 1), *("" if value is None else short(value) for value in cells)])
         lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
         return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
@@ -66,7 +68,13 @@ class History:
 
     def get_state(self) -> dict[str, Any]:
         """The record as plain data."""
-        return {"history": {name: list(map(float, values)) for name, values in self.history.items()}, "epoch": list(self.epoch)}
+        return {
+            "history": {
+                name: [value if isinstance(value, list) else float(value) for value in values]
+                for name, values in self.history.items()
+            },
+            "epoch": list(self.epoch),
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Begin with the epochs of an earlier run."""

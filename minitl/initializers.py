@@ -18,22 +18,18 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, unknown
-from minitl.serialization import constructor_arguments, lookup
+from minitl.serialization import Configured, decode, lookup
 
 Shape = tuple[int, ...]
 
 FINITE = "(-inf, inf)"
 
 
-class Initializer:
+class Initializer(Configured):
     """Draws the first values of a weight: call it with a shape and a generator, get float64."""
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, generator)")
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return constructor_arguments(self)
 
 
 class Constant(Initializer):
@@ -262,13 +258,28 @@ def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
 
     Errors: ValueError for an unknown name, TypeError for what cannot be called.
     """
-    found = lookup("initializer", identifier, NAMED)
+    found = lookup("initializer", identifier, {**NAMED, "owninitializer": OwnInitializer})
     if not callable(found):
         raise TypeError(f"an initializer must be a name or a function of a shape and a generator, got {found!r}")
     if inspect.isfunction(found) and not _takes_a_generator(found):  # a function of a shape, and perhaps a dtype or a name
-        required = [p.name for p in list(inspect.signature(found).parameters.values())[1:] if p.default is p.empty]
-        return lambda shape, generator: np.asarray(found(shape, **dict.fromkeys(required)))
+        return OwnInitializer(found)
     return found
+
+
+class OwnInitializer(Initializer):
+    """A function of your own of a shape, and perhaps a dtype or a name, as Keras's programs have it."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        required = [p.name for p in list(inspect.signature(self.function).parameters.values())[1:] if p.default is p.empty]
+        return np.asarray(self.function(shape, **dict.fromkeys(required)))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The initializer of a function that is found among the custom objects."""
+        return cls(decode("initializer", config["function"], {}))
 
 
 def _takes_a_generator(function: Callable[..., Any]) -> bool:

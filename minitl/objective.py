@@ -173,8 +173,13 @@ class Means:
         if len(self.names) > 1:
             logs.update({f"{name}_loss": total / count for name, total in zip(self.names, self.of_outputs, strict=True)})
         for name, group in zip(self.names, self.metrics, strict=True):
-            logs.update({f"{name}_{metric.name}" if name else metric.name: metric.result() for metric in group})
+            logs.update({f"{name}_{metric.name}" if name else metric.name: _number(metric.result()) for metric in group})
         return logs
+
+
+def _number(result: Any) -> Any:
+    """What a metric gives, as it is now: a plain number, unless it has several."""
+    return float(result) if np.size(result) == 1 else np.asarray(result).tolist()
 
 
 def trained_layers(model: Any) -> Trained:

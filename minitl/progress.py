@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 
 class Progress:
     """How a run shows itself, on standard output.
@@ -58,4 +60,9 @@ def in_notebook() -> bool:
 
 
 def _text(logs: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+    return "  ".join(f"{name} {short(value)}" for name, value in logs.items())
+
+
+def short(value: Any) -> str:
+    """A number, or several of one metric."""
+    return f"{value:.4g}" if np.ndim(value) == 0 else "[" + " ".join(f"{part:.4g}" for part in np.ravel(value)) + "]"

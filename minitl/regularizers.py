@@ -8,15 +8,36 @@ Source: Goodfellow, Bengio and Courville, Deep Learning, section 7.1.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minitl.autodiff import Traced, gradients
 from minitl.errors import check_numbers
-from minitl.serialization import constructor_arguments, lookup
+from minitl.serialization import Configured, decode, lookup
 
 
-class L1L2:
+class Regularizer(Configured):
+    """A penalty on a weight; one of your own defines `__call__(w)`, made of NumPy's or minitl.backend's functions."""
+
+    def __call__(self, w: np.ndarray) -> float:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
+
+    def gradient(self, w: np.ndarray) -> np.ndarray:
+        """The penalty's gradient, found by recording it.
+
+        Errors: TypeError for a penalty that does not depend on w.
+        """
+        traced = Traced(w)
+        penalty = self(traced)  # type: ignore[arg-type]
+        if not isinstance(penalty, Traced):
+            raise TypeError(f"regularizer {type(self).__name__}: its penalty does not depend on the weight")
+        return gradients(np.sum(penalty), [traced])[0]
+
+
+class L1L2(Regularizer):
     """Both penalties: l1 sum |w| + l2 sum w^2."""
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
@@ -29,10 +50,6 @@ class L1L2:
     def gradient(self, w: np.ndarray) -> np.ndarray:
         """l1 sign(w) + 2 l2 w, in w's shape and dtype."""
         return self.l1 * np.sign(w) + 2 * self.l2 * w
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return constructor_arguments(self)
 
 
 class L1(L1L2):
@@ -47,6 +64,21 @@ class L2(L1L2):
 
     def __init__(self, l2: float = 0.01):
         super().__init__(l2=l2)
+
+
+class OwnRegularizer(Regularizer):
+    """A function of your own, from a weight to a penalty."""
+
+    def __init__(self, function: Callable[[Any], Any]):
+        self.function = function
+
+    def __call__(self, w: np.ndarray) -> Any:
+        return np.sum(self.function(w))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The regularizer of a function that is found among the custom objects."""
+        return cls(decode("regularizer", config["function"], {}))
 
 
 def l1(l1: float = 0.01) -> L1:
@@ -66,15 +98,17 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
 
 l1l2 = l1_l2
 
-NAMED: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2}
+NAMED: dict[str, Any] = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2}
 
 
-def get(identifier: Any) -> L1L2 | None:
-    """The regularizer of a name ("l2"), the object itself, or None.
+def get(identifier: Any) -> Any:
+    """The regularizer of a name ("l2"), of a function of your own, the object itself, or None.
 
     Errors: ValueError for an unknown name, TypeError for what is no regularizer.
     """
-    found = None if identifier is None else lookup("regularizer", identifier, NAMED)
+    found = None if identifier is None else lookup("regularizer", identifier, {**NAMED, "ownregularizer": OwnRegularizer})
+    if inspect.isfunction(found):
+        found = OwnRegularizer(found)
     if found is not None and not (callable(found) and hasattr(found, "gradient")):
-        raise TypeError(f"a regularizer must be a name or an object with __call__(w) and gradient(w), got {found!r}")
+        raise TypeError(f"a regularizer must be a name, a function of a weight, or a Regularizer, got {found!r}")
     return found

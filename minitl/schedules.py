@@ -10,20 +10,19 @@ import math
 from typing import Any
 
 from minitl.errors import check_numbers
-from minitl.serialization import constructor_arguments, decode
+from minitl.serialization import Configured, decode
 
 RATE, STEPS = "[0, inf)", "(0, inf)"
 
 
-class Schedule:
-    """A learning rate for every step, counted from 0."""
+class Schedule(Configured):
+    """A learning rate for every step, counted from 0; one of your own defines `__call__(step)`."""
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(step)")
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return constructor_arguments(self)
+
+LearningRateSchedule = Schedule  # Keras's name
 
 
 class Constant(Schedule):

@@ -41,6 +41,19 @@ def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[
     return arguments
 
 
+class Configured:
+    """What can be made anew from its constructor's arguments."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return constructor_arguments(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The object that `get_config` described."""
+        return cls(**config)
+
+
 _everywhere: dict[str, Any] = {}
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default=_everywhere)
 
@@ -53,6 +66,16 @@ def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _custom.reset(token)
+
+
+def custom_objects_now() -> dict[str, Any]:
+    """The user's classes and functions that are known here, by name."""
+    return dict(_custom.get())
+
+
+def custom_object(name: str) -> Any:
+    """The user's class or function of a name; None where there is none."""
+    return _custom.get().get(name)
 
 
 def get_custom_objects() -> dict[str, Any]:
@@ -114,14 +137,15 @@ def decode(kind: str, data: Any, classes: Mapping[str, type]) -> Any:
 def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
     """What a user means by a name, a configuration or an object: the named default, or the object itself.
 
-    Names are compared without case, as Keras does.
+    Names are compared without case, as Keras does; a class's own name ("HeNormal") is one, too.
     Errors: ValueError for a name that does not exist.
     """
     if isinstance(identifier, str):
         if identifier in _custom.get():
             found = _custom.get()[identifier]
             return found() if isinstance(found, type) else found
-        if identifier.lower() not in named:
+        classes = {factory.__name__: factory for factory in named.values()}
+        if identifier.lower() not in named and identifier not in classes:
             raise unknown(kind, identifier, named)
-        return named[identifier.lower()]()
+        return named.get(identifier.lower(), classes.get(identifier))()
     return decode(kind, identifier, {factory.__name__: factory for factory in named.values()})

@@ -100,7 +100,8 @@ def __getattr__(name: str) -> Any:
         "load_img": "preprocessing.image", "img_to_array": "preprocessing.image", "array_to_img": "preprocessing.image",
         "save_img": "preprocessing.image", "pad_sequences": "preprocessing.text", "custom_object_scope": "serialization",
         "CustomObjectScope": "serialization", "get_custom_objects": "serialization",
-        "register_keras_serializable": "serialization", "model_to_dot": "legacy.drawing", "Progbar": "legacy.progress",
+        "register_keras_serializable": "serialization", "serialize_keras_object": "legacy.serialized",
+        "deserialize_keras_object": "legacy.serialized", "model_to_dot": "legacy.drawing", "Progbar": "legacy.progress",
     }  # fmt: skip
     if name in places:
         module = importlib.import_module(f"minitl.{places[name]}")
@@ -167,3 +168,69 @@ def text_dataset_from_directory(
         directory, labels, label_mode, class_names, batch_size, max_length, shuffle, seed, validation_split, subset,
         follow_links, verbose,
     )  # fmt: skip
+
+
+def timeseries_dataset_from_array(
+    data: Any,
+    targets: Any,
+    sequence_length: int,
+    sequence_stride: int = 1,
+    sampling_rate: int = 1,
+    batch_size: int | None = 128,
+    shuffle: bool = False,
+    seed: int | None = None,
+    start_index: int | None = None,
+    end_index: int | None = None,
+) -> Any:
+    """Batches of windows over a series, with the target of each: re-iterable.
+
+    Parameters: windows of `sequence_length` steps that are `sampling_rate` apart begin every `sequence_stride` steps of
+    data[start_index:end_index]; `targets[i]` belongs to the window that begins at step i, None for windows alone; without
+    `batch_size`, single windows.
+    Shapes: data (T, ...), windows (N, sequence_length, ...), targets (N, ...).
+    Errors: ValueError for settings below 1, or a series that is too short.
+    """
+    from minitl.preprocessing.windows import windows
+
+    return windows(
+        data, targets, sequence_length, sequence_stride, sampling_rate, batch_size, shuffle, seed, start_index, end_index
+    )
+
+
+def split_dataset(
+    dataset: Any, left_size: Any = None, right_size: Any = None, shuffle: bool = False, seed: int | None = None
+) -> tuple[Any, Any]:
+    """Arrays, or a tuple or list of them, in two parts along their first axis.
+
+    Parameters: each size is a number of samples, or a share of them; one of the two is enough.
+    Errors: ValueError for sizes that do not fit.
+    """
+    parts = list(dataset) if isinstance(dataset, (tuple, list)) else [dataset]
+    count = len(parts[0])
+    given = (left_size, right_size)
+    sizes = [size if size is None or isinstance(size, (int, np.integer)) else round(size * count) for size in given]
+    left = sizes[0] if sizes[0] is not None else count - sizes[1] if sizes[1] is not None else -1
+    right = sizes[1] if sizes[1] is not None else count - left
+    if not (left > 0 and right > 0 and left + right <= count):
+        raise ValueError(f"split_dataset: left_size={left_size} and right_size={right_size} do not part {count} samples")
+    order = np.random.default_rng(seed).permutation(count) if shuffle else np.arange(count)
+    made = [[np.asarray(part)[rows] for part in parts] for rows in (order[:left], order[left : left + right])]
+    first, second = (type(dataset)(rows) if isinstance(dataset, (tuple, list)) else rows[0] for rows in made)
+    return first, second
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as an iterable of batches gives it: x, (x, y) or (x, y, sample_weight)."""
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, (tuple, list)) else x
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of such a batch, None for what is not there."""
+    parts = tuple(data) if isinstance(data, (tuple, list)) else (data,)
+    if len(parts) > 3:
+        raise ValueError(f"a batch is x, (x, y) or (x, y, sample_weight), got {len(parts)} parts")
+    return (*parts, *(None,) * (3 - len(parts)))

@@ -10,8 +10,9 @@ from PIL import Image
 
 import minitl
 from minitl import plot
-from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
-from minitl.models import Sequential
+from minitl.gradcheck import check_gradients
+from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D, Resizing
+from minitl.models import Sequential, load_model
 from minitl.preprocessing.image import (
     BadImageError,
     ImageDataGenerator,
@@ -588,3 +589,30 @@ def test_blending_is_what_its_definition_says(dtype):
     compiled(picture, place, down, right, ours)
     _blend_in_numpy(picture, place, down, right, 15, 3, expected, 2, 7)
     np.testing.assert_allclose(ours, expected, atol=1e-6)  # and nothing behind the last pixel is written
+
+
+@pytest.mark.parametrize("size", [(13, 20), (20, 13), (16, 16), (5, 2)])
+@pytest.mark.parametrize("target", [(8, 8), (10, 4), (4, 11)])
+@pytest.mark.parametrize("way", [{"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True, "fill_value": 7.0}])
+def test_resizing_keeps_proportions_as_keras_does(size, target, way):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    x = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype(np.float32)
+    theirs = keras.ops.convert_to_numpy(keras.layers.Resizing(*target, **way)(x))
+    layer = Resizing(*target, **way)
+    np.testing.assert_allclose(layer(x), theirs, atol=1e-3)
+    assert check_gradients(layer, x.astype(float)) and Resizing.from_config(layer.get_config())(x).shape == theirs.shape
+
+
+def test_resizing_refuses_two_ways_at_once(tmp_path):
+    with pytest.raises(ValueError, match="exclude one another"):
+        Resizing(4, 4, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True)
+
+
+def test_how_random_layers_fill_is_read_from_keras_s_files(tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    layers = [keras.layers.RandomRotation(0.1, fill_mode="constant", fill_value=5.0), keras.layers.Resizing(4, 4)]
+    keras.Sequential([keras.Input((8, 8, 3)), *layers]).save(tmp_path / "k.keras")
+    rotation = load_model(str(tmp_path / "k.keras")).layers[0]
+    assert rotation.fill_mode == "constant" and rotation.fill_value == 5.0  # both were left out once

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from minitl import Input, Model, activations, backend, ops, random
+from minitl import Input, Model, activations, backend, ops, random, rare_activations
 from minitl.gradcheck import check_gradients
-from minitl.layers import Dense, Layer
-from minitl.models import load_model
+from minitl.layers import Activation, Dense, Layer
+from minitl.models import Sequential, load_model
 
 X = np.random.default_rng(0).normal(size=(4, 6))
 
@@ -45,6 +45,14 @@ def test_keras_s_functions_are_found_in_ops():
 SHARES, LABELS = np.random.default_rng(1).uniform(0.1, 0.9, (3, 4)).astype(np.float32), np.array([0, 2, 3])
 SCORES = np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32)
 CALLS = [
+    ("divide_no_nan", (SHARES, np.float32([[0, 1, 2, 0]])), {}), ("erf", (SCORES,), {}),
+    ("slice", (SHARES, (1, 0), (2, 3)), {}), ("arcsinh", (SCORES,), {}), ("arctanh", (SHARES,), {}),
+    ("arccosh", (SHARES + 1,), {}),
+    ("vstack", ([SHARES, SCORES],), {}), ("hstack", ([SHARES, SCORES],), {}), ("diag", (LABELS,), {}), ("trace", (SHARES,), {}),
+    ("bincount", (LABELS,), {}), ("median", (SHARES,), {"axis": 1}), ("quantile", (SHARES, 0.3), {"axis": 0}),
+    ("isclose", (SHARES, SHARES), {}), ("logical_xor", (SHARES > 0.5, SCORES > 0), {}), ("diff", (SHARES,), {}),
+    ("digitize", (SHARES, np.float32([0.3, 0.6])), {}), ("nan_to_num", (np.float32([np.nan, 1]),), {}), ("rot90", (SHARES,), {}),
+    ("searchsorted", (np.sort(SHARES[0]), SHARES[1]), {}), ("inner", (SHARES[0], SHARES[1]), {}), ("hypot", (SHARES, SCORES), {}),
     ("concatenate", ([SHARES, SCORES],), {}), ("concatenate", ([SHARES, SCORES],), {"axis": 1}), ("argmax", (SHARES,), {}),
     ("argmax", (SHARES,), {"axis": -1, "keepdims": True}), ("argmin", (SHARES,), {"axis": 0}), ("expand_dims", (SHARES, 1), {}),
     ("clip", (SHARES,), {"x_min": 0.2, "x_max": 0.5}), ("cumsum", (SHARES,), {}), ("cumsum", (SHARES,), {"axis": 1}),
@@ -76,6 +84,9 @@ def test_functions_of_ops_are_keras_s(name, arguments, settings):
 
 
 OF_SCORES = {
+    "divide_no_nan": lambda x: ops.divide_no_nan(x, x * x + 1), "unstack": lambda x: ops.unstack(x, axis=1)[2][:, None],
+    "arcsinh": lambda x: np.arcsinh(x), "arctanh": lambda x: np.arctanh(x / 9), "arccosh": lambda x: np.arccosh(x * x + 2),
+    **{name: (lambda x, name=name: getattr(ops, name)(x + 0.01)) for name in rare_activations.NAMED},
     "normalize": lambda x: ops.normalize(x), "moments": lambda x: ops.moments(x, axes=1, keepdims=True)[1],
     "split": lambda x: ops.split(x, 2, axis=-1)[1], "sort": lambda x: ops.sort(x),
     "tril": lambda x: ops.tril(x[:, None] * x[:, :, None]),
@@ -258,3 +269,28 @@ def test_a_last_axis_of_length_one_is_put_in_or_left_out():
     single = Input((1,))
     model = Model(single, Dense(1)(single))
     assert model.predict(np.arange(4.0), verbose=0).shape == (4, 1)
+
+
+@pytest.mark.parametrize("name", sorted(rare_activations.NAMED))
+def test_rare_activations_are_keras_s(name, tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    far = np.concatenate([np.linspace(-120, 120, 41), X.ravel()])[None].astype(np.float32)
+    theirs = keras.ops.convert_to_numpy(getattr(keras.activations, name)(far))
+    np.testing.assert_allclose(getattr(activations, name)(far), theirs, rtol=1e-5, atol=1e-5)
+    assert activations.get(name) is getattr(activations, name)
+    model = Sequential([Input((6,)), Dense(5, activation=name), Activation(getattr(activations, name))])
+    model.save(str(tmp_path / "m.keras"))
+    x = X.astype(np.float32)
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras").predict(x, verbose=0), model(x), atol=1e-5)
+    again = load_model(str(tmp_path / "m.keras"))
+    assert again.layers[-1].activation == name
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_gradients_of_erf_and_of_a_block():
+    class Both(Layer):
+        def call(self, x):
+            return ops.erf(x)[:, :2] * ops.slice(x, (0, 3), (x.shape[0], 2))
+
+    assert check_gradients(Both(dtype="float64"), X)

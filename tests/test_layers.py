@@ -142,6 +142,10 @@ LAYERS = {
     "conv valid": (lambda: Conv2D(4, 3, activation="relu"), IMAGES, (3, 4, 3, 4)),
     "conv same": (lambda: Conv2D(4, (3, 2), (2, 1), "same", activation="sigmoid"), IMAGES, (3, 3, 5, 4)),
     "conv 1x1": (lambda: Conv2D(1, 1, use_bias=False, kernel_initializer="lecun_uniform"), IMAGES, (3, 6, 5, 1)),
+    "identity": (lambda: minitl.layers.Identity(), IMAGES, IMAGES),
+    "transposed conv of sequences": (lambda: minitl.layers.Conv1DTranspose(4, 3, strides=2), (3, 5, 2), (3, 11, 4)),
+    "depthwise conv of sequences": (lambda: minitl.layers.DepthwiseConv1D(3, depth_multiplier=2), (3, 5, 2), (3, 3, 4)),
+    "separable conv of sequences": (lambda: minitl.layers.SeparableConv1D(4, 3, padding="same"), (3, 5, 2), (3, 5, 4)),
     "conv whole": (lambda: Conv2D(2, (6, 5)), IMAGES, (3, 1, 1, 2)),
     "max pool": (lambda: MaxPooling2D(), IMAGES, (3, 3, 2, 2)),
     "max pool same": (lambda: MaxPool2D(3, 1, "same"), IMAGES, IMAGES),
@@ -379,6 +383,9 @@ MERGING = {
     "dot": (lambda: Dot(1), [ROWS, ROWS], (4, 1)),
     "dot of sequences": (lambda: Dot((2, 1)), [(3, 4, 5), (3, 5, 2)], (3, 4, 2)),
     "cosine": (lambda: Dot(-1, normalize=True), [ROWS, ROWS], (4, 1)),
+    "attention": (lambda: minitl.layers.Attention(use_scale=True), [(3, 4, 5), (3, 6, 5)], (3, 4, 5)),
+    "additive attention": (lambda: minitl.layers.AdditiveAttention(), [(3, 4, 5), (3, 6, 5)], (3, 4, 5)),
+    "attention of heads": (lambda: minitl.layers.MultiHeadAttention(2, 3), [(3, 4, 5), (3, 6, 2)], (3, 4, 5)),
 }
 RANDOM = {
     "flip": lambda: RandomFlip(),

@@ -25,7 +25,10 @@ CASES = [
     ("Poisson", {}, abs(A), abs(B)), ("BinaryCrossentropy", {"from_logits": True}, YES, A[:, :3, 0]),
     ("CategoricalCrossentropy", {"label_smoothing": 0.1}, ONE_HOT, CHANCES),
     ("SparseCategoricalCrossentropy", {}, LABELS, CHANCES), ("Hinge", {}, 2 * YES - 1, SHARES),
-    ("MeanAbsolutePercentageError", {}, A, B),
+    ("MeanAbsolutePercentageError", {}, A, B), ("LogCoshError", {}, A, B),
+    ("FBetaScore", {"average": "micro", "beta": 2.0}, ONE_HOT, CHANCES),
+    ("F1Score", {"average": "macro"}, ONE_HOT, CHANCES), ("F1Score", {"average": "weighted", "threshold": 0.3}, YES, SHARES),
+    ("F1Score", {"average": "micro", "threshold": 0.5}, YES[:, :1], SHARES[:, :1]),
     ("MeanSquaredLogarithmicError", {}, abs(A), abs(B)),
 ]  # fmt: skip
 
@@ -139,3 +142,56 @@ def test_class_numbers_of_confusion_begin_at_zero():
     for true, predicted in (([-1], [0]), ([0], [-1])):
         with pytest.raises(ValueError, match="class numbers must lie in"):
             metrics.confusion_matrix(true, predicted)
+
+
+OVERLAPS = [
+    ("IoU", {"num_classes": 3, "target_class_ids": [1]}, PIXELS, GUESSES),
+    ("IoU", {"num_classes": 3, "target_class_ids": [0, 2], "ignore_class": 1}, PIXELS, GUESSES),
+    ("IoU", {"num_classes": 3, "target_class_ids": [0], "sparse_y_pred": False}, PIXELS, OF_PIXELS),
+    ("MeanIoU", {"num_classes": 3, "ignore_class": 0, "sparse_y_pred": False}, PIXELS, OF_PIXELS),
+    ("MeanIoU", {"num_classes": 2}, np.minimum(PIXELS, 1), np.minimum(GUESSES, 1)),
+    ("BinaryIoU", {}, YES, SHARES), ("BinaryIoU", {"target_class_ids": [1], "threshold": 0.2}, YES, SHARES),
+    ("OneHotIoU", {"num_classes": 3, "target_class_ids": [1, 2]}, ONE_HOT, CHANCES + 0.4 * ONE_HOT),
+    ("OneHotMeanIoU", {"num_classes": 3}, ONE_HOT, CHANCES + 0.4 * ONE_HOT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "settings", "y_true", "y_pred"), OVERLAPS)
+def test_overlaps_are_keras_s(name, settings, y_true, y_pred):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    ours, theirs = getattr(metrics, name)(**settings), getattr(keras.metrics, name)(**settings)
+    for part in (slice(0, 5), slice(5, 9)):
+        ours.update_state(y_true[part], y_pred[part])
+        theirs.update_state(y_true[part], y_pred[part])
+    assert ours.result() == pytest.approx(float(theirs.result()), rel=1e-5) and ours.result() > 0
+    again = type(ours).from_config(ours.get_config())
+    again.update_state(y_true, y_pred)
+    assert again.result() == pytest.approx(ours.result())
+
+
+def test_weights_and_numbers_outside_count_in_overlaps():
+    metric = metrics.IoU(2, [1])
+    metric.update_state([1, 1, 0, 5, -1], [1, 0, 1, 1, 1], [1, 0.5, 0.25, 9, 9])
+    assert metric.result() == pytest.approx(1 / 1.75)
+    with pytest.raises(ValueError, match=r"target_class_ids must be below num_classes=2, got .2."):
+        metrics.IoU(2, [2])
+
+
+def test_a_metric_with_one_number_per_class(capsys, tmp_path):
+    from minitl import Input, Sequential
+    from minitl.layers import Dense
+    from minitl.models import load_model
+
+    model = Sequential([Input((3,)), Dense(3, activation="softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=[metrics.F1Score(), "accuracy"])
+    found = model.fit(CHANCES, ONE_HOT, epochs=2, verbose=2).history["f1_score"]
+    assert len(found) == 2 and len(found[0]) == 3 and "f1_score [" in capsys.readouterr().out
+    assert "f1_score [" in repr(model.history)
+    model.save(tmp_path / "m.npz")
+    assert load_model(tmp_path / "m.npz").evaluate(CHANCES, ONE_HOT, verbose=0) == model.evaluate(CHANCES, ONE_HOT, verbose=0)
+    total = metrics.Sum()
+    total.update_state([1, 2], sample_weight=[1, 0.5])
+    assert total.result() == 2
+    with pytest.raises(ValueError, match="unknown average 'mean'"):
+        metrics.F1Score("mean")

@@ -1175,6 +1175,87 @@ model.compile(loss=keras.losses.BinaryCrossentropy(), optimizer=keras.optimizers
 pairs = np.stack([np.arange(96) % 10, words[:, 0]], axis=1)
 history = model.fit(x=pairs, y=labels / 3, batch_size=16, epochs=6, verbose=1, validation_data=(pairs, labels / 3))
 """,
+    "a transformer for sentences": """
+import minitl as keras
+from minitl import layers, ops
+class TransformerBlock(layers.Layer):
+    def __init__(self, embed_dim, num_heads, ff_dim, rate=0.1):
+        super().__init__()
+        self.att = layers.MultiHeadAttention(num_heads=num_heads, key_dim=embed_dim)
+        self.ffn = keras.Sequential([layers.Dense(ff_dim, activation="relu"), layers.Dense(embed_dim)])
+        self.layernorm1 = layers.LayerNormalization(epsilon=1e-6)
+        self.layernorm2 = layers.LayerNormalization(epsilon=1e-6)
+        self.dropout1 = layers.Dropout(rate)
+        self.dropout2 = layers.Dropout(rate)
+    def call(self, inputs):
+        attn_output = self.dropout1(self.att(inputs, inputs))
+        out1 = self.layernorm1(inputs + attn_output)
+        ffn_output = self.dropout2(self.ffn(out1))
+        return self.layernorm2(out1 + ffn_output)
+class TokenAndPositionEmbedding(layers.Layer):
+    def __init__(self, maxlen, vocab_size, embed_dim):
+        super().__init__()
+        self.token_emb = layers.Embedding(input_dim=vocab_size, output_dim=embed_dim)
+        self.pos_emb = layers.Embedding(input_dim=maxlen, output_dim=embed_dim)
+    def call(self, x):
+        maxlen = ops.shape(x)[-1]
+        positions = ops.arange(start=0, stop=maxlen, step=1)
+        return self.token_emb(x) + self.pos_emb(positions)
+inputs = layers.Input(shape=(20,))
+x = TokenAndPositionEmbedding(20, 60, 16)(inputs)
+x = TransformerBlock(16, 2, 16)(x)
+x = layers.GlobalAveragePooling1D()(x)
+x = layers.Dropout(0.1)(x)
+outputs = layers.Dense(4, activation="softmax")(layers.Dense(20, activation="relu")(x))
+model = keras.Model(inputs=inputs, outputs=outputs)
+model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+history = model.fit(words, labels, batch_size=16, epochs=5, validation_data=(words, labels), verbose=0)
+print([w.path for w in model.trainable_variables][:3], len(model.trainable_variables))
+""",
+    "parts of one's own": """
+import minitl as keras
+from minitl import ops
+def my_softplus(z):
+    return ops.log(1.0 + ops.exp(z))
+def my_glorot_initializer(shape, dtype=None):
+    return keras.random.normal(shape, stddev=(2.0 / (shape[0] + shape[1])) ** 0.5)
+class MyL1Regularizer(keras.regularizers.Regularizer):
+    def __init__(self, factor):
+        self.factor = factor
+    def __call__(self, weights):
+        return ops.sum(ops.abs(self.factor * weights))
+    def get_config(self):
+        return {"factor": self.factor}
+class HuberMetric(keras.metrics.Metric):
+    def __init__(self, threshold=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.threshold = threshold
+        self.total = self.add_weight(name="total", initializer="zeros")
+        self.count = self.add_weight(name="count", initializer="zeros")
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        error = ops.abs(y_true - y_pred)
+        small = ops.where(error < self.threshold, error**2 / 2, self.threshold * error - self.threshold**2 / 2)
+        self.total.assign_add(ops.sum(small))
+        self.count.assign_add(ops.size(y_true))
+    def result(self):
+        return self.total / self.count
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold}
+model = keras.Sequential([
+    keras.layers.Input(shape=(48,)),
+    keras.layers.Dense(30, activation=my_softplus, kernel_initializer=my_glorot_initializer, kernel_regularizer=MyL1Regularizer(1e-4)),
+    keras.layers.Dense(12, activation=keras.layers.LeakyReLU(negative_slope=0.2)),
+    keras.layers.Dense(1),
+])
+model.compile(loss="mse", optimizer="nadam", metrics=["RootMeanSquaredError", HuberMetric(2.0)])
+history = model.fit(rows, labels[:, None] / 3, epochs=4, verbose=0)
+model.layers[0].bias.assign(model.layers[0].bias.numpy())
+print(history.history["huber_metric"], model.layers[0].kernel.shape)
+model.save("own_parts.keras.npz")
+model = keras.models.load_model("own_parts.keras.npz", custom_objects={
+    "my_softplus": my_softplus, "my_glorot_initializer": my_glorot_initializer, "MyL1Regularizer": MyL1Regularizer,
+    "HuberMetric": HuberMetric})
+""",
 }
 PROGRAMS = {
     f"{age}: {name}": text

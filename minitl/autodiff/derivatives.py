@@ -38,6 +38,9 @@ DERIVATIVES: dict[str, Callable[..., tuple[Any, ...]]] = {
     "arctan": lambda y, a: (1 / (1 + a * a),),
     "sinh": lambda y, a: (np.cosh(a),),
     "cosh": lambda y, a: (np.sinh(a),),
+    "arcsinh": lambda y, a: (1 / np.sqrt(a * a + 1),),
+    "arccosh": lambda y, a: (1 / np.sqrt(a * a - 1),),
+    "arctanh": lambda y, a: (1 / (1 - a * a),),
     "tanh": lambda y, a: (1 - y * y,),
     "logaddexp": lambda y, a, b: (np.exp(a - y), np.exp(b - y)),
 }

@@ -87,8 +87,10 @@ class Traced(NDArrayOperatorsMixin):
 
     # What arrays can do by themselves.
 
-    def astype(self, dtype: Any, **_: Any) -> Traced:
-        """In another dtype; the gradient comes back in this one."""
+    def astype(self, dtype: Any, **_: Any) -> Any:
+        """In another dtype; the gradient comes back in this one. Whole numbers have none: they are a plain array."""
+        if np.dtype(dtype).kind != "f":
+            return self.value.astype(dtype)
         return Traced(self.value.astype(dtype), [self], lambda dy: [np.asarray(dy).astype(self.dtype)])
 
     def reshape(self, *shape: Any) -> Any:

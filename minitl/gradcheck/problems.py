@@ -17,6 +17,7 @@ from minitl import objective
 from minitl.graph.plan import Need
 from minitl.graph.steps import gradients_inside, run_backward
 from minitl.layers.base import Layer
+from minitl.layers.variable import array_of
 from minitl.losses import Loss
 
 SMALL = 4096  # arrays of the target's own, up to this size, are wound back after every run
@@ -264,7 +265,7 @@ def _memory(leaf: Layer) -> dict[str, Any]:
     for name, value in vars(leaf).items():
         if isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
             memory[name] = (value, copy.deepcopy(value))
-        elif isinstance(value, np.ndarray) and id(value) not in owned and value.size <= SMALL and value.flags.writeable:
+        elif isinstance(value, np.ndarray) and id(array_of(value)) not in owned and value.size <= SMALL and value.flags.writeable:
             memory[name] = (value, value.copy())
         elif isinstance(value, (int, float)):
             memory[name] = (value, value)

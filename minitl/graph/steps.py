@@ -184,6 +184,7 @@ class _UnderWay(threading.local):
     """
 
     by_hand = False
+    recording = False  # whether a `call` is being recorded
     training = False
 
 
@@ -195,11 +196,12 @@ def by_hand(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def watched(*args: Any, **kwargs: Any) -> Any:
-        before, under_way.by_hand = under_way.by_hand, True
+        before = under_way.by_hand, under_way.recording
+        under_way.by_hand, under_way.recording = True, False
         try:
             return forward(*args, **kwargs)
         finally:
-            under_way.by_hand = before
+            under_way.by_hand, under_way.recording = before
 
     return watched
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int | None, ...]
+NUMBERS = (int, float, np.generic, np.ndarray)
 
 
 class Sizes(tuple[int | None, ...]):
@@ -64,6 +65,16 @@ class Value:
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Value:
         return self.expression(function.__name__, arguments, settings)
+
+    # With numbers, number by number; values themselves are equal when they are the same one, since graphs look them up.
+
+    def __eq__(self, other: Any) -> Any:
+        return self.expression("equal", (self, other), {}) if isinstance(other, NUMBERS) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return self.expression("not_equal", (self, other), {}) if isinstance(other, NUMBERS) else NotImplemented
+
+    __hash__ = object.__hash__
 
     def __getitem__(self, key: Any) -> Value:
         return self.expression("getitem", (self, key), {})

@@ -15,6 +15,7 @@ from minitl import initializers
 from minitl.errors import unknown
 from minitl.interop.keras_operations import arguments_of, is_operation, operation
 from minitl.layers import BatchNormalization, Bidirectional, Input, TimeDistributed
+from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
 from minitl.layers.preprocessing import RandomImage
 from minitl.models import Model, Sequential
@@ -26,7 +27,7 @@ IGNORED = {
     "implementation", "kernel_constraint", "lora_rank", "moving_mean_initializer", "moving_variance_initializer", "noise_shape",
     "optional", "pointwise_constraint", "quantization_config", "quantization_mode", "ragged", "registered_name", "renorm",
     "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "value_range",
-    "lora_alpha", "output_padding", "fill_value", "fill_mode", "rms_scaling", "embeddings_dtype", "time_major",
+    "lora_alpha", "output_padding", "rms_scaling", "embeddings_dtype", "time_major",
     "backward_layer", "recurrent_constraint",
 }  # fmt: skip
 MODELS = ("Functional", "Model", "Sequential")
@@ -56,6 +57,8 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     if config.get("data_format") not in (None, "channels_last"):
         raise ValueError(f"{name} {config.get('name')!r}: data_format={config['data_format']!r}; only channels_last is read")
     cls: type[Layer] = known[name]
+    if issubclass(cls, Attends):
+        raise ValueError(f"{name} {config.get('name')!r}: attention is not read from files of Keras; hand over the weights")
     takes = _arguments(cls)
     settings: dict[str, Any] = {}
     for key, value in config.items():
@@ -74,7 +77,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         elif key == "layer":
             value = _layer(value, custom_objects)
         elif key.endswith("activation") and isinstance(value, dict):
-            value = value["config"] if isinstance(value.get("config"), str) else value["class_name"]
+            value = _activation(value, custom_objects)
         elif isinstance(value, list):
             value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
         if key == "axis" and isinstance(value, tuple) and len(value) < 2:
@@ -89,6 +92,13 @@ def _arguments(cls: type) -> set[str]:
         if "__init__" in vars(base):
             found |= set(inspect.signature(vars(base)["__init__"]).parameters)
     return found - {"self", "kwargs"}
+
+
+def _activation(value: dict[str, Any], custom_objects: Any) -> Any:
+    """A function by its name, or a layer with its settings."""
+    if isinstance(value.get("config"), str):
+        return (custom_objects or {}).get(value["config"], value["config"])
+    return _layer(value, custom_objects)
 
 
 def _initializer(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from minitl.layers import (
     Transitions,
     ValuePadding2D,
 )  # fmt: skip
+from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
 from minitl.layers.recurrent import Recurrent
 from minitl.models import Sequential, TimeDistributedModel
+from minitl.regularizers import L1L2
 from minitl.serialization import encode
 
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
@@ -131,6 +134,8 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
         return [{**described_operation(layer, name), "name": name, "inbound_nodes": []}]
     backwards = isinstance(layer, Bidirectional) and layer.layer.go_backwards
     if isinstance(layer, (ArrayFunction, *NOT_OF_KERAS)) or layer.is_users or backwards:
+        if isinstance(layer, Attends):
+            raise ValueError(f"{layer.label}: attention is not written to files of Keras; save to .npz, or hand over the weights")
         raise ValueError(f"{layer.label}: Keras does not have this layer, so that it cannot be written to a file of Keras")
     if isinstance(layer, ChannelPadding):  # channels become rows, get their zeros, and become channels again
         n, h, w, c = layer.input_shape
@@ -156,12 +161,16 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
         if key == "input_dim" and type(layer).__name__ != "Embedding":
             continue
         if key.endswith("_regularizer") and value is not None:
+            if not isinstance(value, L1L2):
+                raise ValueError(f"{layer.label}: a regularizer of your own cannot be written to a file of Keras; leave it out")
             value = _entry("keras.regularizers", "L1L2", {"l1": float(value.l1), "l2": float(value.l2)})
         inner = getattr(layer, key, None)
         if isinstance(inner, Layer):  # in Bidirectional and TimeDistributed
             kind = type(inner).__name__
             value = _entry("keras.layers", kind, _settings(inner, inner.name or kind.lower()))
         config[key] = encode(value)
+        if inspect.isfunction(value):
+            config[key].update(module="builtins", registered_name="function")
     return {key: value for key, value in config.items() if key not in LEFT_OUT.get(type(layer), ())}
 
 

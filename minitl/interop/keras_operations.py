@@ -17,7 +17,7 @@ from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction, filled
 from minitl.layers.known import layer_classes
-from minitl.legacy import operations
+from minitl.legacy.keras_ops import function
 
 OTHER_NAMES = {"true_divide": "divide", "get_item": "getitem", "abs": "absolute"}
 # Settings that NumPy has under another name.
@@ -33,7 +33,7 @@ SETTINGS: dict[str, tuple[int, tuple[str, ...]]] = {
     "roll": (1, ("shift", "axis")), "clip": (1, ("x_min", "x_max")), "round": (1, ("decimals",)), "around": (1, ("decimals",)),
     "take": (2, ("axis",)), "tensordot": (2, ("axes",)),
 }  # fmt: skip
-# Functions of `minitl.legacy.operations`: those that a file cannot make large.
+# Functions of `minitl.ops`, as Keras has them: those that a file cannot make large.
 MADE_OF_OTHERS = (
     "log_sigmoid", "log_softmax", "logsumexp", "mod", "moments", "normalize", "pad", "rsqrt", "softsign", "sort",
     "split", "top_k",
@@ -67,7 +67,7 @@ def operation(entry: dict[str, Any]) -> Callable[[list[Any], dict[str, Any]], An
     if name not in KNOWN:
         if name not in MADE_OF_OTHERS:
             raise ValueError(str(unknown("operation of Keras", entry["class_name"], KNOWN)))
-        return lambda arguments, named: _listed(getattr(operations, name)(*arguments, **settings, **named))
+        return lambda arguments, named: _listed(function(name)(*arguments, **settings, **named))
     first = [settings.pop(key) for key in POSITIONAL.get(name, ()) if key in settings]
     return lambda arguments, named: Value.expression(name, [*arguments, *first], {**settings, **named})
 

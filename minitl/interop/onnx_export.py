@@ -14,6 +14,7 @@ import numpy as np
 from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
 from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
+from minitl.layers.base import Layer
 from minitl.ops.window import slide
 
 OLDEST, NEWEST = 17, 21
@@ -139,11 +140,15 @@ class Writer:
                 return [made]
         raise ValueError(f"{layer.label}: ONNX has nothing for this layer; cut the model below it, or build it from other layers")
 
-    def activation(self, name: str, x: Tensor) -> str:
-        """An activation by its name."""
+    def activation(self, name: Any, x: Tensor) -> str:
+        """An activation by its name, or as the layer that it is."""
+        if isinstance(name, Layer):
+            return self.layer(name, [x], [x.shape])[0].name
+        if callable(name):
+            raise ValueError(f"activation {name.__name__}: ONNX has nothing for a function of your own; use one that has a name")
         n, node = x.name, self.node
-        if name == "softmax":
-            return node("Softmax", [n], axis=1 if x.first else -1)
+        if name in ("softmax", "log_softmax"):
+            return node("Softmax" if name == "softmax" else "LogSoftmax", [n], axis=1 if x.first else -1)
         if name == "gelu":
             half = node("Mul", [n, self.constant(0.5)])
             erf = node("Erf", [node("Mul", [n, self.constant(np.sqrt(0.5))])])
@@ -158,7 +163,10 @@ class Writer:
         kinds = {
             "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu", "selu": "Selu", "softplus": "Softplus",
             "exponential": "Exp", "leaky_relu": "LeakyRelu", "hard_sigmoid": "HardSigmoid", "hard_silu": "HardSwish",
+            "softsign": "Softsign", "celu": "Celu",
         }  # fmt: skip
+        if name not in kinds:
+            raise ValueError(f"activation {name}: there is no operator for it here; use another one, or cut the model below it")
         return node(kinds[name], [n], **settings.get(name, {}))
 
     def pads(self, x: Tensor, window: Any, strides: Any, padding: str) -> dict[str, Any]:

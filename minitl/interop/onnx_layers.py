@@ -231,6 +231,8 @@ def _need_size(layer: Any, x: Tensor) -> None:
 
 def _resizing(w: Any, layer: Any, x: Tensor) -> Written:
     _need_size(layer, x)
+    if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio:
+        raise ValueError(f"{layer.label}: keeping proportions is not written to ONNX; resize before the model")
     rows = resizing_matrix(x.shape[1], layer.height, layer.interpolation)
     columns = resizing_matrix(x.shape[2], layer.width, layer.interpolation)
     return w.node("MatMul", [w.constant(rows), w.node("MatMul", [w.first(x), w.constant(columns.T)])]), True
@@ -328,9 +330,6 @@ WRITERS: dict[type, Callable[..., Written]] = {
         w.node("Tile", [w.node("Unsqueeze", [x.name, w.whole([1])]), w.whole([1, layer.n, 1])]),
         False,
     ),
-    layers.Dropout: _same,
-    layers.GaussianNoise: _same,
-    layers.GaussianDropout: _same,
     layers.Rescaling: _rescaling,
     layers.Embedding: _embedding,
     layers.ConstantOperation: _constant_operation,
@@ -341,8 +340,10 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.TimeDistributed: _time_distributed,
     StepsAsSamples: _steps_as_samples,
     SamplesAsSteps: _samples_as_steps,
-    layers.ActivityRegularization: _same,
     RandomImage: _same,
+    **dict.fromkeys(
+        (layers.Dropout, layers.Identity, layers.GaussianNoise, layers.GaussianDropout, layers.ActivityRegularization), _same
+    ),
     **WRITERS_OF_RECURRENT,
 }
 ACTIVATIONS_OF_THEIR_OWN = (layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization)

@@ -10,11 +10,12 @@ from typing import Any
 from minitl.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from minitl.layers.arithmetic import ConstantOperation
 from minitl.layers.array_function import ArrayFunction
+from minitl.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from minitl.layers.base import Layer
 from minitl.layers.chain import Transitions
 from minitl.layers.conv import Conv2D
 from minitl.layers.conv_transpose import Conv2DTranspose
-from minitl.layers.core import Dense, Dropout, Flatten, Input, InputLayer
+from minitl.layers.core import Dense, Dropout, Flatten, Identity, Input, InputLayer
 from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.embedding import Embedding
 from minitl.layers.function import Lambda
@@ -79,6 +80,7 @@ from minitl.layers.reshaping import (
     ZeroPadding2D,
 )
 from minitl.layers.scaling import Normalization, Rescaling
+from minitl.layers.sequence_convolutions import Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
 from minitl.layers.sequences import (
     AveragePooling1D,
     AvgPool1D,
@@ -112,6 +114,7 @@ def __getattr__(name: str) -> Any:
         "Deconvolution2D",
         "InputSpec",
         "Merge",
+        "SeparableConvolution2D",
         "ThresholdedReLU",
         "merge",
     ):
@@ -126,8 +129,10 @@ __all__ = [
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
     "ArrayFunction",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -140,12 +145,14 @@ __all__ = [
     "Concatenate",
     "ConstantOperation",
     "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
     "Conv2DTranspose",
     "Convolution2DTranspose",
     "Cropping1D",
     "Cropping2D",
     "Dense",
+    "DepthwiseConv1D",
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
@@ -162,6 +169,7 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GroupNormalization",
+    "Identity",
     "Input",
     "InputLayer",
     "Lambda",
@@ -175,6 +183,7 @@ __all__ = [
     "MaxPooling2D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -189,6 +198,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "SeparableConv1D",
     "SeparableConv2D",
     "SimpleRNN",
     "Softmax",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
-from minitl import activations, initializers, regularizers
+from minitl import activations, initializers, rare_activations, regularizers
 from minitl.backend import op
 from minitl.errors import check_numbers
 from minitl.graph.plan import Need
+from minitl.layers import own_activation
 from minitl.layers.base import Layer, Shape
+from minitl.serialization import custom_object, decode
 
 
 class Activated(Layer):
@@ -21,7 +24,7 @@ class Activated(Layer):
     logits): their joint gradient is simpler and more exact than the product of the two.
     """
 
-    activation: str
+    activation: Any  # a name, a function of the user's, or a layer that is an activation
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The part before the activation, and its cache."""
@@ -41,17 +44,30 @@ class Activated(Layer):
 
     def activate(self, z: np.ndarray) -> tuple[np.ndarray, Any]:
         """The activation of z, and its cache."""
+        if self.own_function is not None:
+            return own_activation.forward(self.own_function, z)
         operation, settings = self.activation_operation
         return op(operation).forward(z, **settings)
 
     @property
+    def own_function(self) -> Any:
+        """The activation where it is no operation, but a function that is recorded: the user's, or a rare one; else None."""
+        if inspect.isfunction(self.activation):
+            return self.activation
+        return rare_activations.NAMED.get(self.activation) if isinstance(self.activation, str) else None
+
+    @property
     def activation_operation(self) -> tuple[str, dict[str, Any]]:
         """The operation of the activation, and its settings."""
+        if isinstance(self.activation, Layer):
+            return self.activation.activation_operation
         return activations.operation(self.activation)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """Back through the activation, then through the linear part."""
-        if self.activation != "linear":
+        if self.own_function is not None:
+            dy = own_activation.backward(dy, cache[1])
+        elif self.activation != "linear":
             dy = op(self.activation_operation[0]).backward(dy, cache[1])
         return self.linear_backward(dy, cache[0], need)
 
@@ -87,16 +103,16 @@ class ActivationOnly(Activated):
 
 
 class Activation(ActivationOnly):
-    """An activation by name or function, see `minitl.activations`.
+    """An activation by name or function, see `minitl.activations`; or a function of your own.
 
     Formula: y = activation(x).
     Shapes: any; x and y alike. Softmax runs over the last axis.
-    Errors: ValueError for another name.
+    Errors: ValueError for another name; for a function of your own as `minitl.layers.own_activation`.
     """
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activation = activations.name_of(activation)
+        self.activation = chosen(activation)
 
 
 class ReLU(ActivationOnly):
@@ -206,3 +222,20 @@ class PReLU(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
+
+
+def chosen(activation: Any) -> Any:
+    """What `activation=` means: a name, a function of the user's own, or a layer that is an activation and has settings.
+
+    Errors: ValueError for a name that does not exist; TypeError for something else, or a layer that has weights.
+    """
+    if isinstance(activation, str) and custom_object(activation) is not None:
+        activation = custom_object(activation)
+    activation = decode("activation", activation, {cls.__name__: cls for cls in (Activation, ReLU, LeakyReLU, ELU, Softmax)})
+    if isinstance(activation, Activation):
+        return activation.activation
+    if isinstance(activation, ActivationOnly) and not activation.is_users:
+        return activation
+    if inspect.isfunction(activation) and activation.__module__.split(".")[0] not in activations.LIBRARIES:
+        return activation
+    return activations.name_of(activation)

@@ -37,11 +37,14 @@ from minitl import channels, regularizers
 from minitl.errors import numeric, sizes, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
-from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, shape_of, values_in
+from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, values_in
 from minitl.kernels.memory import aligned
 from minitl.layers import recorded
+from minitl.layers.call_arguments import examine
 from minitl.layers.holding import Holding
 from minitl.layers.names import check_name
+from minitl.layers.output_shape import found_out
+from minitl.layers.variable import array_of
 from minitl.serialization import constructor_arguments
 
 
@@ -59,7 +62,8 @@ class Layer(Holding):
     any_shape = True  # whether one layer may be used on values that differ in other axes than the last
     batch_statistics = False  # whether samples of a batch may influence one another while training
     draws: Any = False  # whether it draws random numbers while training
-    has_call = False  # whether its backward is found by recording its call
+    has_call = spreads = False  # its backward is found by recording its call; with several arguments
+    call: Any = recorded.built_in_call
     activity_regularizer: Any = None  # a penalty on what the layer gives, per sample
     activation: str | None = None
     output_activation: str | None = None  # the activation that `compute_logits` can leave out
@@ -68,7 +72,6 @@ class Layer(Holding):
     input_shape: Any
     output_shape: Any
     built: bool
-    added_losses: tuple[Any, ...] | list[Any] = ()  # what the last call gave to `add_loss`
     first_weights: list[Any] | None = None  # what `weights=` of older programs gave, until the layer is built
     _nodes: list[Any]
     named_by_model: bool  # whether the name is one that a model gave
@@ -76,6 +79,7 @@ class Layer(Holding):
     def __init_subclass__(cls, **kwargs: Any):
         # Layers that a user's forward calls remember what its backward will ask of them.
         super().__init_subclass__(**kwargs)
+        examine(cls)
         if "call" in vars(cls) and not cls.is_container and "forward" not in vars(cls):
             cls.forward, cls.backward = recorded.forward, recorded.backward  # type: ignore[method-assign]
             cls.add_loss = recorded.add_loss  # type: ignore[attr-defined]
@@ -127,12 +131,8 @@ class Layer(Holding):
         raise NotImplementedError(f"layer {type(self).__name__} must define backward(self, dy)")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of y for a shape of x; by default found out by running forward on one sample of zeros."""
-        shapes = [input_shape] if not self.takes_several else list(input_shape)
-        if any(None in shape[1:] for shape in shapes):
-            raise ValueError(f"{self.label}: define compute_output_shape() to work with an open input shape {input_shape}")
-        zeros = [np.zeros((1, *shape[1:]), self.dtype) for shape in shapes]
-        return shape_of(self._run_forward(zeros if self.takes_several else zeros[0], False), self.label)
+        """The shape of y for a shape of x; by default found out by running forward on zeros."""
+        return found_out(self, input_shape)
 
     # Calls.
 
@@ -144,7 +144,7 @@ class Layer(Holding):
         values = values_in(x)
         if values is not None:
             return self._connect(values, training)
-        if recorded.has_traced(x):
+        if recorded.belongs(self, x):
             return recorded.use(self, x, training)
         x = self.prepare(x)
         if self.is_users or under_way.by_hand:  # inside a user's layer, whose backward will ask for ours
@@ -170,8 +170,7 @@ class Layer(Holding):
         if not hasattr(self, "_kept"):
             raise ValueError(f"{self.label}: backward() needs a forward pass before it")
         wanted = (True,) * len(self.input_shape) if self.takes_several and need_dx else need_dx
-        dx, gradients = self.backpropagate(dy, self._kept, Need(wanted, self.trainable))
-        self.gradients = gradients
+        dx, self.gradients = self.backpropagate(dy, self._kept, Need(wanted, self.trainable))
         return dx
 
     @property
@@ -185,6 +184,8 @@ class Layer(Holding):
             arrays = [self.as_array(part) for part in x]
             if not self.built:
                 self.ensure_built([(None, *a.shape[1:]) for a in arrays])
+            if len(arrays) != len(self.input_shape):
+                raise ValueError(f"{self.label}: built for {len(self.input_shape)} inputs, got {len(arrays)}; use a new layer")
             return [self.admit(a, shape) for a, shape in zip(arrays, self.input_shape, strict=True)]
         array = self.as_array(x)
         if not self.built:
@@ -205,9 +206,10 @@ class Layer(Holding):
 
         Errors: ValueError for another shape than expected.
         """
-        if x.dtype != self.dtype:
-            x = self.as_array(x)
+        x = x if x.dtype == self.dtype else self.as_array(x)
         if expected is None or fits(expected, x.shape):
+            return x
+        if not (self._nodes or self.takes_several) and self._may_take(x.shape):  # in a user's layer: takes what it can
             return x
         raise wrong_shape(self.label, expected, x.shape, "reshape the data, or build the network for this shape")
 
@@ -262,8 +264,8 @@ class Layer(Holding):
         shapes: Any = [value.shape for value in values]
         shape = shapes if self.takes_several else shapes[0]
         self.ensure_built(shape)
-        if not self.takes_several:
-            self._check_fit(shape)
+        if not self.takes_several and not self._may_take(shape):
+            raise wrong_shape(self.label, self.input_shape, shape, "it was built for other inputs; use a new layer here")
         out = self.compute_output_shape(shape) if shape != self.input_shape else self.output_shape
         outs: Any = out if isinstance(out, list) else [out]
         node = Node(self, values, outs, [self.output_dtype([v.dtype for v in values])] * len(outs), training)
@@ -273,15 +275,13 @@ class Layer(Holding):
     def notice_marks(self, values: list[Value]) -> None:
         """Learn from the values that come in whether steps of zeros are to be left out; most layers leave none out."""
 
-    def _check_fit(self, shape: Shape) -> None:
-        """Raise ValueError unless the layer as it is built can take a value of this shape."""
-        built = self.input_shape or shape
+    def _may_take(self, shape: Shape) -> bool:
+        """Whether the layer as it is built can take this shape, which may differ in axes that are free."""
+        built, free = self.input_shape or shape, self.any_shape and not self.is_users
         pairs = list(zip(built[1:], shape[1:], strict=False))
-        if self.any_shape and not self.is_users:
+        if free:
             pairs = pairs[-1:] if self.weights else []
-        alike = len(built) == len(shape) or (self.any_shape and not self.is_users)
-        if not alike or any(a != b for a, b in pairs if a is not None):
-            raise wrong_shape(self.label, built, shape, "it was built for other inputs; use a new layer here")
+        return (free or len(built) == len(shape)) and all(a is None or a == b for a, b in pairs)
 
     def output_dtype(self, dtypes: list[np.dtype]) -> np.dtype:
         """The dtype of y: the layer's, or the whole numbers that come in where they stay whole."""
@@ -321,8 +321,8 @@ class Layer(Holding):
             for name, old in weights.items():
                 weights[name] = aligned(old, self.dtype)
                 for attribute, value in vars(self).items():
-                    if value is old:
-                        setattr(self, attribute, weights[name])
+                    if array_of(value) is old:
+                        setattr(self, attribute, self._variable(weights, name))
         for _, layer in self.sublayers():
             layer.astype(dtype)
         for known in self._nodes:

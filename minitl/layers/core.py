@@ -114,6 +114,24 @@ class Dense(Linear):
         return (*input_shape[:-1], self.units)
 
 
+class Identity(Layer):
+    """y = x, of any shape: a place that has a name."""
+
+    keeps_integers = True
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x itself."""
+        return x, None
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """dy itself."""
+        return dy, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
+
+
 class Flatten(Layer):
     """An image becomes a row. Shapes: x (N, ...), y (N, product of the rest). Source: `minitl.ops.flatten`."""
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from minitl import initializers, regularizers
-from minitl.activations import name_of
 from minitl.backend import op
 from minitl.errors import positive
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
-from minitl.layers.activations import Activated
+from minitl.layers.activations import Activated, chosen
 from minitl.layers.conv import check_dilation, image_channels, padding_name, pair, windows_shape
 from minitl.layers.linear import named
 from minitl.ops.window import Pair, reach
@@ -46,7 +45,7 @@ class DepthwiseConv2D(Activated):
         self.kernel_size, self.strides = pair("kernel_size", kernel_size), pair("strides", strides)
         self.dilation_rate, self.padding = pair("dilation_rate", dilation_rate), padding_name(padding)
         self.depth_multiplier, self.use_bias = positive("depth_multiplier", depth_multiplier), use_bias
-        self.activation = name_of(activation)
+        self.activation = chosen(activation)
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
@@ -109,7 +108,7 @@ class SeparableConv2D(Activated):
         self.filters, self.depth_multiplier = positive("filters", filters), positive("depth_multiplier", depth_multiplier)
         self.kernel_size, self.strides = pair("kernel_size", kernel_size), pair("strides", strides)
         self.dilation_rate, self.padding = pair("dilation_rate", dilation_rate), padding_name(padding)
-        self.activation, self.use_bias = name_of(activation), use_bias
+        self.activation, self.use_bias = chosen(activation), use_bias
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
         self.bias_initializer = initializers.get(bias_initializer)

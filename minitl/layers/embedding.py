@@ -80,9 +80,16 @@ class Embedding(Layer):
             gradient[0] = 0
         return None, {"embeddings": gradient}
 
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Where there is a word, if 0 is none."""
+        return np.not_equal(inputs, 0) if self.mask_zero else None
+
     def output_dtype(self, dtypes: list[np.dtype]) -> np.dtype:
         """The table's."""
         return self.dtype
+
+    def _may_take(self, shape: Shape) -> bool:
+        return True  # numbers of any shape
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, ..., output_dim)."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from minitl.autodiff import plain
 from minitl.layers.names import default_name
 from minitl.layers.weighted import Weighted
 
@@ -14,6 +17,8 @@ class Holding(Weighted):
 
     name: str | None
     is_users: Any
+    added_losses: tuple[Any, ...] | list[Any] = ()  # what the last call gave to `add_loss`
+    marked: Any = False  # whether steps of zeros are no steps
 
     def sublayers(self) -> list[tuple[str, Any]]:
         """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""
@@ -35,6 +40,20 @@ class Holding(Weighted):
         yield path, self
         for attribute, layer in self.sublayers():
             yield from layer.named_layers(f"{path}/", attribute)
+
+    @property
+    def losses(self) -> list[float]:
+        """What joins the loss beside the outputs': what the last call gave to `add_loss`, and penalties on weights."""
+        found: list[float] = []
+        for _, leaf in self.named_layers():
+            found += [float(np.mean(plain(loss))) for loss in leaf.added_losses]
+            penalties = leaf.regularizers.items()
+            found += [float(penalty(leaf.parameters[name])) for name, penalty in penalties if name in leaf.parameters]
+        return found
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Which steps count behind the layer; most layers leave a mask as it is."""
+        return mask
 
     @property
     def trainable(self) -> bool:

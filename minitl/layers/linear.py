@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from minitl import constraints, initializers, regularizers
-from minitl.activations import name_of
 from minitl.backend import op
 from minitl.graph.plan import Need
-from minitl.layers.activations import Activated
+from minitl.layers.activations import Activated, chosen
 
 
 class Linear(Activated):
@@ -34,7 +33,7 @@ class Linear(Activated):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.activation, self.use_bias = name_of(activation), use_bias
+        self.activation, self.use_bias = chosen(activation), use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)

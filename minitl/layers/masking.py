@@ -10,11 +10,11 @@ from minitl.errors import check_numbers
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
-from minitl.layers.core import Dropout
+from minitl.layers.core import Dropout, Identity
 from minitl.layers.embedding import Embedding
 from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
 
-KEEPS_ZEROS = (Dropout, GaussianDropout, SpatialDropout1D)  # zeros stay zeros behind these
+KEEPS_ZEROS = (Dropout, GaussianDropout, Identity, SpatialDropout1D)  # zeros stay zeros behind these
 
 
 class Masking(Layer):
@@ -36,6 +36,10 @@ class Masking(Layer):
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dy where x was taken."""
         return dy * cache, {}
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Where something else than `mask_value` is."""
+        return (np.asarray(inputs) != self.mask_value).any(axis=-1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import positive, unknown
+from minitl.errors import check_numbers, positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
@@ -25,30 +25,60 @@ class Resizing(Layer):
     """Images of another size: every target pixel is a weighted mean of the source pixels around its place.
 
     Formula: y = A x B^T, with a row of A and of B for every row and column of the target, centres on centres.
+    Parameters: `crop_to_aspect_ratio` first cuts off, in equal parts, what is too long for the target's proportions;
+    `pad_to_aspect_ratio` adds rows or columns of `fill_value` instead.
     Shapes: x (N, H, W, C), y (N, height, width, C).
-    Errors: ValueError for another interpolation than bilinear and nearest.
+    Errors: ValueError for another interpolation than bilinear and nearest, or for both ways to keep proportions.
     """
 
-    def __init__(self, height: int, width: int, interpolation: str = "bilinear", **kwargs: Any):
+    def __init__(
+        self, height: int, width: int, interpolation: str = "bilinear", crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False, fill_mode: str = "constant", fill_value: float = 0.0, **kwargs: Any,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         self.height, self.width = positive("Resizing: height", height), positive("Resizing: width", width)
         if interpolation not in ("bilinear", "nearest"):
             raise unknown("interpolation", interpolation, ("bilinear", "nearest"))
-        self.interpolation = interpolation
+        if crop_to_aspect_ratio and pad_to_aspect_ratio:
+            raise ValueError("Resizing: crop_to_aspect_ratio and pad_to_aspect_ratio exclude one another; choose one")
+        if fill_mode != "constant":
+            raise unknown("fill_mode", fill_mode, ("constant",))
+        check_numbers(self, "(-inf, inf)", fill_value=fill_value)
+        self.interpolation, self.fill_mode, self.fill_value = interpolation, fill_mode, fill_value
+        self.crop_to_aspect_ratio, self.pad_to_aspect_ratio = bool(crop_to_aspect_ratio), bool(pad_to_aspect_ratio)
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        """A x B^T."""
+        """A x B^T, of the part of x that is taken, or with what is added around."""
+        above, below, left, right = margins = self._margins(*x.shape[1:3])
+        x = x[:, max(above, 0) : x.shape[1] - max(below, 0), max(left, 0) : x.shape[2] - max(right, 0)]
+        around = ((0, 0), (max(-above, 0), max(-below, 0)), (max(-left, 0), max(-right, 0)), (0, 0))
+        x = np.pad(x, around, constant_values=self.fill_value)
         rows = resizing_matrix(x.shape[1], self.height, self.interpolation).astype(x.dtype)
         columns = resizing_matrix(x.shape[2], self.width, self.interpolation).astype(x.dtype)
-        return both_sides(rows, x, columns), (rows, columns)
+        return both_sides(rows, x, columns), (rows, columns, margins)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
-        """A^T dy B."""
-        return both_sides(cache[0].T, dy, cache[1].T), {}
+        """A^T dy B; nothing for what was cut off."""
+        rows, columns, (above, below, left, right) = cache
+        dx = both_sides(rows.T, dy, columns.T)
+        dx = dx[:, max(-above, 0) : dx.shape[1] - max(-below, 0), max(-left, 0) : dx.shape[2] - max(-right, 0)]
+        return np.pad(dx, ((0, 0), (max(above, 0), max(below, 0)), (max(left, 0), max(right, 0)), (0, 0))), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, height, width, C)."""
         return (input_shape[0], self.height, self.width, image_channels(input_shape))
+
+    def _margins(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Rows and columns to cut off above, below, left and right; fewer than none are to be added."""
+        if not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio):
+            return 0, 0, 0, 0
+        tall, broad = int(width * self.height / self.width), int(height * self.width / self.height)
+        if self.pad_to_aspect_ratio:  # as many on either side
+            above, left = -(max(tall - height, 0) // 2), -(max(broad - width, 0) // 2)
+            return above, above, left, left
+        tall, broad = max(min(height, tall), 1), max(min(width, broad), 1)
+        above, left = (height - tall) // 2, (width - broad) // 2
+        return above, height - tall - above, left, width - broad - left
 
 
 class CenterCrop(Layer):

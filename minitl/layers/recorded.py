@@ -22,6 +22,7 @@ import numpy as np
 from minitl.autodiff import Traced, gradients, plain
 from minitl.graph.plan import Need
 from minitl.graph.steps import run_backward, takes_training, under_way
+from minitl.layers.variable import array_of
 
 
 def forward(self: Any, x: Any, training: bool = False) -> Any:
@@ -34,13 +35,18 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
     traced = {id(array): weights[name] for name, array in self.parameters.items()}
     twin = copy.copy(self)  # has traced weights where the layer has arrays
     self.added_losses = twin.added_losses = []
-    vars(twin).update({name: traced[id(value)] for name, value in vars(self).items() if id(value) in traced})
-    before, under_way.training = under_way.training, training
+    vars(twin).update({name: weight for name, weight in weights.items() if name not in vars(twin)})  # by its own name
+    vars(twin).update({name: traced[id(array_of(value))] for name, value in vars(self).items() if id(array_of(value)) in traced})
+    twin.traced_weights = weights
+    before = under_way.training, under_way.recording
+    under_way.training, under_way.recording = training, True
     try:
-        settings = {"training": training} if takes_training(type(self).call) else {}
-        y = twin.call(inputs if self.takes_several else inputs[0], **settings)
+        settings: dict[str, Any] = {"training": training} if takes_training(type(self).call) else {}
+        if self.marked:  # steps of zeros are none
+            settings["mask"] = np.any((x[0] if self.takes_several else x) != 0, axis=-1)
+        y = twin.call(*(inputs if self.spreads else [inputs if self.takes_several else inputs[0]]), **settings)
     finally:
-        under_way.training = before
+        under_way.training, under_way.recording = before
     self._record = inputs, weights, y
     return [plain(part) for part in y] if isinstance(y, (list, tuple)) else plain(y)
 
@@ -73,6 +79,23 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
     return dx if self.takes_several else dx[0]
 
 
+def built_in_call(self: Any, x: Any, training: bool = False) -> Any:
+    """What a layer of minitl gives, inside the `call` of a class derived from it: a step of the record, weights included."""
+    weights = vars(self).get("traced_weights")
+    if weights is None:
+        return self.infer(self.prepare(x), training)
+    parts = list(x) if isinstance(x, (list, tuple)) else [x]
+    wanted = tuple(isinstance(part, Traced) for part in parts)
+    y, cache = self.compute([plain(part) for part in parts] if self.takes_several else plain(x), training)
+
+    def pullback(dy: Any) -> list[Any]:
+        dx, found = self.backpropagate(np.ascontiguousarray(dy), cache, Need(wanted if self.takes_several else wanted[0], True))
+        every = list(dx) if isinstance(dx, (list, tuple)) else [dx]
+        return [g for g, needed in zip(every, wanted, strict=True) if needed] + [found.get(name) for name in weights]
+
+    return Traced(y, [part for part in parts if isinstance(part, Traced)] + list(weights.values()), pullback)
+
+
 def add_loss(self: Any, losses: Any, inputs: Any = None) -> None:
     """Inside `call`: let what was computed from its input and its weights join the loss, each by its mean.
 
@@ -85,8 +108,10 @@ def add_loss(self: Any, losses: Any, inputs: Any = None) -> None:
         self.added_losses.append(loss if isinstance(loss, Traced) else Traced(np.asarray(loss, self.dtype)))
 
 
-def has_traced(x: Any) -> bool:
-    """Whether a call is part of a record."""
+def belongs(layer: Any, x: Any) -> bool:
+    """Whether a call of a layer is part of a record: of what is traced, or of an array inside a `call`, if the layer learns."""
+    if under_way.recording and layer.learns:
+        return True
     return isinstance(x, Traced) or (isinstance(x, (list, tuple)) and any(isinstance(part, Traced) for part in x))
 
 
@@ -98,7 +123,8 @@ def use(layer: Any, x: Any, training: bool | None) -> Any:
     several = isinstance(x, (list, tuple))
     parts = list(x) if several else [x]
     training = under_way.training if training is None else training
-    arrays = layer.prepare([plain(part) for part in parts] if several else parts[0].value)
+    wanted = tuple(isinstance(part, Traced) for part in parts)
+    arrays = layer.prepare([plain(part) for part in parts] if several else plain(parts[0]))
     if layer.is_users:
         y, token = layer._run_forward(arrays, training), object()
         layer._last_use = token
@@ -111,7 +137,7 @@ def use(layer: Any, x: Any, training: bool | None) -> Any:
                 raise ValueError(f"{layer.label}: is used twice in one call(); make one layer for each use")
             dx = run_backward(layer, dy)
         else:
-            dx, found = layer.backpropagate(dy, cache, Need((True,) * len(parts) if several else True, layer.trainable))
+            dx, found = layer.backpropagate(dy, cache, Need(wanted if several else wanted[0], layer.trainable))
             for leaf, own in found.items() if layer.is_container else [(layer, found)]:
                 leaf.gradients = {name: g + leaf.gradients[name] if name in leaf.gradients else g for name, g in own.items()}
         every = list(dx) if isinstance(dx, (list, tuple)) else [dx]

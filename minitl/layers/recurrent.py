@@ -101,8 +101,12 @@ class Recurrent(Layer):
         """If it drops something."""
         return self.dropout > 0 or self.recurrent_dropout > 0
 
-    def __call__(self, x: Any, training: bool | None = None, initial_state: Any = None) -> Any:
-        """y, or the list of y and the state; on arrays or on values."""
+    def __call__(self, x: Any, training: bool | None = None, initial_state: Any = None, mask: Any = None) -> Any:
+        """y, or the list of y and the state; on arrays or on values. Steps where `mask` (N, T) is false are left out."""
+        if mask is not None:
+            several, self.masked = isinstance(x, (list, tuple)), True
+            steps = (x[0] if several else x) * np.expand_dims(mask, -1)
+            x = [steps, *x[1:]] if several else steps
         if initial_state is not None:
             x = [x, *(initial_state if isinstance(initial_state, (list, tuple)) else [initial_state])]
         given = isinstance(x, (list, tuple)) and np.ndim(x[0]) == 3

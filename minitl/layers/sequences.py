@@ -76,8 +76,8 @@ class Conv1D(OneRow, Conv2D):
     ):
         self.causal = isinstance(padding, str) and padding.lower() == "causal"
         super().__init__(
-            filters, (1, _single(kernel_size)), (1, _single(strides)), "valid" if self.causal else padding, activation, use_bias,
-            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, (1, _single(dilation_rate)), groups,
+            filters, (1, single(kernel_size)), (1, single(strides)), "valid" if self.causal else padding, activation, use_bias,
+            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, (1, single(dilation_rate)), groups,
             **kwargs,
         )  # fmt: skip
 
@@ -120,8 +120,8 @@ class Pooling1D(InOneRow, Pooling2D):
     """
 
     def __init__(self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", **kwargs: Any):
-        steps = None if strides is None else (1, _single(strides))
-        super().__init__((1, _single(pool_size)), steps, padding, **kwargs)
+        steps = None if strides is None else (1, single(strides))
+        super().__init__((1, single(pool_size)), steps, padding, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: one number per setting."""
@@ -181,7 +181,7 @@ class UpSampling1D(InOneRow, UpSampling2D):
     """Every element several times. Shapes: x (N, L, C), y (N, size L, C). Source: `minitl.ops.upsample2d`."""
 
     def __init__(self, size: int = 2, **kwargs: Any):
-        super().__init__((1, _single(size)), **kwargs)
+        super().__init__((1, single(size)), **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer."""
@@ -199,7 +199,8 @@ def as_image(layer: Layer, shape: Shape) -> Shape:
     return (shape[0], 1, *shape[1:])
 
 
-def _single(value: Any) -> Any:
+def single(value: Any) -> Any:
+    """A number, which may come as a list of one."""
     return value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
 
 

@@ -10,8 +10,12 @@ import numpy as np
 from minitl import constraints, initializers, regularizers
 from minitl.errors import wrong_shape
 from minitl.kernels.memory import aligned
+from minitl.layers.names import default_name
 from minitl.layers.reserve import reserve
+from minitl.layers.variable import Variable
 from minitl.random import new_generator
+
+SWITCHES = {"bias": "use_bias", "gamma": "scale", "beta": "center"}  # what says that a layer is without this weight
 
 
 class Weighted:
@@ -23,7 +27,20 @@ class Weighted:
     regularizers: dict[str, regularizers.L1L2]
     constraints: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed): what weights are brought to after an update
     dtype: np.dtype
+    name: str | None
     _trainable: bool
+
+    def __getattr__(self, attribute: str) -> Any:
+        # A weight under its own name: layer.kernel, layer.moving_mean.
+        own = vars(self)
+        if attribute in own.get("parameters", ()):
+            return self._variable(self.parameters, attribute)
+        if attribute in own.get("state", ()):
+            return self._variable(self.state, attribute)
+        if own.get(SWITCHES.get(attribute, "")) is False:
+            return None
+        built = "; a layer has its weights once it is built" if own.get("built") is False else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}{built}")
 
     @property
     def label(self) -> str:
@@ -47,8 +64,8 @@ class Weighted:
         trainable: bool = True,
         dtype: Any = None,
         constraint: Any = None,
-    ) -> np.ndarray:
-        """Create a named weight, with first values from the initializer, and return it.
+    ) -> Variable:
+        """Create a named weight, with first values from the initializer, and return it as a variable.
 
         Parameters: `name`, by default "weight", "weight_1", ...; `shape` may come first, as in Keras 3. `trainable=False` puts it
         among the state: saved, but moved by no gradient. Optimizers change the array in place, so that an attribute that holds
@@ -62,32 +79,42 @@ class Weighted:
         draw, generator, shape = initializers.get(initializer), new_generator(), tuple(() if shape is None else shape)
         values = np.asarray(draw(shape, generator)) if reserve.left is None else reserve.take(self.label, name, shape)
         weight = aligned(values, self.dtype)
-        (self.parameters if trainable else self.state)[name] = weight
+        group = self.parameters if trainable else self.state
+        group[name] = weight
         if regularizer is not None:
-            self.regularizers[name] = regularizers.get(regularizer)  # type: ignore[assignment]
+            self.regularizers[name] = regularizers.get(regularizer)
         if constraint is not None:
             self.constraints = {**self.constraints, name: constraints.get(constraint)}
-        return weight
+        return self._variable(group, name)
 
     add_variable = add_weight  # its name in TensorFlow 1
 
     @property
-    def weights(self) -> list[np.ndarray]:
-        """All weights, the arrays themselves."""
-        inner = [w for _, layer in self.sublayers() for w in layer.weights]
-        return [*self.parameters.values(), *self.state.values(), *inner]
+    def weights(self) -> list[Variable]:
+        """All weights: views of the arrays, with their names."""
+        return [*self.own_weights(True), *self.own_weights(False), *(w for _, layer in self.sublayers() for w in layer.weights)]
 
     @property
-    def trainable_weights(self) -> list[np.ndarray]:
+    def trainable_weights(self) -> list[Variable]:
         """The weights that training changes now: none when the layer is frozen."""
-        inner = [w for _, layer in self.sublayers() for w in layer.trainable_weights]
-        return [*self.parameters.values(), *inner] if self._trainable else []
+        if not self._trainable:
+            return []
+        return [*self.own_weights(True), *(w for _, layer in self.sublayers() for w in layer.trainable_weights)]
 
     @property
-    def non_trainable_weights(self) -> list[np.ndarray]:
+    def non_trainable_weights(self) -> list[Variable]:
         """The weights that training leaves alone now."""
-        trained = {id(w) for w in self.trainable_weights}
-        return [w for w in self.weights if id(w) not in trained]
+        trained = {id(w.array) for w in self.trainable_weights}
+        return [w for w in self.weights if id(w.array) not in trained]
+
+    variables = property(lambda self: self.weights, doc="The weights, under Keras's other name.")
+    trainable_variables = property(lambda self: self.trainable_weights, doc="The weights that training changes now.")
+    non_trainable_variables = property(lambda self: self.non_trainable_weights, doc="The weights that training leaves alone.")
+
+    def own_weights(self, learnt: bool, path: str | None = None) -> list[Variable]:
+        """The weights of this layer alone, of parameters or of state, under its name or its path in a model."""
+        group = self.parameters if learnt else self.state
+        return [self._variable(group, name, path) for name in group]
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights."""
@@ -111,3 +138,7 @@ class Weighted:
     def count_params(self) -> int:
         """How many numbers the weights hold."""
         return sum(weight.size for weight in self.weights)
+
+    def _variable(self, group: dict[str, np.ndarray], name: str, path: str | None = None) -> Variable:
+        learnt = group is self.parameters and self._trainable
+        return Variable.of(group[name], name, path or self.name or default_name(type(self)), learnt)

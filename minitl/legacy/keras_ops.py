@@ -15,6 +15,16 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "minitl.ops"
+# NumPy's functions that are Keras's, too, of arrays; they have no derivative here.
+OF_ARRAYS = {
+    "append", "array_split", "bartlett", "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "blackman",
+    "cbrt", "corrcoef", "correlate", "cross", "cumprod", "deg2rad", "diag", "diagflat", "diagonal", "diff", "digitize",
+    "empty", "exp2", "fliplr", "flipud", "fmax", "fmin", "fmod", "gcd", "geomspace", "hamming", "hanning", "heaviside",
+    "histogram", "hstack", "hypot", "identity", "inner", "isclose", "isin", "isneginf", "isposinf", "isreal", "kron", "lcm",
+    "linspace", "logical_xor", "logspace", "median", "meshgrid", "nan_to_num", "nanmax", "nanmean", "nanmedian", "nanmin",
+    "nanstd", "nansum", "nanvar", "nonzero", "percentile", "ptp", "quantile", "rad2deg", "rot90", "searchsorted", "select",
+    "signbit", "sinc", "trace", "tri", "true_divide", "unravel_index", "vander", "vdot", "vectorize", "vstack",
+}  # fmt: skip
 
 
 class Operation(ModuleType):
@@ -52,7 +62,7 @@ def function(name: str) -> Any:
         found = getattr(importlib.import_module(module), name, None)
         if callable(found):
             return found
-    if name in autodiff.DERIVATIVES or name in autodiff.FUNCTIONS or name in autodiff.PLAIN:
+    if name in autodiff.DERIVATIVES or name in autodiff.FUNCTIONS or name in autodiff.PLAIN or name in OF_ARRAYS:
         return getattr(importlib.import_module("numpy"), name)
     raise AttributeError(
         f"minitl.ops has no operation {name!r}, and minitl no function of Keras's keras.ops of that name; NumPy's functions work "

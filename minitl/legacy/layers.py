@@ -81,6 +81,11 @@ def ThresholdedReLU(theta: float = 1.0, **kwargs: Any) -> layers.ReLU:
     return layers.ReLU(threshold=theta, **kwargs)
 
 
+def SeparableConvolution2D(filters: Any, rows: Any, columns: Any = None, *args: Any, **kwargs: Any) -> layers.SeparableConv2D:
+    """SeparableConv2D, its window as two numbers."""
+    return layers.SeparableConv2D(filters, rows if columns is None else (rows, columns), *args, **kwargs)
+
+
 def AtrousConvolution2D(filters: Any, rows: int, columns: int, **kwargs: Any) -> layers.Conv2D:
     """Conv2D with a dilation rate."""
     return layers.Conv2D(filters, (rows, columns), **kwargs)

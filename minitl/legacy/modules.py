@@ -30,7 +30,7 @@ PLACES = {
     "optimizers.legacy": ("optimizers",), "optimizers.experimental": ("optimizers",), "optimizers.schedules": ("schedules",),
     "callbacks.callbacks": ("callbacks",),
     "wrappers": ("legacy.wrappers",), "wrappers.scikit_learn": ("legacy.wrappers",),
-     "saving": ("models", "serialization"), "config": ("backend",), "ops": ("backend",),
+     "saving": ("models", "serialization", "legacy.serialized"), "config": ("backend",), "ops": ("backend",),
     "backend.tensorflow_backend": ("backend",), "losses.losses_utils": ("losses",), "metrics.metrics": ("metrics",),
     "models.sequential": ("models",), "engine.network": ("models",), "engine.saving": ("models",),
     "optimizers.optimizers": ("optimizers",), "optimizer_v2": ("optimizers",),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 
 from minitl import activations
-from minitl.autodiff import plain
+from minitl.autodiff import Traced, plain
 from minitl.legacy import backend
 
 
@@ -37,6 +39,19 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> Any:
     return np.cumsum(x if dtype is None else backend.cast(x, dtype), axis=axis)
 
 
+def divide_no_nan(x1: Any, x2: Any) -> Any:
+    """x1 / x2, and 0 where x2 is 0."""
+    nothing = np.equal(x2, 0)
+    return np.where(nothing, 0.0, x1 / np.where(nothing, 1.0, x2))
+
+
+def erf(x: Any) -> Any:
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    y = np.vectorize(math.erf, otypes=[float])(plain(x)).astype(getattr(x, "dtype", backend.floatx()))
+    slope = 2 / math.sqrt(math.pi)
+    return Traced(y, [x], lambda dy: [dy * slope * np.exp(-np.square(x.value))]) if isinstance(x, Traced) else y
+
+
 def expand_dims(x: Any, axis: Any) -> Any:
     """x with axes of length 1 more."""
     return np.expand_dims(x, axis)
@@ -50,16 +65,6 @@ def gelu(x: Any, approximate: bool = True) -> Any:
 def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
     """Whether each target is among the k largest predictions."""
     return backend.in_top_k(predictions, targets, k)
-
-
-def log_sigmoid(x: Any) -> Any:
-    """log(1 / (1 + exp(-x)))."""
-    return -activations.softplus(-x)
-
-
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """x - log sum exp(x) along an axis."""
-    return x - backend.logsumexp(x, axis, keepdims=True)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -135,9 +140,9 @@ def rsqrt(x: Any) -> Any:
     return 1 / np.sqrt(x)
 
 
-def softsign(x: Any) -> Any:
-    """x / (1 + |x|)."""
-    return x / (1 + np.abs(x))
+def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
+    """A block of a shape, from a place on."""
+    return inputs[tuple(builtins.slice(int(at), int(at) + int(n)) for at, n in zip(start_indices, shape, strict=True))]
 
 
 def sort(x: Any, axis: int = -1) -> Any:
@@ -157,8 +162,8 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         size = length // indices_or_sections
         indices_or_sections = range(size, length, size)
     cuts = [0, *indices_or_sections, length]
-    before = [slice(None)] * (axis % np.ndim(x))
-    places = [(*before, slice(a, b)) for a, b in itertools.pairwise(cuts)]
+    before = [builtins.slice(None)] * (axis % np.ndim(x))
+    places = [(*before, builtins.slice(a, b)) for a, b in itertools.pairwise(cuts)]
     return [x[place] for place in places]
 
 
@@ -177,3 +182,8 @@ def tril(x: Any, k: int = 0) -> Any:
 def triu(x: Any, k: int = 0) -> Any:
     """x with zeros below a diagonal."""
     return x - tril(x, k - 1)
+
+
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
+    """The entries along an axis, one by one."""
+    return [np.take(x, i, axis=axis) for i in range(np.shape(x)[axis])]

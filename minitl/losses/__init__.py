@@ -100,7 +100,7 @@ def _is_known(function: Any) -> bool:
 
 def _function(name: str) -> Callable[..., Any]:
     def of_samples(y_true: Any, y_pred: Any, **settings: Any) -> Any:
-        if isinstance(y_true, Value) or isinstance(y_pred, Value):
+        if isinstance(y_true, (Traced, Value)) or isinstance(y_pred, Value):
             if name not in OF_VALUES or settings:
                 advice = "compute it of arrays, or compile with it"
                 raise TypeError(f"losses.{name} of values is not there{f' with {settings}' if settings else ''}; {advice}")
@@ -128,6 +128,8 @@ def _recorded(loss: Loss, t: np.ndarray, p: Traced, values: np.ndarray) -> Trace
 
 
 globals().update({name: _function(name) for name in NAMED})
+for _name, _formula in OF_VALUES.items():
+    NAMED[_name].formula = staticmethod(_formula)
 
 __all__ = [
     "NAMED",

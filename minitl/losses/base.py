@@ -6,6 +6,7 @@ as in Keras.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class Loss:
     operation: str
     activation: str | None = None
     from_logits: bool = False
+    formula: Any = None  # the loss of each sample in NumPy's functions, where there is one (`minitl.losses.formulas`)
     _name: str | None = None
 
     def __init__(self, name: str | None = None, reduction: str = "sum_over_batch_size", axis: int = -1, dtype: Any = None):
@@ -40,6 +42,8 @@ class Loss:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of some predictions."""
+        if isinstance(y_true, Traced):
+            return self._of_traced_targets(y_true, y_pred, sample_weight)
         if isinstance(y_pred, Traced):  # inside another loss
             found, cache = compute(self, np.asarray(y_true), y_pred.value, sample_weight, self.from_logits)
             return Traced(found, [y_pred], lambda dy: [dy * backpropagate(self, cache)])  # type: ignore[return-value]
@@ -48,6 +52,16 @@ class Loss:
             y_pred = y_pred.astype(np.float32)
         weights = None if sample_weight is None else np.asarray(sample_weight, y_pred.dtype)
         return float(compute(self, np.asarray(y_true), y_pred, weights, self.from_logits)[0])
+
+    def _of_traced_targets(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        """The loss by its formula, so that targets have a gradient, too."""
+        plain = type(self)().get_config()
+        settings = {name: value for name, value in self.get_config().items() if plain[name] != value}
+        if self.formula is None or settings.keys() - inspect.signature(self.formula).parameters.keys():
+            advice = "put stop_gradient() around them, if they are to have none"
+            raise TypeError(f"loss {self.name}: no formula for the gradient of its targets as it is set; {advice}")
+        values = self.formula(y_true, y_pred, **settings)
+        return np.mean(values if weights is None else values * np.asarray(weights, values.dtype))
 
     def compute(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> tuple[float, Any]:
         """The loss, and what backpropagate needs; weights (N,), or one for every single loss, or None."""

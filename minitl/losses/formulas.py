@@ -22,8 +22,10 @@ def mean_absolute_error(t: Any, p: Any) -> Any:
     return np.mean(np.abs(t - p), axis=-1)
 
 
-def binary_crossentropy(t: Any, p: Any) -> Any:
-    """-mean (t log p + (1 - t) log (1 - p)), p kept away from 0 and 1."""
+def binary_crossentropy(t: Any, p: Any, from_logits: bool = False) -> Any:
+    """-mean (t log p + (1 - t) log (1 - p)), p kept away from 0 and 1; of logits z, mean (log(1 + exp(z)) - t z)."""
+    if from_logits:
+        return np.mean(np.logaddexp(p, 0) - t * p, axis=-1)
     inside = np.clip(p, EPSILON, 1 - EPSILON)
     return -np.mean(t * np.log(inside) + (1 - t) * np.log(1 - inside), axis=-1)
 

@@ -1,7 +1,9 @@
 """Metrics: numbers for people; nothing is trained on them.
 
 means      averages over samples: accuracies, squared error
-detection  precision, recall, AUC, overlap
+detection  precision, recall, AUC
+f_score    precision and recall in one number per class
+overlap    intersection over union
 regression root of the squared error, R^2, cosine
 spans      precision, recall, F1 of spans in sentences
 
@@ -20,28 +22,29 @@ from minitl import losses
 from minitl.errors import unknown
 from minitl.metrics.detection import (
     AUC,
-    F1Score,
     FalseNegatives,
     FalsePositives,
-    Mean,
-    MeanIoU,
     Precision,
     Recall,
     TrueNegatives,
     TruePositives,
 )
+from minitl.metrics.f_score import F1Score, FBetaScore
 from minitl.metrics.means import (
     Accuracy,
     BinaryAccuracy,
     CategoricalAccuracy,
+    Mean,
     MeanSquaredError,
     Metric,
     SparseCategoricalAccuracy,
     SparseTopKCategoricalAccuracy,
+    Sum,
     TopKCategoricalAccuracy,
     class_numbers,
     confusion_matrix,
 )
+from minitl.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
 from minitl.metrics.regression import CosineSimilarity, R2Score, RootMeanSquaredError
 from minitl.serialization import decode
 
@@ -81,9 +84,10 @@ class OwnFunction(Metric):
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
-        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, CosineSimilarity, F1Score, FalseNegatives, FalsePositives, Mean,
-        MeanIoU, MeanLoss, MeanSquaredError, OwnFunction, Precision, R2Score, Recall, RootMeanSquaredError,
-        SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy, TrueNegatives, TruePositives,
+        AUC, Accuracy, BinaryAccuracy, BinaryIoU, CategoricalAccuracy, CosineSimilarity, F1Score, FBetaScore, FalseNegatives,
+        FalsePositives, IoU, Mean, MeanIoU, MeanLoss, MeanSquaredError, OneHotIoU, OneHotMeanIoU, OwnFunction, Precision,
+        R2Score, Recall, RootMeanSquaredError, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, Sum,
+        TopKCategoricalAccuracy, TrueNegatives, TruePositives,
     )
 }  # fmt: skip
 NAMED = {
@@ -103,6 +107,7 @@ NAMED = {
     "recall": Recall,
     "auc": AUC,
 }
+LOSSES = {cls.__name__: key for key, cls in reversed(losses.NAMED.items())}  # the first name of each class
 
 
 def get(identifier: Any) -> Metric:
@@ -123,6 +128,10 @@ def get(identifier: Any) -> Metric:
             return metric(name=identifier)
         if key in losses.NAMED:
             return MeanLoss(key, identifier)
+        if identifier in CLASSES:  # "RootMeanSquaredError"
+            return CLASSES[identifier]()
+        if identifier in LOSSES:
+            return MeanLoss(LOSSES[identifier])
         raise unknown("metric", identifier, [*NAMED, *losses.NAMED])
     metric = decode("metric", identifier, CLASSES)
     if not isinstance(metric, Metric):
@@ -137,15 +146,44 @@ def __getattr__(name: str) -> Any:
         return lambda y_true, y_pred, **settings: kind(**settings).values(np.asarray(y_true), np.asarray(y_pred))
     if name in losses.NAMED:
         return getattr(losses, name)
-    if name in {cls.__name__ for cls in losses.NAMED.values()}:  # MeanAbsoluteError() as a metric
-        key = next(key for key, cls in losses.NAMED.items() if cls.__name__ == name)
-        return functools.partial(MeanLoss, key)
+    if name == "LogCoshError":
+        return functools.partial(MeanLoss, "log_cosh", "logcosh")
+    if name in LOSSES:  # MeanAbsoluteError() as a metric
+        return functools.partial(MeanLoss, LOSSES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
-    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "CosineSimilarity", "F1Score", "FalseNegatives", "FalsePositives",
-    "Mean", "MeanIoU", "MeanLoss", "MeanSquaredError", "Metric", "Precision", "R2Score", "Recall", "RootMeanSquaredError",
-    "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives",
-    "class_numbers", "confusion_matrix", "get",
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryIoU",
+    "CategoricalAccuracy",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "IoU",
+    "LogCoshError",
+    "Mean",
+    "MeanIoU",
+    "MeanLoss",
+    "MeanSquaredError",
+    "Metric",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "RootMeanSquaredError",
+    "SparseCategoricalAccuracy",
+    "SparseTopKCategoricalAccuracy",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "class_numbers",
+    "confusion_matrix",
+    "get",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Metrics that are no means over samples: precision, recall, their harmonic mean, the area under a curve, overlap.
+"""Metrics that are no means over samples: precision, recall, the area under a curve.
 
 For outputs that are probabilities of yes (N,) or (N, ...): each output counts as one answer.
 """
@@ -72,17 +72,6 @@ class Recall(Precision):
         return _share(self.hits[0], self.hits[0] + self.misses[0])
 
 
-class F1Score(Precision):
-    """The harmonic mean of precision and recall: 2 hits / (2 hits + false alarms + misses)."""
-
-    def __init__(self, thresholds: Any = None, top_k: Any = None, class_id: Any = None, name: str = "f1_score"):
-        super().__init__(thresholds, top_k, class_id, name)
-
-    def result(self) -> float:
-        """The mean; 0 without hits."""
-        return _share(2 * self.hits[0], 2 * self.hits[0] + self.alarms[0] + self.misses[0])
-
-
 class Count(Precision):
     """One of the four numbers, as it is; a subclass says which, and its name."""
 
@@ -137,50 +126,6 @@ class AUC(Counts):
         negatives = self.alarms + self.passes
         alarms = np.divide(self.alarms, negatives, out=np.zeros_like(hits), where=negatives > 0)
         return float(((hits[1:] + hits[:-1]) / 2 * (alarms[:-1] - alarms[1:])).sum())
-
-
-class MeanIoU(Metric):
-    """The overlap of each class, intersection over union, averaged over the classes that occur.
-
-    Shapes: y_true and y_pred class numbers of any shape, or y_pred (..., classes).
-    """
-
-    def __init__(self, num_classes: int, name: str = "mean_io_u"):
-        self.num_classes = num_classes
-        super().__init__(name)
-
-    def reset_state(self) -> None:
-        """Begin anew."""
-        self.matrix = np.zeros((self.num_classes, self.num_classes))
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch."""
-        p, t = np.asarray(y_pred), np.asarray(y_true)
-        if p.ndim and p.shape[-1] == self.num_classes and p.size != t.size:
-            p = p.argmax(axis=-1)
-        flat = t.reshape(-1).astype(int) * self.num_classes + p.reshape(-1).astype(int)
-        self.matrix += np.bincount(flat, _of_all(sample_weight, p.shape), minlength=self.matrix.size).reshape(self.matrix.shape)
-
-    def result(self) -> float:
-        """The mean."""
-        hits = np.diag(self.matrix)
-        union = self.matrix.sum(0) + self.matrix.sum(1) - hits
-        there = union > 0
-        return float((hits[there] / union[there]).mean()) if there.any() else 0.0
-
-
-class Mean(Metric):
-    """The mean of numbers that `update_state(values)` is given."""
-
-    def __init__(self, name: str = "mean"):
-        super().__init__(name)
-
-    def update_state(self, values: Any, y_pred: Any = None, sample_weight: Any = None) -> None:
-        """Take numbers in."""
-        values = np.asarray(values, float)
-        weights = np.broadcast_to(1.0 if sample_weight is None else np.asarray(sample_weight, float), values.shape)
-        self.total += float((values * weights).sum())
-        self.count += float(weights.sum())
 
 
 def _of_all(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:

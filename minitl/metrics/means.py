@@ -6,22 +6,53 @@ from typing import Any
 
 import numpy as np
 
+from minitl import initializers
 from minitl.errors import wrong_shape
-from minitl.serialization import constructor_arguments
+from minitl.layers.names import default_name
+from minitl.layers.variable import Variable
+from minitl.random import new_generator
+from minitl.serialization import Configured
 
 
-class Metric:
+class Metric(Configured):
     """A running mean of one number per sample; a metric of your own defines `values(y_true, y_pred)`."""
 
     weighted = False  # whether sample weights count
 
     def __init__(self, name: str | None = None, dtype: Any = None):
-        name = name or type(self).__name__.lower()
-        self.name = name
+        self.name, self.dtype = name or default_name(type(self)), dtype
         if type(self).__module__.startswith("minitl."):
             self.reset_state()
         else:
             self.total = self.count = 0.0  # a metric of your own may need what its constructor has not made yet
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Take a batch into the mean, and give the mean so far."""
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
+
+    def add_weight(
+        self, name: Any = None, shape: Any = (), initializer: Any = "zeros", dtype: Any = None, **_: Any
+    ) -> Variable:  # fmt: skip
+        """A variable that `update_state` counts in, as metrics for Keras do; `reset_state` sets it to zero.
+
+        Parameters: `shape` may come first, as in Keras 3; `dtype` is float64 by default.
+        """
+        if name is not None and not isinstance(name, str):
+            name, shape = (shape if isinstance(shape, str) else None), name
+        draw, shape = initializers.get(initializer), tuple(np.atleast_1d(shape).astype(int)) if np.ndim(shape) or shape else ()
+        array = np.array(draw(shape, new_generator()), dtype or np.float64)
+        return Variable.of(array, name or "variable", self.name, trainable=False)
+
+    add_variable = add_weight
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What it counts in."""
+        counted = self._counted()
+        if counted:
+            return list(counted.values())
+        return [Variable.of(np.asarray(value), name, self.name, trainable=False) for name, value in self.get_state().items()]
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The number of every sample of a batch."""
@@ -43,7 +74,11 @@ class Metric:
 
     def reset_state(self) -> None:
         """Begin anew."""
-        self.total = self.count = 0.0
+        counted = self._counted()
+        for variable in counted.values():
+            variable.value[...] = 0
+        if not counted:
+            self.total = self.count = 0.0
 
     def get_state(self) -> dict[str, Any]:
         """The numbers and arrays that a batch may have changed."""
@@ -51,11 +86,40 @@ class Metric:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        vars(self).update({name: state[name] for name in self.get_state() if name in state})
+        counted = self._counted()
+        for name in self.get_state():
+            if name in state and name in counted:
+                counted[name].assign(state[name])
+            elif name in state:
+                setattr(self, name, state[name])
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return constructor_arguments(self)
+    def _counted(self) -> dict[str, Variable]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Variable)}
+
+
+class Mean(Metric):
+    """The mean of numbers that `update_state(values)` is given."""
+
+    def __init__(self, name: str = "mean"):
+        super().__init__(name)
+
+    def update_state(self, values: Any, y_pred: Any = None, sample_weight: Any = None) -> None:
+        """Take numbers in."""
+        values = np.asarray(values, float)
+        weights = np.broadcast_to(1.0 if sample_weight is None else np.asarray(sample_weight, float), values.shape)
+        self.total += float((values * weights).sum())
+        self.count += float(weights.sum())
+
+
+class Sum(Mean):
+    """The sum of numbers that `update_state(values)` is given."""
+
+    def __init__(self, name: str = "sum"):
+        super().__init__(name)
+
+    def result(self) -> float:
+        """The sum so far."""
+        return self.total
 
 
 class Accuracy(Metric):

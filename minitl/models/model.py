@@ -49,11 +49,12 @@ class Model(Structure):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if hasattr(cls, "train_step"):
-            raise TypeError(
-                f"{cls.__name__}: fit() does not call a train_step(); use a Loss or a Layer with a call() for what is special, "
-                "or write the loop with train_on_batch"
-            )
+        for step in ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
+            if hasattr(cls, step):
+                raise TypeError(
+                    f"{cls.__name__}: fit() does not call a {step}(); use a Loss or a Layer with a call() for what is special, "
+                    "or write the loop with train_on_batch"
+                )
         if "call" in vars(cls):
             cls.saved_as = "Model"  # what its call gives is a graph like others
 
@@ -63,7 +64,7 @@ class Model(Structure):
             raise TypeError(f"{type(self).__name__}: unknown arguments {', '.join(sorted(older))}")
         inputs, outputs = older.get("input", inputs), older.get("output", outputs)
         self._set_up()
-        if inputs is None and hasattr(self, "call"):
+        if inputs is None and type(self).call is not Structure.call:
             self._starts_trainable = trainable
             return
         if inputs is None or outputs is None:

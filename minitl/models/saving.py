@@ -28,7 +28,7 @@ from minitl.layers.reserve import limited_weights
 from minitl.models.foreign import foreign, load_foreign
 from minitl.models.training_state import add_training, take_memory, take_training
 from minitl.preprocessing.record import Preprocessing
-from minitl.serialization import custom_object_scope, decode, encode
+from minitl.serialization import custom_object_scope, custom_objects_now, decode, encode
 
 FORMAT = 2
 
@@ -153,7 +153,7 @@ def _origin(found: Any) -> dict[str, str] | None:
 
 
 def _layer_from(data: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
-    name, known = data["class_name"], {**layer_classes(), **(custom_objects or {})}
+    name, known = data["class_name"], {**layer_classes(), **custom_objects_now(), **(custom_objects or {})}
     if name not in known:
         raise ValueError(f"{unknown('layer class', name, known)}; your own go into custom_objects={{{name!r}: {name}}}")
     cls = known[name]
@@ -196,6 +196,7 @@ def _classes_in(model: Any) -> dict[str, Any]:
         for value in {} if layer.is_container else layer.get_config().values():
             if hasattr(value, "get_config"):
                 found[type(value).__name__] = type(value)
-            elif callable(value) and hasattr(value, "__name__"):
+                value = getattr(value, "function", None)  # of an initializer or regularizer that is a function
+            if callable(value) and hasattr(value, "__name__"):
                 found[value.__name__] = value
     return found

@@ -17,6 +17,7 @@ from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
 from minitl.layers.masking import leaves_out_steps
 from minitl.layers.names import default_name, free_name
+from minitl.layers.variable import Variable
 from minitl.models.trainer import Trainer
 
 
@@ -58,7 +59,7 @@ class Structure(Trainer):
     def adds_loss(self) -> bool:
         """Whether something in it joins the loss by `add_loss`."""
         return any(
-            isinstance(leaf, AddedLoss) or (leaf.has_call and "add_loss" in type(leaf).call.__code__.co_names)  # type: ignore[attr-defined]
+            isinstance(leaf, AddedLoss) or (leaf.has_call and "add_loss" in type(leaf).call.__code__.co_names)
             for _, leaf in self.named_layers()
         )
 
@@ -281,14 +282,14 @@ class Structure(Trainer):
         return any(layer.learns for layer in self._parts())
 
     @property
-    def weights(self) -> list[np.ndarray]:
+    def weights(self) -> list[Variable]:
         """All layers' weights."""
-        return [w for _, layer in self.named_layers() for w in (*layer.parameters.values(), *layer.state.values())]
+        return [w for path, layer in self.named_layers() for learnt in (True, False) for w in layer.own_weights(learnt, path)]
 
     @property
-    def trainable_weights(self) -> list[np.ndarray]:
+    def trainable_weights(self) -> list[Variable]:
         """The weights that training changes now."""
-        return [w for _, layer in self.named_layers() if layer.trainable for w in layer.parameters.values()]
+        return [w for path, layer in self.named_layers() if layer.trainable for w in layer.own_weights(True, path)]
 
     def astype(self, dtype: Any) -> Any:
         """Convert all layers in place."""

@@ -1,0 +1,86 @@
+"""A weight as programs for Keras take it: an array with a name, which can be assigned."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from minitl.autodiff import plain
+from minitl.errors import wrong_shape
+
+
+class Variable(np.ndarray):
+    """A view of a layer's weight, so that `layer.kernel.assign(...)` and `layer.kernel[...] = ...` change the weight itself.
+
+    Attributes: `array` is the layer's own array; `name` is its name in the layer, `path` that of the layer before it, as in
+    Keras 3 ("dense/kernel"); `trainable` tells whether the layer learns it now. What is computed from a variable is an array.
+    """
+
+    array: Any
+    name: str | None
+    path: str | None
+    trainable: bool
+
+    @classmethod
+    def of(cls, array: np.ndarray, name: str, path: str = "", trainable: bool = True) -> Variable:
+        """The variable of an array."""
+        variable = array.view(cls)
+        variable.array, variable.name, variable.path = array, name, f"{path}/{name}" if path else name
+        variable.trainable = trainable
+        return variable
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.array, self.name, self.path, self.trainable = None, None, None, False
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Any:
+        if out is None:
+            return getattr(ufunc, method)(*map(_array, inputs), **settings)
+        getattr(ufunc, method)(*map(_array, inputs), out=tuple(map(_array, out)), **settings)
+        return out[0] if len(out) == 1 else out
+
+    def __reduce__(self) -> Any:
+        array = self.value if self.array is None else self.array  # where a layer is copied, its copy's own
+        return Variable.of, (array, self.name or "", (self.path or "").rpartition("/")[0], self.trainable)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None, /) -> Any:
+        made, (array, *settings) = self.__reduce__()
+        return made(copy.deepcopy(array, memo), *settings)
+
+    @property
+    def value(self) -> np.ndarray:
+        """The array."""
+        return self.view(np.ndarray)
+
+    def numpy(self) -> np.ndarray:
+        """A copy as a plain array."""
+        return np.array(self)
+
+    def assign(self, value: Any) -> Variable:
+        """Take new numbers.
+
+        Errors: ValueError for another shape.
+        """
+        array = np.asarray(plain(value))
+        if array.shape != self.shape:
+            raise wrong_shape(f"weight {self.path!r}", self.shape, array.shape, "assign numbers of the weight's shape")
+        self.value[...] = array
+        return self
+
+    def assign_add(self, value: Any) -> Variable:
+        """Add to it."""
+        return self.assign(self.value + plain(value))
+
+    def assign_sub(self, value: Any) -> Variable:
+        """Subtract from it."""
+        return self.assign(self.value - plain(value))
+
+
+def array_of(x: Any) -> Any:
+    """The layer's own array behind a variable; anything else as it is."""
+    return x.array if isinstance(x, Variable) and x.array is not None else x
+
+
+def _array(x: Any) -> Any:
+    return x.view(np.ndarray) if isinstance(x, Variable) else x

@@ -1,0 +1,81 @@
+"""Activations that few networks use: formulas in NumPy's functions, differentiated by recording (`minitl.autodiff`).
+
+Their names work like those of `minitl.activations`: `Dense(8, activation="mish")`, `minitl.activations.mish(x)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x, or alpha (exp(x / alpha) - 1) where x is negative."""
+    return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x, or 0 where |x| <= threshold."""
+    return np.where(np.abs(x) > threshold, x, np.zeros_like(x))
+
+
+def hard_tanh(x: Any) -> Any:
+    """x cut off at -1 and 1."""
+    return np.clip(x, -1, 1)
+
+
+def log_sigmoid(x: Any) -> Any:
+    """log(1 / (1 + exp(-x))) = -log(1 + exp(-x))."""
+    return -np.logaddexp(-x, 0)
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - log sum exp(x) along an axis."""
+    shifted = x - np.max(x, axis=axis, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+def mish(x: Any) -> Any:
+    """x tanh(log(1 + exp(x)))."""
+    return x * np.tanh(np.logaddexp(x, 0))
+
+
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x moved towards 0 by the threshold, and 0 where |x| is smaller."""
+    return x - np.clip(x, -threshold, threshold)
+
+
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|)."""
+    return x / (1 + np.abs(x))
+
+
+def sparse_plus(x: Any) -> Any:
+    """0 below -1, x above 1, and (x + 1)^2 / 4 between."""
+    return np.square(np.clip(x, -1, 1) + 1) / 4 + np.maximum(x - 1, 0)
+
+
+def sparse_sigmoid(x: Any) -> Any:
+    """(x + 1) / 2, cut off at 0 and 1."""
+    return np.clip((x + 1) / 2, 0, 1)
+
+
+def squareplus(x: Any, b: float = 4.0) -> Any:
+    """(x + sqrt(x^2 + b)) / 2."""
+    return (x + np.sqrt(np.square(x) + b)) / 2
+
+
+def tanh_shrink(x: Any) -> Any:
+    """x - tanh(x)."""
+    return x - np.tanh(x)
+
+
+NAMED: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        celu, hard_shrink, hard_tanh, log_sigmoid, log_softmax, mish, soft_shrink, softsign, sparse_plus, sparse_sigmoid,
+        squareplus, tanh_shrink,
+    )
+}  # fmt: skip

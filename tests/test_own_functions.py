@@ -1,0 +1,265 @@
+"""Functions of one's own in the place of an activation or a regularizer, and layers of one's own on data of any length."""
+
+import numpy as np
+import pytest
+
+from minitl import ops, regularizers
+from minitl.backend import use_backend
+from minitl.gradcheck import check_gradients
+from minitl.interop import export_onnx, load_keras
+from minitl.layers import ELU, Activation, Conv2D, Dense, Embedding, GlobalAveragePooling1D, Input, Layer, LeakyReLU, PReLU, ReLU
+from minitl.models import Model, Sequential, clone_model, load_model
+from minitl.optimizers import SGD
+from minitl.schedules import LearningRateSchedule
+from minitl.utils import custom_object_scope, get_custom_objects
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(12, 6)).astype(np.float32), RNG.normal(size=(12, 2)).astype(np.float32)
+
+
+def soft(z):
+    return ops.log(1.0 + ops.exp(z))
+
+
+def gated(z):
+    return z * ops.sigmoid(1.7 * z)
+
+
+def cubed(w):
+    return 0.01 * ops.sum(ops.abs(w) ** 3)
+
+
+class Halves(regularizers.Regularizer):
+    def __init__(self, factor=0.1):
+        self.factor = factor
+
+    def __call__(self, w):
+        return self.factor * ops.sum(ops.square(w)) / 2
+
+
+def network(*activations):
+    hidden = [Dense(5, activation=activation) for activation in activations]
+    return Sequential([Input((6,)), *hidden, Activation(gated), Dense(2)])
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize(
+    "activation", [soft, LeakyReLU(0.2), ReLU(max_value=0.5), ELU(0.3)], ids=["function", "leaky", "relu", "elu"]
+)
+def test_gradients_through_activations_of_one_s_own(activation, backend):
+    with use_backend(backend):
+        hidden = Dense(4, activation=activation, dtype="float64")
+        model = Sequential([Input((6,), dtype="float64"), hidden, Dense(2, activation=gated, dtype="float64")])
+        assert check_gradients(model, X.astype(float), Y.astype(float))
+
+
+def test_an_activation_by_itself_gives_what_its_function_gives():
+    for activation, expected in [
+        (soft, np.log1p(np.exp(X))),
+        (LeakyReLU(0.2), np.where(X > 0, X, 0.2 * X)),
+        (ReLU(max_value=0.5), np.clip(X, 0, 0.5)),
+    ]:
+        dense = Dense(6, activation=activation, kernel_initializer="identity")
+        np.testing.assert_allclose(dense(X), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_they_save_load_and_clone(tmp_path):
+    model = network(soft, LeakyReLU(0.25))
+    model.compile(SGD(0.05), "mse")
+    model.fit(X, Y, epochs=2, verbose=0)
+    expected = model.predict(X, verbose=0)
+    for suffix in ("npz", "keras"):
+        path = str(tmp_path / f"m.{suffix}")
+        model.save(path)
+        again = load_model(path, custom_objects={"soft": soft, "gated": gated})
+        np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+        assert again.layers[-4].activation is soft and again.layers[-3].activation.negative_slope == 0.25
+    with pytest.raises(ValueError, match=r"custom_objects=.'soft': soft"):
+        load_model(str(tmp_path / "m.npz"))
+    copied = clone_model(model)
+    copied.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copied.predict(X, verbose=0), expected)
+
+
+def test_keras_computes_the_same(tmp_path):
+    keras = pytest.importorskip("keras")
+
+    def theirs(z):
+        return keras.ops.log(1.0 + keras.ops.exp(z))
+
+    model = network(soft, ReLU(max_value=0.5))
+    model.save(str(tmp_path / "m.keras"))
+    objects = {"soft": theirs, "gated": lambda z: z * keras.ops.sigmoid(1.7 * z)}
+    other = keras.models.load_model(tmp_path / "m.keras", custom_objects=objects)
+    np.testing.assert_allclose(other.predict(X, verbose=0), model.predict(X, verbose=0), atol=1e-5)
+    limited = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation=keras.layers.ReLU(max_value=0.1))])
+    limited.save(tmp_path / "k.keras")  # its ceiling was lost once
+    np.testing.assert_allclose(load_keras(tmp_path / "k.keras").predict(X, verbose=0), limited.predict(X, verbose=0), atol=1e-6)
+
+
+def test_names_of_custom_objects_are_activations():
+    with custom_object_scope({"soft": soft}):
+        assert Dense(2, activation="soft").activation is soft
+    get_custom_objects()["gated"] = gated
+    try:
+        assert Activation("gated").activation is gated
+    finally:
+        del get_custom_objects()["gated"]
+
+
+def test_onnx_takes_layers_and_refuses_functions(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    model = Sequential([Input((6,)), Dense(4, activation=LeakyReLU(0.25)), Dense(2, activation=ELU(0.5))])
+    export_onnx(model, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    found = session.run(None, {session.get_inputs()[0].name: X})[0]
+    np.testing.assert_allclose(found, model.predict(X, verbose=0), atol=1e-5)
+    with pytest.raises(ValueError, match="activation soft: ONNX has nothing for a function of your own"):
+        export_onnx(network(soft), tmp_path / "n.onnx")
+    assert not (tmp_path / "n.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("activation", "error", "message"),
+    [
+        (np.tanh, TypeError, "a function of minitl.activations or your own"),
+        (PReLU(), TypeError, "put a layer that has weights behind this one"),
+        (lambda z: z[:, :1], ValueError, r"made shape \(12, 1\) of \(12, 3\); it must keep the shape"),
+        (lambda z: np.ones((12, 3)), TypeError, "does not depend on its argument"),
+    ],
+)
+def test_what_is_no_activation(activation, error, message):
+    with pytest.raises(error, match=message):
+        Dense(3, activation=activation)(X)
+
+
+@pytest.mark.parametrize("penalty", [cubed, Halves(0.3)], ids=["function", "class"])
+def test_regularizers_of_one_s_own(penalty, tmp_path):
+    def trained(regularizer):
+        dense = Dense(2, kernel_regularizer=regularizer, kernel_initializer="ones")
+        model = Sequential([Input((6,)), dense])
+        model.compile(SGD(0.1), "mse")
+        loss = model.fit(X, Y, batch_size=12, verbose=0).history["loss"][0]
+        return model, loss, dense.kernel.numpy()
+
+    _, plain_loss, plain_kernel = trained(None)
+    model, loss, kernel = trained(penalty)
+    ones = np.ones((6, 2))
+    gradient = 0.03 * ones if penalty is cubed else 0.3 * ones
+    assert loss - plain_loss == pytest.approx(0.12 if penalty is cubed else 1.8, rel=1e-4)
+    np.testing.assert_allclose(plain_kernel - kernel, 0.1 * gradient, rtol=1e-3)
+    model.save(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz", custom_objects={"cubed": cubed, "Halves": Halves})
+    again.compile(SGD(0.1), "mse")
+    assert again.evaluate(X, Y, verbose=0) == pytest.approx(model.evaluate(X, Y, verbose=0))
+    with pytest.raises(ValueError, match="a regularizer of your own cannot be written to a file of Keras"):
+        model.save(str(tmp_path / "m.keras"))
+    with pytest.raises(TypeError, match="does not depend on the weight"):
+        trained(lambda w: np.ones(1))
+
+
+def test_a_schedule_of_one_s_own_under_keras_s_name():
+    class Warm(LearningRateSchedule):
+        def __init__(self, rate=0.5):
+            self.rate = rate
+
+        def __call__(self, step):
+            return self.rate * min(step / 2, 1)
+
+    model = Sequential([Input((6,)), Dense(2)])
+    model.compile(SGD(Warm()), "mse")
+    before = model.get_weights()
+    model.train_on_batch(X, Y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))  # its first rate is 0
+    assert Warm.from_config(Warm(0.25).get_config()).rate == 0.25
+
+
+class Places(Layer):
+    """Words and their places, each with a vector."""
+
+    def __init__(self, length, words, width, **kwargs):
+        super().__init__(**kwargs)
+        self.length, self.words, self.width = length, words, width
+        self.of_words, self.of_places = Embedding(words, width), Embedding(length, width)
+
+    def call(self, x):
+        places = ops.cumsum(ops.ones_like(x), axis=-1) - 1
+        return self.of_words(x) + self.of_places(places)
+
+
+class OneHot(Layer):
+    def __init__(self, depth, **kwargs):
+        super().__init__(**kwargs)
+        self.depth = depth
+
+    def call(self, x):
+        return ops.take(np.eye(self.depth), ops.cast(x, "int32"), axis=0)
+
+
+def test_layers_of_one_s_own_on_sequences_of_any_length():
+    words = Input((None,), dtype="int32")
+    places = Places(20, 30, 4)
+    x = places(words)
+    assert x.shape == (None, None, 4)
+    model = Model(words, Dense(1)(GlobalAveragePooling1D()(x)))
+    for length in (3, 11):
+        assert model.predict(RNG.integers(0, 30, (5, length)), verbose=0).shape == (5, 1)
+    model.compile("adam", "mse")
+    numbers = RNG.integers(0, 30, (32, 7))
+    losses = model.fit(numbers, (numbers[:, :1] > 15).astype(float), epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_an_axis_stays_closed_where_it_does_not_vary():
+    class Middle(Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.conv = Conv2D(3, 3, strides=2, padding="same")
+
+        def call(self, x):
+            return ops.mean(self.conv(x), axis=1)
+
+    assert Middle()(Input((None, None, 2))).shape == (None, None, 3)
+    assert Middle()(Input((8, None, 2))).shape == (None, None, 3)
+    assert Middle()(Input((None, 8, 2))).shape == (None, 4, 3)
+
+
+def test_a_layer_that_runs_on_no_length_says_why():
+    class Fixed(Layer):
+        def call(self, x):
+            return ops.reshape(x, (-1, 7, 2))
+
+    with pytest.raises(ValueError, match=r"define compute_output_shape\(\) to work with an open input shape"):
+        Fixed()(Input((None, 3)))
+
+
+def test_whole_numbers_from_a_record_have_no_gradient():
+    words = Input((9,), dtype="int32")
+    model = Model(words, Dense(1)(GlobalAveragePooling1D()(OneHot(12)(words))))
+    numbers = RNG.integers(0, 12, (4, 9))
+    counts = np.stack([np.bincount(row, minlength=12) for row in numbers]) / 9
+    np.testing.assert_allclose(
+        model.predict(numbers, verbose=0), counts @ model.layers[-1].kernel + model.layers[-1].bias, rtol=1e-5
+    )
+    model.compile("sgd", "mse")
+    model.fit(numbers, np.ones((4, 1)), verbose=0)
+
+
+def halves(shape, dtype=None):
+    return np.full(shape, 0.5)
+
+
+def drawn(shape, generator):
+    return generator.normal(size=shape)
+
+
+@pytest.mark.parametrize("initializer", [halves, drawn])
+def test_initializers_of_one_s_own_save_and_load(initializer, tmp_path):
+    model = Sequential([Input((6,)), Dense(2, kernel_initializer=initializer)])
+    assert initializer is drawn or model.layers[0].kernel.max() == 0.5
+    model.save(tmp_path / "m.npz")
+    with pytest.raises(ValueError, match=f"custom_objects=.'{initializer.__name__}'"):
+        load_model(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz", custom_objects={initializer.__name__: initializer})
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert np.isfinite(clone_model(again).layers[0].kernel).all()
