@@ -87,20 +87,54 @@ class PiecewiseLinear(Schedule):
 
 
 class CosineDecay(Schedule):
-    """Half a cosine from the initial rate down to alpha times it.
+    """Half a cosine from the initial rate down to alpha times it; or first up to another rate, and down from there.
 
-    Formula: rate(t) = initial ((1 - alpha) (1 + cos(pi t / decay_steps)) / 2 + alpha), constant after decay_steps.
+    Formula: rate(t) = initial ((1 - alpha) (1 + cos(pi t / decay_steps)) / 2 + alpha), constant after decay_steps. With
+    `warmup_target`, `warmup_steps` steps in a straight line from the initial rate to the target; then the same from the target.
     Source: I. Loshchilov and F. Hutter, SGDR, arXiv 1608.03983.
     """
 
-    def __init__(self, initial_learning_rate: float, decay_steps: int, alpha: float = 0.0):
-        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, alpha=alpha)
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: int, alpha: float = 0.0, warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ):  # fmt: skip
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, alpha=alpha, warmup_steps=warmup_steps)
+        check_numbers(self, f"{RATE} or None", warmup_target=warmup_target)
         check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps, self.alpha = initial_learning_rate, decay_steps, alpha
+        self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
     def __call__(self, step: int) -> float:
-        cosine = (1 + math.cos(math.pi * min(step / self.decay_steps, 1.0))) / 2
-        return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+        top, before = self.initial_learning_rate, 0
+        if self.warmup_target is not None:
+            top, before = self.warmup_target, self.warmup_steps
+            if step < before:
+                return self.initial_learning_rate + (top - self.initial_learning_rate) * step / before
+        return top * _half_cosine(min((step - before) / self.decay_steps, 1.0), self.alpha)
+
+
+class CosineDecayRestarts(Schedule):
+    """Half a cosine again and again, each longer, and perhaps lower, than the one before.
+
+    Formula: the k-th, from 0, lasts first_decay_steps t_mul^k steps, and begins at initial m_mul^k; s being the share of it that
+    is done, rate = initial ((1 - alpha) m_mul^k (1 + cos(pi s)) / 2 + alpha).
+    Source: I. Loshchilov and F. Hutter, SGDR, arXiv 1608.03983.
+    """
+
+    def __init__(
+        self, initial_learning_rate: float, first_decay_steps: int, t_mul: float = 2.0, m_mul: float = 1.0, alpha: float = 0.0
+    ):
+        check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, m_mul=m_mul, alpha=alpha)
+        check_numbers(self, STEPS, first_decay_steps=first_decay_steps)
+        check_numbers(self, "[1, inf)", t_mul=t_mul)
+        self.initial_learning_rate, self.first_decay_steps = initial_learning_rate, first_decay_steps
+        self.t_mul, self.m_mul, self.alpha = t_mul, m_mul, alpha
+
+    def __call__(self, step: int) -> float:
+        done, length, height = float(step), float(self.first_decay_steps), 1.0
+        while done >= length:
+            done, length, height = done - length, length * self.t_mul, height * self.m_mul
+        return self.initial_learning_rate * ((1 - self.alpha) * height * _half_cosine(done / length, 0.0) + self.alpha)
 
 
 class ExponentialDecay(Schedule):
@@ -235,6 +269,10 @@ def rate_at(learning_rate: Any, step: int) -> float:
 def get(identifier: Any) -> Any:
     """A schedule from its saved form; numbers and functions come back as they are."""
     return decode("schedule", identifier, CLASSES)
+
+
+def _half_cosine(t: float, alpha: float) -> float:
+    return (1 - alpha) * (1 + math.cos(math.pi * t)) / 2 + alpha
 
 
 def _cosine(start: float, end: float, t: float) -> float:

@@ -242,3 +242,19 @@ def test_a_layer_that_writes_its_inner_layer(tmp_path):
     model.save(tmp_path / "m.npz")
     again = load_model(tmp_path / "m.npz", custom_objects={"Wrapping": Wrapping})
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+class Pulling(losses.Loss):
+    """A loss that is its own __call__, whose targets have another shape than the outputs."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        unit = ops.normalize(y_pred, axis=1)
+        return -ops.mean(ops.matmul(unit, ops.transpose(unit)))
+
+
+def test_a_loss_that_is_its_own_call():
+    model = Sequential([Input((4,)), Dense(3)])
+    model.compile("sgd", Pulling())
+    found = model.fit(X, np.arange(16), epochs=3, batch_size=16, verbose=0).history["loss"]
+    assert found[2] < found[1] < found[0] < 0
+    assert Pulling()(np.arange(16), model.predict(X, verbose=0)) < found[2]

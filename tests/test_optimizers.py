@@ -104,7 +104,8 @@ def test_errors(call, message):
 
 
 SCHEDULES = {
-    "Constant": (0.1,), "CosineDecay": (1.0, 10, 0.1), "ExponentialDecay": (1.0, 5, 0.5), "InverseTimeDecay": (1.0, 5, 0.5),
+    "Constant": (0.1,), "CosineDecay": (1.0, 10, 0.1), "CosineDecayRestarts": (1.0, 10),
+    "ExponentialDecay": (1.0, 5, 0.5), "InverseTimeDecay": (1.0, 5, 0.5),
     "LinearDecay": (1.0, 10), "OneCycle": (1.0, 100), "PiecewiseConstantDecay": ([3, 6], [1.0, 0.5, 0.1]),
     "PiecewiseLinear": ([0, 3, 9], [0.1, 1.0, 0.2]), "PolynomialDecay": (1.0, 10), "SlantedTriangular": (1.0, 20),
     "StepDecay": (1.0, 10, 0.5), "WarmUp": (schedules.LinearDecay(1.0, 10), 4),
@@ -130,6 +131,11 @@ def test_schedules():
     line = schedules.LinearDecay(1.0, 10)
     assert [line(0), line(5), line(10), line(99)] == [1, 0.5, 0, 0]
     cosine = schedules.CosineDecay(1.0, 10, alpha=0.1)
+    assert [schedules.CosineDecay(0.0, 10, warmup_target=2.0, warmup_steps=4)(k) for k in (0, 1, 4, 9, 14, 99)] == pytest.approx(
+        [0, 0.5, 2, 1, 0, 0]
+    )
+    again = schedules.CosineDecayRestarts(2.0, 4, t_mul=2.0, m_mul=0.5)
+    assert [again(k) for k in (0, 2, 4, 8, 12)] == pytest.approx([2, 1, 1, 0.5, 0.5])
     assert [cosine(0), cosine(5), cosine(10), cosine(11)] == pytest.approx([1, 0.55, 0.1, 0.1])
     cycle = schedules.OneCycle(1.0, 100)
     rates = [cycle(t) for t in range(101)]

@@ -96,7 +96,12 @@ def test_text_classification_on_phrases(tmp_path, vectors, monkeypatch):
     )
     found = example.main(arguments)["SST-2"]
     assert found["non-static"][0][0] == found["multichannel"][0][0] == 100
-    assert averaged == [{"start_epoch": 1}] * 4
+    assert averaged == [{"start_epoch": 4}] * 4
+    (tmp_path / "sst_trees.train.gz").write_bytes(gzip.compress(b"(3 (3 nice) (2 film))\n(1 (2 no) (1 dull))\n"))
+    sentences, grades = example.read(tmp_path, "SST-2", True)[0]
+    assert {" ".join(words): grade for words, grade in zip(sentences, grades, strict=True)} == {
+        "nice film": 0.75, "nice": 0.75, "no dull": 0.25, "dull": 0.25,
+    }  # fmt: skip
     for way, learnt in (("static", [False]), ("non-static", [True]), ("multichannel", [False, True])):
         layers = example.network(np.ones((5, 3), np.float32), 2, way).layers
         assert [layer.trainable for layer in layers if type(layer).__name__ == "Embedding"] == learnt

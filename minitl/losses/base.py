@@ -40,6 +40,13 @@ class Loss:
             )
         self._name = name
 
+    def __init_subclass__(cls, **kwargs: Any):
+        # One that defines __call__(y_true, y_pred) itself, as some programs for Keras do, gives its values there.
+        super().__init_subclass__(**kwargs)
+        own = vars(cls).get("__call__")
+        if own is not None and not {"call", "forward"} & vars(cls).keys():
+            cls.call = lambda self, y_true, y_pred: own(self, y_true, y_pred)  # type: ignore[attr-defined]
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of some predictions."""
         if isinstance(y_true, Traced):

@@ -64,7 +64,7 @@ class Model(Structure):
             raise TypeError(f"{type(self).__name__}: unknown arguments {', '.join(sorted(older))}")
         inputs, outputs = older.get("input", inputs), older.get("output", outputs)
         self._set_up()
-        if inputs is None and type(self).call is not Structure.call:
+        if inputs is None and self.has_own_call:
             self._starts_trainable = trainable
             return
         if inputs is None or outputs is None:

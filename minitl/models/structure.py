@@ -282,6 +282,11 @@ class Structure(Trainer):
         return any(layer.learns for layer in self._parts())
 
     @property
+    def has_own_call(self) -> bool:
+        """Whether it is a class with a `call`, which is followed when there is an input."""
+        return type(self).call is not Layer.call
+
+    @property
     def weights(self) -> list[Variable]:
         """All layers' weights."""
         return [w for path, layer in self.named_layers() for learnt in (True, False) for w in layer.own_weights(learnt, path)]
@@ -301,7 +306,7 @@ class Structure(Trainer):
 
     def _need_layers(self) -> None:
         known = self._graph.layers if self._graph else self._parts()
-        if all(isinstance(layer, InputLayer) for layer in known) and not hasattr(self, "call"):
+        if all(isinstance(layer, InputLayer) for layer in known) and not self.has_own_call:
             raise ValueError("the model has no layers; add() some")
 
     def _need_built(self, what: str) -> None:
