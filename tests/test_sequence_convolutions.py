@@ -75,12 +75,20 @@ def test_files_of_keras_hold_them(keras, name, settings, suffix, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "settings"), [CASES[7], CASES[30], CASES[-3]])
-def test_formats_that_have_not_got_them_say_so(name, settings, tmp_path):
+def test_what_has_not_got_them_says_so(name, settings, tmp_path):
     model = Sequential([Input((11, 3)), getattr(layers, name)(**settings)])
-    with pytest.raises(ValueError, match="ONNX has nothing for this layer"):
-        export_onnx(model, tmp_path / "m.onnx")
     with pytest.raises(ValueError, match="PyTorch has no module with its weights"):
         save_torch(model, tmp_path / "m.pth")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"needs sequences \(N, L, C\), got shape"):
         Sequential([Input((5, 5, 3)), getattr(layers, name)(**settings)])
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES[::3], ids=[f"{3 * i}-{case[0]}" for i, case in enumerate(CASES[::3])])
+def test_onnx_runtime_computes_them(name, settings, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    model = Sequential([Input((11, 3)), getattr(layers, name)(**settings)])
+    export_onnx(model, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    found = session.run(None, {session.get_inputs()[0].name: X})[0]
+    np.testing.assert_allclose(found, model.predict(X, verbose=0), atol=1e-5)

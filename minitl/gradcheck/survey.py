@@ -202,6 +202,7 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "ReLU", layers.Conv1D(5, 3, activation="relu"), sequence
     yield "causal, dilation 2", layers.Conv1D(5, 3, padding="causal", dilation_rate=2), sequence
     of_sequences: list[Layer] = [
+        layers.Conv1DTranspose(3, 3, strides=2), layers.DepthwiseConv1D(3, padding="same"), layers.SeparableConv1D(4, 3),
         layers.MaxPooling1D(), layers.AveragePooling1D(3, 2, "same"), layers.GlobalMaxPooling1D(), layers.UpSampling1D(2),
         layers.GlobalAveragePooling1D(), layers.ZeroPadding1D((1, 2)), layers.Cropping1D(1), layers.SpatialDropout1D(0.4),
     ]  # fmt: skip
@@ -222,6 +223,10 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     ]  # fmt: skip
     yield from (("in front of a layer", Sequential([one, layers.Conv2D(2, 3)]), image) for one in at_random)
     yield "3 times", layers.RepeatVector(3), row
+    yield "", layers.Identity(), row
+    yield "itself, later steps masked", layers.MultiHeadAttention(2, 3, use_causal_mask=True), [sequence, sequence]
+    for attention in (layers.Attention(use_scale=True), layers.AdditiveAttention()):
+        yield "two inputs", attention, [sequence, sequence]
     yield "", layers.GaussianNoise(0.3), row
     yield "", layers.GaussianDropout(0.3), row
     yield "", layers.AlphaDropout(0.3), row

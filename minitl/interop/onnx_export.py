@@ -14,6 +14,7 @@ import numpy as np
 from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
 from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
+from minitl.interop.onnx_sequences import WRITERS_OF_SEQUENCES
 from minitl.layers.base import Layer
 from minitl.ops.window import slide
 
@@ -128,7 +129,7 @@ class Writer:
     def layer(self, layer: Any, x: list[Tensor], shapes: list[Any]) -> list[Tensor]:
         """What a layer does, as nodes."""
         for kind in type(layer).__mro__:
-            write = WRITERS.get(kind)
+            write = WRITERS.get(kind) or WRITERS_OF_SEQUENCES.get(kind)
             if write is not None and not layer.is_users:
                 written = write(self, layer, x if layer.takes_several else x[0])
                 if isinstance(written, list):

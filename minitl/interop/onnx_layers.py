@@ -35,12 +35,13 @@ def _conv(w: Any, layer: Any, x: Tensor) -> Written:
     kernel = layer.parameters["depthwise_kernel" if depthwise else "kernel"]
     groups = kernel.shape[2] if depthwise else layer.groups
     turned = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2]) if depthwise else kernel.transpose(3, 2, 0, 1)
-    return _window(w, x, turned, layer.parameters.get("bias"), layer.strides, layer.dilation_rate, layer.padding, groups), True
+    return window(w, x, turned, layer.parameters.get("bias"), layer.strides, layer.dilation_rate, layer.padding, groups), True
 
 
-def _window(
+def window(
     w: Any, x: Tensor, kernel: np.ndarray, bias: Any, strides: Any, dilations: Any, padding: str, groups: int = 1, before: int = 0
 ) -> str:
+    """A convolution: kernel as ONNX has it, (F, C / groups, ...); `before` zeros stand in front of a sequence alone."""
     inputs = [w.first(x), w.constant(kernel)] + ([] if bias is None else [w.constant(bias)])
     spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], dilations, strict=True)]
     border = {"pads": [before, 0]} if before else w.pads(x, spans, strides, padding)
@@ -52,7 +53,7 @@ def _conv1d(w: Any, layer: Any, x: Tensor) -> Written:
     kernel, bias = layer.parameters["kernel"].transpose(2, 1, 0), layer.parameters.get("bias")
     strides, dilations = of_axes(layer.strides, x), of_axes(layer.dilation_rate, x)
     before = (kernel.shape[2] - 1) * dilations[0] if layer.causal else 0
-    return _window(w, x, kernel, bias, strides, dilations, layer.padding, layer.groups, before), True
+    return window(w, x, kernel, bias, strides, dilations, layer.padding, layer.groups, before), True
 
 
 def of_axes(pair: Any, x: Tensor) -> list[int]:
@@ -64,7 +65,7 @@ def _separable(w: Any, layer: Any, x: Tensor) -> Written:
     p = layer.parameters
     kernel = p["depthwise_kernel"]
     turned = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2])
-    middle = _window(w, x, turned, None, layer.strides, layer.dilation_rate, layer.padding, kernel.shape[2])
+    middle = window(w, x, turned, None, layer.strides, layer.dilation_rate, layer.padding, kernel.shape[2])
     inputs = [middle, w.constant(p["pointwise_kernel"].transpose(3, 2, 0, 1))]
     return w.node("Conv", inputs + ([w.constant(p["bias"])] if "bias" in p else []), kernel_shape=[1, 1]), True
 
