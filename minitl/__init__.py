@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from minitl import (
     activations,
@@ -68,9 +68,13 @@ __all__ = [
     "use_backend",
     "utils",
 ]
+# Base classes that Keras has at the top, too.
+BASES = {name: f"{name.lower()}s" for name in ("Initializer", "Metric", "Optimizer", "Regularizer")} | {"Loss": "losses"}
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name in BASES:
+        return getattr(importlib.import_module(f"minitl.{BASES[name]}"), name)
     if name in LATER:
         return importlib.import_module(f"minitl.{name}")
     if name in OLD_MODULES:

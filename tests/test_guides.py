@@ -258,3 +258,8 @@ def test_a_loss_that_is_its_own_call():
     found = model.fit(X, np.arange(16), epochs=3, batch_size=16, verbose=0).history["loss"]
     assert found[2] < found[1] < found[0] < 0
     assert Pulling()(np.arange(16), model.predict(X, verbose=0)) < found[2]
+
+
+@pytest.mark.parametrize("name", ["Initializer", "Loss", "Metric", "Optimizer", "Regularizer", "Layer", "Model"])
+def test_base_classes_stand_at_the_top(name):
+    assert isinstance(getattr(minitl, name), type) and getattr(minitl, name).__name__ == name
