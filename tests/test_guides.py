@@ -263,3 +263,17 @@ def test_a_loss_that_is_its_own_call():
 @pytest.mark.parametrize("name", ["Initializer", "Loss", "Metric", "Optimizer", "Regularizer", "Layer", "Model"])
 def test_base_classes_stand_at_the_top(name):
     assert isinstance(getattr(minitl, name), type) and getattr(minitl, name).__name__ == name
+
+
+def test_an_input_with_a_default_is_said_to_be_none():
+    class Maybe(Layer):
+        def call(self, x, shift=None):
+            return x * 2 if shift is None else x * 2 + shift
+
+    assert Maybe()(X).max() == 2 * X.max() and Maybe()(X, training=True).max() == 2 * X.max()
+    for call in (lambda: Maybe()(X, X), lambda: Maybe()(X, shift=X), lambda: Maybe()(Input((4,)), Input((4,)))):
+        with pytest.raises(TypeError, match=r"shift of its call\(\) has a default, and is no input then"):
+            call()
+    model = Sequential([Input((4,)), Maybe(), Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, :1], verbose=0)

@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from minitl.graph.value import Undecided
+
 HOOKS = ("convolution_op", "compute_output_spec")
 SETTINGS = ("training", "mask")  # what a call may be told beside its inputs
 
@@ -34,6 +36,8 @@ def examine(cls: Any) -> None:
     if cls.spreads:
         cls.takes_several = True
         cls.__call__ = _packing(cls.__call__, names)
+    elif len(names) > 1:
+        cls.__call__ = _alone(cls.__call__, names)
 
 
 def _packing(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
@@ -47,6 +51,19 @@ def _packing(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
             got = ", ".join(map(str, named)) or len(given)
             raise TypeError(f"{self.label}: takes {', '.join(names)}, got {got}; give each after those before it")
         return inner(self, [found[name] for name in names[: len(found)]], training)
+
+    return called
+
+
+def _alone(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    @functools.wraps(inner)
+    def called(self: Any, x: Any, *given: Any, training: bool | None = None, **named: Any) -> Any:
+        more = [value for value in (*given, *named.values()) if value is not None]
+        if more and not (len(given) == 1 and not named and isinstance(given[0], (bool, Undecided))):
+            optional = ", ".join(names[1:])
+            advice = "leave the default out, or take a list"
+            raise TypeError(f"{self.label}: {optional} of its call() has a default, and is no input then; {advice}")
+        return inner(self, x, given[0] if more else training)
 
     return called
 
