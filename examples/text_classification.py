@@ -145,19 +145,18 @@ def run(
 
     stop = EarlyStopping("val_accuracy", patience=20 if few else 5, restore_best_weights=True)
 
-    def learnt(sentences: Sentences, epochs: int, **watched: Any) -> Model:
-        model = network(rows, int(train[1].max()) + 1, way)
-        model.compile(Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    def learnt(sentences: Sentences, epochs: int, loss: str = "sparse_categorical_crossentropy", **watched: Any) -> Model:
+        model = network(rows, classes, way)
+        model.compile(Adam(1e-3), loss, metrics=["accuracy"])
         model.fit(Batches(numbers(sentences[0]), sentences[1], 50, seed), epochs=epochs, verbose=0, **watched)
         return model
 
+    classes = 2 if phrases else int(train[1].max()) + 1
     if phrases:
         epochs = min(epochs, PHRASE_EPOCHS)
+        grades = np.stack([1 - train[1], train[1]], axis=1)
         meant = WeightAveraging(start_epoch=min(FIRST_MEANT, epochs - 1))
-        grades = Batches(numbers(train[0]), np.stack([1 - train[1], train[1]], axis=1), 50, seed)
-        model = network(rows, 2, way)
-        model.compile(Adam(1e-3), "categorical_crossentropy")
-        model.fit(grades, epochs=epochs, verbose=0, callbacks=[meant])
+        model = learnt((train[0], grades), epochs, "categorical_crossentropy", callbacks=[meant])
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])  # to be measured
     else:
         model = learnt(train, epochs, validation_data=(padded(numbers(dev[0])), dev[1]), callbacks=[stop])

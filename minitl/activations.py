@@ -49,8 +49,7 @@ def name_of(activation: Any) -> str:
     """
     if activation is None:
         return "linear"
-    own_name = getattr(activation, "__name__", "")
-    if callable(activation) and (globals().get(own_name) or rare_activations.NAMED.get(own_name)) is activation:
+    if callable(activation) and globals().get(getattr(activation, "__name__", "")) is activation:
         activation = getattr(activation, "__name__")  # noqa: B009 (mypy)
     module = str(getattr(activation, "__module__", "")).split(".")[0]
     if callable(activation) and module in LIBRARIES:  # tf.nn.relu, where TensorFlow is installed
@@ -68,10 +67,7 @@ def name_of(activation: Any) -> str:
 
 def get(identifier: Any) -> Any:
     """The function of a name, or the function itself."""
-    if identifier is not None and not isinstance(identifier, str):
-        return identifier
-    name = name_of(identifier)
-    return rare_activations.NAMED.get(name) or globals()[name]
+    return globals()[name_of(identifier)] if isinstance(identifier, str) or identifier is None else identifier
 
 
 def linear(x: Any) -> np.ndarray:
@@ -157,10 +153,7 @@ def exponential(x: Any) -> np.ndarray:
 swish, hard_swish = silu, hard_silu
 
 
-def __getattr__(name: str) -> Any:
-    if name in rare_activations.NAMED:
-        return rare_activations.NAMED[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+globals().update(rare_activations.NAMED)
 
 
 def _apply(name: str, x: Any) -> np.ndarray:

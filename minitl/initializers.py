@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, unknown
-from minitl.serialization import Configured, decode, lookup
+from minitl.serialization import Configured, lookup
 
 Shape = tuple[int, ...]
 
@@ -27,6 +27,8 @@ FINITE = "(-inf, inf)"
 
 class Initializer(Configured):
     """Draws the first values of a weight: call it with a shape and a generator, get float64."""
+
+    kind = "initializer"
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, generator)")
@@ -275,11 +277,6 @@ class OwnInitializer(Initializer):
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         required = [p.name for p in list(inspect.signature(self.function).parameters.values())[1:] if p.default is p.empty]
         return np.asarray(self.function(shape, **dict.fromkeys(required)))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The initializer of a function that is found among the custom objects."""
-        return cls(decode("initializer", config["function"], {}))
 
 
 def _takes_a_generator(function: Callable[..., Any]) -> bool:

@@ -179,6 +179,8 @@ class Means:
 
 def _number(result: Any) -> Any:
     """What a metric gives, as it is now: a plain number, unless it has several."""
+    if type(result) is float:
+        return result  # most, and at every batch
     return float(result) if np.size(result) == 1 else np.asarray(result).tolist()
 
 

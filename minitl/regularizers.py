@@ -16,11 +16,13 @@ import numpy as np
 
 from minitl.autodiff import Traced, gradients
 from minitl.errors import check_numbers
-from minitl.serialization import Configured, decode, lookup
+from minitl.serialization import Configured, lookup
 
 
 class Regularizer(Configured):
     """A penalty on a weight; one of your own defines `__call__(w)`, made of NumPy's or minitl.backend's functions."""
+
+    kind = "regularizer"
 
     def __call__(self, w: np.ndarray) -> float:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
@@ -74,11 +76,6 @@ class OwnRegularizer(Regularizer):
 
     def __call__(self, w: np.ndarray) -> Any:
         return np.sum(self.function(w))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The regularizer of a function that is found among the custom objects."""
-        return cls(decode("regularizer", config["function"], {}))
 
 
 def l1(l1: float = 0.01) -> L1:

@@ -44,14 +44,19 @@ def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[
 class Configured:
     """What can be made anew from its constructor's arguments."""
 
+    kind = "object"  # what errors call it
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return constructor_arguments(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """The object that `get_config` described."""
-        return cls(**config)
+        """The object that `get_config` described; a function in it is found among the custom objects.
+
+        Errors: ValueError for a function that is not there.
+        """
+        return cls(**{name: decode(cls.kind, value, {}) if _is_function(value) else value for name, value in config.items()})
 
 
 _everywhere: dict[str, Any] = {}
@@ -134,6 +139,10 @@ def decode(kind: str, data: Any, classes: Mapping[str, type]) -> Any:
     return cls.from_config(config) if hasattr(cls, "from_config") else cls(**config)
 
 
+def _is_function(data: Any) -> bool:
+    return isinstance(data, dict) and data.get("class_name") == "function"
+
+
 def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
     """What a user means by a name, a configuration or an object: the named default, or the object itself.
 
@@ -144,8 +153,11 @@ def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
         if identifier in _custom.get():
             found = _custom.get()[identifier]
             return found() if isinstance(found, type) else found
-        classes = {factory.__name__: factory for factory in named.values()}
-        if identifier.lower() not in named and identifier not in classes:
+        if identifier.lower() in named:
+            return named[identifier.lower()]()
+    classes = {factory.__name__: factory for factory in named.values()}
+    if isinstance(identifier, str):
+        if identifier not in classes:
             raise unknown(kind, identifier, named)
-        return named.get(identifier.lower(), classes.get(identifier))()
-    return decode(kind, identifier, {factory.__name__: factory for factory in named.values()})
+        return classes[identifier]()
+    return decode(kind, identifier, classes)

@@ -195,3 +195,22 @@ def test_a_metric_with_one_number_per_class(capsys, tmp_path):
     assert total.result() == 2
     with pytest.raises(ValueError, match="unknown average 'mean'"):
         metrics.F1Score("mean")
+
+
+def surest(y_true, y_pred):
+    return np.max(y_pred)
+
+
+def test_a_metric_that_is_a_function_is_loaded(tmp_path):
+    from minitl import Input, Sequential
+    from minitl.layers import Dense
+    from minitl.models import load_model
+
+    model = Sequential([Input((3,)), Dense(2, activation="softmax")])
+    model.compile("sgd", "mse", metrics=[surest])
+    expected = model.evaluate(SHARES, YES[:, :2], verbose=0)
+    model.save(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz", custom_objects={"surest": surest})
+    assert again.evaluate(SHARES, YES[:, :2], verbose=0) == expected
+    with pytest.raises(ValueError, match=r"custom_objects=.'surest': surest"):
+        load_model(tmp_path / "m.npz")

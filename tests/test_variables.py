@@ -50,6 +50,7 @@ def test_a_weight_by_its_name_is_the_layer_s_own():
     dense.kernel[0] = 0
     np.testing.assert_array_equal(dense(x), [[2, 3, 4]])
     assert dense.kernel.shape == (2, 3) and type(dense.kernel.numpy()) is np.ndarray and type(dense.kernel * 2) is np.ndarray
+    assert all(type(w) is np.ndarray for w in dense.get_weights())  # copies, that are no views of the layer any more
     copied = dense.kernel.numpy()
     copied[...] = 9
     assert dense.kernel.value.max() == 2

@@ -24,9 +24,11 @@ from minitl.layers import (
     BatchNormalization,
     Bidirectional,
     Conv1D,
+    Conv1DTranspose,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthwiseConv1D,
     DepthwiseConv2D,
     Embedding,
     Flatten,
@@ -53,6 +55,8 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
     Errors: ValueError for a layer that PyTorch has no single module for.
     """
     weights = {**layer.parameters, **layer.state}
+    if isinstance(layer, (Conv1DTranspose, DepthwiseConv1D)):
+        raise _without_module(layer)
     if isinstance(layer, DepthwiseConv2D):
         rows, columns, channels, multiplier = weights["depthwise_kernel"].shape
         yield Tensor(
@@ -86,9 +90,13 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
         yield Tensor("alpha", "weight", lambda w: w.reshape(-1), lambda w: w.reshape(shape))
         return
     else:
-        raise ValueError(f"{layer.label}: PyTorch has no module with its weights; give a mapping by name")
+        raise _without_module(layer)
     if "bias" in weights:
         yield Tensor("bias", "bias", _same, _same)
+
+
+def _without_module(layer: Any) -> ValueError:
+    return ValueError(f"{layer.label}: PyTorch has no module with its weights; give a mapping by name")
 
 
 def _recurrent(layer: Any, prefix: str, ending: str, weights: dict[str, np.ndarray]) -> Iterator[Tensor]:

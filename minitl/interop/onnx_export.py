@@ -18,6 +18,8 @@ from minitl.interop.onnx_sequences import WRITERS_OF_SEQUENCES
 from minitl.layers.base import Layer
 from minitl.ops.window import slide
 
+EVERY_WRITER = {**WRITERS, **WRITERS_OF_SEQUENCES}
+
 OLDEST, NEWEST = 17, 21
 
 
@@ -129,7 +131,7 @@ class Writer:
     def layer(self, layer: Any, x: list[Tensor], shapes: list[Any]) -> list[Tensor]:
         """What a layer does, as nodes."""
         for kind in type(layer).__mro__:
-            write = WRITERS.get(kind) or WRITERS_OF_SEQUENCES.get(kind)
+            write = EVERY_WRITER.get(kind)
             if write is not None and not layer.is_users:
                 written = write(self, layer, x if layer.takes_several else x[0])
                 if isinstance(written, list):

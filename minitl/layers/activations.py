@@ -26,6 +26,10 @@ class Activated(Layer):
 
     activation: Any  # a name, a function of the user's, or a layer that is an activation
 
+    def kernel_of(self, name: str) -> np.ndarray:
+        """A kernel as the operation takes it."""
+        return self.parameters[name]
+
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The part before the activation, and its cache."""
         raise NotImplementedError
@@ -44,17 +48,16 @@ class Activated(Layer):
 
     def activate(self, z: np.ndarray) -> tuple[np.ndarray, Any]:
         """The activation of z, and its cache."""
-        if self.own_function is not None:
-            return own_activation.forward(self.own_function, z)
-        operation, settings = self.activation_operation
-        return op(operation).forward(z, **settings)
+        operation, settings = self._activation()
+        return operation.forward(z, **settings)
 
-    @property
-    def own_function(self) -> Any:
-        """The activation where it is no operation, but a function that is recorded: the user's, or a rare one; else None."""
-        if inspect.isfunction(self.activation):
-            return self.activation
-        return rare_activations.NAMED.get(self.activation) if isinstance(self.activation, str) else None
+    def _activation(self) -> tuple[Any, dict[str, Any]]:
+        """The activation's forward and backward, and its settings: an operation, or a function that is recorded."""
+        own = rare_activations.NAMED.get(self.activation, self.activation)
+        if inspect.isfunction(own):
+            return own_activation, {"function": own}
+        name, settings = self.activation_operation
+        return op(name), settings
 
     @property
     def activation_operation(self) -> tuple[str, dict[str, Any]]:
@@ -65,10 +68,8 @@ class Activated(Layer):
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """Back through the activation, then through the linear part."""
-        if self.own_function is not None:
-            dy = own_activation.backward(dy, cache[1])
-        elif self.activation != "linear":
-            dy = op(self.activation_operation[0]).backward(dy, cache[1])
+        if self.activation != "linear":
+            dy = self._activation()[0].backward(dy, cache[1])
         return self.linear_backward(dy, cache[0], need)
 
     @property

@@ -43,8 +43,8 @@ def examine(cls: Any) -> None:
 def _packing(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
     @functools.wraps(inner)
     def called(self: Any, *given: Any, training: bool | None = None, **named: Any) -> Any:
-        if len(given) in (1, 2) and isinstance(given[0], (list, tuple)) and not named:
-            return inner(self, *given, training=training) if len(given) == 1 else inner(self, *given)  # in a list already
+        if given and isinstance(given[0], (list, tuple)) and not named:  # in a list already
+            return inner(self, given[0], *(given[1:] or [training]))
         found = {**dict(zip(names, given, strict=False)), **named}
         found = {name: value for name, value in found.items() if value is not None}
         if len(given) > len(names) or set(found) - set(names) or list(names[: len(found)]) != [n for n in names if n in found]:

@@ -68,7 +68,7 @@ class Conv2D(Linear):
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The convolution and its bias."""
-        kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
+        kernel, bias = self.kernel_of("kernel"), self.parameters.get("bias")
         return op("conv2d").forward(x, kernel, bias, self.strides, self.padding, self.dilation_rate, self.groups)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

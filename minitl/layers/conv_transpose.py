@@ -53,7 +53,7 @@ class Conv2DTranspose(Linear):
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The transposed convolution and its bias."""
-        kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
+        kernel, bias = self.kernel_of("kernel"), self.parameters.get("bias")
         return op("conv2d_transpose").forward(x, kernel, bias, self.strides, self.padding)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -62,7 +62,7 @@ class DepthwiseConv2D(Activated):
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The convolution and its bias."""
-        kernel, bias = self.parameters["depthwise_kernel"], self.parameters.get("bias")
+        kernel, bias = self.kernel_of("depthwise_kernel"), self.parameters.get("bias")
         return op("depthwise_conv2d").forward(x, kernel, bias, self.strides, self.padding, self.dilation_rate)
 
     def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -130,7 +130,7 @@ class SeparableConv2D(Activated):
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The two convolutions and the bias."""
-        depthwise, pointwise = self.parameters["depthwise_kernel"], self.parameters["pointwise_kernel"]
+        depthwise, pointwise = self.kernel_of("depthwise_kernel"), self.kernel_of("pointwise_kernel")
         middle, first = op("depthwise_conv2d").forward(x, depthwise, None, self.strides, self.padding, self.dilation_rate)
         z, second = op("conv2d").forward(middle, pointwise, self.parameters.get("bias"))
         return z, (first, second)

@@ -10,7 +10,7 @@ import numpy as np
 from minitl.autodiff import Traced, gradients
 
 
-def forward(function: Callable[[Any], Any], z: np.ndarray) -> tuple[np.ndarray, Any]:
+def forward(z: np.ndarray, function: Callable[[Any], Any]) -> tuple[np.ndarray, Any]:
     """y = function(z), and its record.
 
     Errors: TypeError for a function whose result left the record; ValueError for another shape than z's.

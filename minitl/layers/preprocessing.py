@@ -49,20 +49,16 @@ class Resizing(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """A x B^T, of the part of x that is taken, or with what is added around."""
-        above, below, left, right = margins = self._margins(*x.shape[1:3])
-        x = x[:, max(above, 0) : x.shape[1] - max(below, 0), max(left, 0) : x.shape[2] - max(right, 0)]
-        around = ((0, 0), (max(-above, 0), max(-below, 0)), (max(-left, 0), max(-right, 0)), (0, 0))
-        x = np.pad(x, around, constant_values=self.fill_value)
+        margins = self._margins(*x.shape[1:3])
+        x = _without(x, margins, self.fill_value)
         rows = resizing_matrix(x.shape[1], self.height, self.interpolation).astype(x.dtype)
         columns = resizing_matrix(x.shape[2], self.width, self.interpolation).astype(x.dtype)
         return both_sides(rows, x, columns), (rows, columns, margins)
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """A^T dy B; nothing for what was cut off."""
-        rows, columns, (above, below, left, right) = cache
-        dx = both_sides(rows.T, dy, columns.T)
-        dx = dx[:, max(-above, 0) : dx.shape[1] - max(-below, 0), max(-left, 0) : dx.shape[2] - max(-right, 0)]
-        return np.pad(dx, ((0, 0), (max(above, 0), max(below, 0)), (max(left, 0), max(right, 0)), (0, 0))), {}
+        rows, columns, margins = cache
+        return _without(both_sides(rows.T, dy, columns.T), [-n for n in margins], 0.0), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, height, width, C)."""
@@ -272,3 +268,12 @@ def __getattr__(name: str) -> Any:  # other layers, which older programs import 
     from minitl.legacy.modules import elsewhere
 
     return elsewhere("layers", name)
+
+
+def _without(x: np.ndarray, margins: Any, value: float) -> np.ndarray:
+    """Images without so many rows and columns above, below, left and right; fewer than none are added, of one value."""
+    if not any(margins):
+        return x
+    cut, added = ([max(sign * n, 0) for n in margins] for sign in (1, -1))
+    x = x[:, cut[0] : x.shape[1] - cut[1], cut[2] : x.shape[2] - cut[3]]
+    return np.pad(x, ((0, 0), (added[0], added[1]), (added[2], added[3]), (0, 0)), constant_values=value)

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
+from minitl.layers.activations import Activated
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
-from minitl.layers.linear import named
 from minitl.layers.masking import leaves_out_steps
 from minitl.layers.pooling import GlobalAveragePooling2D, GlobalMaxPooling2D, Pooling2D
 from minitl.layers.reshaping import UpSampling2D
@@ -48,7 +47,40 @@ class InOneRow(OneRow):
         return None if dx is None else dx[:, 0], gradients
 
 
-class Conv1D(OneRow, Conv2D):
+class OfOneRow(OneRow, Activated):
+    """A convolution whose kernels are those of images without the axis of the one row.
+
+    Shapes: x (N, L, C), kernels (K, ...), y (N, L_out, ...).
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        """Create what the image's layer has, but for the axis of the row."""
+        super().build(as_image(self, input_shape))
+        for name in filter(_is_kernel, self.parameters):
+            self.parameters[name] = self.parameters[name][0]
+
+    def kernel_of(self, name: str) -> np.ndarray:
+        """A kernel with its one row."""
+        return self.parameters[name][None]
+
+    def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """What the image's layer makes of the row."""
+        z, cache = super().linear(x[:, None])
+        return z[:, 0], cache
+
+    def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of kernels and bias, back through the image's layer."""
+        dx, gradients = super().linear_backward(np.ascontiguousarray(dz)[:, None], cache, need)
+        turned = {name: gradient[0] if _is_kernel(name) else gradient for name, gradient in gradients.items()}
+        return None if dx is None else dx[:, 0], turned
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the layer: one number per setting."""
+        config = super().get_config()
+        return {key: value[1] if key in ("kernel_size", "strides", "dilation_rate") else value for key, value in config.items()}
+
+
+class Conv1D(OfOneRow, Conv2D):
     """The same small dense layer at every place of a sequence.
 
     Formula: y[n, i, f] = activation(sum_{a, c} x[n, s i + d a, c] kernel[a, c, f] + bias[f]).
@@ -81,35 +113,29 @@ class Conv1D(OneRow, Conv2D):
             **kwargs,
         )  # fmt: skip
 
-    def build(self, input_shape: Shape) -> None:
-        """Create kernel and bias."""
-        super().build(as_image(self, input_shape))
-        self.parameters["kernel"] = self.parameters["kernel"][0]
+    @property
+    def before(self) -> int:
+        """How many zeros stand before the sequence."""
+        return (self.kernel_size[1] - 1) * self.dilation_rate[1] if self.causal else 0
 
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """The convolution of the one row, and its bias."""
-        before = (self.kernel_size[1] - 1) * self.dilation_rate[1] if self.causal else 0
-        row = np.pad(x, ((0, 0), (before, 0), (0, 0)))[:, None]
-        kernel, bias = self.parameters["kernel"][None], self.parameters.get("bias")
-        z, cache = op("conv2d").forward(row, kernel, bias, self.strides, self.padding, self.dilation_rate, self.groups)
-        return z[:, 0], (cache, before)
+        return super().linear(np.pad(x, ((0, 0), (self.before, 0), (0, 0))) if self.before else x)
 
     def linear_backward(self, dz: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx, and the gradients of kernel and bias."""
-        dx, dkernel, dbias = op("conv2d").backward(np.ascontiguousarray(dz)[:, None], cache[0], *need)
-        return None if dx is None else dx[:, 0, cache[1] :], named(kernel=None if dkernel is None else dkernel[0], bias=dbias)
+        dx, gradients = super().linear_backward(dz, cache, need)
+        return None if dx is None else dx[:, self.before :], gradients
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(N, L_out, filters)."""
-        if self.causal and input_shape[1] is not None:
-            input_shape = (input_shape[0], input_shape[1] + (self.kernel_size[1] - 1) * self.dilation_rate[1], input_shape[2])
+        if input_shape[1] is not None:
+            input_shape = (input_shape[0], input_shape[1] + self.before, *input_shape[2:])
         return super().compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: one number per setting."""
-        config = super().get_config()
-        config.update(kernel_size=self.kernel_size[1], strides=self.strides[1], dilation_rate=self.dilation_rate[1])
-        return {**config, "padding": "causal" if self.causal else self.padding}
+        return {**super().get_config(), "padding": "causal" if self.causal else self.padding}
 
 
 class Pooling1D(InOneRow, Pooling2D):
@@ -197,6 +223,10 @@ def as_image(layer: Layer, shape: Shape) -> Shape:
     if len(shape) != 3:
         raise ValueError(f"{layer.label}: needs sequences (N, L, C), got shape {shape}")
     return (shape[0], 1, *shape[1:])
+
+
+def _is_kernel(name: str) -> bool:
+    return name.endswith("kernel")
 
 
 def single(value: Any) -> Any:

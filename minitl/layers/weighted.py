@@ -24,7 +24,7 @@ class Weighted:
     parameters: dict[str, np.ndarray]
     state: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
-    regularizers: dict[str, regularizers.L1L2]
+    regularizers: dict[str, regularizers.Regularizer]
     constraints: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed): what weights are brought to after an update
     dtype: np.dtype
     name: str | None
@@ -118,7 +118,7 @@ class Weighted:
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights."""
-        return [weight.copy() for weight in self.weights]
+        return [weight.numpy() for weight in self.weights]
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
         """Overwrite all weights, or none.

@@ -14,10 +14,10 @@ import numpy as np
 from minitl.autodiff import Traced, gradients
 from minitl.backend import op
 from minitl.errors import wrong_shape
-from minitl.serialization import constructor_arguments
+from minitl.serialization import Configured, constructor_arguments
 
 
-class Loss:
+class Loss(Configured):
     """A loss: `forward` gives the number, `backward` its gradient with respect to the predictions.
 
     Attributes: `operation` is the op that computes it; `activation` is the last activation with which it has a joint
@@ -27,6 +27,7 @@ class Loss:
     `call(y_true, y_pred)` alone, as in Keras, and its gradient is found by `minitl.autodiff`.
     """
 
+    kind = "loss"
     operation: str
     activation: str | None = None
     from_logits: bool = False

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from minitl.losses.base import Loss
-from minitl.serialization import decode
 
 
 class OwnLoss(Loss):
@@ -26,8 +25,3 @@ class OwnLoss(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The function's values."""
         return self.function(y_true, y_pred)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The loss of a function that is found among the custom objects."""
-        return cls(decode("loss", config["function"], {}))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.metrics.means import Metric, class_numbers
+from minitl.metrics.means import Metric, of_all, per_output
 
 STEPS = 200  # thresholds of curves, as in Keras
 
@@ -31,10 +31,8 @@ class Counts(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
         p: Any = np.asarray(y_pred, float)
-        t: Any = np.asarray(y_true)
-        if t.size != p.size:
-            t = np.eye(p.shape[-1])[class_numbers(t, p)]
-        weights = _of_all(sample_weight, p.shape)
+        t: Any = per_output(np.asarray(y_true), p)
+        weights = of_all(sample_weight, p.shape)
         t, p = t.reshape(-1) > 0.5, p.reshape(-1)
         yes = p > self.limits[:, None]
         self.hits += (yes & t) @ weights
@@ -126,14 +124,6 @@ class AUC(Counts):
         negatives = self.alarms + self.passes
         alarms = np.divide(self.alarms, negatives, out=np.zeros_like(hits), where=negatives > 0)
         return float(((hits[1:] + hits[:-1]) / 2 * (alarms[:-1] - alarms[1:])).sum())
-
-
-def _of_all(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The weight of every number of a batch, in one row."""
-    weights = np.ones(shape)
-    if sample_weight is not None:
-        weights *= np.asarray(sample_weight, float).reshape(-1, *[1] * (len(shape) - 1))
-    return weights.reshape(-1)
 
 
 def _share(part: float, whole: float) -> float:

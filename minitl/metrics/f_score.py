@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, unknown
-from minitl.metrics.means import Metric, class_numbers
+from minitl.metrics.means import Metric, of_all, per_output
 
 AVERAGES = (None, "micro", "macro", "weighted")
 TINY = 1e-7  # added to what is divided by, as in Keras
@@ -24,8 +24,6 @@ class FBetaScore(Metric):
     Shapes: y_true (N, classes) of zeros and ones, or (N,) class numbers; y_pred (N, classes).
     Errors: ValueError for another average.
     """
-
-    weighted = False
 
     def __init__(
         self, average: str | None = None, beta: float = 1.0, threshold: float | None = None, name: str = "fbeta_score",
@@ -45,16 +43,12 @@ class FBetaScore(Metric):
         """Count a batch."""
         p, t = np.asarray(y_pred, float), np.asarray(y_true)
         p = p.reshape(len(p), -1)
-        if t.size != p.size:
-            t = np.eye(p.shape[-1])[class_numbers(t, p)]
-        t = t.reshape(p.shape)
+        t = per_output(t, p).reshape(p.shape)
         if self.threshold is not None or p.shape[1] == 1:
             yes = p > (0.5 if self.threshold is None else self.threshold)
         else:
             yes = (p >= p.max(axis=1, keepdims=True)) & (np.abs(p) > 1e-9)
-        weights = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, float).reshape(len(p))
-        axis = (0, 1) if self.average == "micro" else 0
-        each = weights[:, None]
+        each, axis = of_all(sample_weight, (len(p), 1))[:, None], (0, 1) if self.average == "micro" else 0
         self.hits = self.hits + (each * yes * t).sum(axis)
         self.alarms = self.alarms + (each * yes * (1 - t)).sum(axis)
         self.misses = self.misses + (each * ~yes * t).sum(axis)

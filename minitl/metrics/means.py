@@ -17,6 +17,7 @@ from minitl.serialization import Configured
 class Metric(Configured):
     """A running mean of one number per sample; a metric of your own defines `values(y_true, y_pred)`."""
 
+    kind = "metric"
     weighted = False  # whether sample weights count
 
     def __init__(self, name: str | None = None, dtype: Any = None):
@@ -238,3 +239,16 @@ def _numbers(y: np.ndarray) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(axis=1)
     return y.reshape(-1).astype(np.int64)
+
+
+def per_output(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Targets for every output: class numbers become zeros and ones."""
+    return y_true if y_true.size == y_pred.size else np.eye(y_pred.shape[-1])[class_numbers(y_true, y_pred)]
+
+
+def of_all(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The weight of every number of a batch, in one row."""
+    weights = np.ones(shape)
+    if sample_weight is not None:
+        weights *= np.asarray(sample_weight, float).reshape(-1, *[1] * (len(shape) - 1))
+    return weights.reshape(-1)

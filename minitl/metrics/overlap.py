@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.metrics.means import Metric
+from minitl.metrics.means import Metric, of_all
 
 
 class IoU(Metric):
@@ -36,8 +36,7 @@ class IoU(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
         t, p = self.class_numbers(np.asarray(y_true), np.asarray(y_pred))
-        given = np.ones(1) if sample_weight is None else np.asarray(sample_weight, float).reshape(-1, *[1] * (t.ndim - 1))
-        weights = np.broadcast_to(given, t.shape).reshape(-1)
+        weights = of_all(sample_weight, t.shape)
         t, p = t.reshape(-1).astype(int), p.reshape(-1).astype(int)
         counts = (t >= 0) & (t < self.num_classes) & (p >= 0) & (p < self.num_classes) & (t != self.ignore_class)
         places = t[counts] * self.num_classes + p[counts]

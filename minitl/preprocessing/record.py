@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from minitl.serialization import constructor_arguments
+from minitl.serialization import Configured
 
 MARGIN = 0.5  # of the range: how far outside inputs may lie (augmentation, interpolation)
 
 
-class Preprocessing:
+class Preprocessing(Configured):
     """From images of 0 .. 255 to what a network was trained on.
 
     Formula: y = (x scale - mean) / std, in float32, the channels of x turned round first where `channels` is "bgr".
@@ -39,10 +39,6 @@ class Preprocessing:
 
     def __repr__(self) -> str:
         return "Preprocessing(" + ", ".join(f"{name}={value!r}" for name, value in self.get_config().items()) + ")"
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return constructor_arguments(self)
 
     def check(self, x: np.ndarray, where: str, done: Preprocessing | None = None) -> None:
         """Raise ValueError unless x can have gone through this: its size, its range of numbers, and `done` if that is told."""
