@@ -23,6 +23,7 @@ that mild words are learnt as mild. The test sentences are used for the table al
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections import Counter
 from pathlib import Path
@@ -143,6 +144,9 @@ def run(
     def numbers(sentences: list[list[str]]) -> list[list[int]]:
         return [[index.get(word, 1) for word in sentence[:LONGEST]] for sentence in sentences]
 
+    def measured(sentences: Sentences) -> Batches:
+        return Batches(numbers(sentences[0]), sentences[1], 200, seed)
+
     stop = EarlyStopping("val_accuracy", patience=20 if few else 5, restore_best_weights=True)
 
     def learnt(sentences: Sentences, epochs: int, loss: str = "sparse_categorical_crossentropy", **watched: Any) -> Model:
@@ -159,19 +163,25 @@ def run(
         model = learnt((train[0], grades), epochs, "categorical_crossentropy", callbacks=[meant])
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])  # to be measured
     else:
-        model = learnt(train, epochs, validation_data=(padded(numbers(dev[0])), dev[1]), callbacks=[stop])
+        model = learnt(train, epochs, validation_data=measured(dev), callbacks=[stop])
     if whole:
         model = learnt((train[0] + dev[0], np.concatenate([train[1], dev[1]])), stop.best_epoch + 1)
-    return 100 * model.evaluate(padded(numbers(test[0])), test[1], batch_size=200, verbose=0)[1]
+    return 100 * model.evaluate(measured(test), verbose=0)[1]
+
+
+@functools.lru_cache(maxsize=1)
+def read_all(data: str, name: str, phrases: bool, files: tuple[str, ...]) -> tuple[tuple[Sentences, ...], list[Vectors]]:
+    """The sentences of a set and the vectors of their words, read once per process."""
+    parts = read(Path(data), name, phrases)
+    words = {word for part in parts for sentence in part[0] for word in sentence}
+    return parts, [load_vectors(file, words) for file in files]
 
 
 def task(way: str, seed: int, data: str, name: str, phrases: bool, files: tuple[str, ...], size: int, epochs: int) -> float:
     """The test accuracy of one network, which other processes may compute."""
-    train, dev, test = read(Path(data), name, phrases)
-    words = {word for part in (train, dev, test) for sentence in part[0] for word in sentence}
+    (train, dev, test), vectors = read_all(data, name, phrases, files)
     rows = np.random.default_rng(seed).permutation(len(train[0]))[: size or None]
     part = [train[0][k] for k in rows], train[1][rows]
-    vectors = [load_vectors(file, words) for file in files]
     whole = not size and FILES[name][1] is None
     return run(part, dev, test, vectors, way, seed, epochs * (4 if size else 1), bool(size), whole, phrases and name == "SST-2")
 

@@ -485,8 +485,7 @@ def test_small_things_of_older_programs(tmp_path, capsys):
         assert type(optimizers.adam(lr=0.1)) is optimizers.Adam
     assert regularizers.l1_l2(l1=0.1, l2=0.2).l2 == 0.2 and losses.MSE is losses.mse
     assert losses.CategoricalCrossentropy(name="mine", reduction=losses.Reduction.AUTO).name == "mine"
-    with pytest.raises(ValueError, match="losses are means"):
-        losses.MeanSquaredError(reduction="none")
+    assert losses.MeanSquaredError(reduction=losses.Reduction.NONE)(np.zeros((2, 3)), np.ones((2, 3))).tolist() == [1, 1]
     model = Sequential([Input((4,)), Dense(2)])
     drawing = utils.model_to_dot(model, show_shapes=True)
     assert b"<svg" in drawing.create(prog="dot", format="svg") and drawing.create_png().startswith(b"\x89PNG")

@@ -128,7 +128,7 @@ def _made(what: str, described: Any, classes: dict[str, Any], own: dict[str, Any
         return _made(what, name if isinstance(name, str) else name["config"], classes, own)
     if kind not in classes:
         raise unknown(what, kind, classes)
-    left_out = {"dtype", "reduction", "fn", "is_legacy_optimizer", *(() if what == "metric" else ("name",))}
+    left_out = {"dtype", "fn", "is_legacy_optimizer", *(() if what == "metric" else ("name",))}
     if not config.get("warmup_steps"):
         left_out.add("warmup_steps")
     return classes[kind](**{name: value for name, value in config.items() if value is not None and name not in left_out})

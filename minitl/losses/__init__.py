@@ -4,6 +4,8 @@ base          what a loss is
 crossentropy  categorical, sparse categorical, binary
 chain         of whole sequences of labels
 distances     squared, absolute, hinge, Huber, ...
+reduction     from the losses of rows to one number
+formulas      some written out, for values and for rows
 rare          focal cross-entropies, overlaps of regions
 own           a function of your own
 
@@ -21,6 +23,7 @@ import numpy as np
 
 from minitl.autodiff import Traced
 from minitl.graph.value import Value
+from minitl.losses import formulas
 from minitl.losses.base import Loss, backpropagate, compute
 from minitl.losses.chain import ChainCrossentropy
 from minitl.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -94,6 +97,18 @@ def get(identifier: Any) -> Loss:
     return loss
 
 
+def to_train_with(identifier: Any) -> Loss:
+    """The same, of one that gives a number.
+
+    Errors: ValueError for one that gives many.
+    """
+    loss = get(identifier)
+    if loss.reduction == "none":
+        advice = 'leave the reduction out, or give "sum"'
+        raise ValueError(f'loss {loss.name}: a network learns from one number, reduction="none" gives many; {advice}')
+    return loss
+
+
 def _is_known(function: Any) -> bool:
     return str(getattr(function, "__module__", "")).split(".")[0] in ("minitl", "keras", "tensorflow")
 
@@ -105,31 +120,21 @@ def _function(name: str) -> Callable[..., Any]:
                 advice = "compute it of arrays, or compile with it"
                 raise TypeError(f"losses.{name} of values is not there{f' with {settings}' if settings else ''}; {advice}")
             return OF_VALUES[name](y_true, y_pred)
-        loss, t = NAMED[name](**settings), np.asarray(y_true)
-        p = y_pred.value if isinstance(y_pred, Traced) else np.asarray(y_pred, np.float32)
+        loss = NAMED[name](**settings)
+        p = y_pred if isinstance(y_pred, Traced) else np.asarray(y_pred, np.float32)
         if p.ndim == 1:  # one sample
-            return of_samples(t[None], y_pred[None] if isinstance(y_pred, Traced) else p[None], **settings)[0]
-        values = np.array([loss(t[i : i + 1], p[i : i + 1]) for i in range(len(p))], p.dtype)
-        return _recorded(loss, t, y_pred, values) if isinstance(y_pred, Traced) else values
+            return of_samples(np.asarray(y_true)[None], p[None], **settings)[0]
+        return loss.values(np.asarray(y_true), p, loss.from_logits)
 
     of_samples.__name__ = of_samples.__qualname__ = name
-    of_samples.__doc__ = f"The loss of every sample, or of a single one without axis: see {NAMED[name].__name__}."
+    of_samples.__doc__ = f"The loss of every row, (...) of predictions (..., n): see {NAMED[name].__name__}."
     return of_samples
-
-
-def _recorded(loss: Loss, t: np.ndarray, p: Traced, values: np.ndarray) -> Traced:
-    """The losses of traced predictions; their gradients are those of a mean with dy as the samples' weights."""
-
-    def pullback(dy: Any) -> list[np.ndarray]:
-        weights = np.asarray(dy * len(p), p.dtype)
-        return [backpropagate(loss, compute(loss, t, p.value, weights, loss.from_logits)[1])]
-
-    return Traced(values, [p], pullback)
 
 
 globals().update({name: _function(name) for name in NAMED})
 for _name, _formula in OF_VALUES.items():
     NAMED[_name].formula = staticmethod(_formula)
+SparseCategoricalCrossentropy.formula = staticmethod(formulas.sparse_categorical_crossentropy)
 
 __all__ = [
     "NAMED",
@@ -138,6 +143,7 @@ __all__ = [
     "backpropagate",
     "compute",
     "get",
+    "to_train_with",
     *sorted({cls.__name__ for cls in NAMED.values()}),
     *NAMED,
 ]

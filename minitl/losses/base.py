@@ -1,7 +1,7 @@
 """What a loss is: one number for how wrong a batch of predictions is, and its gradient.
 
-All are means over the batch. A sample's weight multiplies its loss; the sum is still divided by the number of samples,
-as in Keras.
+All are means over the batch, unless a `reduction` is given. A sample's weight multiplies its loss; the sum is still divided by
+the number of samples, as in Keras.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from minitl.autodiff import Traced, gradients
 from minitl.backend import op
 from minitl.errors import wrong_shape
+from minitl.losses.reduction import MEAN, REDUCTIONS, known_reduction, reduced
 from minitl.serialization import Configured, constructor_arguments
 
 
@@ -34,12 +35,14 @@ class Loss(Configured):
     formula: Any = None  # the loss of each sample in NumPy's functions, where there is one (`minitl.losses.formulas`)
     _name: str | None = None
 
-    def __init__(self, name: str | None = None, reduction: str = "sum_over_batch_size", axis: int = -1, dtype: Any = None):
-        if reduction not in ("sum_over_batch_size", "auto", "mean") or axis != -1:
-            raise ValueError(
-                f"loss {self.name}: losses are means over samples, of classes along the last axis, got {reduction}, {axis}"
-            )
-        self._name = name
+    reduction: str = MEAN
+
+    def __init__(self, name: str | None = None, reduction: str | None = MEAN, axis: int = -1, dtype: Any = None):
+        if axis != -1:
+            raise ValueError(f"loss {self.name}: classes lie along the last axis, got axis={axis}")
+        if name in REDUCTIONS:
+            raise ValueError(f"loss {self.name}: give the reduction by name, reduction={name!r}")
+        self._name, self.reduction = name, known_reduction(reduction)
 
     def __init_subclass__(cls, **kwargs: Any):
         # One that defines __call__(y_true, y_pred) itself, as some programs for Keras do, gives its values there.
@@ -48,33 +51,64 @@ class Loss(Configured):
         if own is not None and not {"call", "forward"} & vars(cls).keys():
             cls.call = lambda self, y_true, y_pred: own(self, y_true, y_pred)  # type: ignore[attr-defined]
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The loss of some predictions."""
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of some predictions: one number, or with reduction="none" one for every row of them."""
         if isinstance(y_true, Traced):
-            return self._of_traced_targets(y_true, y_pred, sample_weight)
+            return reduced(self._of_traced_targets(y_true, y_pred), sample_weight, self.reduction)
+        if not isinstance(y_pred, Traced):
+            y_pred = np.asarray(y_pred)
+            if y_pred.dtype.kind != "f":
+                y_pred = y_pred.astype(np.float32)
+        if self.reduction != MEAN and type(self).forward is Loss.forward:
+            values = reduced(self.values(np.asarray(y_true), y_pred, self.from_logits), sample_weight, self.reduction)
+            return float(values) if values.ndim == 0 and not isinstance(values, Traced) else values
+        p = y_pred.value if isinstance(y_pred, Traced) else y_pred
+        weights = None if sample_weight is None else np.asarray(sample_weight, p.dtype)
+        found, cache = compute(self, np.asarray(y_true), p, weights, self.from_logits)
         if isinstance(y_pred, Traced):  # inside another loss
-            found, cache = compute(self, np.asarray(y_true), y_pred.value, sample_weight, self.from_logits)
-            return Traced(found, [y_pred], lambda dy: [dy * backpropagate(self, cache)])  # type: ignore[return-value]
-        y_pred = np.asarray(y_pred)
-        if y_pred.dtype.kind != "f":
-            y_pred = y_pred.astype(np.float32)
-        weights = None if sample_weight is None else np.asarray(sample_weight, y_pred.dtype)
-        return float(compute(self, np.asarray(y_true), y_pred, weights, self.from_logits)[0])
+            return Traced(found, [y_pred], lambda dy: [dy * backpropagate(self, cache)])
+        return float(found)
 
-    def _of_traced_targets(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
-        """The loss by its formula, so that targets have a gradient, too."""
+    def _of_traced_targets(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of every row by its formula, so that targets have a gradient, too."""
         plain = type(self)().get_config()
-        settings = {name: value for name, value in self.get_config().items() if plain[name] != value}
+        settings = {name: value for name, value in self.get_config().items() if plain.get(name) != value}
+        settings.pop("reduction", None)
         if self.formula is None or settings.keys() - inspect.signature(self.formula).parameters.keys():
             advice = "put stop_gradient() around them, if they are to have none"
             raise TypeError(f"loss {self.name}: no formula for the gradient of its targets as it is set; {advice}")
-        values = self.formula(y_true, y_pred, **settings)
-        return np.mean(values if weights is None else values * np.asarray(weights, values.dtype))
+        return self.formula(y_true, y_pred, **settings)
+
+    def values(self, y_true: np.ndarray, y_pred: Any, from_logits: bool = False) -> Any:
+        """The loss of every row of predictions, recorded if they are.
+
+        Shapes: y_pred (..., n), an array or traced; of the result (...).
+        """
+        if hasattr(self, "call"):
+            return self.call(*self._fitting(y_true, y_pred))
+        p = y_pred.value if isinstance(y_pred, Traced) else y_pred
+        values = self.of_rows(self.prepare(y_true, p), p, from_logits)
+        return self._recorded(y_true, y_pred, values, from_logits) if isinstance(y_pred, Traced) else values
+
+    def of_rows(self, targets: np.ndarray, y_pred: np.ndarray, from_logits: bool) -> np.ndarray:
+        """The loss of every row, of targets as `prepare` gives them."""
+        return self.formula(targets, y_pred, from_logits) if self.activation else self.formula(targets, y_pred)
+
+    def _recorded(self, y_true: np.ndarray, y_pred: Traced, values: np.ndarray, from_logits: bool) -> Traced:
+        """Losses of rows with their gradients: those of a mean, with dy as weights."""
+
+        def pullback(dy: Any) -> list[np.ndarray]:
+            p, single = y_pred.value, self.losses_shape(y_pred.value)
+            weights = np.asarray(dy * values.size, p.dtype)
+            weights = weights if weights.shape == single else np.broadcast_to(weights[..., None], single)
+            return [self.backpropagate(self.compute(y_true, p, np.ascontiguousarray(weights), from_logits)[1])]
+
+        return Traced(values, [y_pred], pullback)
 
     def compute(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> tuple[float, Any]:
         """The loss, and what backpropagate needs; weights (N,), or one for every single loss, or None."""
         if hasattr(self, "call"):
-            return self._recorded(y_true, y_pred, weights)
+            return self._of_record(y_true, y_pred, weights, from_logits)
         targets = self.prepare(y_true, y_pred)
         if weights is not None:
             weights = self.spread(weights, self.losses_shape(y_pred))
@@ -99,10 +133,12 @@ class Loss(Configured):
     def spread(self, weights: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Sample weights for every single loss.
 
-        Errors: ValueError unless there is one for each sample, or for each loss.
+        Errors: ValueError unless there is one for each sample, for each row, or for each loss.
         """
         if weights.shape == shape:
             return weights
+        if weights.shape == shape[: weights.ndim]:
+            return np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)
         if weights.size != shape[0]:
             raise wrong_shape(f"loss {self.name}: sample_weight", (shape[0],), weights.shape, "give one weight for each sample")
         return np.broadcast_to(weights.reshape(-1, *[1] * (len(shape) - 1)), shape)
@@ -127,30 +163,33 @@ class Loss(Configured):
         """The name given, or the class's."""
         return self._name or type(self).__name__
 
-    def _recorded(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None) -> tuple[float, Any]:
-        """The mean of the weighted values that `call` gives, and the traced mean and predictions.
+    def _of_record(
+        self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool
+    ) -> tuple[float, Any]:
+        """The weighted losses of all rows made to one number; and that number and the predictions, traced.
 
         Errors: TypeError for values that were not recorded.
         """
-        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
-            y_true = y_true[..., None]
-        if y_true.ndim == y_pred.ndim:
-            y_true = y_true.astype(y_pred.dtype, copy=False)
         p = Traced(y_pred)
-        values = self.call(y_true, p)  # type: ignore[attr-defined]
+        values = self.values(y_true, p, from_logits)
         if not isinstance(values, Traced):
             raise TypeError(
                 f"loss {self.name}: its value does not depend on y_pred, or left the record on its way; it must be made of "
                 f"NumPy's or minitl.backend's functions of y_pred, got {type(values).__name__}"
             )
-        if weights is not None:
-            values = values * weights.reshape(-1, *[1] * max(values.ndim - 1, 0))
-        mean = np.mean(values)
-        return float(mean.value), (mean, p)
+        found = reduced(values, weights, self.reduction)
+        return float(found.value), (found, p)
+
+    def _fitting(self, y_true: np.ndarray, y_pred: Any) -> tuple[np.ndarray, Any]:
+        """Targets with the axes and the dtype of the predictions, where they are one number per output."""
+        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
+            y_true = y_true[..., None]
+        return (y_true.astype(y_pred.dtype, copy=False) if y_true.ndim == y_pred.ndim else y_true), y_pred
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return constructor_arguments(self, skip=("name", "reduction", "axis", "dtype"))
+        config = constructor_arguments(self, skip=("name", "reduction", "axis", "dtype"))
+        return config if self.reduction == MEAN else {**config, "reduction": self.reduction}
 
 
 def compute(
@@ -165,9 +204,13 @@ def compute(
         raise TypeError(f"loss {loss.name}: targets must be numbers, got dtype {y_true.dtype}; {advice}")
     if type(loss).forward is not Loss.forward:
         return loss.forward(y_true, y_pred, weights, from_logits), None
+    if loss.reduction != MEAN:
+        return loss._of_record(y_true, y_pred, weights, from_logits)
     return loss.compute(y_true, y_pred, weights, from_logits)
 
 
 def backpropagate(loss: Loss, cache: Any) -> np.ndarray:
     """Any loss's gradient."""
-    return loss.backward() if type(loss).backward is not Loss.backward else loss.backpropagate(cache)
+    if type(loss).backward is not Loss.backward:
+        return loss.backward()
+    return gradients(cache[0], [cache[1]])[0] if loss.reduction != MEAN else loss.backpropagate(cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minitl.backend import op
 from minitl.errors import wrong_shape
 from minitl.losses.base import Loss
 
@@ -27,6 +28,11 @@ class ChainCrossentropy(Loss):
                 f"loss {self.name}: targets", y_pred.shape[:2], y_true.shape, "one label per step, -1 behind the end"
             )
         return y_true.astype(np.int64)
+
+    def of_rows(self, targets: np.ndarray, y_pred: np.ndarray, from_logits: bool) -> np.ndarray:
+        """The loss of every sequence."""
+        losses = [op(self.operation).forward(p[None], t[None], None)[0] for p, t in zip(y_pred, targets, strict=True)]
+        return np.array(losses, y_pred.dtype)
 
     def losses_shape(self, y_pred: np.ndarray) -> tuple[int, ...]:
         """One loss per sequence."""

@@ -53,6 +53,11 @@ class Distance(Loss):
             slopes = slopes * (spread if spread.ndim == p.ndim else spread[..., None])
         return (slopes / (p.size if self.single else p.size // p.shape[-1])).astype(p.dtype, copy=False)
 
+    def of_rows(self, targets: np.ndarray, y_pred: np.ndarray, from_logits: bool) -> np.ndarray:
+        """The mean of every row's terms, or its one term."""
+        terms = self.terms(y_pred, targets)
+        return terms.mean(axis=-1) if self.single else terms
+
     single = True  # whether a term belongs to one output, and not to a whole row
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minitl.losses.distances import EPSILON
+from minitl.ops.sparse_categorical_cross_entropy import check_labels
 
 
 def mean_squared_error(t: Any, p: Any) -> Any:
@@ -30,10 +31,22 @@ def binary_crossentropy(t: Any, p: Any, from_logits: bool = False) -> Any:
     return -np.mean(t * np.log(inside) + (1 - t) * np.log(1 - inside), axis=-1)
 
 
-def categorical_crossentropy(t: Any, p: Any) -> Any:
-    """-sum t log (p / sum p), p kept away from 0."""
+def categorical_crossentropy(t: Any, p: Any, from_logits: bool = False) -> Any:
+    """-sum t log (p / sum p), p kept away from 0; of logits z, sum t (log sum exp z - z)."""
+    if from_logits:
+        z = p - np.max(p, axis=-1, keepdims=True)
+        return np.sum(t * (np.log(np.sum(np.exp(z), axis=-1, keepdims=True)) - z), axis=-1)
     share = p / np.sum(p, axis=-1, keepdims=True)
     return -np.sum(t * np.log(np.clip(share, EPSILON, 1 - EPSILON)), axis=-1)
+
+
+def sparse_categorical_crossentropy(t: Any, p: Any, from_logits: bool = False) -> Any:
+    """The same of class numbers t.
+
+    Errors: ValueError for a label outside the classes.
+    """
+    check_labels(t.reshape(-1), p.shape[-1])
+    return categorical_crossentropy(np.eye(p.shape[-1], dtype=p.dtype)[t.astype(np.int64)], p, from_logits)
 
 
 def kl_divergence(t: Any, p: Any) -> Any:

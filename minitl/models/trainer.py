@@ -59,7 +59,7 @@ class Trainer(Layer):
         if set(kwargs) - ignored:
             raise TypeError(f"compile: unknown arguments {', '.join(sorted(set(kwargs) - ignored))}")
         self.optimizer = optimizers.get(optimizer)
-        self.loss = objective.per_output(self, "loss", loss, losses.get, one_for_all=True)
+        self.loss = objective.per_output(self, "loss", loss, losses.to_train_with, one_for_all=True)
         self.loss_weights = objective.per_output(self, "loss_weights", loss_weights, float, one_for_all=False)
         self.metrics = objective.metrics_of(self, metrics, weighted_metrics)
         self.with_target = with_target(self, self.loss) if self.built else None

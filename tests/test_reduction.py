@@ -1,0 +1,140 @@
+"""What losses make of the losses of rows: by Keras's definitions, with gradients, in training and in files."""
+
+import numpy as np
+import pytest
+
+import minitl
+from minitl import backend, losses
+from minitl.layers import Dense, Embedding, Input
+from minitl.losses.reduction import reduced
+
+RANDOM = np.random.default_rng(5)
+ROWS = (5, 3)
+SETTINGS = [
+    (losses.MeanSquaredError, {}), (losses.MeanAbsoluteError, {}), (losses.Huber, {}), (losses.LogCosh, {}), (losses.Poisson, {}),
+    (losses.Hinge, {}), (losses.CategoricalHinge, {}), (losses.KLDivergence, {}), (losses.CosineSimilarity, {}),
+    (losses.BinaryCrossentropy, {}), (losses.BinaryCrossentropy, {"from_logits": True, "label_smoothing": 0.1}),
+    (losses.CategoricalCrossentropy, {"label_smoothing": 0.1}), (losses.CategoricalCrossentropy, {"from_logits": True}),
+    (losses.SparseCategoricalCrossentropy, {}), (losses.SparseCategoricalCrossentropy, {"from_logits": True}),
+    (losses.BinaryFocalCrossentropy, {"from_logits": True}), (losses.CategoricalFocalCrossentropy, {}),
+]  # fmt: skip
+
+OF_ALL = pytest.mark.parametrize(
+    ("cls", "settings"), SETTINGS, ids=lambda item: item.__name__ if isinstance(item, type) else str(item or "")
+)
+
+
+def example(cls, settings):
+    """Predictions (5, 3, 4) and targets."""
+    p = RANDOM.uniform(0.1, 0.9, (*ROWS, 4))
+    labels = RANDOM.integers(0, 4, ROWS)
+    if cls is losses.SparseCategoricalCrossentropy:
+        t = labels
+    elif "Categorical" in cls.__name__:
+        t = np.eye(4)[labels]
+    else:
+        t = RANDOM.uniform(0.1, 0.9, p.shape)
+    if settings.get("from_logits"):
+        p = RANDOM.normal(size=p.shape) * 3
+    elif "Categorical" in cls.__name__:
+        p /= p.sum(axis=-1, keepdims=True)
+    return t, p
+
+
+@OF_ALL
+def test_rows_are_what_the_mean_is_made_of(cls, settings):
+    t, p = example(cls, settings)
+    weights = RANDOM.uniform(0, 2, ROWS)
+    rows = cls(reduction="none", **settings)(t, p)
+    assert rows.shape == ROWS
+    one = np.array([[cls(**settings)(t[i : i + 1, j], p[i : i + 1, j]) for j in range(3)] for i in range(5)])
+    np.testing.assert_allclose(rows, one, rtol=1e-6, atol=1e-9)
+    for reduction, expected in {
+        "sum_over_batch_size": (weights * rows).mean(),
+        "mean": (weights * rows).mean(),
+        "sum": (weights * rows).sum(),
+        "mean_with_sample_weight": (weights * rows).sum() / weights.sum(),
+    }.items():
+        assert cls(reduction=reduction, **settings)(t, p, weights) == pytest.approx(expected, rel=1e-6)
+    function = next(name for name, known in losses.NAMED.items() if known is cls)
+    np.testing.assert_allclose(getattr(losses, function)(t, p, **settings), rows, rtol=1e-5, atol=1e-6)
+
+
+@OF_ALL
+@pytest.mark.parametrize("reduction", ["sum", "mean_with_sample_weight"])
+def test_gradients(cls, settings, reduction):
+    t, p = example(cls, settings)
+    weights, loss = RANDOM.uniform(0.1, 2, ROWS), cls(reduction=reduction, **settings)
+    value, cache = losses.compute(loss, t, p, weights, loss.from_logits)
+    assert value == pytest.approx(loss(t, p, weights))
+    gradient, step = losses.backpropagate(loss, cache), 1e-6
+    for place in [(0, 0, 0), (4, 2, 3), (2, 1, 2)]:
+        e = np.zeros_like(p)
+        e[place] = step
+        numerical = (loss(t, p + e, weights) - loss(t, p - e, weights)) / (2 * step)
+        assert gradient[place] == pytest.approx(numerical, rel=1e-4, abs=1e-7)
+
+
+def test_a_masked_loss_of_ones_own():
+    """Steps of padding are left out by hand, as programs for translation do."""
+    each = losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+
+    def masked(y_true, y_pred):
+        counts = (y_true != 0).astype("float32")
+        return backend.sum(each(y_true, y_pred) * counts) / counts.sum()
+
+    x = np.array([[1, 2, 3, 0], [4, 5, 0, 0]])
+    weights = []
+    for loss, mask_zero in ((masked, False), (losses.SparseCategoricalCrossentropy(from_logits=True), True)):
+        minitl.utils.set_random_seed(1)
+        model = minitl.Sequential([Input((4,)), Embedding(6, 5, mask_zero=mask_zero), Dense(6)])
+        model.compile(minitl.optimizers.SGD(0.5), loss)
+        model.fit(x, x, batch_size=2, epochs=3, verbose=0)
+        weights.append(model.layers[-1].get_weights()[0])
+    np.testing.assert_allclose(*weights, rtol=1e-5, atol=1e-6)
+
+
+def test_the_function_form_has_the_shape_of_the_rows():
+    """As a variational autoencoder's error of an image is summed over its rows and columns."""
+    images = RANDOM.uniform(0.1, 0.9, (2, 4, 5, 1)).astype("float32")
+    p = minitl.autodiff.Traced(images[::-1].copy())
+    rows = losses.binary_crossentropy(images, p)
+    assert rows.shape == (2, 4, 5)
+    gradient = minitl.autodiff.gradients(np.sum(rows), [p])[0]
+    np.testing.assert_allclose(gradient, (p.value - images) / (p.value * (1 - p.value)), rtol=1e-4)
+
+
+def test_trains_by_the_sum():
+    x, y = RANDOM.normal(size=(12, 5)).astype("float32"), RANDOM.normal(size=(12, 2)).astype("float32")
+    weights = []
+    for reduction, rate in (("sum", 0.01), ("sum_over_batch_size", 0.12)):
+        minitl.utils.set_random_seed(2)
+        model = minitl.Sequential([Input((5,)), Dense(2)])
+        model.compile(minitl.optimizers.SGD(rate), losses.MeanSquaredError(reduction=reduction))
+        model.fit(x, y, batch_size=12, epochs=3, verbose=0)
+        weights.append(model.get_weights()[0])
+    np.testing.assert_allclose(*weights, rtol=1e-5)
+
+
+def test_saved_with_the_model(tmp_path):
+    model = minitl.Sequential([Input((5,)), Dense(2)])
+    model.compile("sgd", losses.Huber(delta=2.0, reduction="sum"))
+    for file in ("model.npz", "model.keras"):
+        model.save(tmp_path / file)
+        loaded = minitl.models.load_model(tmp_path / file)
+        assert (loaded.loss.reduction, loaded.loss.delta) == ("sum", 2.0)
+    assert losses.MeanSquaredError().get_config() == {}
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="reduction of a loss"):
+        losses.MeanSquaredError(reduction="median")
+    with pytest.raises(ValueError, match="give the reduction by name"):
+        losses.MeanSquaredError("sum")
+    model = minitl.Sequential([Input((5,)), Dense(2)])
+    with pytest.raises(ValueError, match='MeanSquaredError: a network learns from one number, reduction="none" gives many'):
+        model.compile("sgd", losses.MeanSquaredError(reduction="none"))
+
+
+def test_a_batch_without_weight_costs_nothing():
+    assert reduced(np.ones(3), np.zeros(3), "mean_with_sample_weight") == 0
