@@ -23,14 +23,13 @@ that mild words are learnt as mild. The test sentences are used for the table al
 from __future__ import annotations
 
 import argparse
-import functools
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from experiment import add_workers, table
+from experiment import add_workers, once, one_per_processor, table
 from tagging import ByLength
 
 from minitl import plot
@@ -169,9 +168,8 @@ def run(
     return 100 * model.evaluate(measured(test), verbose=0)[1]
 
 
-@functools.lru_cache(maxsize=1)
 def read_all(data: str, name: str, phrases: bool, files: tuple[str, ...]) -> tuple[tuple[Sentences, ...], list[Vectors]]:
-    """The sentences of a set and the vectors of their words, read once per process."""
+    """The sentences of a set and the vectors of their words."""
     parts = read(Path(data), name, phrases)
     words = {word for part in parts for sentence in part[0] for word in sentence}
     return parts, [load_vectors(file, words) for file in files]
@@ -179,7 +177,7 @@ def read_all(data: str, name: str, phrases: bool, files: tuple[str, ...]) -> tup
 
 def task(way: str, seed: int, data: str, name: str, phrases: bool, files: tuple[str, ...], size: int, epochs: int) -> float:
     """The test accuracy of one network, which other processes may compute."""
-    (train, dev, test), vectors = read_all(data, name, phrases, files)
+    (train, dev, test), vectors = once(read_all, data, name, phrases, files)
     rows = np.random.default_rng(seed).permutation(len(train[0]))[: size or None]
     part = [train[0][k] for k in rows], train[1][rows]
     whole = not size and FILES[name][1] is None
@@ -231,7 +229,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30, help="at most, on all sentences; four times as many on few")
     parser.add_argument("--phrases", action="store_true")
     parser.add_argument("--quick", action="store_true")
-    add_workers(parser)
+    add_workers(parser, one_per_processor())
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.sets, arguments.sizes, arguments.seeds = ["TREC"], [200, 0], 1

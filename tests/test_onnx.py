@@ -35,7 +35,7 @@ helper, node, FLOAT = onnx.helper, onnx.helper.make_node, onnx.TensorProto.FLOAT
 
 # Out: every layer, in the standard's evaluator, or in ONNX Runtime where it is installed.
 
-OURS_ALONE = ("transitions", "lambda", "recorded lambda", "array function", "mean over the image", "user's", "container")
+OURS_ALONE = ("transitions", "lambda", "recorded lambda", "array function", "mean over the image", "user's", "container", "unit")
 
 
 def run(file, *arrays):

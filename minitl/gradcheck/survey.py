@@ -47,12 +47,12 @@ def cases(backend: str, dtype: Any) -> Iterator[Case]:
         x: Any = (
             [(1 + i) * np.roll(_numbers(part), i) for i, part in enumerate(shape)] if isinstance(shape, list) else _numbers(shape)
         )
-        if isinstance(layer, layers.Embedding):
-            x = np.abs(10 * x).astype(int) % layer.input_dim
-        of_random = isinstance(layer, Sequential)  # random layers have no gradient with respect to images
-        name = type(layer.layers[0] if isinstance(layer, Sequential) else layer).__name__
-        settings = {"training": False} if of_random else {}
-        yield name, configuration, partial(check_gradients, layer, x, dtype=dtype, **settings)
+        in_front = isinstance(layer, Sequential)  # of a layer, since it has no gradient itself
+        first: Any = layer.layers[0] if isinstance(layer, Sequential) else layer
+        if np.dtype(first.input_dtype).kind == "i":
+            x = np.abs(10 * x).astype(int) % getattr(first, "input_dim", 3)
+        settings = {"training": False} if in_front else {}
+        yield type(first).__name__, configuration, partial(check_gradients, layer, x, dtype=dtype, **settings)
     for loss, y in ((losses.CategoricalCrossentropy(label_smoothing=0.1), np.eye(4)[[0, 1, 3]]),
                     (losses.SparseCategoricalCrossentropy(), np.array([0, 1, 3])),
                     (losses.BinaryCrossentropy(), np.eye(4)[[0, 1, 3]]),
@@ -214,14 +214,19 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
         layers.ArrayFunction("tanh"),
         layers.Reshape((-1, 6)), layers.Permute((3, 1, 2)), layers.LayerNormalization(), layers.GroupNormalization(2),
         layers.SpatialDropout2D(0.4), layers.Rescaling(0.5, 1.0), layers.Normalization(mean=[1, 2], variance=[3, 4]),
-        layers.Resizing(5, 9), layers.CenterCrop(3, 4), layers.ActivityRegularization(0.1, 0.2),
+        layers.UnitNormalization(), layers.Resizing(5, 9), layers.CenterCrop(3, 4), layers.ActivityRegularization(0.1, 0.2),
     ]  # fmt: skip
     yield from (("images", one, image) for one in of_images)
     at_random: list[Layer] = [
         layers.RandomFlip(), layers.RandomRotation(0.1), layers.RandomZoom(0.2), layers.RandomTranslation(0.1, 0.2),
-        layers.RandomContrast(0.3),
+        layers.RandomContrast(0.3), layers.RandomBrightness(0.3), layers.RandomCrop(5, 4),
     ]  # fmt: skip
     yield from (("in front of a layer", Sequential([one, layers.Conv2D(2, 3)]), image) for one in at_random)
+    for encoding in (
+        layers.CategoryEncoding(3, "one_hot"), layers.IntegerLookup(vocabulary=[0, 2], output_mode="one_hot"),
+        layers.Discretization([0.0, 1.0], output_mode="one_hot"),
+    ):  # fmt: skip
+        yield "in front of a layer", Sequential([encoding, layers.Dense(2)]), (4, 2)
     yield "3 times", layers.RepeatVector(3), row
     yield "", layers.Identity(), row
     yield "itself, later steps masked", layers.MultiHeadAttention(2, 3, use_causal_mask=True), [sequence, sequence]

@@ -40,7 +40,7 @@ from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.merging import Add, Concatenate, Multiply
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from minitl.layers.preprocessing import RandomContrast, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
+from minitl.layers.random_images import RandomContrast, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from minitl.layers.regularization import AlphaDropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from minitl.layers.reshaping import ChannelPadding, Reshape, ZeroPadding2D
 from minitl.layers.scaling import Normalization, Rescaling

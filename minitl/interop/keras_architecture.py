@@ -17,7 +17,7 @@ from minitl.interop.keras_operations import arguments_of, is_operation, operatio
 from minitl.layers import BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
-from minitl.layers.preprocessing import RandomImage
+from minitl.layers.random_images import RandomImage
 from minitl.models import Model, Sequential
 
 # What Keras gives to every layer, or has for other devices and precisions, and what has no meaning here.

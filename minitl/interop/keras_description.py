@@ -13,6 +13,7 @@ from minitl.layers import (
     Bidirectional,
     ChannelPadding,
     ConstantOperation,
+    Discretization,
     InputLayer,
     Lambda,
     LeakyReLU,
@@ -33,7 +34,8 @@ from minitl.serialization import encode
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
 NOT_OF_KERAS = (ConstantOperation, Lambda, Transitions, ValuePadding2D)
 LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
-    LeakyReLU: ("alpha",), Normalization: ("mean", "variance"), Reshape: ("channels_first",),
+    Discretization: ("trainable", "activity_regularizer"), LeakyReLU: ("alpha",),
+    Normalization: ("mean", "variance"), Reshape: ("channels_first",),
     SpatialDropout1D: ("trainable",), SpatialDropout2D: ("trainable",),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from minitl import layers
 from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
-from minitl.layers.preprocessing import RandomImage
+from minitl.layers.random_images import RandomImage
 from minitl.layers.resampling import resizing_matrix
 from minitl.layers.steps import SamplesAsSteps, StepsAsSamples
 from minitl.ops.window import reach

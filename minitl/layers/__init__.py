@@ -1,7 +1,8 @@
 """Layers: objects that own parameters and call operations. One file for each kind:
 
 base  core  activations  arithmetic  linear  conv  depthwise  conv_transpose  pooling  normalization  regularization
-merging  reshaping  sequences  embedding  function  array_function  recorded  preprocessing
+merging  reshaping  sequences  embedding  function  array_function  recorded  preprocessing  random_images
+categories  lookup  text
 """
 
 import importlib
@@ -12,6 +13,7 @@ from minitl.layers.arithmetic import ConstantOperation
 from minitl.layers.array_function import ArrayFunction
 from minitl.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from minitl.layers.base import Layer
+from minitl.layers.categories import CategoryEncoding, Discretization
 from minitl.layers.chain import Transitions
 from minitl.layers.conv import Conv2D
 from minitl.layers.conv_transpose import Conv2DTranspose
@@ -19,6 +21,7 @@ from minitl.layers.core import Dense, Dropout, Flatten, Identity, Input, InputLa
 from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.embedding import Embedding
 from minitl.layers.function import Lambda
+from minitl.layers.lookup import IntegerLookup, StringLookup
 from minitl.layers.masking import Masking
 from minitl.layers.merging import (
     Add,
@@ -38,7 +41,7 @@ from minitl.layers.merging import (
     multiply,
     subtract,
 )
-from minitl.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
+from minitl.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization, UnitNormalization
 from minitl.layers.pooling import (
     AveragePooling2D,
     AvgPool2D,
@@ -49,14 +52,15 @@ from minitl.layers.pooling import (
     MaxPool2D,
     MaxPooling2D,
 )
-from minitl.layers.preprocessing import (
-    CenterCrop,
+from minitl.layers.preprocessing import CenterCrop, Resizing
+from minitl.layers.random_images import (
+    RandomBrightness,
     RandomContrast,
+    RandomCrop,
     RandomFlip,
     RandomRotation,
     RandomTranslation,
     RandomZoom,
-    Resizing,
 )
 from minitl.layers.recurrent import GRU, LSTM, SimpleRNN
 from minitl.layers.regularization import (
@@ -140,6 +144,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNormalization",
     "Bidirectional",
+    "CategoryEncoding",
     "CenterCrop",
     "ChannelPadding",
     "Concatenate",
@@ -154,6 +159,7 @@ __all__ = [
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Discretization",
     "Dot",
     "Dropout",
     "Embedding",
@@ -172,6 +178,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "IntegerLookup",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -188,7 +195,9 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "RandomBrightness",
     "RandomContrast",
+    "RandomCrop",
     "RandomFlip",
     "RandomRotation",
     "RandomTranslation",
@@ -204,10 +213,12 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "StringLookup",
     "Subtract",
     "TextVectorization",
     "TimeDistributed",
     "Transitions",
+    "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
     "ValuePadding2D",

@@ -14,6 +14,8 @@ from minitl.graph.plan import Need
 from minitl.layers.base import Layer, Shape
 from minitl.layers.linear import named
 
+SHORTEST = 1e-12  # the square of the shortest length that counts, as in Keras
+
 
 def single_axis(axis: Any) -> Any:
     """An axis, also where it is given as a list of one, as files have it."""
@@ -207,6 +209,35 @@ class LayerNormalization(GroupNormalization):
     def get_config(self) -> dict[str, Any]:
         """What rebuilds it: one group is what it is."""
         return {name: value for name, value in super().get_config().items() if name != "groups"}
+
+
+class UnitNormalization(Layer):
+    """Every row gets the length 1.
+
+    Formula: y = x / sqrt(max(sum x^2, 1e-12)) over the axis; dx = (dy - y sum(y dy)) / |x|, or dy / 1e-6 for shorter rows.
+    Parameters: `axis` one axis, or several, -1 by default.
+    Shapes: any.
+    """
+
+    def __init__(self, axis: Any = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else axis
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """x over its length."""
+        square = (x * x).sum(axis=self.axis, keepdims=True)
+        length = np.sqrt(np.maximum(square, SHORTEST)).astype(x.dtype)
+        y = x / length
+        return y, (y, length, square > SHORTEST)
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """What of dy is not along y, over the length."""
+        y, length, long = cache
+        return (dy - y * np.where(long, (y * dy).sum(axis=self.axis, keepdims=True), 0)) / length, {}
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's."""
+        return input_shape
 
 
 def __getattr__(name: str) -> Any:  # other layers, which older programs import from here

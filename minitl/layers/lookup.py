@@ -1,0 +1,182 @@
+"""Lookups: words or numbers become their places in a vocabulary, and back."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minitl.errors import positive
+from minitl.graph.value import values_in
+from minitl.layers.categories import MODES, Encoding, dense_only, known_mode
+
+
+class Lookup(Encoding):
+    """What lookups share: a vocabulary that is given, read from a file, or counted by `adapt`.
+
+    Formula: the number of an entry of the vocabulary, behind that of the mask (if there is one) and that of what is unknown.
+    Parameters: `max_tokens` entries at most, with the special ones, the most frequent first; `num_oov_indices` 1, or 0 to refuse
+    what is unknown; `mask_token` is 0 for "int" and left out in the other modes; `invert` gives entries for numbers;
+    `output_mode` "int", "one_hot", "multi_hot" or "count".
+    Shapes: as of `Encoding`.
+    Errors: ValueError for an entry that is there twice, for what is unknown with num_oov_indices=0, or before `adapt`.
+    """
+
+    def __init__(
+        self, max_tokens: int | None, num_oov_indices: int, mask_token: Any, oov_token: Any, vocabulary: Any, invert: bool,
+        output_mode: str, pad_to_max_tokens: bool, sparse: bool, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        if num_oov_indices not in (0, 1):
+            raise ValueError(f"{type(self).__name__}: num_oov_indices must be 0 or 1, got {num_oov_indices}")
+        self.output_mode, self.sparse = known_mode(output_mode, ("int", *MODES)), dense_only(self, sparse)
+        if invert and self.output_mode != "int":
+            raise ValueError(f"{type(self).__name__}: invert=True is for output_mode='int', got {output_mode!r}")
+        if pad_to_max_tokens and max_tokens is None:
+            raise ValueError(f"{type(self).__name__}: pad_to_max_tokens=True needs max_tokens")
+        self.max_tokens = None if max_tokens is None else positive(f"{type(self).__name__}: max_tokens", max_tokens)
+        self.num_oov_indices, self.mask_token, self.oov_token = num_oov_indices, mask_token, oov_token
+        self.invert, self.pad_to_max_tokens = invert, pad_to_max_tokens
+        self.vocabulary: list[Any] | None = None
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    def adapt(self, data: Any) -> None:
+        """Count the entries of a list, an array, or an iterable of batches."""
+        counts: collections.Counter[Any] = collections.Counter()
+        for item in data:
+            counts.update(self.entries(item).ravel().tolist())
+        counts.pop(self.mask_token, None)
+        known = sorted(counts, key=lambda entry: (counts[entry], entry), reverse=True)  # ties as `TextVectorization` has them
+        self.set_vocabulary(known[: None if self.max_tokens is None else max(self.max_tokens - self._special, 0)])
+
+    def set_vocabulary(self, vocabulary: Any) -> None:
+        """The entries in the order of their numbers, with or without the special ones at the front."""
+        if isinstance(vocabulary, (str, Path)):
+            vocabulary = Path(vocabulary).read_text(encoding="utf-8").splitlines()
+        entries = self.entries(vocabulary).ravel().tolist()
+        front = self._front()
+        entries = entries[len(front) :] if front and entries[: len(front)] == front else entries
+        if len(set(entries)) < len(entries):
+            twice = next(entry for entry, count in collections.Counter(entries).items() if count > 1)
+            raise ValueError(f"{self.label}: the vocabulary has {twice!r} twice; every entry needs a number of its own")
+        if self.max_tokens is not None and len(entries) + self._special > self.max_tokens:
+            limit = f"max_tokens={self.max_tokens}"
+            raise ValueError(f"{self.label}: {len(entries)} entries and {self._special} special ones, {limit}")
+        self.vocabulary = entries
+        self._numbers = {entry: number for number, entry in enumerate(entries, self._special)}
+
+    def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
+        """The entries in the order of their numbers."""
+        entries = list(self.vocabulary or [])
+        return self._front() + entries if include_special_tokens else entries
+
+    def vocabulary_size(self) -> int:
+        """How many numbers there are, with the special ones."""
+        return len(self.get_vocabulary())
+
+    @property
+    def depth(self) -> int:
+        """The numbers, or max_tokens if rows are padded to them."""
+        return self.max_tokens if self.pad_to_max_tokens and self.max_tokens else self.vocabulary_size()
+
+    def entries(self, x: Any) -> np.ndarray:
+        """What is looked up, as the vocabulary has it."""
+        raise NotImplementedError
+
+    def number_of(self, x: np.ndarray) -> np.ndarray:
+        """The number of every entry; -1 for the mask where numbers are encoded."""
+        if self.vocabulary is None:
+            raise ValueError(f"{self.label}: has no vocabulary yet; call adapt(data), or give vocabulary=")
+        masked = 0 if self.output_mode == "int" else -1
+        special = {} if self.mask_token is None else {self.mask_token: masked}
+        numbers = {**self._numbers, **special}
+        unknown = self._special - 1 if self.num_oov_indices else None
+        found = [numbers.get(entry, unknown) for entry in self.entries(x).ravel().tolist()]
+        if None in found:
+            entry = self.entries(x).ravel()[found.index(None)]
+            raise ValueError(f"{self.label}: {entry!r} is not in the vocabulary; leave num_oov_indices=0 out to allow it")
+        return np.array(found, np.int64).reshape(np.shape(x))
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """The numbers, or their encoding; with `invert` the entries."""
+        if not self.invert:
+            return super().__call__(x, training)
+        if values_in(x) is not None:
+            raise ValueError(f"{self.label}: invert=True applies to numbers, not inside a model; call it on what predict gave")
+        known = np.array(self.get_vocabulary())
+        numbers = np.asarray(x)
+        inside = (numbers >= 0) & (numbers < len(known))
+        return np.where(inside, known[np.where(inside, numbers, 0)], self.oov_token)
+
+    @property
+    def _special(self) -> int:
+        """How many numbers stand before those of the vocabulary."""
+        return len(self._front())
+
+    def _front(self) -> list[Any]:
+        """The mask and what is unknown, as far as they have numbers."""
+        mask = [self.mask_token] if self.mask_token is not None and self.output_mode == "int" else []
+        return mask + [self.oov_token] * self.num_oov_indices
+
+
+class IntegerLookup(Lookup):
+    """Whole numbers as places in a vocabulary of whole numbers; unknown ones are 0 by default.
+
+    Parameters, shapes, errors: as of `Lookup`; `mask_token` is a number, `oov_token` what `invert` gives for unknown ones.
+    """
+
+    def __init__(
+        self, max_tokens: int | None = None, num_oov_indices: int = 1, mask_token: int | None = None, oov_token: int = -1,
+        vocabulary: Any = None, invert: bool = False, output_mode: str = "int", pad_to_max_tokens: bool = False,
+        sparse: bool = False, **kwargs: Any,
+    ):  # fmt: skip
+        for name, number in (("mask_token", mask_token), ("oov_token", oov_token)):
+            if number is not None and not isinstance(number, (int, np.integer)):
+                raise ValueError(f"IntegerLookup: {name} must be a whole number, got {number!r}; StringLookup is for words")
+        special = num_oov_indices, mask_token, oov_token
+        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, **kwargs)
+
+    @property
+    def input_dtype(self) -> Any:
+        """Whole numbers."""
+        return np.dtype(np.int64)
+
+    def entries(self, x: Any) -> np.ndarray:
+        """Whole numbers."""
+        return np.asarray(x).astype(np.int64)
+
+
+class StringLookup(Lookup):
+    """Words as places in a vocabulary; unknown ones are 0 by default.
+
+    Parameters, shapes, errors: as of `Lookup`; `mask_token` and `oov_token` are words; `encoding` of bytes.
+    It is applied to words, not inside a model: `model.fit(lookup(words), y)`.
+    """
+
+    def __init__(
+        self, max_tokens: int | None = None, num_oov_indices: int = 1, mask_token: str | None = None, oov_token: str = "[UNK]",
+        vocabulary: Any = None, invert: bool = False, output_mode: str = "int", pad_to_max_tokens: bool = False,
+        sparse: bool = False, encoding: str = "utf-8", **kwargs: Any,
+    ):  # fmt: skip
+        self.encoding = encoding
+        special = num_oov_indices, mask_token, oov_token
+        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, **kwargs)
+
+    def entries(self, x: Any) -> np.ndarray:
+        """Words; bytes are decoded."""
+        words = np.asarray(x)
+        if words.dtype.kind not in "USO":
+            raise ValueError(f"{self.label}: expected words, got {words.dtype}; IntegerLookup is for whole numbers")
+        plain = [word.decode(self.encoding) if isinstance(word, bytes) else str(word) for word in words.ravel().tolist()]
+        return np.array(plain, object).reshape(words.shape)
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """The numbers, or their encoding; with `invert` the words."""
+        if values_in(x) is not None:
+            raise ValueError(f"{self.label}: applies to words, not inside a model; call it first: model.fit(lookup(words), y)")
+        if self.invert:
+            return super().__call__(x)
+        return self.compute(self.entries(x), False)[0]
