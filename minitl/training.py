@@ -147,10 +147,14 @@ def train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] 
 def _train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int] | None) -> Step:
     trained = trained_layers(model)
     if not any(layer.parameters for _, layer in trained):
-        raise ValueError(
-            "nothing to train: all layers with parameters are frozen; set layer.trainable = True on some (it is read at every "
-            "step, not at compile: two models that share layers set it before each other's steps)"
-        )
+        if any(layer.parameters for _, layer in model.named_layers()):
+            raise ValueError(
+                "nothing to train: all layers with parameters are frozen; set layer.trainable = True on some (it is read at "
+                "every step, not at compile: two models that share layers set it before each other's steps)"
+            )
+        warnings.warn(f"{model.label}: has no weights to train; its losses are computed, and nothing learns", stacklevel=2)
+        found = forward_loss(model, trained, x, y, weights, training=True, keep=False)
+        return found, found.targets, found.weights
     found = forward_loss(model, trained, x, y, weights, training=True, keep=True)
     if not math.isfinite(found.total):
         raise ValueError(explain(model, x, y, found.total, place))

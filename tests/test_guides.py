@@ -265,15 +265,51 @@ def test_base_classes_stand_at_the_top(name):
     assert isinstance(getattr(minitl, name), type) and getattr(minitl, name).__name__ == name
 
 
-def test_an_input_with_a_default_is_said_to_be_none():
-    class Maybe(Layer):
-        def call(self, x, shift=None):
-            return x * 2 if shift is None else x * 2 + shift
+class Maybe(Layer):
+    def call(self, x, shift=None, factor=None):
+        y = x * 2 if shift is None else x * 2 + shift
+        return y if factor is None else y * factor
 
+
+def test_inputs_with_a_default():
     assert Maybe()(X).max() == 2 * X.max() and Maybe()(X, training=True).max() == 2 * X.max()
-    for call in (lambda: Maybe()(X, X), lambda: Maybe()(X, shift=X), lambda: Maybe()(Input((4,)), Input((4,)))):
-        with pytest.raises(TypeError, match=r"shift of its call\(\) has a default, and is no input then"):
-            call()
+    np.testing.assert_allclose(Maybe()(X, X), 3 * X)
+    np.testing.assert_allclose(Maybe()(X, shift=X, factor=X), 3 * X * X)
+    a, b = Input((4,)), Input((4,))
+    model = Model([a, b], Dense(1)(Maybe()(a, shift=b)))
+    assert check_gradients(model, [X, X[::-1].copy()])
+    with pytest.raises(TypeError, match="takes x, shift, factor, got factor; give each after those before it"):
+        Maybe()(X, factor=X)
+    single = Maybe()
+    single(X)
+    with pytest.raises((TypeError, ValueError)):
+        single(X, X)
     model = Sequential([Input((4,)), Maybe(), Dense(1)])
     model.compile("sgd", "mse")
     model.fit(X, X[:, :1], verbose=0)
+
+
+class LogisticEndpoint(Layer):
+    """Keras's pattern of a layer that has the loss: targets and weights are inputs, while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.loss = losses.BinaryCrossentropy(from_logits=True)
+
+    def call(self, logits, targets=None, sample_weight=None):
+        if targets is not None:
+            self.add_loss(self.loss(targets, logits, sample_weight))
+        return minitl.ops.sigmoid(logits)
+
+
+def test_an_endpoint_layer():
+    random = np.random.default_rng(3)
+    data = {"x": X, "targets": random.random((16, 1)), "weights": random.random((16, 1))}
+    x, targets, weights = Input((4,), name="x"), Input((1,), name="targets"), Input((1,), name="weights")
+    logits = Dense(1)
+    model = Model([x, targets, weights], LogisticEndpoint()(logits(x), targets, weights))
+    model.compile("sgd")
+    first = losses.BinaryCrossentropy(from_logits=True)(data["targets"], logits(X), data["weights"])
+    found = model.fit(data, epochs=3, batch_size=16, shuffle=False, verbose=0).history["loss"]
+    assert found[0] == pytest.approx(first, rel=1e-5) and found[2] < found[0]
+    assert Model(x, LogisticEndpoint()(logits(x))).predict(X, verbose=0).shape == (16, 1)

@@ -414,6 +414,20 @@ def test_merging_layers(name, backend, tmp_path):
     np.testing.assert_array_equal(load_model(tmp_path / "m.npz").predict(x), model.predict(x))
 
 
+def test_merging_inputs_of_fewer_axes(backend, tmp_path):
+    """As Keras does: axes of 1 stand behind the batch."""
+    generator = np.random.default_rng(0)
+    arrays = [generator.standard_normal(shape) for shape in ((4, 5), (4, 2, 3, 5), (4, 3, 5))]
+    expected = arrays[0][:, None, None] * arrays[1] * arrays[2][:, None]
+    np.testing.assert_allclose(Multiply()(arrays), expected, rtol=1e-5, atol=1e-6)
+    inputs = [Input((5,)), Input((None, 3, 5)), Input((3, 5))]
+    model = Model(inputs, Multiply()(inputs))
+    assert model.output_shape == (None, None, 3, 5)
+    model.save(tmp_path / "m.npz")
+    np.testing.assert_allclose(load_model(tmp_path / "m.npz").predict(arrays, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    check_gradients(model, arrays).raise_if_wrong()
+
+
 @pytest.mark.parametrize("name", sorted(RANDOM))
 def test_random_layers_change_images_in_training_only(name, backend, tmp_path):
     x = np.random.default_rng(0).random((6, 9, 8, 3)).astype(np.float32)

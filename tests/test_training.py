@@ -658,3 +658,13 @@ def test_confusion_matrix_and_top_k():
     metric = SparseTopKCategoricalAccuracy(k=2)
     metric.update_state([0, 1, 2], [[0.1, 0.5, 0.4], [0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
     assert metric.result() == pytest.approx(1 / 3)
+
+
+def test_a_network_without_weights_is_measured():
+    value = Input((3,))
+    model = Model(value, minitl.layers.Rescaling(0.5)(value))
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).random((4, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="has no weights to train; its losses are computed, and nothing learns"):
+        found = model.fit(x, x, verbose=0).history["loss"]
+    assert found == [pytest.approx(np.mean((x / 2) ** 2), rel=1e-5)]

@@ -163,3 +163,17 @@ def test_models_of_shared_layers_name_each_weight_once():
     model = Model(x, shared(shared(x)))
     assert [w.path for w in model.weights] == ["shared/kernel", "shared/bias"]
     assert [w.path for w in clone_model(model).weights] == ["shared/kernel", "shared/bias"]
+
+
+def test_the_same_object_every_time():
+    layer = Dense(2)
+    layer(np.ones((1, 3)))
+    assert layer.weights == [layer.kernel, layer.bias] and layer.kernel is layer.kernel
+    before = layer.kernel
+    layer.astype("float64")
+    assert layer.kernel is not before and layer.kernel.array is layer.parameters["kernel"]
+    other = copy.deepcopy(layer)
+    other.kernel.assign(np.zeros((3, 2)))
+    assert layer.kernel.any() and not other.kernel.any()
+    layer.trainable = False
+    assert not layer.kernel.trainable and layer.trainable_weights == []

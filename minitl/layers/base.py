@@ -93,7 +93,7 @@ class Layer(Holding):
         layer.name, layer._trainable, layer.dtype = None, True, np.dtype(np.float32)
         layer.parameters, layer.state, layer.gradients, layer.regularizers = {}, {}, {}, {}
         layer.declared_shape = layer.input_shape = layer.output_shape = None
-        layer.built, layer.named_by_model, layer._nodes = False, False, []
+        layer.built, layer.named_by_model, layer._nodes, layer._variables = False, False, [], {}
         return layer
 
     def __init__(
@@ -342,7 +342,10 @@ class Layer(Holding):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_nodes", "_kept", "_record", "added_losses")}
+        return {
+            **{k: v for k, v in vars(self).items() if k not in ("_nodes", "_kept", "_record", "added_losses")},
+            "_variables": {},
+        }
 
     def _run_forward(self, x: Any, training: bool) -> Any:
         if not self.is_users:

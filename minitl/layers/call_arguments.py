@@ -56,14 +56,16 @@ def _packing(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
 
 
 def _alone(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    packed = _packing(inner, names)
+
     @functools.wraps(inner)
     def called(self: Any, x: Any, *given: Any, training: bool | None = None, **named: Any) -> Any:
         more = [value for value in (*given, *named.values()) if value is not None]
-        if more and not (len(given) == 1 and not named and isinstance(given[0], (bool, Undecided))):
-            optional = ", ".join(names[1:])
-            advice = "leave the default out, or take a list"
-            raise TypeError(f"{self.label}: {optional} of its call() has a default, and is no input then; {advice}")
-        return inner(self, x, given[0] if more else training)
+        if not more or (len(given) == 1 and not named and isinstance(given[0], (bool, Undecided))):
+            return inner(self, x, given[0] if more else training)
+        if not self.built:  # from now on it has these inputs
+            self.spreads = True
+        return packed(self, x, *given, training=training, **named)
 
     return called
 

@@ -12,6 +12,7 @@ from minitl.errors import wrong_shape
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
 from minitl.layers.base import Layer
+from minitl.layers.reshaping import Reshape
 
 Gradients = tuple[tuple[Any, ...], dict[str, np.ndarray]]
 
@@ -19,12 +20,17 @@ Gradients = tuple[tuple[Any, ...], dict[str, np.ndarray]]
 class Merge(Layer):
     """What merging layers share: several inputs whose shapes broadcast, one output.
 
-    Shapes: x a list of arrays (N, ...), y as they broadcast.
+    Shapes: x a list of arrays (N, ...), y as they broadcast; one of fewer axes gets axes of 1 behind the batch, as in Keras.
     Errors: ValueError for a single input, or shapes that do not fit together.
     """
 
     takes_several = True
     operation: str
+    by_entry = True  # whether entries meet entries, so that axes may be added
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """y, of inputs with as many axes each."""
+        return super().__call__(_alike(x) if self.by_entry else x, training)
 
     def settings(self, count: int) -> dict[str, Any]:
         """What the operation gets beside the inputs."""
@@ -122,6 +128,7 @@ class Concatenate(Merge):
     """
 
     operation = "concatenate"
+    by_entry = False
     keeps_integers = True
 
     def __init__(self, axis: int = -1, **kwargs: Any):
@@ -158,6 +165,7 @@ class Dot(Merge):
     """
 
     operation = "dot"
+    by_entry = False
 
     def __init__(self, axes: Any, normalize: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
@@ -205,6 +213,22 @@ class Dot(Merge):
         axes = self._axes([len(shape) for shape in input_shape])
         rest = [n for shape, axis in zip(input_shape, axes, strict=True) for i, n in enumerate(shape) if i not in (0, axis)]
         return (None, *(rest or [1]))
+
+
+def _alike(inputs: Any) -> Any:
+    """Inputs with axes of 1 behind the batch, so that all have as many as the longest."""
+    if not isinstance(inputs, (list, tuple)):
+        return inputs
+    axes = [len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in inputs]
+    longest = max(axes, default=0)
+    if all(count in (longest, 0) for count in axes):
+        return inputs
+    return [part if count == longest else _stretched(part, longest - count) for part, count in zip(inputs, axes, strict=True)]
+
+
+def _stretched(part: Any, added: int) -> Any:
+    shape = part.shape if hasattr(part, "shape") else np.shape(part)
+    return Reshape([1] * added + [-1 if n is None else n for n in shape[1:]])(part)
 
 
 def add(inputs: Any, **kwargs: Any) -> Any:

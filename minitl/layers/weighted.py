@@ -29,6 +29,7 @@ class Weighted:
     dtype: np.dtype
     name: str | None
     _trainable: bool
+    _variables: dict[tuple[bool, str], Variable]
 
     def __getattr__(self, attribute: str) -> Any:
         # A weight under its own name: layer.kernel, layer.moving_mean.
@@ -140,5 +141,10 @@ class Weighted:
         return sum(weight.size for weight in self.weights)
 
     def _variable(self, group: dict[str, np.ndarray], name: str, path: str | None = None) -> Variable:
-        learnt = group is self.parameters and self._trainable
-        return Variable.of(group[name], name, path or self.name or default_name(type(self)), learnt)
+        # The same object every time, so that lists of weights can be compared.
+        learnt = group is self.parameters
+        found = self._variables.get((learnt, name))
+        if found is None or found.array is not group[name]:
+            found = self._variables[learnt, name] = Variable.of(group[name], name)
+        found.path, found.trainable = f"{path or self.name or default_name(type(self))}/{name}", learnt and self._trainable
+        return found

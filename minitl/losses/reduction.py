@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.autodiff import Traced
 from minitl.errors import unknown
 
 MEAN = "sum_over_batch_size"
@@ -34,7 +35,7 @@ def reduced(values: Any, weights: Any, reduction: str) -> Any:
     Shapes: values (N, ...), an array or traced; weights alike, or of their first axes, or None.
     """
     if weights is not None:
-        weights = np.asarray(weights, values.dtype)
+        weights = weights if isinstance(weights, Traced) else np.asarray(weights, values.dtype)
         if weights.ndim > 1 and weights.shape[-1] == 1 and weights.ndim == values.ndim + 1:
             weights = weights[..., 0]
         weights = weights.reshape(weights.shape + (1,) * max(values.ndim - weights.ndim, 0))
