@@ -341,12 +341,6 @@ class Layer(Holding):
         """The layer that `get_config` described."""
         return cls(**config)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            **{k: v for k, v in vars(self).items() if k not in ("_nodes", "_kept", "_record", "added_losses")},
-            "_variables": {},
-        }
-
     def _run_forward(self, x: Any, training: bool) -> Any:
         if not self.is_users:
             return self.forward(x, training)

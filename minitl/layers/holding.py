@@ -11,6 +11,8 @@ from minitl.autodiff import plain
 from minitl.layers.names import default_name
 from minitl.layers.weighted import Weighted
 
+OF_A_CALL = ("_nodes", "_kept", "_record", "added_losses")  # what no copy of a layer has
+
 
 class Holding(Weighted):
     """The layers in a layer, and whether they learn."""
@@ -70,3 +72,7 @@ class Holding(Weighted):
     def learns(self) -> bool:
         """Whether training changes something in it now."""
         return self._trainable and (bool(self.parameters) or any(layer.learns for _, layer in self.sublayers()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self).items() if name not in OF_A_CALL}
+        return {**kept, "_variables": {}}
