@@ -127,12 +127,13 @@ class BestEpoch(Callback):
 def compare(task: Callable[..., tuple[float, float]], arguments: argparse.Namespace, cells: dict[str, list[np.ndarray]]) -> None:
     """Add each way's scores of all seeds, on the sentences to choose with and on the test sentences, to a table's cells."""
     settings = (arguments.data, tuple(arguments.vectors), arguments.quick, arguments.epochs, arguments.width)
-    for way in arguments.ways:
-        started = time.perf_counter()
-        tasks = [(way, seed, *settings) for seed in range(arguments.seeds)]
-        found = np.array(each(task, tasks, arguments.workers, arguments.keep, arguments.dask))
-        cells[way] = [found[:, 0], found[:, 1]]
-        print(f"  {way}: {time.perf_counter() - started:.0f} s, test {np.round(found[:, 1], 1)}", flush=True)
+    started = time.perf_counter()
+    tasks = [(way, seed, *settings) for way in arguments.ways for seed in range(arguments.seeds)]
+    found = np.array(each(task, tasks, arguments.workers, arguments.keep, arguments.dask))
+    for way, scores in zip(arguments.ways, found.reshape(len(arguments.ways), arguments.seeds, 2), strict=True):
+        cells[way] = [scores[:, 0], scores[:, 1]]
+        print(f"  {way}: test {np.round(scores[:, 1], 1)}")
+    print(f"  {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def say_gain(cells: dict[str, list[np.ndarray]]) -> None:

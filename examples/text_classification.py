@@ -123,7 +123,6 @@ def run(
     way: str,
     seed: int,
     epochs: int,
-    few: bool,
     whole: bool,
     phrases: bool = False,
 ) -> float:
@@ -146,7 +145,7 @@ def run(
     def measured(sentences: Sentences) -> Batches:
         return Batches(numbers(sentences[0]), sentences[1], 200, seed)
 
-    stop = EarlyStopping("val_accuracy", patience=20 if few else 5, restore_best_weights=True)
+    stop = EarlyStopping("val_accuracy", patience=max(5, epochs // 6), restore_best_weights=True)
 
     def learnt(sentences: Sentences, epochs: int, loss: str = "sparse_categorical_crossentropy", **watched: Any) -> Model:
         model = network(rows, classes, way)
@@ -181,7 +180,8 @@ def task(way: str, seed: int, data: str, name: str, phrases: bool, files: tuple[
     rows = np.random.default_rng(seed).permutation(len(train[0]))[: size or None]
     part = [train[0][k] for k in rows], train[1][rows]
     whole = not size and FILES[name][1] is None
-    return run(part, dev, test, vectors, way, seed, epochs * (4 if size else 1), bool(size), whole, phrases and name == "SST-2")
+    passes = epochs * (4 if 0 < size < 1000 else 2 if size else 1)  # on few sentences they are short
+    return run(part, dev, test, vectors, way, seed, passes, whole, phrases and name == "SST-2")
 
 
 def main(arguments: argparse.Namespace) -> dict:
@@ -226,7 +226,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", default=list(WAYS)[:3], choices=list(WAYS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), help="training sentences, 0 for all")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=30, help="at most, on all sentences; four times as many on few")
+    parser.add_argument("--epochs", type=int, default=30, help="at most, on all sentences; more on fewer")
     parser.add_argument("--phrases", action="store_true")
     parser.add_argument("--quick", action="store_true")
     add_workers(parser, one_per_processor())

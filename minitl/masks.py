@@ -10,19 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minitl import layers
 from minitl.graph.graph import Graph
 from minitl.graph.value import Value
-from minitl.layers.masking import KEEPS_ZEROS, marks_steps
-from minitl.layers.recurrent import Recurrent
-from minitl.layers.steps import SamplesAsSteps
+from minitl.layers.masking import counting_for, hands_on, marks_steps
 
-HANDS_ON = (  # behind these, but for KEEPS_ZEROS, a left-out step is no step of zeros any more
-    layers.Activation, layers.ActivityRegularization, layers.Add, layers.AlphaDropout, layers.Average, layers.BatchNormalization,
-    layers.Concatenate, layers.Dense, layers.ELU, layers.GaussianNoise, layers.GroupNormalization, layers.LayerNormalization,
-    layers.LeakyReLU, layers.Multiply, layers.PReLU, layers.ReLU, layers.Rescaling, layers.Softmax, layers.Subtract,
-    layers.TimeDistributed, SamplesAsSteps,
-)  # fmt: skip
 Marks = tuple[Any, Value]  # the layer that marks, and the input of the network that it looks at
 
 
@@ -35,11 +26,8 @@ def masks_of(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray | None]:
         found: dict[Value, Marks] = {}
         _follow(graph, found, {value: value for value in graph.inputs})
         graph.marks = [found.get(value) for value in graph.outputs]
-    return [marks and _counting(marks[0], np.asarray(arrays[graph.inputs.index(marks[1])])) for marks in graph.marks]
-
-
-def _counting(layer: Any, x: np.ndarray) -> np.ndarray:
-    return (x != layer.mask_value).any(axis=-1) if isinstance(layer, layers.Masking) else x != 0
+    of_input = {value: np.asarray(array) for value, array in zip(graph.inputs, arrays, strict=False)}
+    return [marks and counting_for(marks[0], of_input[marks[1]]) for marks in graph.marks]
 
 
 def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) -> None:
@@ -55,15 +43,7 @@ def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) 
             _follow(layer.graph, inside, {own: whose[given] for own, given in pairs if given in whose})
             ends = zip(node.outputs, layer.graph.outputs, strict=True)
             found.update({value: inside[own] for value, own in ends if own in inside})
-        elif _hands_on(layer):
+        elif hands_on(layer):
             marks = {found[value] for value in node.inputs if value in found}
             if len(marks) == 1:
                 found[node.outputs[0]] = marks.pop()
-
-
-def _hands_on(layer: Any) -> bool:
-    if isinstance(layer, layers.Bidirectional):
-        layer = layer.layer
-    if isinstance(layer, Recurrent):
-        return layer.return_sequences
-    return isinstance(layer, (*HANDS_ON, *KEEPS_ZEROS))

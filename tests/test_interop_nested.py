@@ -206,14 +206,16 @@ def test_masks_pass_through_several_recurrent_layers_of_keras(mode, first, last,
     assert np.allclose(load_model(tmp_path / "theirs.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)
 
 
-def test_masks_of_sequences_in_reverse_order_are_refused(keras, tmp_path):
+def test_masks_of_sequences_in_reverse_order(keras, tmp_path):
+    """Keras hands a mask on as it was."""
     k, steps = keras.layers, keras.Input((6, 3))
     back = k.GRU(3, return_sequences=True, go_backwards=True)(k.Masking()(steps))
-    keras.Model(steps, k.GRU(2)(back)).save(tmp_path / "asked.keras")
-    with pytest.raises(ValueError, match="returns its steps in reverse order, and Keras hands their mask on as it was"):
-        load_model(tmp_path / "asked.keras")
-    theirs = keras.Model(steps, k.Dense(2)(back))  # nothing behind it asks
-    theirs.save(tmp_path / "plain.keras")
     x = np.random.default_rng(7).normal(size=(2, 6, 3)).astype("float32")
     x[:, 4:] = 0
-    assert np.allclose(load_model(tmp_path / "plain.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)
+    for theirs in (keras.Model(steps, k.GRU(2)(back)), keras.Model(steps, k.Dense(2)(back))):
+        theirs.save(tmp_path / "model.keras")
+        assert np.allclose(load_model(tmp_path / "model.keras").predict(x), theirs.predict(x, verbose=0), atol=1e-6)
+    zeros = k.GRU(3, return_sequences=True, go_backwards=True, zero_output_for_mask=True)(k.Masking()(steps))
+    keras.Model(steps, k.GRU(2)(zeros)).save(tmp_path / "zeros.keras")
+    with pytest.raises(ValueError, match="returns its steps in reverse order, and Keras hands their mask on as it was"):
+        load_model(tmp_path / "zeros.keras")

@@ -164,3 +164,107 @@ def test_lists_of_targets_and_weights(tagger):
     assert tagger.test_on_batch(WORDS, TAGS.tolist(), sample_weight=weights.tolist()) == expected
     right = (tagger.predict(WORDS, verbose=0).argmax(axis=2) == TAGS) * weights[:, None]
     assert expected[1] == pytest.approx(right[REAL].sum() / np.broadcast_to(weights[:, None], REAL.shape)[REAL].sum())
+
+
+BEHIND = {
+    "dense": lambda l, v: l.LSTM(4)(l.Dense(2, activation="relu")(v)),
+    "normalised": lambda l, v: l.Bidirectional(l.GRU(3))(l.LayerNormalization()(v)),
+    "recurrent": lambda l, v: l.LSTM(3)(l.Dense(4)(l.LSTM(4, return_sequences=True)(v))),
+    "two in a row": lambda l, v: l.LSTM(3)(l.LSTM(4, return_sequences=True)(v)),
+    "backwards": lambda l, v: l.LSTM(3)(l.Dense(4)(l.LSTM(4, return_sequences=True, go_backwards=True)(v))),
+    "mean": lambda l, v: l.GlobalAveragePooling1D()(
+        l.Dense(4, activation="tanh")(l.Bidirectional(l.SimpleRNN(4, return_sequences=True))(v))
+    ),
+    "step by step": lambda l, v: l.GRU(3)(l.TimeDistributed(l.Dense(4))(v)),
+    "a way around": lambda l, v: l.LSTM(3)(l.Add()([v, l.Dense(5)(v)])),
+    "batches": lambda l, v: l.LSTM(3)(l.Dropout(0.0)(l.BatchNormalization()(v))),
+    "answers": lambda l, v: l.Dense(2)(l.GRU(3, return_sequences=True)(l.Activation("sigmoid")(v))),
+    "the last": lambda l, v: l.LSTM(3)(v),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_masks_go_where_keras_s_go(name, tmp_path):
+    keras = pytest.importorskip("keras")
+    from minitl import layers
+    from minitl.models import load_model
+
+    random = np.random.default_rng(3)
+    words = random.integers(1, 9, (6, 7))
+    for row, length in enumerate((4, 2, 6, 1)):
+        words[row, length:] = 0
+    ours, theirs = Input((7,), dtype="int32"), keras.Input((7,), dtype="int32")
+    a = Model(ours, BEHIND[name](layers, Embedding(9, 5, mask_zero=True)(ours)))
+    b = keras.Model(theirs, BEHIND[name](keras.layers, keras.layers.Embedding(9, 5, mask_zero=True)(theirs)))
+    weights = [
+        np.abs(random.normal(size=w.shape)) / 2 + random.normal(size=w.shape) * ("variance" not in w.path) / 3 for w in b.weights
+    ]
+    a.set_weights(weights)
+    b.set_weights(weights)
+    counts = words != 0 if len(a.output_shape) == 3 else slice(None)
+    expected = np.asarray(b.predict(words, verbose=0))
+
+    def same(model):
+        y = np.asarray(model.predict(words, verbose=0))
+        np.testing.assert_allclose(y[counts], expected[counts], atol=2e-6)
+
+    same(a)
+    for ending in (".keras", ".h5"):
+        b.save(tmp_path / f"theirs{ending}")
+        same(load_model(tmp_path / f"theirs{ending}"))
+        a.save(tmp_path / f"ours{ending}")
+        same(keras.models.load_model(tmp_path / f"ours{ending}"))
+    a.save(tmp_path / "ours.npz")
+    same(load_model(tmp_path / "ours.npz"))
+    if name == "batches":  # Keras's statistics leave padded steps out, ours do not
+        return
+    targets = random.normal(size=expected.shape)
+    a.compile(SGD(0.1), "mse")
+    b.compile(keras.optimizers.SGD(0.1), "mse")
+    losses = [m.fit(words, targets, epochs=2, shuffle=False, batch_size=3, verbose=0).history["loss"] for m in (a, b)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_a_real_step_of_zeros_is_not_left_out():
+    from minitl.layers.masking import LeaveOut
+
+    value = Input((3, 2))
+    source = Input((3,), dtype="int32")
+    model = Model([value, source], LeaveOut()([value, source]))
+    x = np.zeros((1, 3, 2), np.float32)
+    x[0, 1] = 5
+    y = model.predict([x, np.array([[1, 0, 0]])], verbose=0)
+    assert y[0].any(axis=-1).tolist() == [True, False, False] and 0 < y[0, 0, 0] < 1e-37
+    x[0] = [[1, 2], [3, 4], [5, 6]]
+    assert check_gradients(model, [x, np.array([[1, 0, 1]])]).ok
+    steps = Input((None, 2))
+    masked = Model(steps, LSTM(2)(Dense(3, activation="relu")(Masking(-1.0)(steps))))
+    x[0, 2] = -1
+    assert check_gradients(masked, x).ok
+    np.testing.assert_allclose(masked.predict(x, verbose=0), masked.predict(x[:, :2], verbose=0), atol=1e-7)
+
+
+def test_gradients_behind_a_dense_layer():
+    words = Input((4,), dtype="int32")
+    model = Model(words, LSTM(2)(Dense(3, activation="tanh")(Embedding(9, 5, mask_zero=True)(words))))
+    assert check_gradients(model, WORDS).ok
+    assert [type(layer).__name__ for layer in model.layers] == ["InputLayer", "Embedding", "Dense", "LSTM"]
+    assert [type(node.layer).__name__ for node in model.graph.nodes] == ["Embedding", "Dense", "LeaveOut", "LSTM"]
+    longer = np.concatenate([WORDS, np.zeros((3, 2), int)], axis=1)
+    free = Input((None,), dtype="int32")
+    open_ = Model(free, LSTM(2)(Dense(3)(Embedding(9, 5, mask_zero=True)(free))))
+    np.testing.assert_allclose(open_.predict(longer, verbose=0), open_.predict(WORDS, verbose=0), atol=1e-7)
+
+
+def test_layers_of_ones_own_behind_a_dense_layer():
+    from minitl.layers import Layer
+
+    class Mean(Layer):
+        def call(self, x, mask=None):
+            counts = mask.astype("float32")[..., None]
+            return (x * counts).sum(axis=1) / counts.sum(axis=1)
+
+    words = Input((4,), dtype="int32")
+    dense = Dense(3)(Embedding(9, 5, mask_zero=True)(words))
+    steps, means = Model(words, dense).predict(WORDS, verbose=0), Model(words, Mean()(dense)).predict(WORDS, verbose=0)
+    np.testing.assert_allclose(means, [row[real].mean(axis=0) for row, real in zip(steps, REAL, strict=True)], rtol=1e-5)

@@ -26,6 +26,7 @@ from minitl.layers import (
 )  # fmt: skip
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
+from minitl.layers.masking import LeaveOut
 from minitl.layers.recurrent import Recurrent
 from minitl.models import Sequential, TimeDistributedModel
 from minitl.regularizers import L1L2
@@ -67,6 +68,9 @@ def described(model: Any) -> dict[str, Any]:
     known: dict[Any, list[dict[str, Any]]] = {}
     for node in model.graph.nodes:
         layer = node.layer
+        if isinstance(layer, LeaveOut):  # Keras's masks do so by themselves
+            made[node.outputs[0]] = made[node.inputs[0]]
+            continue
         if layer not in known:
             known[layer] = _entries(model, layer)
             layers += known[layer]
@@ -160,6 +164,8 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
     for key, value in layer.get_config().items():
         if key.endswith("_initializer") or key in ("name", "trainable", "dtype", "input_shape", "input_dim_", "declared_shape"):
             continue
+        if key == "zero_output_for_mask":  # Keras would give zeros for the last step, too, if that is left out
+            value = value and layer.return_sequences
         if key == "input_dim" and type(layer).__name__ != "Embedding":
             continue
         if key.endswith("_regularizer") and value is not None:

@@ -1,7 +1,7 @@
 """Masks in models from Keras: which layers leave steps out there, and whether they do so here.
 
 Keras carries a mask beside the numbers, from an Embedding with `mask_zero` or a Masking through layers that hand it on. Here a
-step that is left out is a step of zeros, so that a mask ends at any layer that makes something of zeros.
+step that is left out is a step of zeros; where a layer between makes something of zeros, a `LeaveOut` stands behind it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from minitl import layers
-from minitl.layers.masking import KEEPS_ZEROS, marks_steps
+from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, marker_of, marks_steps
 from minitl.layers.recurrent import Recurrent
-from minitl.masks import HANDS_ON
 from minitl.models.parts import opened
 
 ASKS = (layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)  # what leaves steps out
@@ -22,20 +21,18 @@ def settle_masks(model: Any) -> None:
     """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras; where one asks for that
     of a recurrent layer, the steps that are left out are zeros, and else they repeat the output before.
 
-    Errors: ValueError where some layers ask for the mask and others look at the numbers, where it would have to pass a layer
-    that makes something of zeros, or where the steps are in reverse order and the mask is not.
+    Errors: ValueError where some layers ask for the mask and others look at the numbers, or where the steps are in reverse order
+    and the mask is not.
     """
     if not any(_has_mask_behind(layer) for _, layer in model.named_layers()):
         return
-    model = opened(model)
+    there, model = set(_inside(model)), opened(model)
+    _refuse_beyond(model, there)
     for node in model.graph.nodes:
         layer = node.layer
         if not _has_mask_behind(layer):
             continue
         takers = list(_takers(model, node.outputs[0], KEEPS_ZEROS))
-        for taker in takers:
-            if isinstance(taker.layer, HANDS_ON):
-                _refuse_beyond(model, node, taker)
         asks = [isinstance(taker.layer, ASKS) for taker in takers]
         repeats = isinstance(layer, Recurrent) and not layer.zero_output_for_mask
         mixed = any(asks) and (not all(asks) or (repeats and _is_output(model, node.outputs[0])))
@@ -71,13 +68,22 @@ def _is_output(model: Any, value: Any) -> bool:
     return any(_is_output(model, node.outputs[0]) for node in passed)
 
 
-def _refuse_beyond(model: Any, source: Any, through: Any) -> None:
-    for taker in _takers(model, through.outputs[0], (*KEEPS_ZEROS, *HANDS_ON)):
-        if isinstance(taker.layer, ASKS):
-            raise ValueError(
-                f"{taker.layer.label}: the mask of {source.layer.label} would reach it through {through.layer.label}, which is "
-                "not known here"
-            )
+def _inside(model: Any) -> Iterator[Any]:
+    """All layers of a graph, and of the models in it."""
+    for layer in model.graph.layers:
+        yield layer
+        if layer.is_container:
+            yield from _inside(layer)
+
+
+def _refuse_beyond(model: Any, there: set[Any]) -> None:
+    """Refuse what needs a mask of outside in a model inside, which was made before it was called: what is not yet `there`."""
+    for node in model.graph.nodes:
+        marked = marker_of(node.inputs[0], {}) if isinstance(node.layer, LeaveOut) and node.layer not in there else None
+        if marked is not None:
+            (taker,) = model.graph.consumers[node.outputs[0]]
+            through = f"{marked[0].label} would reach it through {node.inputs[0].node.layer.label}"
+            raise ValueError(f"{taker.layer.label}: the mask of {through}, which is not known here")
 
 
 def _takers(model: Any, value: Any, passed: tuple[type, ...]) -> Iterator[Any]:

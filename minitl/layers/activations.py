@@ -90,6 +90,8 @@ class Activated(Layer):
 class ActivationOnly(Activated):
     """An activation with nothing in front of it: its linear part is the identity."""
 
+    supports_masking = True
+
     def linear(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """x itself."""
         return x, None
@@ -196,6 +198,7 @@ class PReLU(Layer):
     Source: `minitl.ops.prelu`.
     """
 
+    supports_masking = True
     any_shape = False
 
     def __init__(self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, shared_axes: Any = None, **kwargs: Any):

@@ -20,7 +20,7 @@ from minitl.autodiff import plain
 from minitl.errors import check_numbers, positive, unknown
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
-from minitl.layers.masking import leaves_out_steps
+from minitl.layers.masking import leaves_out_steps, left_out
 from minitl.random import new_generator
 
 NOTHING = -1e9  # the score of a place that is masked
@@ -36,6 +36,10 @@ class Attends(Layer):
     dropout: float
     use_causal_mask = False
     marked_inputs: tuple[bool, ...] = ()  # which inputs have steps that are left out
+
+    def leave_out(self, values: list[Value]) -> list[Value]:
+        """All of them with zeros at the steps that are left out."""
+        return [left_out(value) for value in values]
 
     def notice_marks(self, values: list[Value]) -> None:
         """Learn which inputs have steps that are left out."""

@@ -260,6 +260,7 @@ class Layer(Holding):
     def _connect(self, values: list[Value], training: bool | None) -> Any:
         if len(values) != 1 and not self.takes_several:
             raise ValueError(f"{self.label}: takes one value, got {len(values)}; merge them first, with Concatenate() or Add()")
+        values = self.leave_out(values)
         self.notice_marks(values)
         shapes: Any = [value.shape for value in values]
         shape = shapes if self.takes_several else shapes[0]
@@ -271,9 +272,6 @@ class Layer(Holding):
         node = Node(self, values, outs, [self.output_dtype([v.dtype for v in values])] * len(outs), training)
         self.remember(node)
         return list(node.outputs) if isinstance(out, list) else node.outputs[0]
-
-    def notice_marks(self, values: list[Value]) -> None:
-        """Learn from the values that come in whether steps of zeros are to be left out; most layers leave none out."""
 
     def _may_take(self, shape: Shape) -> bool:
         """Whether the layer as it is built can take this shape, which may differ in axes that are free."""

@@ -30,7 +30,7 @@ def examine(cls: Any) -> None:
     if cls.is_container or "forward" in vars(cls):
         return
     if "mask" in inspect.signature(cls.call).parameters:
-        cls.notice_marks = _noticing
+        cls.leave_out, cls.notice_marks = _leaving_out, _noticing
     names, needed = _inputs_of(cls.call)
     cls.spreads = needed > 1
     if cls.spreads:
@@ -68,6 +68,11 @@ def _alone(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
         return packed(self, x, *given, training=training, **named)
 
     return called
+
+
+def _leaving_out(self: Any, values: list[Any]) -> list[Any]:
+    masking: Any = importlib.import_module("minitl.layers.masking")
+    return [masking.left_out(values[0]), *values[1:]]
 
 
 def _noticing(self: Any, values: list[Any]) -> None:

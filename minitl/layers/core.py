@@ -81,6 +81,7 @@ class Dense(Linear):
     Source: `minitl.ops.dense`.
     """
 
+    supports_masking = True
     operation = "dense"
 
     def __init__(

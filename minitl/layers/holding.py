@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl.autodiff import plain
+from minitl.graph.value import Value
 from minitl.layers.names import default_name
 from minitl.layers.weighted import Weighted
 
@@ -21,6 +22,7 @@ class Holding(Weighted):
     is_users: Any
     added_losses: tuple[Any, ...] | list[Any] = ()  # what the last call gave to `add_loss`
     marked: Any = False  # whether steps of zeros are no steps
+    supports_masking = False  # whether the steps of y stand for those of x, so that some of them may be left out behind it
 
     def sublayers(self) -> list[tuple[str, Any]]:
         """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""
@@ -52,6 +54,13 @@ class Holding(Weighted):
             penalties = leaf.regularizers.items()
             found += [float(penalty(leaf.parameters[name])) for name, penalty in penalties if name in leaf.parameters]
         return found
+
+    def leave_out(self, values: list[Value]) -> list[Value]:
+        """The values that come in, with zeros at the steps that the layer leaves out; most layers leave none out."""
+        return values
+
+    def notice_marks(self, values: list[Value]) -> None:
+        """Learn from the values that come in whether steps of zeros are to be left out."""
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Which steps count behind the layer; most layers leave a mask as it is."""

@@ -1,4 +1,8 @@
-"""Steps of a sequence that are left out: who marks them, and behind which layers they are still marked."""
+"""Steps of a sequence that are left out: who marks them, and how the layers that leave them out get to know of them.
+
+Such a layer takes steps of zeros for those that are left out. Directly behind a layer that marks them they are zeros already;
+behind others, such as a Dense, a `LeaveOut` makes them zeros again.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.core import Dropout, Identity
 from minitl.layers.embedding import Embedding
+from minitl.layers.normalization import UnitNormalization
 from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
 
-KEEPS_ZEROS = (Dropout, GaussianDropout, Identity, SpatialDropout1D)  # zeros stay zeros behind these
+KEEPS_ZEROS = (Dropout, GaussianDropout, Identity, SpatialDropout1D, UnitNormalization)  # zeros stay zeros behind these
 
 
 class Masking(Layer):
@@ -30,7 +35,7 @@ class Masking(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x, or zeros."""
-        counts = (x != self.mask_value).any(axis=-1, keepdims=True)
+        counts = counting_for(self, x)[..., None]
         return x * counts, counts
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -39,11 +44,101 @@ class Masking(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Where something else than `mask_value` is."""
-        return (np.asarray(inputs) != self.mask_value).any(axis=-1)
+        return counting_for(self, np.asarray(inputs))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
+
+
+class LeaveOut(Layer):
+    """Zeros where a step does not count.
+
+    Formula: y[n, t] = x[n, t] if source[n, t] is not `mask_value`, else 0; a step that counts and is 0 gets the smallest number
+    there is as its first entry, so that it is not left out as well.
+    Parameters: `mask_value` is what says that a step does not count: 0 of word numbers, all entries of a step of others.
+    Shapes: x (N, T, ...) and source (N, T) or (N, T, C), y as x.
+    """
+
+    takes_several = keeps_integers = supports_masking = passes_mask = True
+
+    def __init__(self, mask_value: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.mask_value = mask_value
+
+    def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
+        """x with zeros."""
+        values, source = x
+        counts = counting(source, self.mask_value, source.ndim == values.ndim)
+        wide = counts.reshape(counts.shape + (1,) * (values.ndim - 2))
+        y = np.where(wide, values, np.zeros((), values.dtype))
+        silent = counts & ~y.reshape(*counts.shape, -1).any(axis=-1)
+        y.reshape(*counts.shape, -1)[silent, 0] = np.finfo(y.dtype).tiny
+        return y, wide
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
+        """dy where a step counts."""
+        return (dy * cache, None), {}
+
+    def output_dtype(self, dtypes: list[np.dtype]) -> np.dtype:
+        """That of the values."""
+        return dtypes[0]
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """That of the values."""
+        return input_shape[0]
+
+
+class LeavesOut(Layer):
+    """What layers share that leave out steps of their first input: `masked` says whether there are any."""
+
+    masked = False
+
+    def leave_out(self, values: list[Value]) -> list[Value]:
+        """The first with zeros at the steps that are left out."""
+        return [left_out(values[0]), *values[1:]]
+
+    def notice_marks(self, values: list[Value]) -> None:
+        """Leave out what is left out of the first value."""
+        self.masked = self.masked or leaves_out_steps(values[0])
+
+
+def counting(x: np.ndarray, mask_value: float, in_rows: bool) -> np.ndarray:
+    """Which steps count: of numbers, or of rows of them."""
+    counts = x != mask_value
+    return counts.any(axis=-1) if in_rows else counts
+
+
+def counting_for(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Which steps count for a layer that marks them."""
+    return counting(x, layer.mask_value, True) if isinstance(layer, Masking) else counting(x, 0, False)
+
+
+def left_out(value: Value) -> Value:
+    """A value with zeros at the steps that are left out; the value itself where there are none, or they are zeros already."""
+    found = None if len(value.shape) < 3 or leaves_out_steps(value) else marker_of(value, {})
+    if found is None:
+        return value
+    layer, source = found
+    return LeaveOut(getattr(layer, "mask_value", 0.0))([value, source])
+
+
+def marker_of(value: Value, known: dict[Value, Any]) -> tuple[Layer, Value] | None:
+    """The layer that marks a value's steps, and what it looks at; `known` has what was found before."""
+    if value not in known:
+        node = value.node
+        if marks_steps(node.layer):
+            known[value] = node.layer, node.inputs[0]
+        else:
+            handed = hands_on(node.layer) and value is node.outputs[0]
+            found = {m for m in (marker_of(v, known) for v in node.inputs) if m} if handed else set()
+            known[value] = found.pop() if len(found) == 1 else None
+    return known[value]
+
+
+def hands_on(layer: Any) -> bool:
+    """Whether the steps that a layer gives stand for those that it takes."""
+    return layer.supports_masking or type(layer) in KEEPS_ZEROS
 
 
 def marks_steps(layer: Layer) -> bool:
@@ -56,6 +151,6 @@ def leaves_out_steps(value: Value) -> bool:
     layer = value.node.layer
     if layer.is_container:
         return leaves_out_steps(layer.graph.outputs[value.node.outputs.index(value)])
-    if isinstance(layer, KEEPS_ZEROS):
+    if type(layer) in KEEPS_ZEROS:
         return leaves_out_steps(value.node.inputs[0])
     return marks_steps(layer) or bool(getattr(layer, "passes_mask", False))

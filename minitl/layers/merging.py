@@ -69,12 +69,14 @@ class Merge(Layer):
 class Add(Merge):
     """y = x_1 + x_2 + ... Source: `minitl.ops.add`."""
 
+    supports_masking = True
     operation = "add"
 
 
 class Subtract(Merge):
     """y = x_1 - x_2, of exactly two. Source: `minitl.ops.add`."""
 
+    supports_masking = True
     operation = "add"
 
     def settings(self, count: int) -> dict[str, Any]:
@@ -91,6 +93,7 @@ class Subtract(Merge):
 class Average(Merge):
     """y = (x_1 + ... + x_n) / n. Source: `minitl.ops.add`."""
 
+    supports_masking = True
     operation = "add"
 
     def settings(self, count: int) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class Average(Merge):
 class Multiply(Merge):
     """y = x_1 x_2 ..., entry by entry. Source: `minitl.ops.multiply`."""
 
+    supports_masking = True
     operation = "multiply"
 
 
@@ -127,6 +131,7 @@ class Concatenate(Merge):
     Source: `minitl.ops.concatenate`.
     """
 
+    supports_masking = True
     operation = "concatenate"
     by_entry = False
     keeps_integers = True

@@ -28,6 +28,7 @@ class ScaledNormalization(Layer):
     Errors: ValueError for an open last axis, or another axis than the last.
     """
 
+    supports_masking = True
     axis: Any
 
     def __init__(

@@ -10,20 +10,19 @@ from minitl import initializers, regularizers
 from minitl.backend import op
 from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
-from minitl.graph.value import Value
 from minitl.layers.base import Layer
 from minitl.layers.linear import named
-from minitl.layers.masking import leaves_out_steps
+from minitl.layers.masking import LeavesOut
 from minitl.random import new_generator
 from minitl.serialization import constructor_arguments
 
 
-class Recurrent(Layer):
+class Recurrent(LeavesOut):
     """What recurrent layers share: sums of the inputs for all steps at once, then one step after another.
 
-    Behind an `Embedding(mask_zero=True)` or a `Masking`, with nothing but dropout or other recurrent layers between, steps of
-    zeros alone are left out: they change nothing. With `return_sequences`, such a step gives zeros, by which the layers behind
-    know it; with `zero_output_for_mask=False`, Keras's default, it gives the output of the step before, and the mask ends here.
+    Behind an `Embedding(mask_zero=True)` or a `Masking`, with layers between that treat each step alone, the steps that these
+    mark are left out: they change nothing. With `return_sequences`, such a step gives zeros, or, if `zero_output_for_mask=False`,
+    Keras's default, the output of the step before; the layers behind leave it out, too.
     `dropout` drops inputs, `recurrent_dropout` what comes from the step before, the same ones in all steps of a sequence.
 
     The first step finds a state of zeros, or `layer(x, initial_state=[h])`, with `[h, c]` for an LSTM; `return_state` gives the
@@ -90,6 +89,11 @@ class Recurrent(Layer):
         self.zero_output_for_mask = zero_output_for_mask
         self.masked = False
         self.carried: np.ndarray | None = None  # the state behind the last batch, if it is stateful
+
+    @property
+    def supports_masking(self) -> bool:  # type: ignore[override]
+        """If it gives all steps."""
+        return self.return_sequences
 
     @property
     def passes_mask(self) -> bool:
@@ -235,10 +239,6 @@ class Recurrent(Layer):
         n, steps = (input_shape[0] if self.takes_several else input_shape)[:2]
         y = (n, steps, self.units) if self.return_sequences else (n, self.units)
         return [y, *[(n, self.units)] * self.states] if self.return_state else y
-
-    def notice_marks(self, values: list[Value]) -> None:
-        """Leave out what is left out of the first value."""
-        self.masked = self.masked or leaves_out_steps(values[0])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

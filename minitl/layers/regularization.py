@@ -49,6 +49,8 @@ class ActivityRegularization(Layer):
     Source: Keras; X. Glorot, A. Bordes and Y. Bengio, Deep sparse rectifier neural networks, 2011, section 3.2.
     """
 
+    supports_masking = True
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
         super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)
         self.l1, self.l2 = l1, l2
@@ -90,6 +92,8 @@ class GaussianNoise(Layer):
     Errors: ValueError for a negative standard deviation.
     Source: C. Bishop, Training with noise is equivalent to Tikhonov regularization, 1995.
     """
+
+    supports_masking = True
 
     def __init__(self, stddev: float, **kwargs: Any):
         super().__init__(**kwargs)
@@ -169,6 +173,8 @@ class AlphaDropout(Dropout):
     Errors: ValueError for a rate outside [0, 1).
     Source: G. Klambauer et al., Self-normalizing neural networks, arXiv 1706.02515.
     """
+
+    supports_masking = True
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """y while training, else x."""

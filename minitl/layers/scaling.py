@@ -18,6 +18,8 @@ Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
 class Rescaling(Layer):
     """y = x scale + offset. Shapes: any; scale and offset one number, or one per channel."""
 
+    supports_masking = True
+
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.scale, self.offset = _listed(self, scale), _listed(self, offset)

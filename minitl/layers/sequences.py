@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from minitl.graph.plan import Need
-from minitl.graph.value import Shape, Value
+from minitl.graph.value import Shape
 from minitl.layers.activations import Activated
 from minitl.layers.base import Layer
 from minitl.layers.conv import Conv2D
-from minitl.layers.masking import leaves_out_steps
+from minitl.layers.masking import LeavesOut
 from minitl.layers.pooling import GlobalAveragePooling2D, GlobalMaxPooling2D, Pooling2D
 from minitl.layers.reshaping import UpSampling2D
 
@@ -166,15 +166,13 @@ class AveragePooling1D(Pooling1D):
     operation = "average_pool2d"
 
 
-class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
+class GlobalAveragePooling1D(LeavesOut, InOneRow, GlobalAveragePooling2D):
     """The mean of every channel; behind an `Embedding(mask_zero=True)` or a `Masking`, over the steps that are not left out.
 
     Formula: y[n, c] = sum_t m[n, t] x[n, t, c] / max(sum_t m[n, t], 1), m = 0 for a step that is left out (of zeros), else 1.
     Shapes: x (N, L, C), y (N, C).
     Source: `minitl.ops.global_average_pool2d`.
     """
-
-    masked = False
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """The mean over all steps, times L over the number of those that count."""
@@ -193,10 +191,6 @@ class GlobalAveragePooling1D(InOneRow, GlobalAveragePooling2D):
         inner, mask, factor = cache
         dx, gradients = super().backpropagate(dy * factor, inner, need)
         return None if dx is None else dx * mask[:, :, None], gradients
-
-    def notice_marks(self, values: list[Value]) -> None:
-        """Leave out what is left out of the first value."""
-        self.masked = self.masked or leaves_out_steps(values[0])
 
 
 class GlobalMaxPooling1D(InOneRow, GlobalMaxPooling2D):

@@ -40,6 +40,7 @@ class SamplesAsSteps(Layer):
     Shapes: a list of x (N T, ...) and the sequences (N, T, ...) whose steps they were; y (N, T, ...), the rest as x's.
     """
 
+    supports_masking = True
     keeps_integers = takes_several = True
 
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:

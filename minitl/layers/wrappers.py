@@ -116,6 +116,15 @@ class Bidirectional(Layer):
     def _weights(self, prefix: str) -> dict[str, Any]:
         return {name.removeprefix(prefix): w for name, w in self.parameters.items() if name.startswith(prefix)}
 
+    @property
+    def supports_masking(self) -> bool:  # type: ignore[override]
+        """As the layer."""
+        return self.layer.supports_masking
+
+    def leave_out(self, values: list[Value]) -> list[Value]:
+        """As the layer."""
+        return self.layer.leave_out(values)
+
     def notice_marks(self, values: list[Value]) -> None:
         """Leave out what is left out of the first value, both ways."""
         for layer in self.both:
@@ -131,6 +140,8 @@ class TimeDistributed(Layer):
     Shapes: x (N, T, ...), y (N, T, ...).
     Errors: TypeError for what is no layer, or one that takes or gives several values.
     """
+
+    supports_masking = True
 
     def __new__(cls, layer: Any = None, **kwargs: Any) -> Any:  # noqa: D102
         opens = cls is TimeDistributed and isinstance(layer, Layer) and (layer.is_container or layer.is_users)

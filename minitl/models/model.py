@@ -278,7 +278,7 @@ class Model(Structure):
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the model: its layers, and how they are connected."""
-        described, layers = self.graph.described(), self.layers
+        described, layers = self.graph.described(), list(self.graph.layers)
         places = {layer: place for place, layer in enumerate(layers)}
         return {
             "name": self.name,

@@ -15,7 +15,7 @@ from minitl.graph.value import Value
 from minitl.layers.added_loss import AddedLoss
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
-from minitl.layers.masking import leaves_out_steps
+from minitl.layers.masking import LeaveOut, leaves_out_steps
 from minitl.layers.names import default_name, free_name
 from minitl.layers.variable import Variable
 from minitl.models.trainer import Trainer
@@ -123,8 +123,8 @@ class Structure(Trainer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, from the inputs to the outputs."""
-        return list(self.graph.layers)
+        """The layers, from the inputs to the outputs, without what stands between them for masks alone."""
+        return [layer for layer in self.graph.layers if not isinstance(layer, LeaveOut)]
 
     def notice_marks(self, values: list[Value]) -> None:
         """Leave out inside what is left out of the values that come in."""
@@ -231,12 +231,14 @@ class Structure(Trainer):
         if isinstance(print_fn, int):  # Keras's first argument is the line's length
             print_fn = None
         self._need_layers()
-        branched = self._graph is not None and any(len(node.inputs) != 1 for node in self._graph.nodes)
+        nodes = [] if self._graph is None else [node for node in self._graph.nodes if not isinstance(node.layer, LeaveOut)]
+        branched = any(len(node.inputs) != 1 for node in nodes)
         rows = [("layer (type)", "output shape", "parameters", "connected to" if branched else "")]
         for path, layer in self.named_layers():
             notes = ["frozen"] if not layer.trainable and layer.weights else []
             if branched:
-                sources = [v.name for node in self.graph.nodes if node.layer is layer for v in node.inputs]
+                values = [v for node in nodes if node.layer is layer for v in node.inputs]
+                sources = [(v.node.inputs[0] if isinstance(v.node.layer, LeaveOut) else v).name for v in values]
                 notes = [", ".join(sources), *notes]
             size = sum(w.size for w in (*layer.parameters.values(), *layer.state.values()))  # layers inside have their own rows
             rows.append((f"{path} ({type(layer).__name__})", str(layer.output_shape), f"{size:,}", "  ".join(notes)))
@@ -299,7 +301,7 @@ class Structure(Trainer):
     def astype(self, dtype: Any) -> Any:
         """Convert all layers in place."""
         self.dtype = numeric(self, dtype)
-        for layer in self.layers:
+        for layer in self.layers if self._graph is None else self._graph.layers:
             if not isinstance(layer, InputLayer) or layer.dtype.kind == "f":
                 layer.astype(dtype)
         return self
