@@ -1,6 +1,6 @@
 """Sentences: what published word vectors are worth, against the number of training sentences (Y. Kim, arXiv 1408.5882).
 
-    python examples/text_classification.py --data FOLDER --vectors FILE     SST-2 and TREC; about 25 minutes
+    python examples/text_classification.py --data FOLDER --vectors FILE     SST-2 and TREC; about 40 minutes
     ... --sets MR CR MPQA Subj     others, one tenth held out for testing
     ... --ways multichannel        others than the first three
     ... --phrases                  SST-2 trained on all phrases of its trees, as Kim does

@@ -138,3 +138,17 @@ def test_errors():
 
 def test_a_batch_without_weight_costs_nothing():
     assert reduced(np.ones(3), np.zeros(3), "mean_with_sample_weight") == 0
+
+
+def test_plain_numbers_and_fitting_targets():
+    p = np.array([[0.2], [0.7], [0.9]])
+    t = np.array([0.0, 1.0, 1.0])
+    for loss in (losses.BinaryFocalCrossentropy(reduction="sum"), losses.MeanSquaredError(reduction="sum")):
+        assert type(loss(t, p)) is float and loss(t, p) == loss(t[:, None], p)
+    traced = losses.MeanSquaredError(reduction="none")(t, minitl.autodiff.Traced(p))
+    assert isinstance(traced, minitl.autodiff.Traced) and traced.shape == (3,)
+
+
+def test_a_loss_that_does_not_depend_on_the_predictions_is_refused():
+    with pytest.raises(TypeError, match="its value does not depend on y_pred, or left the record on its way"):
+        losses.compute(losses.get(lambda y_true, y_pred: y_true * 2), np.ones((2, 1)), np.ones((2, 1)), None, False)
