@@ -268,3 +268,16 @@ def test_layers_of_ones_own_behind_a_dense_layer():
     dense = Dense(3)(Embedding(9, 5, mask_zero=True)(words))
     steps, means = Model(words, dense).predict(WORDS, verbose=0), Model(words, Mean()(dense)).predict(WORDS, verbose=0)
     np.testing.assert_allclose(means, [row[real].mean(axis=0) for row, real in zip(steps, REAL, strict=True)], rtol=1e-5)
+
+
+def test_marks_are_found_behind_many_layers():
+    from minitl.layers.masking import marker_of
+
+    words = Input((4,), dtype="int32")
+    embedding = Embedding(9, 3, mask_zero=True)
+    value = embedding(words)
+    for _ in range(1500):
+        value = Add()([value, Activation("tanh")(value)])
+    assert marker_of(value) == (embedding, words)
+    other = Embedding(9, 3, mask_zero=True)(Input((4,), dtype="int32"))
+    assert marker_of(Add()([value, other])) is None and marker_of(Conv1D(3, 2)(value)) is None

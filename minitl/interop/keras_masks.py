@@ -79,7 +79,7 @@ def _inside(model: Any) -> Iterator[Any]:
 def _refuse_beyond(model: Any, there: set[Any]) -> None:
     """Refuse what needs a mask of outside in a model inside, which was made before it was called: what is not yet `there`."""
     for node in model.graph.nodes:
-        marked = marker_of(node.inputs[0], {}) if isinstance(node.layer, LeaveOut) and node.layer not in there else None
+        marked = marker_of(node.inputs[0]) if isinstance(node.layer, LeaveOut) and node.layer not in there else None
         if marked is not None:
             (taker,) = model.graph.consumers[node.outputs[0]]
             through = f"{marked[0].label} would reach it through {node.inputs[0].node.layer.label}"

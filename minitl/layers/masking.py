@@ -116,23 +116,31 @@ def counting_for(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 def left_out(value: Value) -> Value:
     """A value with zeros at the steps that are left out; the value itself where there are none, or they are zeros already."""
-    found = None if len(value.shape) < 3 or leaves_out_steps(value) else marker_of(value, {})
+    found = None if len(value.shape) < 3 or leaves_out_steps(value) else marker_of(value)
     if found is None:
         return value
     layer, source = found
     return LeaveOut(getattr(layer, "mask_value", 0.0))([value, source])
 
 
-def marker_of(value: Value, known: dict[Value, Any]) -> tuple[Layer, Value] | None:
-    """The layer that marks a value's steps, and what it looks at; `known` has what was found before."""
-    if value not in known:
-        node = value.node
-        if marks_steps(node.layer):
-            known[value] = node.layer, node.inputs[0]
+def marker_of(value: Value) -> tuple[Layer, Value] | None:
+    """The layer that marks a value's steps, and what it looks at; None if there is none, or several that differ."""
+    known: dict[Value, Any] = {}
+    waiting = [value]
+    while waiting:
+        one = waiting[-1]
+        layer, inputs = one.node.layer, one.node.inputs
+        if marks_steps(layer):
+            known[one] = layer, inputs[0]
+        elif not (hands_on(layer) and one is one.node.outputs[0]):
+            known[one] = None
+        elif all(before in known for before in inputs):
+            found = {known[before] for before in inputs} - {None}
+            known[one] = found.pop() if len(found) == 1 else None
         else:
-            handed = hands_on(node.layer) and value is node.outputs[0]
-            found = {m for m in (marker_of(v, known) for v in node.inputs) if m} if handed else set()
-            known[value] = found.pop() if len(found) == 1 else None
+            waiting += [before for before in inputs if before not in known]
+            continue
+        waiting.pop()
     return known[value]
 
 
