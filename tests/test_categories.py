@@ -190,3 +190,26 @@ def test_files_of_keras(make, tmp_path):
     y = np.asarray(theirs.predict(x.astype(value.dtype), verbose=0))
     np.testing.assert_allclose(model.predict(x, verbose=0), y, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(back.predict(x, verbose=0), y, rtol=1e-6, atol=1e-6)
+
+
+def test_what_models_ask_of_these_layers():
+    assert CategoryEncoding(3).input_dtype == np.int32 and IntegerLookup().input_dtype == np.int64
+    assert Discretization(num_bins=4, output_mode="one_hot").compute_output_shape((None, 2)) == (None, 2, 4)
+    assert CategoryEncoding(4, "one_hot")(NUMBERS[..., None]).shape == (3, 2, 4)
+    layer = Discretization([0.0], output_mode="one_hot")
+    y = layer.forward(np.ones((2, 3)))
+    assert layer.backward(np.ones_like(y)).tolist() == [[0, 0, 0], [0, 0, 0]]
+    whole = CategoryEncoding(4, "one_hot")
+    whole.forward(NUMBERS)
+    assert whole.backward(np.ones((3, 2, 4))) is None
+
+
+def test_more_of_lookups():
+    assert StringLookup(vocabulary=["a", "b"], num_oov_indices=0, invert=True)([1, 0]).tolist() == ["b", "a"]
+    with pytest.raises(ValueError, match="has 'a' twice"):
+        StringLookup(vocabulary=["b", "a", "a"])
+    for name in ("mask_token", "oov_token"):
+        with pytest.raises(ValueError, match=f"IntegerLookup: {name} must be a whole number, got 'x'"):
+            IntegerLookup(**{name: "x"})
+    counts = StringLookup(mask_token="a", vocabulary=["b"], output_mode="count")
+    assert counts.get_vocabulary() == ["[UNK]", "b"] and counts([["a", "a", "b", "c"]]).tolist() == [[1, 1]]

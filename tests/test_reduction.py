@@ -152,3 +152,15 @@ def test_plain_numbers_and_fitting_targets():
 def test_a_loss_that_does_not_depend_on_the_predictions_is_refused():
     with pytest.raises(TypeError, match="its value does not depend on y_pred, or left the record on its way"):
         losses.compute(losses.get(lambda y_true, y_pred: y_true * 2), np.ones((2, 1)), np.ones((2, 1)), None, False)
+
+
+def test_weights_of_columns_and_traced_ones():
+    values, weights = np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.0, 2.0])
+    for given in (weights, weights[:, None], weights.tolist()):
+        assert reduced(values, given, "sum") == 8.5 and reduced(values, given, "none").tolist() == [0.5, 0, 8]
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert reduced(rows, np.array([1.0, 10.0]), "none").tolist() == [[1, 2], [30, 40]]
+    assert reduced(rows, np.array([[1.0], [10.0]]), "none").tolist() == [[1, 2], [30, 40]]
+    traced = minitl.autodiff.Traced(weights)
+    total = reduced(minitl.autodiff.Traced(values), traced, "sum")
+    assert minitl.autodiff.gradients(total, [traced])[0].tolist() == values.tolist()

@@ -36,7 +36,7 @@ def reduced(values: Any, weights: Any, reduction: str) -> Any:
     """
     if weights is not None:
         weights = weights if isinstance(weights, Traced) else np.asarray(weights, values.dtype)
-        if weights.ndim > 1 and weights.shape[-1] == 1 and weights.ndim == values.ndim + 1:
+        if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
             weights = weights[..., 0]
         weights = weights.reshape(weights.shape + (1,) * max(values.ndim - weights.ndim, 0))
         values = values * weights
