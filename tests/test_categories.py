@@ -213,3 +213,9 @@ def test_more_of_lookups():
             IntegerLookup(**{name: "x"})
     counts = StringLookup(mask_token="a", vocabulary=["b"], output_mode="count")
     assert counts.get_vocabulary() == ["[UNK]", "b"] and counts([["a", "a", "b", "c"]]).tolist() == [[1, 1]]
+
+
+def test_edges():
+    assert CategoryEncoding(4, "one_hot")(np.array([2])).tolist() == [[0, 0, 1, 0]]
+    value = Input((2,))
+    assert Discretization([0.0])(value).dtype == np.int64 and Discretization([0.0], output_mode="count")(value).dtype == np.float32

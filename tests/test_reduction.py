@@ -161,6 +161,8 @@ def test_weights_of_columns_and_traced_ones():
     rows = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert reduced(rows, np.array([1.0, 10.0]), "none").tolist() == [[1, 2], [30, 40]]
     assert reduced(rows, np.array([[1.0], [10.0]]), "none").tolist() == [[1, 2], [30, 40]]
+    steps = np.array([[[1.0], [2.0]], [[0.0], [3.0]]])
+    assert reduced(rows, steps, "none").tolist() == [[1, 4], [0, 12]]
     traced = minitl.autodiff.Traced(weights)
     total = reduced(minitl.autodiff.Traced(values), traced, "sum")
     assert minitl.autodiff.gradients(total, [traced])[0].tolist() == values.tolist()
