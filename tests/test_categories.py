@@ -218,4 +218,5 @@ def test_more_of_lookups():
 def test_edges():
     assert CategoryEncoding(4, "one_hot")(np.array([2])).tolist() == [[0, 0, 1, 0]]
     value = Input((2,))
-    assert Discretization([0.0])(value).dtype == np.int64 and Discretization([0.0], output_mode="count")(value).dtype == np.float32
+    assert Discretization([0.0])(value).dtype == np.int64
+    assert Discretization([0.0], output_mode="count")(value).dtype == np.float32
