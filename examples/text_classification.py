@@ -188,9 +188,10 @@ def main(arguments: argparse.Namespace) -> dict:
     """Print a table per set, draw the curves; returns {set: {way: (sizes, seeds) accuracies}}."""
     results = {}
     for name in arguments.sets:
-        train, dev, test = read(Path(arguments.data), name, arguments.phrases)
+        settings = (arguments.data, name, arguments.phrases, tuple(arguments.vectors))
+        (train, dev, test), vectors = once(read_all, *settings)
         words = Counter(word for part in (train, dev, test) for sentence in part[0] for word in sentence)
-        covers = [load_vectors(file, words).coverage(words) for file in arguments.vectors]
+        covers = [one.coverage(words) for one in vectors]
         cover = max(covers, key=lambda found: found["tokens"])
         print(f"\n{name}: {len(train[0])} sentences to train, {len(dev[0])} to choose, {len(test[0])} to test; vectors for")
         shares = f"{100 * cover['words']:.1f} % of the words, {100 * cover['tokens']:.1f} % of the text"
@@ -198,8 +199,7 @@ def main(arguments: argparse.Namespace) -> dict:
         cells: dict[str, list[np.ndarray]] = {way: [] for way in arguments.ways}
         for size in arguments.sizes:
             started = time.perf_counter()
-            settings = (arguments.data, name, arguments.phrases, tuple(arguments.vectors), size, arguments.epochs)
-            tasks = [(way, seed, *settings) for way in arguments.ways for seed in range(arguments.seeds)]
+            tasks = [(way, seed, *settings, size, arguments.epochs) for way in arguments.ways for seed in range(arguments.seeds)]
             found = each(task, tasks, arguments.workers, arguments.keep, arguments.dask)
             for k, way in enumerate(arguments.ways):
                 cells[way].append(np.array(found[k * arguments.seeds : (k + 1) * arguments.seeds]))

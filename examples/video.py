@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from experiment import add_workers, one_per_processor, table
+from experiment import add_workers, table
 from handwriting import SIDE, network, wobble
 from PIL import Image, ImageDraw
 
@@ -249,7 +249,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--characters", type=int, default=100)
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--quick", action="store_true")
-    add_workers(parser, one_per_processor())
+    add_workers(parser)
     arguments = parser.parse_args()
     if not arguments.strokes and not arguments.photos:
         parser.error("give --strokes, --photos, or both")

@@ -26,8 +26,7 @@ def masks_of(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray | None]:
         found: dict[Value, Marks] = {}
         _follow(graph, found, {value: value for value in graph.inputs})
         graph.marks = [found.get(value) for value in graph.outputs]
-    of_input = {value: np.asarray(array) for value, array in zip(graph.inputs, arrays, strict=False)}
-    return [marks and counting_for(marks[0], of_input[marks[1]]) for marks in graph.marks]
+    return [marks and counting_for(marks[0], np.asarray(arrays[graph.inputs.index(marks[1])])) for marks in graph.marks]
 
 
 def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) -> None:

@@ -153,8 +153,6 @@ def _train_step(model: Any, x: Any, y: Any, weights: Any, place: tuple[int, int]
                 "every step, not at compile: two models that share layers set it before each other's steps)"
             )
         warnings.warn(f"{model.label}: has no weights to train; its losses are computed, and nothing learns", stacklevel=2)
-        found = forward_loss(model, trained, x, y, weights, training=True, keep=False)
-        return found, found.targets, found.weights
     found = forward_loss(model, trained, x, y, weights, training=True, keep=True)
     if not math.isfinite(found.total):
         raise ValueError(explain(model, x, y, found.total, place))

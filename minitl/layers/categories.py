@@ -159,8 +159,11 @@ def encoded(numbers: np.ndarray, mode: str, depth: int, dtype: Any) -> np.ndarra
         return numbers.astype(np.int64)
     if mode == "one_hot" and numbers.ndim > 1 and numbers.shape[-1] == 1:
         numbers = numbers[..., 0]
-    rows = (numbers[..., None] == np.arange(depth)).astype(dtype)
-    return rows if mode == "one_hot" else rows.max(axis=-2, initial=0) if mode == "multi_hot" else rows.sum(axis=-2)
+    inside = (numbers >= 0) & (numbers < depth)
+    y = np.zeros((*(numbers.shape if mode == "one_hot" else numbers.shape[:-1]), depth), dtype)
+    places = np.nonzero(inside)
+    np.add.at(y, (*(places if mode == "one_hot" else places[:-1]), numbers[inside]), 1)
+    return np.minimum(y, 1) if mode == "multi_hot" else y
 
 
 def encoded_shape(shape: Shape, mode: str, depth: int) -> Shape:

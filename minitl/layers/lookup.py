@@ -67,6 +67,8 @@ class Lookup(Encoding):
             raise ValueError(f"{self.label}: {len(entries)} entries and {self._special} special ones, {limit}")
         self.vocabulary = entries
         self._numbers = {entry: number for number, entry in enumerate(entries, self._special)}
+        if self.mask_token is not None:  # where numbers are encoded, it leaves zeros
+            self._numbers[self.mask_token] = 0 if self.output_mode == "int" else -1
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """The entries in the order of their numbers."""
@@ -87,18 +89,16 @@ class Lookup(Encoding):
         raise NotImplementedError
 
     def number_of(self, x: np.ndarray) -> np.ndarray:
-        """The number of every entry; -1 for the mask where numbers are encoded."""
+        """The number of every entry."""
         if self.vocabulary is None:
             raise ValueError(f"{self.label}: has no vocabulary yet; call adapt(data), or give vocabulary=")
-        masked = 0 if self.output_mode == "int" else -1
-        special = {} if self.mask_token is None else {self.mask_token: masked}
-        numbers = {**self._numbers, **special}
+        entries = self.entries(x)
         unknown = self._special - 1 if self.num_oov_indices else None
-        found = [numbers.get(entry, unknown) for entry in self.entries(x).ravel().tolist()]
+        found = [self._numbers.get(entry, unknown) for entry in entries.ravel().tolist()]
         if None in found:
-            entry = self.entries(x).ravel()[found.index(None)]
+            entry = entries.ravel()[found.index(None)]
             raise ValueError(f"{self.label}: {entry!r} is not in the vocabulary; leave num_oov_indices=0 out to allow it")
-        return np.array(found, np.int64).reshape(np.shape(x))
+        return np.array(found, np.int64).reshape(entries.shape)
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """The numbers, or their encoding; with `invert` the entries."""
@@ -179,4 +179,4 @@ class StringLookup(Lookup):
             raise ValueError(f"{self.label}: applies to words, not inside a model; call it first: model.fit(lookup(words), y)")
         if self.invert:
             return super().__call__(x)
-        return self.compute(self.entries(x), False)[0]
+        return self.compute(x, False)[0]

@@ -224,16 +224,15 @@ def _alike(inputs: Any) -> Any:
     """Inputs with axes of 1 behind the batch, so that all have as many as the longest."""
     if not isinstance(inputs, (list, tuple)):
         return inputs
-    axes = [len(part.shape) if hasattr(part, "shape") else np.ndim(part) for part in inputs]
-    longest = max(axes, default=0)
-    if all(count in (longest, 0) for count in axes):
-        return inputs
-    return [part if count == longest else _stretched(part, longest - count) for part, count in zip(inputs, axes, strict=True)]
+    shapes = [part.shape if hasattr(part, "shape") else np.shape(part) for part in inputs]
+    longest = max(map(len, shapes), default=0)
+    return [_stretched(part, shape, longest) for part, shape in zip(inputs, shapes, strict=True)]
 
 
-def _stretched(part: Any, added: int) -> Any:
-    shape = part.shape if hasattr(part, "shape") else np.shape(part)
-    return Reshape([1] * added + [-1 if n is None else n for n in shape[1:]])(part)
+def _stretched(part: Any, shape: Shape, axes: int) -> Any:
+    if len(shape) in (0, axes):
+        return part
+    return Reshape([1] * (axes - len(shape)) + [-1 if n is None else n for n in shape[1:]])(part)
 
 
 def add(inputs: Any, **kwargs: Any) -> Any:

@@ -34,7 +34,6 @@ class Loss(Configured):
     from_logits: bool = False
     formula: Any = None  # the loss of each sample in NumPy's functions, where there is one (`minitl.losses.formulas`)
     _name: str | None = None
-
     reduction: str = MEAN
 
     def __init__(self, name: str | None = None, reduction: str | None = MEAN, axis: int = -1, dtype: Any = None):
