@@ -2,7 +2,7 @@
 
 base  core  activations  arithmetic  linear  conv  depthwise  conv_transpose  pooling  normalization  regularization
 merging  reshaping  sequences  embedding  function  array_function  recorded  preprocessing  random_images
-categories  lookup  text
+categories  lookup  text  vocabulary
 """
 
 import importlib

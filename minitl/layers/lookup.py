@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from minitl.errors import positive
 from minitl.graph.value import values_in
 from minitl.layers.categories import MODES, Encoding, dense_only, known_mode
+from minitl.layers.vocabulary import given_entries, most_frequent
 
 
 class Lookup(Encoding):
@@ -49,22 +49,13 @@ class Lookup(Encoding):
         for item in data:
             counts.update(self.entries(item).ravel().tolist())
         counts.pop(self.mask_token, None)
-        known = sorted(counts, key=lambda entry: (counts[entry], entry), reverse=True)  # ties as `TextVectorization` has them
-        self.set_vocabulary(known[: None if self.max_tokens is None else max(self.max_tokens - self._special, 0)])
+        self.set_vocabulary(most_frequent(counts, self.max_tokens, self._special))
 
     def set_vocabulary(self, vocabulary: Any) -> None:
         """The entries in the order of their numbers, with or without the special ones at the front."""
-        if isinstance(vocabulary, (str, Path)):
-            vocabulary = Path(vocabulary).read_text(encoding="utf-8").splitlines()
-        entries = self.entries(vocabulary).ravel().tolist()
-        front = self._front()
-        entries = entries[len(front) :] if front and entries[: len(front)] == front else entries
-        if len(set(entries)) < len(entries):
-            twice = next(entry for entry, count in collections.Counter(entries).items() if count > 1)
-            raise ValueError(f"{self.label}: the vocabulary has {twice!r} twice; every entry needs a number of its own")
-        if self.max_tokens is not None and len(entries) + self._special > self.max_tokens:
-            limit = f"max_tokens={self.max_tokens}"
-            raise ValueError(f"{self.label}: {len(entries)} entries and {self._special} special ones, {limit}")
+        entries = given_entries(
+            self.label, vocabulary, self._front(), self.max_tokens, lambda given: self.entries(given).ravel().tolist()
+        )
         self.vocabulary = entries
         self._numbers = {entry: number for number, entry in enumerate(entries, self._special)}
         if self.mask_token is not None:  # where numbers are encoded, it leaves zeros

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from minitl.errors import positive, unknown
 from minitl.graph.value import values_in
 from minitl.layers.base import Layer
+from minitl.layers.vocabulary import given_entries, most_frequent
 
 PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 STANDARDS: dict[Any, Callable[[str], str]] = {
@@ -75,26 +75,14 @@ class TextVectorization(Layer):
             counts.update(words)
             documents.update(set(words))
             total += 1
-        # Ties stand in reverse alphabetical order, as in Keras.
-        known = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
-        known = known[: None if self.max_tokens is None else max(0, self.max_tokens - self._special)]
+        known = most_frequent(counts, self.max_tokens, self._special)
         weights = np.log(1 + total / (1 + np.array([documents[word] for word in known], float)))
         self.set_vocabulary(known, weights if self.output_mode == "tf_idf" else None)
 
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
         """The words in the order of their numbers, with or without the special entries at the front."""
-        if isinstance(vocabulary, (str, Path)):
-            vocabulary = Path(vocabulary).read_text(encoding="utf-8").splitlines()
-        words = [str(word) for word in vocabulary]
         front = ["", "[UNK]"][-self._special :]
-        words = words[self._special :] if words[: self._special] == front else words
-        if len(set(words)) < len(words):
-            twice = next(word for word, count in collections.Counter(words).items() if count > 1)
-            raise ValueError(f"TextVectorization: the vocabulary has {twice!r} twice; every word needs a number of its own")
-        if self.max_tokens is not None and len(words) + self._special > self.max_tokens:
-            raise ValueError(
-                f"TextVectorization: {len(words)} words and {self._special} special entries, max_tokens={self.max_tokens}"
-            )
+        words = given_entries(self.label, vocabulary, front, self.max_tokens, lambda given: [str(word) for word in given])
         if self.output_mode == "tf_idf":
             if idf_weights is None or len(idf_weights) != len(words):
                 raise ValueError("TextVectorization: output_mode='tf_idf' needs idf_weights, one per word of the vocabulary")
