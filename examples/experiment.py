@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minitl.kernels.processor import THREADS
 from minitl.models import Model, Sequential
 from minitl.optimizers import Adam
 from minitl.preprocessing.image import predict_views
@@ -21,17 +19,11 @@ LINE = 80  # characters; wider tables are printed in blocks of columns
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
-def add_workers(parser: argparse.ArgumentParser, workers: int = 1) -> None:
-    """The options of many experiments at once; `workers` is how many there are by default."""
-    told = "processes, each with one thread; 1 uses all threads for one; default: %(default)s"
-    parser.add_argument("--workers", type=int, default=workers, help=told)
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options of many experiments at once."""
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with one thread; 1 uses all threads for one")
     parser.add_argument("--keep", metavar="FOLDER", help="keep results as they come, and go on from those that are there")
     parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster")
-
-
-def one_per_processor() -> int:
-    """A worker for every processor, which small networks are trained fastest by; 1 without joblib, which starts them."""
-    return THREADS if importlib.util.find_spec("joblib") else 1
 
 
 def once(load: Callable[..., Any], *arguments: Any) -> Any:

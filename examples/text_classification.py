@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from experiment import add_workers, once, one_per_processor, table
+from experiment import add_workers, once, table
 from tagging import ByLength
 
 from minitl import plot
@@ -229,7 +229,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30, help="at most, on all sentences; more on fewer")
     parser.add_argument("--phrases", action="store_true")
     parser.add_argument("--quick", action="store_true")
-    add_workers(parser, one_per_processor())
+    add_workers(parser)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.sets, arguments.sizes, arguments.seeds = ["TREC"], [200, 0], 1
