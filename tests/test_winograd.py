@@ -133,6 +133,8 @@ def compare_pooled(dtype, x, kernel, bias, padding, generator):
     ("name", "features"), [("haswell", "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt"), ("x86-64", "+sse2")]
 )
 def test_shorter_vectors(name, features, tmp_path):
+    if name == "haswell" and VECTOR_BYTES <= 32:
+        pytest.skip("the vectors of all other tests here are no longer than these")
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     wanted = "test_the_tile or test_the_pooled_tile or is_what_its_definition or float32 and (test_forward or test_with_relu)"
     files = [__file__, str(Path(__file__).with_name("test_pairs.py"))]
@@ -152,6 +154,22 @@ def test_conventions_of_the_uncompiled_one():
         with tiles_of(edge):
             compare(x, kernel, np.ones(lanes), "same", generator)
             agree(winograd.forward(x, kernel, np.ones(lanes), (5, 4), (1, 1), relu=True, scale=scale, skip=skip)[0], expected)
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("height", "falls_apart"), [(26, True), (22, False)])
+def test_dilated_convolutions_of_large_images_fall_apart_into_plain_ones(height, falls_apart, groups):
+    generator = np.random.default_rng(0)
+    x, kernel = generator.standard_normal((2, height, 39, 16 * groups)), generator.standard_normal((3, 3, 16, 32 * groups))
+    settings = kernel, generator.standard_normal(32 * groups), (1, 1), "same", (2, 3), groups
+    expected, cache = book.forward(x, *settings)
+    with mock.patch.object(winograd, "forward", wraps=winograd.forward) as used:
+        agree(engine.forward(x, *settings)[0], expected)
+    assert used.call_count == (6 * groups if falls_apart else 0)
+    dy = generator.standard_normal(expected.shape)
+    for ours, theirs in zip(engine.backward(dy, cache), book.backward(dy, cache), strict=True):
+        agree(ours, theirs)
 
 
 @pytest.mark.skipif(not JIT, reason="too slow in plain Python")

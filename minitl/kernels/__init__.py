@@ -6,7 +6,8 @@ Each file mirrors one of the book and is held to it by tests. These are the engi
     launch.py          how a kernel runs for many tasks; pool.py has the threads that share them
     processor.py       what is known of the processor: vectors, caches, thresholds
     memory.py          arrays whose memory is used again; padding.py makes borders in it
-    convolution.py     convolution as products of rows, which begin where places.py says, input_gradient.py the way back;
+    convolution.py     convolution as products of rows, which begin where places.py says: window_product.py forward,
+                       input_gradient.py the way back;
                        winograd/ does the same with fewer multiplications
     matrix_product.py  the product of two matrices; row_sums.py sums them
     elementwise.py     how kernels that go through numbers one by one are cut into tasks

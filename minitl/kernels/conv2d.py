@@ -1,7 +1,8 @@
-"""Convolution with its dilation and groups; plain ones are in `convolution`, the mathematics is in `minitl.ops.conv2d`.
+"""Convolution with its groups, and dilated ones of large images; the mathematics is in `minitl.ops.conv2d`.
 
-With dilation d, pixels that are not a multiple of d apart never meet. So the image falls apart into d_h d_w smaller ones, each a
-plain convolution. Groups are plain convolutions of parts of the channels.
+Groups are convolutions of parts of the channels. With dilation d, pixels that are not a multiple of d apart never meet: the image
+falls apart into d_h d_w smaller ones, each a plain convolution. That is done where Winograd's suits those; otherwise the window
+has gaps (`window_product`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minitl.kernels import convolution
+from minitl.kernels import convolution, winograd
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.row_sums import sum_rows
-from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape, pad2d
+
+LEAST_PHASE = 12  # pixels along both axes of the smaller images, from which on they pay
 
 
 def forward(
@@ -28,14 +30,18 @@ def forward(
 ) -> tuple[np.ndarray, tuple]:
     """y = the window's product with the kernel, at every pixel, + bias."""
     cache = x, kernel, bias, strides, padding, dilation, groups
-    if dilation == (1, 1) and groups == 1:
-        return convolution.convolve(x, kernel, bias, strides, padding, relu=False), cache
-    rows, columns = check(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding, dilation, groups)
+    biases = None if bias is None else bias.shape
+    rows, columns = convolution.geometry(x.shape, kernel.shape, biases, strides, padding, dilation, groups)
+    phases, gaps = _phases_and_gaps(kernel, strides, dilation, groups, rows, columns)
+    if phases == (1, 1) and groups == 1:
+        return convolution.convolve(x, kernel, bias, strides, padding, relu=False, dilation=gaps), cache
     y = np.zeros((len(x), rows.out, columns.out, kernel.shape[3]), common_dtype(x, kernel))
     for part, filters in _groups(kernel.shape, groups):
         own = None if bias is None else bias[filters]
-        for seen, out, _ in _phases(pad2d(x[..., part], rows, columns), kernel.shape, dilation, rows, columns):
-            y[:, out[0], out[1], filters] = convolution.convolve(seen, kernel[..., filters], own, strides, "valid", relu=False)
+        for seen, out, _ in _phases(pad2d(x[..., part], rows, columns), kernel.shape, phases, rows, columns):
+            y[:, out[0], out[1], filters] = convolution.convolve(
+                seen, kernel[..., filters], own, strides, "valid", relu=False, dilation=gaps
+            )
     return y, cache
 
 
@@ -44,18 +50,19 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding, dilation, groups = cache
-    if dilation == (1, 1) and groups == 1:
-        return convolution.backward(dy, cache[:5], need_dx, need_dparameters)
-    rows, columns = check(x.shape, kernel.shape, None, strides, padding, dilation, groups)
+    rows, columns = convolution.geometry(x.shape, kernel.shape, None, strides, padding, dilation, groups)
+    phases, gaps = _phases_and_gaps(kernel, strides, dilation, groups, rows, columns)
+    if phases == (1, 1) and groups == 1:
+        return convolution.backward(dy, cache[:5], need_dx, need_dparameters, gaps)
     check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
     height, width = (axis.before + n + axis.after for axis, n in zip((rows, columns), x.shape[1:3], strict=True))
     dx_pad = np.zeros((len(x), height, width, x.shape[3]), dtype) if need_dx else None
     dkernel = np.zeros(kernel.shape, dtype) if need_dparameters else None
     for part, filters in _groups(kernel.shape, groups):
-        for seen, out, at in _phases(pad2d(x[..., part], rows, columns), kernel.shape, dilation, rows, columns):
+        for seen, out, at in _phases(pad2d(x[..., part], rows, columns), kernel.shape, phases, rows, columns):
             plain = (seen, kernel[..., filters], None, strides, "valid")
-            d_seen, d_part, _ = convolution.backward(dy[:, out[0], out[1], filters], plain, need_dx, need_dparameters)
+            d_seen, d_part, _ = convolution.backward(dy[:, out[0], out[1], filters], plain, need_dx, need_dparameters, gaps)
             if dx_pad is not None:
                 dx_pad[:, at[0], at[1], part][:, : seen.shape[1], : seen.shape[2]] += d_seen
             if dkernel is not None:
@@ -64,6 +71,19 @@ def backward(
     if dx_pad is not None:
         dx_pad = dx_pad[:, rows.before : rows.before + x.shape[1], columns.before : columns.before + x.shape[2]]
     return dx_pad, dkernel, dbias
+
+
+def _phases_and_gaps(
+    kernel: np.ndarray, strides: Pair, dilation: Pair, groups: int, rows: Axis, columns: Axis
+) -> tuple[Pair, Pair]:
+    """The dilation, either as the number of smaller images along each axis, or as the gaps of the window."""
+    if dilation == (1, 1):
+        return dilation, dilation
+    smaller = rows.out // dilation[0], columns.out // dilation[1]
+    part = *kernel.shape[:3], kernel.shape[3] // groups
+    if min(smaller) >= LEAST_PHASE and winograd.suits(part, strides, smaller, kernel.dtype):
+        return dilation, (1, 1)
+    return (1, 1), dilation
 
 
 def _groups(kernel: tuple[int, ...], groups: int) -> Iterator[tuple[slice, slice]]:

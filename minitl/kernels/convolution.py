@@ -1,9 +1,8 @@
-"""Convolution without dilation and groups, as three products of `simd`; the mathematics is in `minitl.ops.conv2d`.
+"""Convolution without groups, as three products of `simd`; the mathematics is in `minitl.ops.conv2d`.
 
 Shapes that suit it go to `winograd`, which needs fewer multiplications; this is for all others.
 
-Forward         rows: output pixels, some images together when they are small. k runs over the window: K_h runs of
-                K_w C neighbours in memory.
+Forward         in `window_product`.
 dkernel         rows: the K_h K_w C entries of the kernel. k runs over images, rows and columns of dy. A small kernel
                 has too few rows to share among threads, so the batch is cut into slices, each with sums of its own,
                 added in a fixed order.
@@ -30,11 +29,12 @@ from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import FEW_ROWS, is_product, multiply
 from minitl.kernels.padding import every, pad2d, pad_columns
-from minitl.kernels.places import entry_places, steps, window_places
-from minitl.kernels.processor import LEVEL_1, TASKS, THREADS
+from minitl.kernels.places import entry_places, steps
+from minitl.kernels.processor import CACHE_LINE, LEVEL_1, TASKS, THREADS
 from minitl.kernels.recording import also
 from minitl.kernels.row_sums import add_rows, sum_rows
 from minitl.kernels.simd import product, tile_columns, tile_rows
+from minitl.kernels.window_product import multiply_windows
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
@@ -54,6 +54,7 @@ def convolve(
     scale: np.ndarray | None = None,
     skip: np.ndarray | None = None,
     into: tuple[np.ndarray, int] | None = None,
+    dilation: Pair = (1, 1),
 ) -> np.ndarray:
     """Convolution with kernel times `scale` + bias, and ReLU of it while the tile is in the registers.
 
@@ -61,7 +62,7 @@ def convolve(
     of the same dtype, from a given channel on; then those are returned. A factor for each filter comes in where the kernel is
     copied anyway: a product of its own would be one more pass.
     """
-    rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding)
+    rows, columns = geometry(x.shape, kernel.shape, None if bias is None else bias.shape, strides, padding, dilation)
     shape, out = (len(x), rows.out, columns.out, kernel.shape[3]), (rows.out, columns.out)
     if into is not None:
         check_shape("concatenate", "a part", into[0].shape[:3], shape[:3])
@@ -71,16 +72,12 @@ def convolve(
         return pointwise(every(x, strides), kernel, bias, relu, scale, skip=skip, into=into)
     x, kernel, start = contiguous(x, kernel, bias)
     scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
-    if winograd.suits(kernel.shape, strides, out, x.dtype):
+    if dilation == (1, 1) and winograd.suits(kernel.shape, strides, out, x.dtype):
         skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
         before = rows.before, columns.before
         return winograd.forward(x, kernel, start, out, before, relu, scale=scale, skip=skip, into=into)[0]
-    kernel = kernel if scale is None else scaled(kernel, scale)
-    x_pad, weights = pad2d(x, rows, columns), pad_columns(kernel)
-    y = memory.empty((len(x), *out, kernel.shape[3]), x.dtype)
-    floored = relu and skip is None
-    tasks, plan = _forward_plan(x_pad.shape, kernel.shape, weights.shape[3], out, strides, floored, x.dtype)
-    launch(_forward, tasks, plan, x_pad, weights, start, y)
+    weights = pad_columns(kernel if scale is None else scaled(kernel, scale))
+    y = multiply_windows(pad2d(x, rows, columns), weights, start, out, strides, dilation, relu and skip is None)
     if skip is not None:
         return add_relu(y, skip) if relu else add(y, skip)[0]
     if into is None:
@@ -116,19 +113,19 @@ def pointwise(
 
 
 def backward(
-    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True
+    dy: np.ndarray, cache: tuple, need_dx: bool = True, need_dparameters: bool = True, dilation: Pair = (1, 1)
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding = cache
-    rows, columns = geometry(x.shape, kernel.shape, None, strides, padding)
+    rows, columns = geometry(x.shape, kernel.shape, None, strides, padding, dilation)
     check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
     dy = np.ascontiguousarray(dy, dtype)
     dx = dkernel = dbias = None
     if need_dx:
-        dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
+        dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns, dilation)
     if need_dparameters:
-        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dy, kernel.shape, strides, rows, columns)
+        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dy, kernel.shape, strides, rows, columns, dilation)
         dbias = None if bias is None else sum_rows(dy)
     return dx, dkernel, dbias
 
@@ -140,62 +137,8 @@ def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tu
     return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
 
 
-class ForwardPlan(NamedTuple):
-    """Groups of output pixels, each cut into chunks; how a window is walked through, and how much of it at a time."""
-
-    outputs: int  # pixels of all images
-    group: int  # of them, whose windows share the places
-    chunks: int
-    x_group: int  # numbers of x from one group to the next
-    filters: int
-    relu: int
-    window_rows: int
-    row_in_x: int  # numbers from one row of the window to the next
-    row_in_weights: int
-    window_run: int  # neighbours in a row of the window: K_w C
-    run_in_x: int
-    run_in_weights: int
-    rows_at_once: int
-    run_at_once: int
-
-
-@functools.lru_cache(maxsize=256)
-def _forward_plan(
-    x_pad: tuple[int, ...], kernel: tuple[int, ...], padded_filters: int, out: Pair, strides: Pair, relu: bool, dtype: np.dtype
-) -> tuple[int, Packed]:
-    """The number of tasks, and the plan, with where windows and outputs begin; kept, since making it takes its time."""
-    images, height, width, channels = x_pad
-    filters, pixels = kernel[3], out[0] * out[1]
-    per_group = max(1, 64 // pixels)  # small images share tiles
-    chunks = -(-TASKS * per_group // images) if images < TASKS * per_group else 1
-    places = window_places(out, strides, width, channels)
-    if per_group > 1:
-        places = (np.arange(per_group)[:, None] * height * width * channels + places).reshape(-1)
-    plan = ForwardPlan._make([
-        images * pixels, len(places), chunks, height * width * channels * per_group, filters, relu,
-        *window_steps(kernel, width, channels, padded_filters), *_at_once(kernel, padded_filters, dtype),
-    ])  # fmt: skip
-    return -(-images * pixels // len(places)) * chunks, packed(plan, places, steps(len(places), filters))
-
-
-def window_steps(kernel: tuple[int, ...], width: int, channels: int, padded_filters: int) -> tuple[int, ...]:
-    """How k runs over a window: its rows, and within a row K_w C neighbours in memory; each with steps in x and kernel."""
-    run = kernel[1] * channels
-    return kernel[0], width * channels, run * padded_filters, run, 1, padded_filters
-
-
-def _at_once(kernel: tuple[int, ...], padded_filters: int, dtype: np.dtype) -> Pair:
-    """How many rows of the window, and how many numbers of a row, a product takes at a time: as much of the kernel as stays
-    in the level-1 cache while all pixels meet it.
-    """
-    numbers, run = LEVEL_1 // (dtype.itemsize * min(padded_filters, tile_columns(dtype))), kernel[1] * kernel[2]
-    if run > numbers:
-        return 1, -(-run // -(-run // numbers))
-    return -(-kernel[0] // -(-kernel[0] * run // numbers)), run
-
-
 def kernel_gradient(
-    x: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
+    x: np.ndarray, dy: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis, dilation: Pair = (1, 1)
 ) -> np.ndarray:
     """dkernel (K_h, K_w, C, F) from x and dy, whose channels may be followed by others that do not count; both contiguous and
     of one dtype.
@@ -204,10 +147,10 @@ def kernel_gradient(
         x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
         if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS:
             return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_transposed=True).reshape(shape)
-    if winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
+    if dilation == (1, 1) and winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad, dy = pad2d(x, rows, columns), pad_columns(dy)
-    tasks, slices, plan = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dy.dtype, THREADS)
+    tasks, slices, plan = _kernel_gradient_plan(x_pad.shape, dy.shape, shape, strides, dilation, dy.dtype, THREADS)
     sums = slice_sums(slices, shape, dy.dtype)
     launch(_kernel_gradient, tasks, plan, x_pad, dy, np.zeros(shape[3], dy.dtype), sums)
     return add_slices(sums)
@@ -246,7 +189,13 @@ class KernelGradientPlan(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _kernel_gradient_plan(
-    x_pad: tuple[int, ...], dy: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dtype: np.dtype, threads: int
+    x_pad: tuple[int, ...],
+    dy: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: Pair,
+    dilation: Pair,
+    dtype: np.dtype,
+    threads: int,
 ) -> tuple[int, int, Packed]:
     """The number of tasks and of slices of the batch, and the plan, with where entries begin in x and in the sums."""
     (images, height, width, channels), padded_filters = x_pad, dy[3]
@@ -254,8 +203,8 @@ def _kernel_gradient_plan(
     slices, groups = kernel_slices(images, math.prod(x_pad) + math.prod(dy), kernel, dtype), -(-entries // GROUP)
     # Every task reads the whole slice, so there should not be more of them than threads can use.
     chunks = min(groups, -(-threads // slices))
-    # So many pixels of dy, and of x, at a time stay in the level-1 cache while all entries of the kernel meet them.
-    pixels = LEVEL_1 // 2 // (dtype.itemsize * min(padded_filters, tile_columns(dtype)))
+    # So many pixels of dy, and a cache line of each in x, stay in the level-1 cache while all entries of the kernel meet them.
+    pixels = LEVEL_1 // 2 // (dtype.itemsize * min(padded_filters, tile_columns(dtype)) + CACHE_LINE)
     band = min(dy[1], max(1, pixels // dy[2]))
     block = max(1, pixels // (dy[1] * dy[2]))
     plan = KernelGradientPlan(
@@ -263,7 +212,7 @@ def _kernel_gradient_plan(
         height * width * channels, strides[0] * width * channels, strides[1] * channels,
         dy[1] * dy[2] * padded_filters, dy[2] * padded_filters, padded_filters,
     )  # fmt: skip
-    return slices * chunks, slices, packed(plan, entry_places(kernel, width, channels), steps(entries, kernel[3]))
+    return slices * chunks, slices, packed(plan, entry_places(kernel, dilation, width, channels), steps(entries, kernel[3]))
 
 
 def kernel_slices(images: int, numbers: int, kernel: tuple[int, ...], dtype: np.dtype) -> int:
@@ -278,29 +227,6 @@ def kernel_slices(images: int, numbers: int, kernel: tuple[int, ...], dtype: np.
 
 def _tiles(kernel: tuple[int, ...], dtype: np.dtype) -> int:
     return -(-kernel[0] * kernel[1] * kernel[2] // tile_rows(kernel[3], dtype))
-
-
-@task_kernel
-def _forward(
-    task: Task, plan: ForwardPlan, x: Numbers, weights: Numbers, bias: Numbers, y: Numbers, in_x: Indices, in_y: Indices
-):
-    filters = plan.filters
-    g, chunk = task // plan.chunks, task % plan.chunks
-    here = min(plan.group, plan.outputs - g * plan.group)
-    first, last = chunk * here // plan.chunks, (chunk + 1) * here // plan.chunks
-    to = (g * plan.group + first) * filters
-    for row in range(0, plan.window_rows, plan.rows_at_once):
-        for k in range(0, plan.window_run, plan.run_at_once):
-            fresh = row + k == 0
-            whole = row + plan.rows_at_once >= plan.window_rows and k + plan.run_at_once >= plan.window_run
-            over_rows = min(plan.rows_at_once, plan.window_rows - row), plan.row_in_x, plan.row_in_weights
-            over_run = min(plan.run_at_once, plan.window_run - k), plan.run_in_x, plan.run_in_weights
-            product(
-                x, g * plan.x_group + row * plan.row_in_x + k, in_x, first,
-                weights, row * plan.row_in_weights + k * plan.run_in_weights, ((1, 0, 0), over_rows, over_run),
-                bias if fresh else y, 0 if fresh else to, 0 if fresh else filters,
-                y, g * plan.group * filters, in_y, first, last - first, filters, 0.0 if whole and plan.relu else -np.inf,
-            )  # fmt: skip
 
 
 @task_kernel

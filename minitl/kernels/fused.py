@@ -29,7 +29,6 @@ from minitl.kernels.convolution import (
     kernel_gradient,
     kernel_slices,
     slice_sums,
-    window_steps,
 )
 from minitl.kernels.dense import as_images
 from minitl.kernels.folding import scaled
@@ -41,6 +40,7 @@ from minitl.kernels.places import entry_places, steps, window_places
 from minitl.kernels.processor import HALF_OF_LEVEL_1, TASKS
 from minitl.kernels.row_sums import add_rows
 from minitl.kernels.simd import one_of_four, pooled_product, product, sandwich, whole_vectors
+from minitl.kernels.window_product import window_steps
 from minitl.ops.window import Axis, Pair, check_shape, slide
 
 SLICE = 64  # rows whose sum is one partial sum of dbias
@@ -217,7 +217,7 @@ def _slice_plan(
         height * width * channels, strides[0] * width * channels, strides[1] * channels,
     ])  # fmt: skip
     scratch = memory.whole_lines(band * of_row + padded_filters)
-    return slices, scratch, packed(plan, entry_places(kernel, width, channels), steps(entries, kernel[3]))
+    return slices, scratch, packed(plan, entry_places(kernel, (1, 1), width, channels), steps(entries, kernel[3]))
 
 
 def backward_dense(

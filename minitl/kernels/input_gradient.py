@@ -16,14 +16,22 @@ from minitl.kernels import memory, winograd
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import is_product, multiply
+from minitl.kernels.padding import pad2d
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_2
 from minitl.kernels.simd import product, tile_rows, transpose, whole_vectors
+from minitl.kernels.window_product import multiply_windows
 from minitl.ops.window import Axis, Pair
 
 
 def input_gradient(
-    dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], strides: Pair, rows: Axis, columns: Axis
+    dy: np.ndarray,
+    kernel: np.ndarray,
+    shape: tuple[int, ...],
+    strides: Pair,
+    rows: Axis,
+    columns: Axis,
+    dilation: Pair = (1, 1),
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     if is_product(kernel.shape, strides) and dy.shape[1:3] == shape[1:3]:
@@ -31,6 +39,8 @@ def input_gradient(
         return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_transposed=True).reshape(
             shape
         )
+    if dilation != (1, 1):
+        return _of_dilated(dy, kernel, shape, rows, columns, dilation)
     if winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.input_gradient(dy, None, kernel, shape, (rows.before, columns.before))
     weights = rotated(kernel, strides)
@@ -110,6 +120,22 @@ class RotationPlan(NamedTuple):
     turns_h: int
     turns_w: int
     padded_channels: int
+
+
+def _of_dilated(
+    dy: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], rows: Axis, columns: Axis, dilation: Pair
+) -> np.ndarray:
+    """A pixel of x sees a dilated window of dy, so that dx is a convolution, too: of dy with the rotated kernel."""
+    around = []
+    for axis, size, window, apart, out in zip((rows, columns), shape[1:3], kernel.shape, dilation, dy.shape[1:3], strict=False):
+        before, reach = apart * (window - 1) - axis.before, apart * (window - 1) + size
+        around.append((before, reach - out - before))
+    # Outputs that see nothing but padding are left out.
+    kept = tuple(slice(max(0, -before), out - max(0, -after)) for (before, after), out in zip(around, dy.shape[1:3], strict=True))
+    seen = np.ascontiguousarray(dy[:, kept[0], kept[1], : kernel.shape[3]])
+    padded = pad2d(seen, *(Axis(0, max(0, before), max(0, after)) for before, after in around))
+    weights = rotated(kernel, (1, 1))[0, 0]
+    return multiply_windows(padded, weights, np.zeros(shape[3], dy.dtype), (shape[1], shape[2]), (1, 1), dilation, relu=False)
 
 
 @task_kernel

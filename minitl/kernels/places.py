@@ -23,7 +23,7 @@ def window_places(out: Pair, strides: Pair, width: int, channels: int) -> np.nda
 
 
 @functools.lru_cache(maxsize=256)
-def entry_places(kernel: tuple[int, ...], width: int, channels: int) -> np.ndarray:
+def entry_places(kernel: tuple[int, ...], dilation: Pair, width: int, channels: int) -> np.ndarray:
     """Where the pixel lies that an entry (a, b, c) of the kernel sees, as an offset in the window."""
-    rows = np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])
+    rows = np.arange(kernel[0])[:, None] * dilation[0] * width + np.arange(kernel[1]) * dilation[1]
     return (rows[:, :, None] * channels + np.arange(channels)).reshape(-1)
