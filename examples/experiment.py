@@ -19,9 +19,9 @@ LINE = 80  # characters; wider tables are printed in blocks of columns
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
+def add_workers(parser: argparse.ArgumentParser, workers: int = 1) -> None:
     """The options of many experiments at once."""
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with one thread; 1 uses all threads for one")
+    parser.add_argument("--workers", type=int, default=workers, help="processes, each with one thread; 1 uses all threads")
     parser.add_argument("--keep", metavar="FOLDER", help="keep results as they come, and go on from those that are there")
     parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster")
 

@@ -59,6 +59,7 @@ def test_text_classification(tmp_path, vectors, capsys, monkeypatch):
         sizes=[0],
         epochs=8,
         phrases=False,
+        validate=False,
         ways=list(example.WAYS)[:3],
         **SETTINGS,
     )
@@ -66,6 +67,12 @@ def test_text_classification(tmp_path, vectors, capsys, monkeypatch):
     assert found["static"][0][0] >= 90  # the place tells the label
     assert set(found) == {"random", "static", "non-static"}
     assert "published vectors are worth" in capsys.readouterr().out
+    asked = []
+    monkeypatch.setattr(example, "run", lambda train, test, *rest: float(asked.append((len(train[0]), len(test[0]))) or 0))
+    for arguments.validate, arguments.sizes in ((True, [0, 20]), (False, [0, 20])):
+        example.main(arguments)
+    # All but the tenth by which settings are chosen, which is learnt where all are and it is not measured on.
+    assert asked == [(54, 6)] * 3 + [(20, 6)] * 3 + [(60, 30)] * 3 + [(20, 30)] * 3
 
 
 def test_text_classification_on_phrases(tmp_path, vectors, monkeypatch):
@@ -83,7 +90,6 @@ def test_text_classification_on_phrases(tmp_path, vectors, monkeypatch):
     example = load("text_classification")
     averaged = []
     monkeypatch.setattr(example, "WeightAveraging", lambda **settings: averaged.append(settings) or WeightAveraging(**settings))
-    monkeypatch.setattr(example, "PHRASE_EPOCHS", 200)
     arguments = Namespace(
         data=str(tmp_path),
         vectors=[vectors],
@@ -91,6 +97,7 @@ def test_text_classification_on_phrases(tmp_path, vectors, monkeypatch):
         sizes=[0],
         epochs=200,
         phrases=True,
+        validate=False,
         ways=list(example.WAYS),
         **SETTINGS,
     )
