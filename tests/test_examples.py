@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from test_datasets import needs_cifar
 
+from minitl.datasets import cifar10, cifar100
+
 ALONE = {"workers": 1, "keep": None, "dask": None, "quick": False}
 
 ROOT = Path(__file__).parent.parent
@@ -241,8 +243,21 @@ def test_sign_digits(photographs):
     assert load("sign_digits").main(arguments).shape == (1, 12, 2)
 
 
+@pytest.fixture
+def few_test_images(monkeypatch):
+    """The real sets with a tenth of their test images, for what is run and not measured."""
+    for real in (cifar10, cifar100):
+
+        def load_data(*arguments, whole=real.load_data):
+            train, (x, y) = whole(*arguments)
+            return train, (x[::10], y[::10])
+
+        monkeypatch.setattr(real, "load_data", load_data)
+
+
 @pytest.mark.cifar
 @needs_cifar
+@pytest.mark.usefixtures("few_test_images")
 def test_transferability(tmp_path, capsys):
     arguments = Namespace(seeds=2, per_class=4, epochs=1, splits=["random", "far"], output=str(tmp_path / "t.png"), **ALONE)
     found = load("transferability").main(arguments)
@@ -252,6 +267,7 @@ def test_transferability(tmp_path, capsys):
 
 @pytest.mark.cifar
 @needs_cifar
+@pytest.mark.usefixtures("few_test_images")
 def test_what_moved_in_the_large_base(tmp_path):
     arguments = Namespace(base="large", labels=2, seeds=1, updates=2, output=str(tmp_path / "w.png"), **ALONE)
     found = load("what_moved").main(arguments)
@@ -282,6 +298,7 @@ def test_cifar10_learns(tmp_path):
 
 @pytest.mark.cifar
 @needs_cifar
+@pytest.mark.usefixtures("few_test_images")
 def test_transfer_between_the_real_sets(tmp_path, monkeypatch):
     transfer = load("transfer")
     source, target, test = transfer.cifar_data(False)

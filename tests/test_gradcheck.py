@@ -1,5 +1,6 @@
 """The checker itself: it catches planted mistakes, names them, and is not fooled by kinks."""
 
+import functools
 import re
 
 import numpy as np
@@ -282,9 +283,11 @@ def test_the_survey_covers_every_operation_and_layer():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_everything_of_ours_is_right(dtype, backend):
+def test_everything_of_ours_is_right(dtype, backend, monkeypatch):
     from minitl.gradcheck import survey
 
+    if dtype == np.float32:  # float64 tries every coordinate of the formulas; here some and directions show what rounds
+        monkeypatch.setattr(survey, "check_gradients", functools.partial(check_gradients, samples=20))
     rows = list(survey.survey(backends=(get_backend(),), dtype=dtype))
     assert len(rows) > 60
     assert [row for row in rows if row[-1] != "right"] == []
