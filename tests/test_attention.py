@@ -15,6 +15,7 @@ from minitl.layers import (
     GlobalAveragePooling1D,
     Layer,
     LayerNormalization,
+    Masking,
     MultiHeadAttention,
 )
 from minitl.models import load_model
@@ -243,3 +244,19 @@ def test_dropout_leaves_out_shares_in_training_only():
     still = layer(QUERY, QUERY)
     np.testing.assert_array_equal(layer(QUERY, QUERY), still)
     assert np.abs(layer(QUERY, QUERY, training=True) - still).max() > 1e-3
+
+
+def test_queries_and_values_are_masked_each_along_its_own_axis():
+    random = np.random.default_rng(3)
+    a, b = random.standard_normal((2, 3, 4)), random.standard_normal((2, 5, 4))
+    a[:, 2], b[:, 4] = 0, 0
+    query, value = Input((3, 4)), Input((5, 4))
+    y = Model([query, value], Attention()([Masking()(query), Masking()(value)])).predict([a, b], verbose=0)
+    shares = np.exp(a[:, :2] @ b[:, :4].swapaxes(1, 2))
+    np.testing.assert_allclose(y[:, :2], shares / shares.sum(axis=-1, keepdims=True) @ b[:, :4], atol=1e-5)
+
+
+def test_keys_may_be_of_another_width_than_values():
+    layer = MultiHeadAttention(2, 3)
+    assert layer(np.ones((1, 5, 4)), np.ones((1, 6, 7)), np.ones((1, 6, 2))).shape == (1, 5, 4)
+    assert layer.parameters["key_kernel"].shape == (2, 2, 3) and layer.parameters["value_kernel"].shape == (7, 2, 3)
