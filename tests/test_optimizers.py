@@ -234,3 +234,10 @@ def test_settings_and_parameters_may_change_between_steps():
             return np.array(path)
 
     np.testing.assert_allclose(path_of("numba"), path_of("numpy"), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion"])
+def test_what_a_rule_remembers_is_what_it_names(name):
+    rule = optimizers.get(name)
+    rule.apply([("dense/kernel", np.ones(3), np.ones(3))])
+    assert set(rule.memory["dense/kernel"]) - {"t"} == set(rule.remembered)  # by these names files are checked
