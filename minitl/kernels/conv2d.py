@@ -30,11 +30,11 @@ def forward(
 ) -> tuple[np.ndarray, tuple]:
     """y = the window's product with the kernel, at every pixel, + bias."""
     cache = x, kernel, bias, strides, padding, dilation, groups
-    biases = None if bias is None else bias.shape
-    rows, columns = convolution.geometry(x.shape, kernel.shape, biases, strides, padding, dilation, groups)
-    phases, gaps = _phases_and_gaps(kernel, strides, dilation, groups, rows, columns)
+    phases, gaps = _phases_and_gaps(x, kernel, strides, padding, dilation, groups)
     if phases == (1, 1) and groups == 1:
         return convolution.convolve(x, kernel, bias, strides, padding, relu=False, dilation=gaps), cache
+    biases = None if bias is None else bias.shape
+    rows, columns = convolution.geometry(x.shape, kernel.shape, biases, strides, padding, dilation, groups)
     y = np.zeros((len(x), rows.out, columns.out, kernel.shape[3]), common_dtype(x, kernel))
     for part, filters in _groups(kernel.shape, groups):
         own = None if bias is None else bias[filters]
@@ -50,10 +50,10 @@ def backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """dx, dkernel and dbias; what is not needed is None."""
     x, kernel, bias, strides, padding, dilation, groups = cache
-    rows, columns = convolution.geometry(x.shape, kernel.shape, None, strides, padding, dilation, groups)
-    phases, gaps = _phases_and_gaps(kernel, strides, dilation, groups, rows, columns)
+    phases, gaps = _phases_and_gaps(x, kernel, strides, padding, dilation, groups)
     if phases == (1, 1) and groups == 1:
         return convolution.backward(dy, cache[:5], need_dx, need_dparameters, gaps)
+    rows, columns = convolution.geometry(x.shape, kernel.shape, None, strides, padding, dilation, groups)
     check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
     height, width = (axis.before + n + axis.after for axis, n in zip((rows, columns), x.shape[1:3], strict=True))
@@ -74,11 +74,12 @@ def backward(
 
 
 def _phases_and_gaps(
-    kernel: np.ndarray, strides: Pair, dilation: Pair, groups: int, rows: Axis, columns: Axis
+    x: np.ndarray, kernel: np.ndarray, strides: Pair, padding: str, dilation: Pair, groups: int
 ) -> tuple[Pair, Pair]:
     """The dilation, either as the number of smaller images along each axis, or as the gaps of the window."""
     if dilation == (1, 1):
         return dilation, dilation
+    rows, columns = convolution.geometry(x.shape, kernel.shape, None, strides, padding, dilation, groups)
     smaller = rows.out // dilation[0], columns.out // dilation[1]
     part = *kernel.shape[:3], kernel.shape[3] // groups
     if min(smaller) >= LEAST_PHASE and winograd.suits(part, strides, smaller, kernel.dtype):
