@@ -20,10 +20,12 @@ import numpy as np
 CASES = {
     "Kim's sentence network, batch 50, 40 words": ("kim", 50, 40),
     "tagger, two convolutions and a chain, batch 16, 25 words": ("tagger", 16, 25),
+    "tagger, dilations of 1, 2, 4 and 8, batch 32, 25 words": ("dilated", 32, 25),
     "GRU, 128 units, batch 32, 50 steps": ("gru", 32, 50),
     "LSTM, 128 units, batch 32, 50 steps": ("lstm", 32, 50),
 }
 WORDS, UNITS, LABELS = 15000, 100, 9
+CONVOLUTIONS = {"tagger": ((5, 1), (3, 1)), "dilated": ((3, 1), (3, 2), (3, 4), (3, 8))}  # taps and dilation, of taggers
 
 
 def data(kind: str, batch: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +34,7 @@ def data(kind: str, batch: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     if kind in ("gru", "lstm"):
         return random.normal(size=(batch, length, UNITS)).astype(np.float32), random.integers(0, 2, batch)
     x = random.integers(2, WORDS, (batch, length))
-    return x, random.integers(0, LABELS, x.shape) if kind == "tagger" else random.integers(0, 2, batch)
+    return x, random.integers(0, LABELS, x.shape) if kind in CONVOLUTIONS else random.integers(0, 2, batch)
 
 
 def ours(kind: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
@@ -51,11 +53,11 @@ def ours(kind: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
             found = [GlobalMaxPooling1D()(Conv1D(100, k, activation="relu")(v)) for k in (3, 4, 5)]
             outputs = Dense(2, activation="softmax")(Dropout(0.5)(Concatenate()(found)))
         else:
-            for k in (5, 3):
-                v = Dropout(0.5)(Conv1D(200, k, padding="same", activation="relu")(v))
+            for k, d in CONVOLUTIONS[kind]:
+                v = Dropout(0.5)(Conv1D(200, k, padding="same", dilation_rate=d, activation="relu")(v))
             outputs = Transitions()(Dense(LABELS)(v))
     model = Model(inputs, outputs)
-    model.compile(Adam(1e-3), "chain_crossentropy" if kind == "tagger" else "sparse_categorical_crossentropy")
+    model.compile(Adam(1e-3), "chain_crossentropy" if kind in CONVOLUTIONS else "sparse_categorical_crossentropy")
     return lambda: model.train_on_batch(x, y)
 
 
@@ -72,14 +74,16 @@ def theirs(kind: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
             super().__init__()
             self.words = nn.Embedding(WORDS, UNITS)
             self.words.weight.requires_grad_(kind == "kim")
-            sizes = (3, 4, 5) if kind == "kim" else (5, 3)
-            inputs = (UNITS,) * 3 if kind == "kim" else (UNITS, 200)
-            filters, same = (100, 0) if kind == "kim" else (200, 1)
+            same, sizes = kind != "kim", CONVOLUTIONS.get(kind, ((3, 1), (4, 1), (5, 1)))
+            inputs, filters = ((UNITS, *[200] * (len(sizes) - 1)), 200) if same else ((UNITS,) * 3, 100)
             self.convolutions = nn.ModuleList(
-                [nn.Conv1d(c, filters, k, padding=same * (k // 2)) for c, k in zip(inputs, sizes, strict=True)]
+                [
+                    nn.Conv1d(c, filters, k, padding=same * d * (k // 2), dilation=d)
+                    for c, (k, d) in zip(inputs, sizes, strict=True)
+                ]
             )
             self.recurrent = (nn.GRU if kind == "gru" else nn.LSTM)(UNITS, 128, batch_first=True)
-            self.dense = nn.Linear({"kim": 300, "tagger": 200}.get(kind, 128), LABELS if kind == "tagger" else 2)
+            self.dense = nn.Linear({"kim": 300, "gru": 128, "lstm": 128}.get(kind, 200), LABELS if kind in CONVOLUTIONS else 2)
             self.transitions = nn.Parameter(torch.zeros(LABELS, LABELS))
 
         def forward(self, x: Any) -> Any:
@@ -106,7 +110,7 @@ def theirs(kind: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
 
     def step() -> float:
         scores = network(a)
-        loss = chain(scores) if kind == "tagger" else functional.cross_entropy(scores, b)
+        loss = chain(scores) if kind in CONVOLUTIONS else functional.cross_entropy(scores, b)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
