@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minitl.kernels.processor import THREADS
 from minitl.models import Model, Sequential
 from minitl.optimizers import Adam
 from minitl.preprocessing.image import predict_views
@@ -24,6 +26,11 @@ def add_workers(parser: argparse.ArgumentParser, workers: int = 1) -> None:
     parser.add_argument("--workers", type=int, default=workers, help="processes, each with one thread; 1 uses all threads")
     parser.add_argument("--keep", metavar="FOLDER", help="keep results as they come, and go on from those that are there")
     parser.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster")
+
+
+def one_per_processor() -> int:
+    """A worker for every processor, by which many small networks are trained fastest; 1 without joblib, which starts them."""
+    return THREADS if importlib.util.find_spec("joblib") else 1
 
 
 def once(load: Callable[..., Any], *arguments: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from experiment import add_workers
+from experiment import add_workers, one_per_processor
 
 from minitl.callbacks import Callback
 from minitl.embeddings import Vectors, load_vectors
@@ -153,5 +153,5 @@ def command_line(description: str | None, epochs: int, width: int) -> argparse.A
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--width", type=int, default=width, help="channels of the convolutions")
     parser.add_argument("--quick", action="store_true")
-    add_workers(parser, workers=2)  # a third faster than one with two threads: batches are small
+    add_workers(parser, one_per_processor())  # batches are small: two threads take more than half of one's time
     return parser

@@ -142,15 +142,15 @@ def run(
         return [[index.get(word, 1) for word in sentence[:LONGEST]] for sentence in sentences]
 
     model = network(rows, 2 if phrases else int(train[1].max()) + 1, way)
+    targets = np.stack([1 - train[1], train[1]], axis=1) if phrases else train[1]
+    batches = Batches(numbers(train[0]), targets, 50, seed)
     if phrases:
-        batches = Batches(numbers(train[0]), np.stack([1 - train[1], train[1]], axis=1), 50, seed)
         model.compile(Adam(1e-3), "categorical_crossentropy")
-        meant = WeightAveraging(start_epoch=min(FIRST_MEANT, epochs - 1))
-        model.fit(batches, epochs=epochs, callbacks=[meant], verbose=0)
+        callbacks = [WeightAveraging(start_epoch=min(FIRST_MEANT, epochs - 1))]
     else:
-        batches = Batches(numbers(train[0]), train[1], 50, seed)
         model.compile(Adam(LinearDecay(RATE, epochs * len(batches))), "sparse_categorical_crossentropy")
-        model.fit(batches, epochs=epochs, verbose=0)
+        callbacks = []
+    model.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])  # to be measured
     return 100 * model.evaluate(Batches(numbers(test[0]), test[1], 200, seed), verbose=0)[1]
 
