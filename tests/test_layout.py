@@ -16,6 +16,7 @@ ENGINE_ONLY = {
     "jit": "how kernels are compiled",
     "launch": "how a kernel's body runs on all threads",
     "matrix_product": "the product of matrices, which dense and conv2d share",
+    "matrix_gradient": "the gradient of a matrix that many rows are multiplied by",
     "convolution": "convolution without groups, which conv2d, conv2d_transpose and fused share",
     "window_product": "the product of every window with a kernel",
     "input_gradient": "the gradient of such a convolution's input",

@@ -92,6 +92,9 @@ LARGE = {  # x, kernel, strides
     "pieces of several rows": ((2, 30, 31, 3), (9, 9, 3, 70), (2, 3)),
     "bands of an image": ((2, 40, 60, 5), (3, 3, 5, 20), (1, 1)),
     "groups of entries": ((5, 12, 12, 24), (3, 3, 24, 24), (1, 1)),
+    "copied pixels of an image each": ((1500, 1, 1, 70), (1, 1, 70, 90), (1, 1)),
+    "copied rows of images": ((3, 21, 21, 71), (1, 1, 71, 65), (1, 1)),
+    "more copied channels than stay near": ((1, 33, 33, 2100), (1, 1, 2100, 64), (1, 1)),
 }
 
 
@@ -116,6 +119,26 @@ def test_convolutions_that_are_cut(name, dtype, padding):
         np.testing.assert_allclose(ours, exact, rtol=0, atol=np.abs(exact).max() * (1e-5 if dtype == np.float32 else 1e-13))
     relu, _ = fused.forward(x, kernel, bias, strides, padding, False)
     np.testing.assert_array_equal(relu, np.maximum(y, 0))
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+@pytest.mark.parametrize(
+    ("name", "x", "kernel"),
+    [
+        ("dense", (5,), (5, 7)),
+        ("conv2d", (6, 6, 3), (3, 3, 3, 7)),
+        ("conv2d", (6, 6, 3), (1, 1, 3, 7)),
+        ("depthwise_conv2d", (6, 6, 3), (3, 3, 3, 2)),
+        ("conv2d_transpose", (6, 6, 3), (3, 3, 7, 3)),
+    ],
+)
+def test_a_batch_of_nothing(folder, name, x, kernel):
+    module = importlib.import_module(f"minitl.{folder}.{name}")
+    x, kernel = np.empty((0, *x), np.float32), np.ones(kernel, np.float32)
+    y, cache = module.forward(x, kernel, np.ones(7 if name != "depthwise_conv2d" else 6, np.float32))
+    dx, dkernel, dbias = module.backward(y, cache)
+    assert y.shape[0] == 0 and dx.shape == x.shape
+    assert dkernel.shape == kernel.shape and not dkernel.any() and not dbias.any()
 
 
 def test_non_contiguous_and_mixed_arguments():

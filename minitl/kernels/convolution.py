@@ -27,6 +27,7 @@ from minitl.kernels.folding import scaled
 from minitl.kernels.input_gradient import input_gradient
 from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
+from minitl.kernels.matrix_gradient import GROUP, multiply_slices, suits
 from minitl.kernels.matrix_product import FEW_ROWS, is_product, multiply
 from minitl.kernels.padding import every, pad2d, pad_columns
 from minitl.kernels.places import entry_places, steps
@@ -38,7 +39,6 @@ from minitl.kernels.window_product import multiply_windows
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Pair, check_shape
 
-GROUP = 12  # entries of a kernel that a thread takes at a time: whole tiles
 geometry = functools.lru_cache(maxsize=1024)(check)  # how the kernel slides; small batches would notice checking
 LARGE_BATCH = 4  # times as many numbers as a kernel has: the batch is worth cutting in two
 MANY_ROWS = 1024  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
@@ -143,10 +143,19 @@ def kernel_gradient(
     """dkernel (K_h, K_w, C, F) from x and dy, whose channels may be followed by others that do not count; both contiguous and
     of one dtype.
     """
-    if is_product(shape, strides) and dy.shape[3] == shape[3] and dy.shape[1:3] == x.shape[1:3]:
-        x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
-        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS:
+    if not len(x):
+        return np.zeros(shape, dy.dtype)
+    copying = shape[:2] == (1, 1) and suits(shape[2], shape[3], dy.shape[1] * dy.shape[2])
+    if copying:
+        x, strides = every(pad2d(x, rows, columns), strides), (1, 1)
+    if is_product(shape, strides) and dy.shape[1:3] == x.shape[1:3]:
+        x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, dy.shape[3])
+        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS and dy.shape[3] == shape[3]:
             return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_transposed=True).reshape(shape)
+        if copying:
+            sums = slice_sums(kernel_slices(len(x), x.size + dy.size, shape, dy.dtype), shape, dy.dtype)
+            multiply_slices(x_rows, dy_rows, len(x), sums)
+            return add_slices(sums)
     if dilation == (1, 1) and winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad, dy = pad2d(x, rows, columns), pad_columns(dy)
@@ -175,7 +184,7 @@ class KernelGradientPlan(NamedTuple):
     block: int
     band: int
     entries: int
-    groups: int
+    groups: int  # of entries: whole tiles
     filters: int
     out_h: int
     out_w: int

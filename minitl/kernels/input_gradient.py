@@ -83,7 +83,7 @@ def _input_gradient_plan(
     """The number of tasks, and the plan, with where images begin in dy and dx."""
     images, height, width, channels = x
     of_image, rows = dy[1] * dy[2] * dy[3], tile_rows(channels, dtype)
-    per_group = min(images, max(rows, LEVEL_2 // (dtype.itemsize * of_image) // rows * rows))
+    per_group = min(max(images, 1), max(rows, LEVEL_2 // (dtype.itemsize * of_image) // rows * rows))
     groups = -(-images // per_group)
     plan = InputGradientPlan._make([
         images, groups, height, width, channels, *dy[1:], *weights[1:], *window, *strides, *before,

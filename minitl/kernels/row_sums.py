@@ -26,6 +26,8 @@ def sum_rows(dy: np.ndarray) -> np.ndarray:
 
 def add_rows(rows: np.ndarray) -> np.ndarray:
     """The sum over the first axis, one after another; `rows` contiguous."""
+    if not len(rows):
+        return np.zeros(rows.shape[1:], rows.dtype)
     total = memory.empty(rows.shape[1:], rows.dtype)
     _add_rows(rows.reshape(len(rows), -1), total.ravel())
     return total

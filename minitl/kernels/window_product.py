@@ -72,7 +72,7 @@ def _plan(
     images, height, width, channels = x_pad
     padded_filters, pixels = weights[3], out[0] * out[1]
     per_group = max(1, 64 // pixels)  # small images share tiles
-    chunks = -(-TASKS * per_group // images) if images < TASKS * per_group else 1
+    chunks = -(-TASKS * per_group // images) if 0 < images < TASKS * per_group else 1
     places = window_places(out, strides, width, channels)
     if per_group > 1:
         places = (np.arange(per_group)[:, None] * height * width * channels + places).reshape(-1)

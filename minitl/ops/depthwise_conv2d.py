@@ -30,7 +30,7 @@ def forward(
     for a in range(kernel.shape[0]):
         for b in range(kernel.shape[1]):
             y += shifted(x_pad, a * dilation[0], b * dilation[1], rows, columns, strides) * kernel[a, b]
-    y = y.reshape(*y.shape[:3], -1)
+    y = y.reshape(*y.shape[:3], y.shape[3] * y.shape[4])
     if bias is not None:
         y += bias
     return y, (x, kernel, bias, strides, padding, dilation)
