@@ -1,7 +1,8 @@
 """Sums over the rows of a matrix, channel by channel, in registers: what batch normalisation needs of its inputs and gradients.
 
-Row after row is added, in order, to a vector of channels that never leaves its register. Compiled from loops it would be loaded
-and stored for every row, behind a check of what overlaps with what.
+Row after row is added, in order, to vectors of channels that never leave their registers: some vectors side by side, or each
+addition would wait for the one before it. Compiled from loops they would be loaded and stored for every row, behind a check of
+what overlaps with what.
 """
 
 from __future__ import annotations
@@ -41,22 +42,23 @@ def _moments_in_llvm(typingctx, rows, first, last, channels, whole, sums, square
         rows, sums, squares = (pointer(context, builder, sig.args[k], a) for k, a in ((0, rows), (5, sums), (6, squares)))
         vectors = _Vectors(context, builder, sig.args[0])
 
-        def of_vector(v):
-            target = builder.add(at, v)
-            total = vectors.over_rows(first, last, [vectors.load(sums, target)], lambda n, kept: [
-                builder.fadd(kept[0], vectors.load(rows, builder.add(builder.mul(n, channels), v)))
-            ])[0]  # fmt: skip
-            vectors.store(total, sums, target)
-            count = builder.sitofp(builder.sub(last, first), vectors.vector.element)
-            mean = builder.fdiv(total, broadcast(builder, count, vectors.vector))
+        def of_vectors(channel):
+            def add(n, kept):
+                return [builder.fadd(total, x) for total, x in zip(kept, of_row(n), strict=True)]
 
             def add_square(n, kept):
-                away = builder.fsub(vectors.load(rows, builder.add(builder.mul(n, channels), v)), mean)
-                return [builder.fadd(kept[0], builder.fmul(away, away))]
+                away = [builder.fsub(x, mean) for x, mean in zip(of_row(n), means, strict=True)]
+                return [builder.fadd(total, builder.fmul(d, d)) for total, d in zip(kept, away, strict=True)]
 
-            vectors.store(vectors.over_rows(first, last, [vectors.load(squares, target)], add_square)[0], squares, target)
+            def of_row(n):
+                return [vectors.load(rows, builder.add(builder.mul(n, channels), c)) for c in channel]
 
-        vectors.over_channels(whole, of_vector)
+            totals = vectors.over_rows(first, last, sums, [builder.add(at, c) for c in channel], add)
+            count = broadcast(builder, builder.sitofp(builder.sub(last, first), vectors.vector.element), vectors.vector)
+            means = [builder.fdiv(total, count) for total in totals]
+            vectors.over_rows(first, last, squares, [builder.add(at, c) for c in channel], add_square)
+
+        vectors.over_channels(whole, 4, of_vectors)
         return context.get_dummy_value()
 
     return types.void(rows, intp, intp, intp, intp, sums, squares, intp), codegen
@@ -91,28 +93,22 @@ def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last
         top = broadcast(builder, builder.sitofp(ceiling, scalar), vectors.vector)
         masked, bounded = builder.icmp_signed("!=", relu, INT(0)), builder.icmp_signed(">", ceiling, INT(0))
 
-        def of_vector(v):
-            mean, r = vectors.load(constants, v), vectors.load(constants, builder.add(channels, v))
-            places = builder.add(of_dy, v), builder.add(of_products, v)
+        def of_vectors(channel):
+            means = [vectors.load(constants, c) for c in channel]
+            factors = [vectors.load(constants, builder.add(channels, c)) for c in channel]
+            places = [builder.add(of, c) for c in channel for of in (of_dy, of_products)]
 
             def add_row(behind_relu):
                 def step(n, kept):
-                    at = builder.add(builder.mul(n, channels), v)
-                    g = vectors.load(dy, at)
-                    if behind_relu:
-                        out = vectors.load(y, at)
-                        low = builder.fcmp_ordered("<=", out, nothing)
-                        high = builder.and_(
-                            builder.fcmp_ordered(">=", out, top), _everywhere(builder, bounded, vectors.vector.count)
-                        )
-                        nan = builder.fcmp_unordered("uno", out, out)
-                        g = builder.select(builder.or_(builder.or_(low, high), nan), nothing, g)
-                    away = builder.fsub(vectors.load(x, at), mean)
-                    return [builder.fadd(kept[0], g), builder.fadd(kept[1], builder.fmul(builder.fmul(g, away), r))]
+                    totals = []
+                    for c, mean, r in zip(channel, means, factors, strict=True):
+                        at = builder.add(builder.mul(n, channels), c)
+                        g = passed(vectors.load(dy, at), at) if behind_relu else vectors.load(dy, at)
+                        product = builder.fmul(builder.fmul(g, builder.fsub(vectors.load(x, at), mean)), r)
+                        totals += [builder.fadd(kept[len(totals)], g), builder.fadd(kept[len(totals) + 1], product)]
+                    return totals
 
-                totals = vectors.over_rows(first, last, [vectors.load(sums, place) for place in places], step)
-                for total, place in zip(totals, places, strict=True):
-                    vectors.store(total, sums, place)
+                vectors.over_rows(first, last, sums, places, step)
 
             with builder.if_else(masked) as (with_relu, without):
                 with with_relu:
@@ -120,7 +116,14 @@ def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last
                 with without:
                     add_row(False)
 
-        vectors.over_channels(whole, of_vector)
+        def passed(g, at):
+            out = vectors.load(y, at)
+            low = builder.fcmp_ordered("<=", out, nothing)
+            high = builder.and_(builder.fcmp_ordered(">=", out, top), _everywhere(builder, bounded, vectors.vector.count))
+            nan = builder.fcmp_unordered("uno", out, out)
+            return builder.select(builder.or_(builder.or_(low, high), nan), nothing, g)
+
+        vectors.over_channels(whole, 2, of_vectors)
         return context.get_dummy_value()
 
     kinds = [dy, x, y, intp, intp, constants, intp, intp, intp, intp, sums, intp, intp]
@@ -146,20 +149,30 @@ class _Vectors:
         """Write a vector."""
         self.builder.store(value, self._place(array, index), align=self.size)
 
-    def over_channels(self, whole: Any, body: Callable[[Any], None]) -> None:
-        """body(v) for every vector."""
-        with cgutils.for_range_slice(self.builder, INT(0), whole, INT(self.vector.count), INT) as (v, _):
-            body(v)
+    def over_channels(self, whole: Any, beside: int, body: Callable[[list[Any]], None]) -> None:
+        """body(where vectors begin) for so many of them at a time, and for each that is left."""
+        width, lanes = INT(beside * self.vector.count), INT(self.vector.count)
+        end = self.builder.sub(whole, self.builder.srem(whole, width))
+        with cgutils.for_range_slice(self.builder, INT(0), end, width, INT) as (c, _):
+            body([self.builder.add(c, INT(k * self.vector.count)) for k in range(beside)])
+        with cgutils.for_range_slice(self.builder, end, whole, lanes, INT) as (c, _):
+            body([c])
 
-    def over_rows(self, first: Any, last: Any, kept: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-        """kept = body(n, kept) for every row; the last of them."""
-        slots = [cgutils.alloca_once_value(self.builder, value) for value in kept]
-        for slot, value in zip(slots, kept, strict=True):
-            self.builder.store(value, slot)
-        with cgutils.for_range_slice(self.builder, first, last, INT(1), INT) as (n, _):
-            for slot, value in zip(slots, body(n, [self.builder.load(s) for s in slots]), strict=True):
-                self.builder.store(value, slot)
-        return [self.builder.load(slot) for slot in slots]
+    def over_rows(
+        self, first: Any, last: Any, sums: Any, places: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+    ) -> list[Any]:
+        """totals = body(n, totals) for every row, beginning with what is at these places of `sums`, where they go in the end."""
+        builder = self.builder
+        slots = [cgutils.alloca_once(builder, self.vector) for _ in places]
+        for slot, place in zip(slots, places, strict=True):
+            builder.store(self.load(sums, place), slot)
+        with cgutils.for_range_slice(builder, first, last, INT(1), INT) as (n, _):
+            for slot, value in zip(slots, body(n, [builder.load(slot) for slot in slots]), strict=True):
+                builder.store(value, slot)
+        totals = [builder.load(slot) for slot in slots]
+        for total, place in zip(totals, places, strict=True):
+            self.store(total, sums, place)
+        return totals
 
     def _place(self, array: Any, index: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(array, [index]), self.vector.as_pointer())
