@@ -52,6 +52,39 @@ def test_rmsprop():
     assert steps(RMSprop(0.01, momentum=0.5), [2, 1]) == pytest.approx([w1, w1 - (0.5 * (1 - w1) + step2)])
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_the_largest_mean_square_of_amsgrad(backend):
+    m = v = largest = 0.0
+    w, expected, gradients = 1.0, [], [1.0, -3.0, 0.5, 0.01, 0.02]
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.5 * v + 0.5 * g * g
+        largest = max(v, largest)
+        w -= 0.1 * math.sqrt(1 - 0.5**t) / (1 - 0.9**t) * m / (math.sqrt(largest) + 1e-7)
+        expected.append(w)
+    assert largest > 4 * v
+    with use_backend(backend):
+        assert steps(Adam(0.1, beta_2=0.5, amsgrad=True), gradients) == pytest.approx(expected, rel=1e-12)
+        decayed = steps(AdamW(0.1, beta_2=0.5, amsgrad=True, weight_decay=0.0), gradients)
+    assert decayed == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_the_mean_that_rmsprop_takes_out(momentum):
+    v = a = u = 0.0
+    w, expected, gradients = 1.0, [], [2.0, 1.0, -0.5]
+    for g in gradients:
+        v, a = 0.9 * v + 0.1 * g * g, 0.9 * a + 0.1 * g
+        u = momentum * u + 0.01 * g / math.sqrt(v - a * a + 1e-7)
+        w -= u
+        expected.append(w)
+    assert steps(RMSprop(0.01, momentum=momentum, centered=True), gradients) == pytest.approx(expected, rel=1e-12)
+    array = np.ones(1, np.float32)  # where all gradients are alike, rounding makes v - a^2 negative
+    rule = RMSprop(0.01, rho=0.5, centered=True)
+    for _ in range(100):
+        rule.apply([("w", array, np.array([1234.5], np.float32))])
+    assert np.isfinite(array).all()
+
+
 @pytest.mark.parametrize("make", [SGD, Adam, RMSprop, AdamW])
 def test_weight_decay_is_decoupled(make):
     assert steps(make(0.1, weight_decay=0.5), [0.0])[0] == pytest.approx(0.95)
@@ -238,6 +271,19 @@ def test_settings_and_parameters_may_change_between_steps():
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion"])
 def test_what_a_rule_remembers_is_what_it_names(name):
-    rule = optimizers.get(name)
+    remembers(optimizers.get(name))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Adam(amsgrad=True), RMSprop(centered=True), RMSprop(centered=True, momentum=0.9)],
+    ids=["amsgrad", "centered", "centered, momentum"],
+)
+def test_what_a_rule_remembers_beside_what_it_always_does(rule):
+    remembers(rule)
+    assert type(rule).from_config(rule.get_config()).remembered == rule.remembered
+
+
+def remembers(rule):
     rule.apply([("dense/kernel", np.ones(3), np.ones(3))])
     assert set(rule.memory["dense/kernel"]) - {"t"} == set(rule.remembered)  # by these names files are checked

@@ -1,6 +1,7 @@
 """Optimizers: what to do with a gradient.
 
-rules     what all share; SGD, Adam, AdamW, RMSprop, each with a compiled twin
+base      what all share
+rules     SGD, Adam, AdamW, RMSprop, each with a compiled twin
 adaptive  Adagrad, Adadelta, Adamax, Nadam, Lion
 """
 
@@ -11,7 +12,8 @@ from typing import Any
 from minitl import schedules
 from minitl.legacy import warn_once
 from minitl.optimizers.adaptive import Adadelta, Adagrad, Adamax, Lion, Nadam
-from minitl.optimizers.rules import COMPILED, SGD, Adam, AdamW, Optimizer, RMSprop
+from minitl.optimizers.base import Optimizer
+from minitl.optimizers.rules import SGD, Adam, AdamW, RMSprop
 from minitl.serialization import lookup
 
 NAMED: dict[str, type[Optimizer]] = {
@@ -19,7 +21,7 @@ NAMED: dict[str, type[Optimizer]] = {
 }
 
 __all__ = [
-    "COMPILED", "NAMED", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "Optimizer", "RMSprop", "get",
+    "NAMED", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "Optimizer", "RMSprop", "get",
     "schedules",
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers
-from minitl.optimizers.rules import Optimizer
+from minitl.optimizers.base import Optimizer
 
 Memory = dict[str, np.ndarray]
 
