@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
+from minitl.interop.onnx_normalization import WRITERS as WRITERS_OF_NORMALIZATION
 from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
 from minitl.layers.random_images import RandomImage
@@ -90,33 +91,6 @@ def _dense(w: Any, layer: Any, x: Tensor) -> Written:
         return w.node("Gemm", [x.name, kernel] + ([] if bias is None else [w.constant(bias)])), False
     product = w.node("MatMul", [w.last(x), kernel])
     return product if bias is None else w.node("Add", [product, w.constant(bias)]), False
-
-
-def _batch_norm(w: Any, layer: Any, x: Tensor) -> Written:
-    gamma, beta = layer.gamma_and_beta(x.shape[-1], layer.dtype)
-    parts = [gamma, beta, layer.state["moving_mean"], layer.state["moving_variance"]]
-    return w.node("BatchNormalization", [w.first(x), *map(w.constant, parts)], epsilon=float(layer.epsilon)), True
-
-
-def _layer_norm(w: Any, layer: Any, x: Tensor) -> Written:
-    gamma, beta = layer.gamma_and_beta(x.shape[-1], layer.dtype)
-    return w.node(
-        "LayerNormalization", [w.last(x), w.constant(gamma), w.constant(beta)], axis=-1, epsilon=float(layer.epsilon)
-    ), False
-
-
-def _group_norm(w: Any, layer: Any, x: Tensor) -> Written:
-    channels = x.shape[-1]
-    groups = channels if layer.groups == -1 else layer.groups
-    name = w.first(x)
-    shape = w.node("Shape", [name])
-    apart = w.node("Reshape", [name, w.whole([0, groups, -1])])
-    ones, zeros = w.constant(np.ones(groups)), w.constant(np.zeros(groups))
-    even = w.node("InstanceNormalization", [apart, ones, zeros], epsilon=float(layer.epsilon))
-    back = w.node("Reshape", [even, shape])
-    gamma, beta = layer.gamma_and_beta(channels, layer.dtype)
-    ends = (-1, *[1] * (x.axes - 2))
-    return w.node("Add", [w.node("Mul", [back, w.constant(gamma.reshape(ends))]), w.constant(beta.reshape(ends))]), True
 
 
 def _pool(w: Any, layer: Any, x: Tensor) -> Written:
@@ -282,6 +256,12 @@ def _embedding(w: Any, layer: Any, x: Tensor) -> Written:
     return w.node("Gather", [w.constant(layer.parameters["embeddings"]), w.node("Cast", [x.name], to=7)], axis=0), False
 
 
+def _softmax(w: Any, layer: Any, x: Tensor) -> Written:
+    axis = layer.axis % x.axes
+    place = (1 if axis == x.axes - 1 else axis + 1) if x.first else axis
+    return w.node("Softmax", [x.name], axis=place), x.first
+
+
 def _same(w: Any, layer: Any, x: Tensor) -> Written:
     return x.name, x.first
 
@@ -293,9 +273,6 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.SeparableConv2D: _separable,
     layers.Conv2DTranspose: _conv_transpose,
     layers.Dense: _dense,
-    layers.BatchNormalization: _batch_norm,
-    layers.LayerNormalization: _layer_norm,
-    layers.GroupNormalization: _group_norm,
     layers.MaxPooling2D: _pool,
     layers.AveragePooling2D: _pool,
     layers.MaxPooling1D: _pool,
@@ -307,7 +284,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.ReLU: _relu,
     layers.PReLU: _prelu,
     layers.Activation: _same,
-    layers.Softmax: _same,
+    layers.Softmax: _softmax,
     layers.LeakyReLU: lambda w, layer, x: (w.node("LeakyRelu", [x.name], alpha=float(layer.negative_slope)), x.first),
     layers.ELU: lambda w, layer, x: (w.node("Elu", [x.name], alpha=float(layer.alpha)), x.first),
     layers.Add: _merge,
@@ -345,6 +322,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     **dict.fromkeys(
         (layers.Dropout, layers.Identity, layers.GaussianNoise, layers.GaussianDropout, layers.ActivityRegularization), _same
     ),
+    **WRITERS_OF_NORMALIZATION,
     **WRITERS_OF_RECURRENT,
 }
-ACTIVATIONS_OF_THEIR_OWN = (layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization)
+ACTIVATIONS_OF_THEIR_OWN = (layers.Softmax, layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization)

@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl import activations, initializers, rare_activations, regularizers
 from minitl.backend import op
+from minitl.channels import inner_axis
 from minitl.errors import check_numbers
 from minitl.graph.plan import Need
 from minitl.layers import own_activation
@@ -179,15 +180,43 @@ class ELU(ActivationOnly):
 
 
 class Softmax(ActivationOnly):
-    """y = exp(x) / sum exp(x) over the last axis. Shapes: any. Errors: ValueError for another axis."""
+    """Numbers as shares of one.
 
-    activation = "softmax"
+    Formula: y = exp(x) / sum exp(x), along an axis.
+    Parameters: `axis`, -1 (the last) by default; axis 0 counts the samples, and is not one of them.
+    Shapes: any.
+    Errors: ValueError for an axis that is not there.
+    Source: `minitl.ops.softmax`.
+    """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        if axis != -1:
-            raise ValueError(f"Softmax: runs over the last axis (-1), got {axis!r}; put a Permute in front of it")
-        self.axis = axis
+        if not isinstance(axis, (int, np.integer)):
+            raise ValueError(f"Softmax: axis must be a whole number, got {axis!r}")
+        self.axis = inner_axis(int(axis))
+        self.is_over_last = self.axis == -1
+
+    def build(self, input_shape: Shape) -> None:
+        """See which axis it is."""
+        rank = len(input_shape)
+        if self.axis % rank == 0 or not -rank <= self.axis < rank:
+            raise ValueError(
+                f"axis must be one of 1 to {rank - 1} for inputs {input_shape}, or count from the end; got {self.axis}"
+            )
+        self.is_over_last = self.axis % rank == rank - 1
+
+    @property
+    def activation(self) -> Any:  # type: ignore[override]
+        """Its name, or a function for another axis than the last."""
+        return "softmax" if self.is_over_last else self._along()
+
+    def _along(self) -> Any:
+        axis = self.axis
+
+        def softmax_along(x: Any) -> Any:
+            return activations.softmax(x, axis)
+
+        return softmax_along
 
 
 class PReLU(Layer):

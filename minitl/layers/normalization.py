@@ -57,10 +57,14 @@ class ScaledNormalization(Layer):
             raise ValueError(f"normalises along the last axis (-1), got axis={self.axis!r}; images are (N, H, W, C) here")
         if len(input_shape) < 2 or channels is None:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+        self.add_scale_and_shift((channels,))
+
+    def add_scale_and_shift(self, shape: Shape) -> None:
+        """Create gamma and beta, where they are wanted."""
         if self.scale:
-            self.add_weight("gamma", (channels,), self.gamma_initializer, self.gamma_regularizer)
+            self.add_weight("gamma", shape, self.gamma_initializer, self.gamma_regularizer)
         if self.center:
-            self.add_weight("beta", (channels,), self.beta_initializer, self.beta_regularizer)
+            self.add_weight("beta", shape, self.beta_initializer, self.beta_regularizer)
 
     def gamma_and_beta(self, channels: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
         """Ones and zeros for those that are not there."""
@@ -195,17 +199,65 @@ class GroupNormalization(ScaledNormalization):
 
 
 class LayerNormalization(GroupNormalization):
-    """Normalises the last axis of every place by itself.
+    """Normalises the last axis of every place by itself, or several axes together.
 
-    Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance over the last axis.
-    Shapes: x (N, ..., C), y alike; gamma and beta (C,).
+    Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance over the axes.
+    Parameters: `axis` one axis, -1 (the last) by default, or several.
+    Shapes: x (N, ..., C), y alike; gamma and beta (C,), or the lengths of the axes, in their order.
+    Errors: ValueError for an axis that is not there, or counts the samples, or is of open length.
     Source: `minitl.ops.group_norm`.
     """
 
     axes = "last"
 
-    def __init__(self, axis: int = -1, epsilon: float = 1e-3, center: bool = True, scale: bool = True, **kwargs: Any):
+    def __init__(self, axis: Any = -1, epsilon: float = 1e-3, center: bool = True, scale: bool = True, **kwargs: Any):
         super().__init__(1, axis, epsilon, center, scale, **kwargs)
+        self.together: list[int] = []  # the axes, where they are not the last one alone
+
+    def build(self, input_shape: Shape) -> None:
+        """Create gamma and beta."""
+        rank = len(input_shape)
+        chosen = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]
+        axes = sorted({axis % rank for axis in chosen})
+        if any(not -rank <= axis < rank for axis in chosen) or len(axes) < len(chosen) or axes[:1] in ([], [0]):
+            raise ValueError(
+                f"axis must be some of 1 to {rank - 1} for inputs {input_shape}, or count from the end; got {self.axis}"
+            )
+        if axes == [rank - 1]:
+            super().build(input_shape)
+            return
+        self.together, shape = axes, tuple(input_shape[axis] for axis in axes)
+        if None in shape:
+            raise ValueError(f"needs inputs of known lengths along {axes}, got {input_shape}")
+        self.add_scale_and_shift(shape)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """Normalise; several axes as the one that they make together."""
+        if not self.together:
+            return super().compute(x, training)
+        rows = self._as_one(x)
+        gamma, beta = (a.ravel() for a in self.gamma_and_beta(rows.shape[-1], x.dtype))
+        y, cache = op("group_norm").forward(rows, gamma, beta, 1, self.epsilon, self.axes)
+        return self._apart(y, x.shape), cache
+
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx, and the gradients of gamma and beta."""
+        if not self.together:
+            return super().backpropagate(dy, cache, need)
+        dx, gradients = super().backpropagate(self._as_one(dy), cache, need)
+        gradients = {name: g.reshape(self.parameters[name].shape) for name, g in gradients.items()}
+        return None if dx is None else self._apart(dx, dy.shape), gradients
+
+    def _as_one(self, x: np.ndarray) -> np.ndarray:
+        """The axes together as the last one."""
+        moved = np.moveaxis(x, self.together, range(-len(self.together), 0))
+        return np.ascontiguousarray(moved).reshape(*moved.shape[: -len(self.together)], -1)
+
+    def _apart(self, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The axes where they were."""
+        lengths = [shape[axis] for axis in self.together]
+        moved = rows.reshape(*rows.shape[:-1], *lengths)
+        return np.ascontiguousarray(np.moveaxis(moved, range(-len(lengths), 0), self.together))
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds it: one group is what it is."""
