@@ -278,7 +278,8 @@ def test_the_survey_covers_every_operation_and_layer():
     names = set(survey.names())
     assert set(CASES) <= names
     own = [cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, layers.Layer)]
-    classes = {cls.__name__ for cls in own} - {"Layer", "InputLayer", "TextVectorization", "StringLookup"}
+    classes = {cls.__name__ for cls in own} - {"Layer", "InputLayer", "TextVectorization", "StringLookup", "StackedRNNCells"}
+    classes = {name for name in classes if not name.endswith("Cell")}  # an RNN is checked with each of them
     assert classes <= names
 
 

@@ -189,6 +189,8 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "", layers.ReLU(), row
     yield "ceiling, slope, threshold", layers.ReLU(1.0, 0.1, 0.5), row
     yield "", layers.Softmax(), row
+    yield "along the rows of images", layers.Softmax(axis=1), image
+    yield "over rows and channels", layers.LayerNormalization(axis=[1, 3]), image
     for name in activations.NAMED:
         yield name, layers.Activation(name), row
     yield "", layers.LeakyReLU(), row
@@ -248,6 +250,9 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
         layers.TimeDistributed(layers.Dense(3, activation="tanh")), layers.Transitions(),
     ]  # fmt: skip
     yield from (("sequences", one, sequence) for one in recurrent)
+    for cell in (layers.LSTMCell(3), layers.GRUCell(2), layers.SimpleRNNCell(3)):
+        yield type(cell).__name__, layers.RNN(cell), sequence
+    yield "two cells", layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], return_sequences=True), sequence
 
 
 def _networks() -> Iterator[tuple[str, Sequential]]:

@@ -14,7 +14,7 @@ import numpy as np
 from minitl import initializers
 from minitl.errors import unknown
 from minitl.interop.keras_operations import arguments_of, is_operation, operation
-from minitl.layers import BatchNormalization, Bidirectional, Input, TimeDistributed
+from minitl.layers import RNN, BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
 from minitl.layers.random_images import RandomImage
@@ -59,6 +59,8 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     cls: type[Layer] = known[name]
     if issubclass(cls, Attends):
         raise ValueError(f"{name} {config.get('name')!r}: attention is not read from files of Keras; hand over the weights")
+    if issubclass(cls, RNN):
+        raise ValueError(f"{name} {config.get('name')!r}: cells are not read from files of Keras; hand over the weights")
     takes = _arguments(cls)
     settings: dict[str, Any] = {}
     for key, value in config.items():

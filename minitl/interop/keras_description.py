@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl.interop.keras_operations import called_on, described_operation
 from minitl.layers import (
+    RNN,
     ArrayFunction,
     Bidirectional,
     ChannelPadding,
@@ -140,6 +141,9 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
         return [{**described_operation(layer, name), "name": name, "inbound_nodes": []}]
     backwards = isinstance(layer, Bidirectional) and layer.layer.go_backwards
     if isinstance(layer, (ArrayFunction, *NOT_OF_KERAS)) or layer.is_users or backwards:
+        if isinstance(layer, RNN):
+            advice = "save to .npz, or build it of LSTM and GRU layers"
+            raise ValueError(f"{layer.label}: cells are not written to files of Keras; {advice}")
         if isinstance(layer, Attends):
             raise ValueError(f"{layer.label}: attention is not written to files of Keras; save to .npz, or hand over the weights")
         raise ValueError(f"{layer.label}: Keras does not have this layer, so that it cannot be written to a file of Keras")

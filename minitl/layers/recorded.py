@@ -13,7 +13,9 @@ own backward, which becomes a step of the record.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -31,24 +33,37 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
         for _, leaf in held.named_layers():
             leaf.gradients, leaf.added_losses = {}, []
     inputs = [Traced(part) for part in (x if self.takes_several else [x])]
-    weights = {name: Traced(array) for name, array in self.parameters.items()}
-    traced = {id(array): weights[name] for name, array in self.parameters.items()}
-    twin = copy.copy(self)  # has traced weights where the layer has arrays
-    self.added_losses = twin.added_losses = []
+    twin, weights = twin_of(self)
+    settings: dict[str, Any] = {"training": training} if takes_training(type(self).call) else {}
+    if self.marked:  # steps of zeros are none
+        settings["mask"] = np.any((x[0] if self.takes_several else x) != 0, axis=-1)
+    with recording(training):
+        y = twin.call(*(inputs if self.spreads else [inputs if self.takes_several else inputs[0]]), **settings)
+    self._record = inputs, weights, y
+    return [plain(part) for part in y] if isinstance(y, (list, tuple)) else plain(y)
+
+
+def twin_of(layer: Any) -> tuple[Any, dict[str, Traced]]:
+    """A copy that has traced weights where the layer has arrays, and these weights by name."""
+    weights = {name: Traced(array) for name, array in layer.parameters.items()}
+    traced = {id(array): weights[name] for name, array in layer.parameters.items()}
+    twin = copy.copy(layer)
+    layer.added_losses = twin.added_losses = []
     vars(twin).update({name: weight for name, weight in weights.items() if name not in vars(twin)})  # by its own name
-    vars(twin).update({name: traced[id(array_of(value))] for name, value in vars(self).items() if id(array_of(value)) in traced})
+    vars(twin).update({name: traced[id(array_of(value))] for name, value in vars(layer).items() if id(array_of(value)) in traced})
     twin.traced_weights = weights
+    return twin, weights
+
+
+@contextlib.contextmanager
+def recording(training: bool) -> Iterator[None]:
+    """Inside the block, layers that a call uses are part of the record."""
     before = under_way.training, under_way.recording
     under_way.training, under_way.recording = training, True
     try:
-        settings: dict[str, Any] = {"training": training} if takes_training(type(self).call) else {}
-        if self.marked:  # steps of zeros are none
-            settings["mask"] = np.any((x[0] if self.takes_several else x) != 0, axis=-1)
-        y = twin.call(*(inputs if self.spreads else [inputs if self.takes_several else inputs[0]]), **settings)
+        yield
     finally:
         under_way.training, under_way.recording = before
-    self._record = inputs, weights, y
-    return [plain(part) for part in y] if isinstance(y, (list, tuple)) else plain(y)
 
 
 def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:

@@ -12,12 +12,12 @@ from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
 from minitl.layers.base import Layer
 from minitl.layers.linear import named
-from minitl.layers.masking import LeavesOut
+from minitl.layers.stepwise import Stepwise
 from minitl.random import new_generator
 from minitl.serialization import constructor_arguments
 
 
-class Recurrent(LeavesOut):
+class Recurrent(Stepwise):
     """What recurrent layers share: sums of the inputs for all steps at once, then one step after another.
 
     Behind an `Embedding(mask_zero=True)` or a `Masking`, with layers between that treat each step alone, the steps that these
@@ -87,60 +87,22 @@ class Recurrent(LeavesOut):
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
         self.zero_output_for_mask = zero_output_for_mask
-        self.masked = False
-        self.carried: np.ndarray | None = None  # the state behind the last batch, if it is stateful
 
     @property
-    def supports_masking(self) -> bool:  # type: ignore[override]
-        """If it gives all steps."""
-        return self.return_sequences
-
-    @property
-    def passes_mask(self) -> bool:
-        """Whether steps that it leaves out are left out behind it, too."""
-        return self.return_sequences and self.masked and self.zero_output_for_mask
+    def state_sizes(self) -> list[int]:
+        """One array, or two, of as many numbers as there are units."""
+        return [self.units] * self.states
 
     @property
     def draws(self) -> bool:
         """If it drops something."""
         return self.dropout > 0 or self.recurrent_dropout > 0
 
-    def __call__(self, x: Any, training: bool | None = None, initial_state: Any = None, mask: Any = None) -> Any:
-        """y, or the list of y and the state; on arrays or on values. Steps where `mask` (N, T) is false are left out."""
-        if mask is not None:
-            several, self.masked = isinstance(x, (list, tuple)), True
-            steps = (x[0] if several else x) * np.expand_dims(mask, -1)
-            x = [steps, *x[1:]] if several else steps
-        if initial_state is not None:
-            x = [x, *(initial_state if isinstance(initial_state, (list, tuple)) else [initial_state])]
-        given = isinstance(x, (list, tuple)) and np.ndim(x[0]) == 3
-        if given and len(x) != 1 + self.states:
-            raise ValueError(f"{self.label}: a state is {self.states} array(s) (N, {self.units}), got {len(x) - 1}")
-        if given and self.stateful:
-            raise ValueError(f"{self.label}: a stateful layer goes on from its own state; give initial_state to another one")
-        if not self.built:
-            self.takes_several = given
-        elif given != self.takes_several:
-            missing = "without" if given else "with"
-            raise ValueError(f"{self.label}: was first called {missing} initial_state; give one at every call, or at none")
-        return super().__call__(x, training)
-
-    def reset_states(self) -> None:
-        """Let the next batch begin with zeros, if the layer is stateful."""
-        self.carried = None
-
-    reset_state = reset_states
-
     def build(self, input_shape: Any, prefix: str = "", owner: Layer | None = None) -> None:
         """Create kernel, recurrent kernel and bias, under names of its own or in another layer."""
-        if self.takes_several:
-            input_shape, *states = input_shape
-            if any(tuple(state[1:]) != (self.units,) for state in states):
-                raise ValueError(f"initial_state must be (N, {self.units}) for {self.units} units, got {states}")
-        if len(input_shape) != 3 or input_shape[2] is None:
-            raise ValueError(f"needs sequences (N, T, C) with known C, got {input_shape}")
+        channels = self.shape_of_sequences(input_shape)[2]
         layer, columns = owner or self, self.gates * self.units
-        layer.add_weight(prefix + "kernel", (input_shape[2], columns), self.kernel_initializer, self.kernel_regularizer)
+        layer.add_weight(prefix + "kernel", (channels, columns), self.kernel_initializer, self.kernel_regularizer)
         layer.add_weight(
             prefix + "recurrent_kernel", (self.units, columns), self.recurrent_initializer, self.recurrent_regularizer
         )
@@ -171,15 +133,11 @@ class Recurrent(LeavesOut):
 
     def run(self, x: Any, weights: dict[str, Any], training: bool) -> tuple[Any, Any]:
         """y, or y and the state, with some weights, and the cache."""
-        start = self.carried
         if self.takes_several:
             x, *given = x
-            start = np.concatenate(given, axis=1)
-        elif start is not None and len(start) != len(x):
-            raise ValueError(
-                f"{self.label}: a stateful layer goes on with {len(start)} sequences, got {len(x)}; give batches of one size, "
-                "or call reset_states() between them"
-            )
+            start: np.ndarray | None = np.concatenate(given, axis=1)
+        else:
+            start = self.carried_for(len(x))
         if self.go_backwards:
             x = x[:, ::-1]
         mask: np.ndarray | None = np.any(x, axis=-1) if self.masked else None
