@@ -49,10 +49,25 @@ class Plan(NamedTuple):
 
 @jit()
 def _largest(numbers, at, count):
-    largest = numbers[at]
-    for k in range(1, count):
-        largest = max(largest, numbers[at + k])
-    return largest
+    # Four at a time, here and in `_sum`: one alone would wait for the one before it.
+    a = b = c = d = numbers[at]
+    whole = count - count % 4
+    for k in range(at, at + whole, 4):
+        a, b, c, d = max(a, numbers[k]), max(b, numbers[k + 1]), max(c, numbers[k + 2]), max(d, numbers[k + 3])
+    for k in range(at + whole, at + count):
+        a = max(a, numbers[k])
+    return max(max(a, b), max(c, d))
+
+
+@jit()
+def _sum(numbers, at, count):
+    a = b = c = d = constant(numbers, 0)
+    whole = count - count % 4
+    for k in range(at, at + whole, 4):
+        a, b, c, d = a + numbers[k], b + numbers[k + 1], c + numbers[k + 2], d + numbers[k + 3]
+    for k in range(at + whole, at + count):
+        a += numbers[k]
+    return (a + b) + (c + d)
 
 
 @jit()
@@ -115,9 +130,14 @@ def _backward(
         for i in range(classes):
             for j in range(classes):
                 scratch[row + j] = potentials[at + i * classes + j] + scratch[j]
+            shift = _largest(scratch, row, classes)
             for j in range(classes):
-                d[at + i * classes + j] = share * exp(alpha[before + i] + scratch[row + j] - log_z)
-            scratch[next_beta + i] = _log_sum_exp(scratch, row, classes)
+                scratch[row + j] = exp(scratch[row + j] - shift)
+            scratch[next_beta + i] = shift + constant(alpha, math.log(_sum(scratch, row, classes)))
+            # The largest probability of the row; the others' exponentials are there.
+            largest = share * exp(alpha[before + i] + shift - log_z)
+            for j in range(classes):
+                d[at + i * classes + j] = largest * scratch[row + j]
         d[at + labels[task * steps + t - 1] * classes + labels[task * steps + t]] -= share
         for j in range(classes):
             scratch[j] = scratch[next_beta + j]
