@@ -9,6 +9,7 @@ from minitl.layers import (
     GRU,
     LSTM,
     RNN,
+    Add,
     Dense,
     GRUCell,
     Input,
@@ -144,6 +145,13 @@ def test_states_are_given_and_taken():
     for ours, theirs in zip(a.predict(given), b.predict(given), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
     check_gradients(a, [part.astype(np.float64) for part in given]).raise_if_wrong()
+
+
+@pytest.mark.parametrize("cell", [lambda: Plain(4), lambda: LSTMCell(4)])
+def test_the_last_output_and_the_state_both_have_gradients(cell):
+    x = Input((7, 5))
+    y, h, *_ = RNN(cell(), return_state=True)(x)
+    check_gradients(Model(x, Add()([Dense(3)(y), Dense(3)(h)])), X.astype(np.float64)).raise_if_wrong()
 
 
 def test_a_state_is_carried_on():

@@ -79,18 +79,17 @@ class RNN(Stepwise):
 
     def build(self, input_shape: Any) -> None:
         """Build the cells, each for the outputs of the one before."""
-        shape = self.shape_of_sequences(input_shape)
+        width: int = self.shape_of_sequences(input_shape)[2]  # type: ignore[assignment]
         for cell in self.cells:
             cell.dtype = self.dtype
             if not cell.built:
-                cell.build((shape[0], shape[-1]))
+                cell.build((None, width))
                 cell.built = True
             if not isinstance(cell, Cell):  # one step of zeros builds the layers in it
                 states = [np.zeros((1, size), self.dtype) for size in _sizes(cell)]
-                width = _run_own(cell, np.zeros((1, 1, shape[-1] or 0), self.dtype), states, None, False).y.shape[-1]
+                width = _run_own(cell, np.zeros((1, 1, width), self.dtype), states, None, False).y.shape[-1]
             else:
                 width = cell.units
-            shape = (shape[0], shape[1], width)
         self.width = width
 
     def forward(self, x: Any, training: bool = False) -> Any:
@@ -170,8 +169,7 @@ class Cell(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Create the weights."""
-        steps = (input_shape[0], None, input_shape[-1])
-        self.layer.build([steps, *[(None, self.units)] * self.layer.states], "", self)
+        self.layer.build([(None, None, input_shape[-1]), *[(None, self.units)] * self.layer.states], "", self)
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Nothing: an RNN asks the layer for all steps."""
