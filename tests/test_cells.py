@@ -217,3 +217,15 @@ def test_errors_of_states_and_files(tmp_path):
     pytest.importorskip("h5py")
     with pytest.raises(ValueError, match="cells are not written to files of Keras"):
         Sequential([Input((7, 5)), RNN(LSTMCell(4))]).save(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("layer", [lambda: LSTM(4), lambda: RNN(LSTMCell(4)), lambda: RNN(Plain(4))])
+@pytest.mark.parametrize("given", [True, False])
+def test_a_mask_of_a_call(layer, given):
+    layer, mask = layer(), np.ones((6, 7), bool)
+    mask[:, 4:] = mask[1, 2] = False
+    states = [np.full((6, 4), 0.3, np.float32) for _ in layer.state_sizes] if given else None
+    y = layer(X, mask=mask, initial_state=states)
+    x = X[1:2, [0, 1, 3]]  # what counts of one sequence
+    alone = layer(x, initial_state=None if states is None else [state[1:2] for state in states])
+    np.testing.assert_allclose(y[1:2], alone, atol=1e-6)

@@ -287,3 +287,21 @@ def test_what_a_rule_remembers_beside_what_it_always_does(rule):
 def remembers(rule):
     rule.apply([("dense/kernel", np.ones(3), np.ones(3))])
     assert set(rule.memory["dense/kernel"]) - {"t"} == set(rule.remembered)  # by these names files are checked
+
+
+def test_what_can_be_remembered_of_a_weight():
+    w, fits = np.ones((2, 3)), Adam().slot_fits
+    assert fits("m", np.zeros((2, 3)), w)
+    assert not fits("m", np.zeros(()), w) and not fits("m", np.full((2, 3), np.nan), w)
+    assert fits("t", np.zeros((), np.int64), w) and not fits("t", np.zeros((2, 3)), w)
+    assert fits("own", np.zeros(()), w) and fits("own", np.zeros((2, 3)), w)  # what a rule of the user's keeps
+    assert not fits("own", np.zeros(3), w)
+
+
+def test_the_rate_without_an_argument_and_what_does_not_decay():
+    assert optimizers.Optimizer().learning_rate == SGD().learning_rate == 0.01
+    rule, kernel, bias = SGD(0.1, weight_decay=0.5), np.ones(2), np.ones(2)
+    rule.exclude_from_weight_decay(var_names=["bias"])
+    rule.apply([("dense/kernel", kernel, np.zeros(2)), ("dense/bias", bias, np.zeros(2))])
+    np.testing.assert_allclose(kernel, 0.95)
+    np.testing.assert_array_equal(bias, 1)

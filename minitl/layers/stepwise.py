@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.graph.value import values_in
 from minitl.layers.base import Shape
 from minitl.layers.masking import LeavesOut
 
@@ -48,6 +49,10 @@ class Stepwise(LeavesOut):
             raise ValueError(f"{self.label}: a stateful layer goes on from its own state; give initial_state to another one")
         if not self.built:
             self.takes_several = given
+            first = x[0] if given else x
+            if values_in(x) is None and np.ndim(first) == 3:  # arrays, of which the next may have another number of steps
+                steps = (None, None, np.shape(first)[2])
+                self.ensure_built([steps, *((None, *np.shape(state)[1:]) for state in x[1:])] if given else steps)
         elif given != self.takes_several:
             missing = "without" if given else "with"
             raise ValueError(f"{self.label}: was first called {missing} initial_state; give one at every call, or at none")
