@@ -190,17 +190,26 @@ class PiecewiseConstantDecay(Schedule):
 class PolynomialDecay(Schedule):
     """From one rate to another along a power of time.
 
-    Formula: rate(t) = (initial - end) (1 - t / decay_steps)^power + end, constant after decay_steps.
+    Formula: rate(t) = (initial - end) (1 - t / decay_steps)^power + end, constant after decay_steps; with `cycle`, the rate rises
+    again there, and takes as many steps more to fall: decay_steps ceil(t / decay_steps) in the place of decay_steps.
     """
 
-    def __init__(self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 1e-4, power: float = 1.0):
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 1e-4,
+        power: float = 1.0,
+        cycle: bool = False,
+    ):
         check_numbers(self, RATE, initial_learning_rate=initial_learning_rate, end_learning_rate=end_learning_rate, power=power)
         check_numbers(self, STEPS, decay_steps=decay_steps)
         self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
-        self.end_learning_rate, self.power = end_learning_rate, power
+        self.end_learning_rate, self.power, self.cycle = end_learning_rate, power, cycle
 
     def __call__(self, step: int) -> float:
-        left = 1 - min(step / self.decay_steps, 1.0)
+        steps = self.decay_steps * (max(1, math.ceil(step / self.decay_steps)) if self.cycle else 1)
+        left = 1 - min(step / steps, 1.0)
         return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
 
 

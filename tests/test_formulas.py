@@ -1,0 +1,193 @@
+"""Schedules and losses against formulas that are written out here, number by number."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minitl import losses, schedules
+
+STEPS = range(45)
+
+
+def cosine(share):
+    return (1 + math.cos(math.pi * share)) / 2
+
+
+def restarts(step, first, t_mul, m_mul, alpha):
+    k = 0
+    while step >= first * t_mul**k:
+        step -= first * t_mul**k
+        k += 1
+    return 0.5 * ((1 - alpha) * m_mul**k * cosine(step / (first * t_mul**k)) + alpha)
+
+
+def one_cycle(step):
+    if step < 9:
+        return 0.1 + (0.2 - 0.1) * (1 - cosine(step / 9))
+    return 0.05 + (0.2 - 0.05) * cosine(min((step - 9) / 21, 1))
+
+
+def slanted(step):
+    p = step / 6 if step < 6 else 1 - min((step - 6) / 24, 1)
+    return 0.2 * (1 + p * 3) / 4
+
+
+SCHEDULES = {
+    "constant": (schedules.Constant(0.3), lambda t: 0.3),
+    "steps": (schedules.StepDecay(0.5, 10, 0.2), lambda t: 0.5 * 0.2 ** (t // 10)),
+    "line": (schedules.LinearDecay(0.5, 20, 0.1), lambda t: 0.5 - 0.4 * min(t / 20, 1)),
+    "lines": (
+        schedules.PiecewiseLinear([5, 10, 30], [0.1, 0.6, 0.2]),
+        lambda t: 0.1 if t <= 5 else 0.1 + 0.1 * (t - 5) if t <= 10 else 0.6 - 0.02 * (t - 10) if t <= 30 else 0.2,
+    ),
+    "cosine": (schedules.CosineDecay(0.5, 20, 0.1), lambda t: 0.5 * (0.9 * cosine(min(t / 20, 1)) + 0.1)),
+    "cosine, warm": (
+        schedules.CosineDecay(0.1, 20, 0.2, warmup_target=0.5, warmup_steps=8),
+        lambda t: 0.1 + 0.4 * t / 8 if t < 8 else 0.5 * (0.8 * cosine(min((t - 8) / 20, 1)) + 0.2),
+    ),
+    "restarts": (schedules.CosineDecayRestarts(0.5, 5, 2.0, 0.5, 0.1), lambda t: restarts(t, 5, 2.0, 0.5, 0.1)),
+    "exponential": (schedules.ExponentialDecay(0.5, 10, 0.3), lambda t: 0.5 * 0.3 ** (t / 10)),
+    "stairs": (schedules.ExponentialDecay(0.5, 10, 0.3, staircase=True), lambda t: 0.5 * 0.3 ** (t // 10)),
+    "inverse": (schedules.InverseTimeDecay(0.5, 10, 0.3), lambda t: 0.5 / (1 + 0.3 * t / 10)),
+    "inverse stairs": (schedules.InverseTimeDecay(0.5, 10, 0.3, staircase=True), lambda t: 0.5 / (1 + 0.3 * (t // 10))),
+    "pieces": (
+        schedules.PiecewiseConstantDecay([10, 20], [0.5, 0.2, 0.1]),
+        lambda t: 0.5 if t <= 10 else 0.2 if t <= 20 else 0.1,
+    ),
+    "polynomial": (schedules.PolynomialDecay(0.5, 20, 0.1, 2.0), lambda t: 0.4 * (1 - min(t / 20, 1)) ** 2 + 0.1),
+    "cycles": (
+        schedules.PolynomialDecay(0.5, 20, 0.1, 2.0, cycle=True),
+        lambda t: 0.4 * (1 - t / (20 if t <= 20 else 40 if t <= 40 else 60)) ** 2 + 0.1,
+    ),
+    "one cycle": (schedules.OneCycle(0.2, 30, 0.3, 2.0, 4.0), one_cycle),
+    "slanted": (schedules.SlantedTriangular(0.2, 30, 0.2, 4.0), slanted),
+    "warm": (
+        schedules.WarmUp(schedules.ExponentialDecay(0.5, 10, 0.3), 4),
+        lambda t: 0.5 * (t + 1) / 4 if t < 4 else 0.5 * 0.3 ** ((t - 4) / 10),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name):
+    schedule, formula = SCHEDULES[name]
+    assert [schedule(step) for step in STEPS] == pytest.approx([formula(step) for step in STEPS], rel=1e-12)
+    again = type(schedule)(**schedule.get_config()) if name != "warm" else schedules.WarmUp(schedule.schedule, 4)
+    assert [again(step) for step in STEPS] == [schedule(step) for step in STEPS]
+
+
+def test_every_schedule_has_a_formula_here():
+    assert {type(schedule).__name__ for schedule, _ in SCHEDULES.values()} == set(schedules.CLASSES)
+
+
+@pytest.mark.parametrize(
+    "name", ["CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "PolynomialDecay"]
+)
+def test_schedules_are_keras_s(name):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    for schedule, _ in SCHEDULES.values():
+        if type(schedule).__name__ == name:
+            theirs = getattr(keras.optimizers.schedules, name)(**schedule.get_config())
+            assert [schedule(step) for step in STEPS] == pytest.approx([float(theirs(step)) for step in STEPS], rel=1e-5)
+
+
+TINY = 1e-7
+P = [[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.3, 0.4], [1e-9, 0.25, 0.75]]
+WHOLE = [*P[:3], [0.2, 0.3, 0.5]]
+T = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
+FAR = [[2.5, -0.4, 0.3], [-1.5, 0.2, 4.0], [-0.1, 0.6, -0.7], [3.0, 1.1, -2.0]]  # of any sign
+
+
+def pairs(x, y):
+    return zip(x, y, strict=True)
+
+
+def mean(rows):
+    return sum(rows) / len(rows)
+
+
+def each(term):
+    return lambda p, t: mean([mean([term(a, b) for a, b in pairs(x, y)]) for x, y in pairs(p, t)])
+
+
+def rows(term):
+    return lambda p, t: mean([term(x, y) for x, y in pairs(p, t)])
+
+
+def sign(t):
+    return 2 * t - 1
+
+
+def huber(e, delta):
+    return e * e / 2 if e <= delta else delta * (e - delta / 2)
+
+
+def cut(x):
+    return min(max(x, TINY), 1)
+
+
+def cosine_of(x, y):
+    return sum(a * b for a, b in pairs(x, y)) / math.hypot(*x) / math.hypot(*y)
+
+
+LOSSES = {
+    "squares": (losses.MeanSquaredError(), FAR, T, each(lambda p, t: (p - t) ** 2)),
+    "absolute": (losses.MeanAbsoluteError(), FAR, T, each(lambda p, t: abs(p - t))),
+    "percent": (losses.MeanAbsolutePercentageError(), FAR, WHOLE, each(lambda p, t: 100 * abs(p - t) / max(t, TINY))),
+    "percent of almost nothing": (
+        losses.MeanAbsolutePercentageError(), FAR, P, each(lambda p, t: 100 * abs(p - t) / max(t, TINY)),
+    ),
+    "logarithms": (
+        losses.MeanSquaredLogarithmicError(), FAR, P,
+        each(lambda p, t: (math.log1p(max(p, TINY)) - math.log1p(max(t, TINY))) ** 2),
+    ),
+    "huber": (losses.Huber(0.8), FAR, T, each(lambda p, t: huber(abs(p - t), 0.8))),
+    "log cosh": (losses.LogCosh(), FAR, T, each(lambda p, t: math.log(math.cosh(p - t)))),
+    "poisson": (losses.Poisson(), WHOLE, T, each(lambda p, t: p - t * math.log(p + TINY))),
+    "hinge": (losses.Hinge(), FAR, T, each(lambda p, t: max(1 - sign(t) * p, 0))),
+    "hinge of signs": (losses.Hinge(), FAR, [[sign(t) for t in r] for r in T], each(lambda p, t: max(1 - t * p, 0))),
+    "squared hinge": (losses.SquaredHinge(), FAR, T, each(lambda p, t: max(1 - sign(t) * p, 0) ** 2)),
+    "categorical hinge": (
+        losses.CategoricalHinge(), FAR, T,
+        rows(lambda x, y: max(1 + max((1 - t) * p for p, t in pairs(x, y)) - sum(t * p for p, t in pairs(x, y)), 0)),
+    ),
+    "divergence": (
+        losses.KLDivergence(), P, T, rows(lambda x, y: sum(cut(t) * math.log(cut(t) / cut(p)) for p, t in pairs(x, y))),
+    ),
+    "divergence beyond one": (
+        losses.KLDivergence(), [[1.5, 0.2, 0.3]], [[0.4, 2.0, 0.6]],
+        rows(lambda x, y: sum(cut(t) * math.log(cut(t) / cut(p)) for p, t in pairs(x, y))),
+    ),
+    "angle": (losses.CosineSimilarity(), FAR, WHOLE, rows(lambda x, y: -cosine_of(x, y))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name):
+    loss, p, t, formula = LOSSES[name]
+    assert float(loss.forward(np.array(t), np.array(p), None, False)) == pytest.approx(formula(p, t), rel=1e-6)
+    if name == "percent of almost nothing":  # too steep for differences
+        return
+    slopes, step = loss.backward(), 1e-6
+    for i in range(len(p)):
+        for j in range(3):
+            if name == "divergence" and p[i][j] < TINY:  # cut off: nothing moves
+                assert slopes[i, j] == 0
+                continue
+            moved = [[row[:] for row in p] for _ in range(2)]
+            moved[0][i][j] += step
+            moved[1][i][j] -= step
+            numeric = (formula(moved[0], t) - formula(moved[1], t)) / (2 * step)
+            assert slopes[i, j] == pytest.approx(numeric, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_sequences_are_those_of_their_steps(name):
+    loss, p, t, _ = LOSSES[name]
+    p, t = np.array(p), np.array(t)
+    flat, slopes = loss.forward(t, p, None, False), loss.backward()
+    shape = (2, -1, 3) if len(p) > 1 else (1, 1, 3)
+    assert loss.forward(t.reshape(shape), p.reshape(shape), None, False) == pytest.approx(flat, rel=1e-12)
+    np.testing.assert_allclose(loss.backward().reshape(p.shape), slopes, rtol=1e-12)
