@@ -229,3 +229,22 @@ def test_a_mask_of_a_call(layer, given):
     x = X[1:2, [0, 1, 3]]  # what counts of one sequence
     alone = layer(x, initial_state=None if states is None else [state[1:2] for state in states])
     np.testing.assert_allclose(y[1:2], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_cells_in_onnx(tmp_path, backwards, every):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from minitl.interop import export_onnx
+
+    settings = {"return_sequences": every, "go_backwards": backwards, "return_state": True}
+    x, state = Input((7, 5)), [Input((4,)), Input((4,)), Input((3,))]
+    model = Model([x, *state], RNN([LSTMCell(4), GRUCell(3)], **settings)(x, initial_state=state))
+    export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    given = [X, *(np.random.default_rng(k).standard_normal((6, n)).astype(np.float32) for k, n in enumerate((4, 4, 3)))]
+    found = session.run(None, dict(zip([i.name for i in session.get_inputs()], given, strict=True)))
+    for ours, theirs in zip(model.predict(given), found, strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=1e-5)
+    with pytest.raises(ValueError, match="ONNX has nothing for a cell of your own"):
+        export_onnx(Sequential([Input((7, 5)), RNN(Plain(3))]), tmp_path / "n.onnx")

@@ -15,8 +15,10 @@ import numpy as np
 
 from minitl import layers
 from minitl.interop.onnx_tensors import Attributes, as_plain, with_weights
+from minitl.layers.cells import Cell
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}  # where each of ours stands there
+NOT_EXPORTED = "steps that are left out, and a state that is carried on, are not exported"
 ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
@@ -102,10 +104,28 @@ def _write_both(w: Any, layer: Any, x: Any) -> Any:
     return [out, *((state, False) for state in states)] if layer.layer.return_state else out
 
 
+def _write_cells(w: Any, layer: Any, x: Any) -> Any:
+    """An RNN of cells that are here: one layer behind the other."""
+    if layer.stateful or layer.masked:
+        raise ValueError(f"{layer.label}: {NOT_EXPORTED}")
+    tensor, *first = x if layer.takes_several else [x]
+    ended: list[str] = []
+    count = 0
+    for cell in layer.cells:
+        if not isinstance(cell, Cell):
+            raise ValueError(f"{layer.label}: ONNX has nothing for a cell of your own; build the model of LSTM and GRU layers")
+        count = cell.layer.states
+        steps, states = _direction(w, cell.layer, cell.parameters, tensor, layer.go_backwards, first[:count])
+        tensor, first, ended = type(tensor)(steps, (*tensor.shape[:2], cell.units), False), first[count:], [*ended, *states]
+    y = _from_the_end(w, tensor.name) if layer.go_backwards and layer.return_sequences else tensor.name
+    out = (y if layer.return_sequences else ended[-count], False)
+    return [out, *((state, False) for state in ended)] if layer.return_state else out
+
+
 def _direction(w: Any, layer: Any, weights: Any, x: Any, backwards: bool, first: list[Any]) -> tuple[str, list[str]]:
     """What one direction gives for all steps, in their order, and its last state."""
     if layer.stateful or layer.masked:
-        raise ValueError(f"{layer.label}: steps that are left out, and a state that is carried on, are not exported")
+        raise ValueError(f"{layer.label}: {NOT_EXPORTED}")
     kind, units = {layers.LSTM: "LSTM", layers.GRU: "GRU", layers.SimpleRNN: "RNN"}[type(layer)], layer.units
     order = np.argsort(GATES[kind])
 
@@ -133,4 +153,7 @@ def _from_the_end(w: Any, y: str) -> str:
     return str(w.node("Slice", [y, w.whole([-1]), w.whole([-(2**31)]), w.whole([1]), w.whole([-1])]))
 
 
-WRITERS = {**dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _write_recurrent), layers.Bidirectional: _write_both}
+WRITERS = {
+    **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _write_recurrent), layers.Bidirectional: _write_both,
+    layers.RNN: _write_cells,
+}  # fmt: skip
