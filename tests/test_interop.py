@@ -287,7 +287,7 @@ def test_every_layer_in_a_file_of_keras(name, tmp_path):
     for ending in (".keras", ".h5"):
         file = tmp_path / f"m{ending}"
         if name.startswith(NOT_OF_KERAS) or name in ("bidirectional from the end", "cells"):
-            with pytest.raises(ValueError, match="Keras does not have this layer|cells are not written"):
+            with pytest.raises(ValueError, match=r"Keras does not have this layer|cells are not written"):
                 model.save(file)
             continue
         model.save(file)
