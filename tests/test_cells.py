@@ -1,8 +1,12 @@
 """Recurrent layers of cells: of one's own, of those that are here, and of several."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
+import minitl
 from minitl import ops
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
@@ -197,6 +201,28 @@ def test_cells_are_trained_saved_and_frozen(tmp_path):
 def test_what_is_no_cell(cell):
     with pytest.raises(TypeError, match="RNN: a cell is a layer with state_size"):
         RNN(cell)
+
+
+def test_steps_that_count_and_are_zeros_are_not_left_out():
+    rectified = SimpleRNNCell(2, activation="relu", bias_initializer=minitl.initializers.Constant(-9.0))  # gives zeros
+    model = Sequential([Input((7, 5)), Masking(), RNN([rectified, Plain(3), LSTMCell(2, bias_initializer="ones")])])
+    plainly = Sequential([Input((7, 5)), RNN(model.layers[1].cells)])
+    np.testing.assert_array_equal(model.predict(X), plainly.predict(X))
+    assert model.predict(X).any()
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_trained_network_of_cells_is_copied(again):
+    model = Sequential([Input((7, 5)), RNN([LSTMCell(4), GRUCell(3)])])
+    model.compile("sgd", "mse")
+    model.train_on_batch(X, np.ones((6, 3)))
+    np.testing.assert_array_equal(again(model).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("cells", [[], [CELL := LSTMCell(2), CELL]])
+def test_cells_are_there_each_of_them_once(cells):
+    with pytest.raises(ValueError, match="needs cells, each of them once"):
+        RNN(cells)
 
 
 def test_errors_of_states_and_files(tmp_path):

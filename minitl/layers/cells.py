@@ -97,12 +97,13 @@ class RNN(Stepwise):
         x, *given = x if self.takes_several else [x]
         states = given or self._states_before(x)
         y = x[:, ::-1] if self.go_backwards else x
+        mask = np.any(y, axis=-1) if self.masked else None
         last, self._uses = y[:, -1], []
         ended: list[np.ndarray] = []
         for cell in self.cells:
             here, states = states[: len(_sizes(cell))], states[len(_sizes(cell)) :]
             run = _run_built_in if isinstance(cell, Cell) else _run_own
-            use = run(cell, y, here, np.any(y, axis=-1) if self.masked else None, training)
+            use = run(cell, y, here, mask, training)
             self._uses.append(use)
             y, last, ended = use.y, use.last, [*ended, *use.states]
         if self.stateful:
@@ -215,6 +216,9 @@ class _Use(NamedTuple):
 def _run_built_in(cell: Cell, x: np.ndarray, states: list[np.ndarray], mask: np.ndarray | None, training: bool) -> _Use:
     layer = cell.layer
     layer.masked = mask is not None
+    if mask is not None and (silent := mask & ~x.any(axis=-1)).any():  # steps that count, and happen to be zeros
+        x = x.copy()
+        x[silent, 0] = np.finfo(x.dtype).tiny
     (y, *ended), cache = layer.run([np.ascontiguousarray(x), *states], cell.parameters, training)
 
     def back(dy: np.ndarray, dlast: Any, dstates: list[Any]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -267,7 +271,12 @@ def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarra
 
 def _cells_of(cell: Any) -> list[Any]:
     cells = list(cell) if isinstance(cell, (list, tuple)) else [_cell(cell)]
-    return list(cells[0].cells) if isinstance(cells[0], StackedRNNCells) else [_cell(one) for one in cells]
+    if len(cells) == 1 and isinstance(cells[0], StackedRNNCells):
+        cells = cells[0].cells
+    cells = [_cell(one) for one in cells]
+    if not cells or len(set(map(id, cells))) < len(cells):
+        raise ValueError(f"RNN: needs cells, each of them once, got {cells}")
+    return cells
 
 
 def _cell(cell: Any) -> Any:

@@ -12,7 +12,7 @@ from minitl.graph.value import Value
 from minitl.layers.names import default_name
 from minitl.layers.weighted import Weighted
 
-OF_A_CALL = ("_nodes", "_kept", "_record", "added_losses")  # what no copy of a layer has
+OF_A_CALL = ("_nodes", "_kept", "_record", "_uses", "added_losses")  # what no copy of a layer has
 
 
 class Holding(Weighted):
