@@ -41,7 +41,7 @@ from minitl.ops.window import Axis, Pair, check_shape
 
 geometry = functools.lru_cache(maxsize=1024)(check)  # how the kernel slides; small batches would notice checking
 LARGE_BATCH = 4  # times as many numbers as a kernel has: the batch is worth cutting in two
-MANY_ROWS = 1024  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other
+MANY_ROWS = 1024  # up to so many, the gradient of a 1x1 kernel is a product of matrices like any other, or soon done
 
 
 def convolve(
@@ -145,7 +145,8 @@ def kernel_gradient(
     """
     if not len(x):
         return np.zeros(shape, dy.dtype)
-    copying = shape[:2] == (1, 1) and suits(shape[2], shape[3], dy.shape[1] * dy.shape[2])
+    pixels = dy.shape[1] * dy.shape[2]
+    copying = shape[:2] == (1, 1) and len(dy) * pixels > MANY_ROWS and suits(shape[2], shape[3], pixels)
     if copying:
         x, strides = every(pad2d(x, rows, columns), strides), (1, 1)
     if is_product(shape, strides) and dy.shape[1:3] == x.shape[1:3]:
