@@ -25,7 +25,7 @@ from minitl.layers import (
     StackedRNNCells,
 )
 from minitl.models import Model, Sequential, load_model
-from minitl.optimizers import Adam
+from minitl.optimizers import SGD, Adam
 
 X = np.random.default_rng(0).standard_normal((6, 7, 5)).astype(np.float32)
 PADDED = X.copy()
@@ -274,3 +274,33 @@ def test_cells_in_onnx(tmp_path, backwards, every):
         np.testing.assert_allclose(theirs, ours, atol=1e-5)
     with pytest.raises(ValueError, match="ONNX has nothing for a cell of your own"):
         export_onnx(Sequential([Input((7, 5)), RNN(Plain(3))]), tmp_path / "n.onnx")
+
+
+class Frugal(Plain):
+    """A cell that adds to the loss at every step."""
+
+    def call(self, inputs, states):
+        h, states = super().call(inputs, states)
+        self.add_loss(0.5 * ops.mean(ops.square(h)))
+        return h, states
+
+
+def test_what_a_cell_adds_to_the_loss_is_learnt():
+    model = Sequential([Input((7, 5), dtype="float64"), RNN(Frugal(4, dtype="float64"), dtype="float64")])
+    y = np.zeros((6, 4))
+
+    def loss(at, move):
+        kernel = model.get_weights()[0]
+        kernel[at] += move
+        model.layers[0].cells[0].parameters["kernel"][...] = kernel
+        model.compile(SGD(0.0), "mse")
+        found = model.train_on_batch(X, y)
+        kernel[at] -= move
+        model.layers[0].cells[0].parameters["kernel"][...] = kernel
+        return found
+
+    before = model.get_weights()[0].copy()
+    numeric = (loss((1, 2), 1e-5) - loss((1, 2), -1e-5)) / 2e-5
+    model.compile(SGD(1.0), "mse")
+    model.train_on_batch(X, y)
+    assert (before - model.get_weights()[0])[1, 2] == pytest.approx(numeric, rel=1e-5)

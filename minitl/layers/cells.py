@@ -27,7 +27,7 @@ from minitl.graph.plan import Need
 from minitl.graph.steps import takes_training
 from minitl.layers.base import Layer
 from minitl.layers.known import layer_classes
-from minitl.layers.recorded import recording, twin_of
+from minitl.layers.recorded import end_of, recording, twin_of
 from minitl.layers.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from minitl.layers.stepwise import Stepwise
 from minitl.serialization import constructor_arguments, decode
@@ -232,8 +232,6 @@ def _run_built_in(cell: Cell, x: np.ndarray, states: list[np.ndarray], mask: np.
 
 
 def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarray | None, training: bool) -> _Use:
-    for _, leaf in cell.named_layers():
-        leaf.gradients = {}
     twin, weights = twin_of(cell)
     steps, starts = [Traced(x[:, t]) for t in range(x.shape[1])], [Traced(state) for state in states]
     settings: dict[str, Any] = {"training": training} if takes_training(type(cell).call) else {}
@@ -259,9 +257,7 @@ def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarra
     def back(dy: np.ndarray, dlast: Any, dstates: list[Any]) -> tuple[np.ndarray, list[np.ndarray]]:
         dy = dy if mask is None else dy * mask[:, :, None]
         pairs = [*zip(outputs, np.moveaxis(dy, 1, 0), strict=True), (last, dlast), *zip(now, dstates, strict=True)]
-        pairs = [(end, gradient) for end, gradient in pairs if isinstance(end, Traced) and gradient is not None]
-        end = Traced(np.zeros(()), [end for end, _ in pairs], lambda _: [gradient for _, gradient in pairs])
-        found = gradients(end, [*weights.values(), *steps, *starts])
+        found = gradients(end_of(cell, pairs), [*weights.values(), *steps, *starts])
         cell.gradients = dict(zip(weights, found, strict=False))
         dx = np.stack(found[len(weights) : len(weights) + len(steps)], axis=1)
         return dx, found[len(weights) + len(steps) :]

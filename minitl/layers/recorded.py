@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -29,9 +29,6 @@ from minitl.layers.variable import array_of
 
 def forward(self: Any, x: Any, training: bool = False) -> Any:
     """The values that `call` gives, with their record kept for `backward`."""
-    for _, held in self.sublayers():
-        for _, leaf in held.named_layers():
-            leaf.gradients, leaf.added_losses = {}, []
     inputs = [Traced(part) for part in (x if self.takes_several else [x])]
     twin, weights = twin_of(self)
     settings: dict[str, Any] = {"training": training} if takes_training(type(self).call) else {}
@@ -44,7 +41,10 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
 
 
 def twin_of(layer: Any) -> tuple[Any, dict[str, Traced]]:
-    """A copy that has traced weights where the layer has arrays, and these weights by name."""
+    """A copy that has traced weights where the layer has arrays, and these weights by name; the layers inside begin anew."""
+    for _, held in layer.sublayers():
+        for _, leaf in held.named_layers():
+            leaf.gradients, leaf.added_losses = {}, []
     weights = {name: Traced(array) for name, array in layer.parameters.items()}
     traced = {id(array): weights[name] for name, array in layer.parameters.items()}
     twin = copy.copy(layer)
@@ -53,6 +53,15 @@ def twin_of(layer: Any) -> tuple[Any, dict[str, Traced]]:
     vars(twin).update({name: traced[id(array_of(value))] for name, value in vars(layer).items() if id(array_of(value)) in traced})
     twin.traced_weights = weights
     return twin, weights
+
+
+def end_of(layer: Any, pairs: Iterable[tuple[Any, Any]]) -> Traced:
+    """One end for several outputs with their gradients, and for what the layer's call added to the loss; with no sources where
+    nothing of it was recorded.
+    """
+    losses = [(loss, np.full_like(loss.value, 1 / loss.value.size)) for loss in layer.added_losses]
+    ends = [(part, gradient) for part, gradient in (*pairs, *losses) if isinstance(part, Traced) and gradient is not None]
+    return Traced(np.zeros(()), [part for part, _ in ends], lambda _: [gradient for _, gradient in ends])
 
 
 @contextlib.contextmanager
@@ -75,15 +84,12 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
         raise ValueError(f"{self.label}: backward() needs a forward pass before it")
     inputs, weights, y = self._record
     several = isinstance(y, (list, tuple))
-    pairs = [*zip(y if several else [y], dy if several else [dy], strict=True)]
-    pairs += [(loss, np.full_like(loss.value, 1 / loss.value.size)) for loss in self.added_losses]
-    pairs = [(part, gradient) for part, gradient in pairs if isinstance(part, Traced) and gradient is not None]
-    if not pairs:
+    end = end_of(self, zip(y if several else [y], dy if several else [dy], strict=True))
+    if not end.sources:
         raise ValueError(
             f"{self.label}: what call() returned does not depend on its input and weights, or left the record on its way; it "
             "must be made of layers, and of NumPy's or minitl.backend's functions"
         )
-    end = Traced(np.zeros(()), [part for part, _ in pairs], lambda _: [gradient for _, gradient in pairs])  # of all at once
     found = gradients(end, [*weights.values(), *inputs])
     self.gradients = dict(zip(weights, found, strict=False))
     if several and any(part is None for part in dy):  # what leads to these outputs alone has no gradient
