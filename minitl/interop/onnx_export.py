@@ -15,7 +15,6 @@ from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
 from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
 from minitl.interop.onnx_sequences import WRITERS_OF_SEQUENCES
-from minitl.layers import RNN
 from minitl.layers.base import Layer
 from minitl.ops.window import slide
 
@@ -133,7 +132,7 @@ class Writer:
         """What a layer does, as nodes."""
         for kind in type(layer).__mro__:
             write = EVERY_WRITER.get(kind)
-            if write is not None and (not layer.is_users or type(layer) is RNN):
+            if write is not None and (kind is type(layer) or not layer.is_users):
                 written = write(self, layer, x if layer.takes_several else x[0])
                 if isinstance(written, list):
                     return [Tensor(name, shape, first) for (name, first), shape in zip(written, shapes, strict=True)]

@@ -62,6 +62,12 @@ def of_axes(pair: Any, x: Tensor) -> list[int]:
     return [int(n) for n in pair[2 - (x.axes - 2) :]]
 
 
+def place_of(axis: int, axes: int, first: bool) -> int:
+    """Where one of so many axes stands there, with the channels first or last."""
+    axis %= axes
+    return (1 if axis == axes - 1 else axis + 1) if first else axis
+
+
 def _separable(w: Any, layer: Any, x: Tensor) -> Written:
     p = layer.parameters
     kernel = p["depthwise_kernel"]
@@ -138,9 +144,8 @@ def _merge(w: Any, layer: Any, x: list[Tensor]) -> Written:
 
 def _concatenate(w: Any, layer: Any, x: list[Tensor]) -> Written:
     axes = x[0].axes
-    axis = layer.axis % axes
     first = all(t.first for t in x) and axes > 2
-    place = (1 if axis == axes - 1 else axis + 1) if first else axis
+    place = place_of(layer.axis, axes, first)
     return w.node("Concat", [t.name if first else w.last(t) for t in x], axis=place), first
 
 
@@ -257,9 +262,7 @@ def _embedding(w: Any, layer: Any, x: Tensor) -> Written:
 
 
 def _softmax(w: Any, layer: Any, x: Tensor) -> Written:
-    axis = layer.axis % x.axes
-    place = (1 if axis == x.axes - 1 else axis + 1) if x.first else axis
-    return w.node("Softmax", [x.name], axis=place), x.first
+    return w.node("Softmax", [x.name], axis=place_of(layer.axis, x.axes, x.first)), x.first
 
 
 def _same(w: Any, layer: Any, x: Tensor) -> Written:

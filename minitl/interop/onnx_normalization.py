@@ -10,16 +10,14 @@ import numpy as np
 
 from minitl import layers
 
-Written = tuple[str, bool]
 
-
-def _batch_norm(w: Any, layer: Any, x: Any) -> Written:
+def _batch_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     gamma, beta = layer.gamma_and_beta(x.shape[-1], layer.dtype)
     parts = [gamma, beta, layer.state["moving_mean"], layer.state["moving_variance"]]
     return w.node("BatchNormalization", [w.first(x), *map(w.constant, parts)], epsilon=float(layer.epsilon)), True
 
 
-def _layer_norm(w: Any, layer: Any, x: Any) -> Written:
+def _layer_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     axes = layer.together or [x.axes - 1]
     if axes != list(range(axes[0], x.axes)):
         raise ValueError(f"{layer.label}: ONNX normalises the last axes, got axis={layer.axis}; put a Permute in front of it")
@@ -29,7 +27,7 @@ def _layer_norm(w: Any, layer: Any, x: Any) -> Written:
     return w.node("LayerNormalization", given, axis=axes[0], epsilon=float(layer.epsilon)), False
 
 
-def _group_norm(w: Any, layer: Any, x: Any) -> Written:
+def _group_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     channels = x.shape[-1]
     groups = channels if layer.groups == -1 else layer.groups
     name = w.first(x)
@@ -43,7 +41,7 @@ def _group_norm(w: Any, layer: Any, x: Any) -> Written:
     return w.node("Add", [w.node("Mul", [back, w.constant(gamma.reshape(ends))]), w.constant(beta.reshape(ends))]), True
 
 
-WRITERS: dict[type, Callable[..., Written]] = {
+WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {
     layers.BatchNormalization: _batch_norm,
     layers.LayerNormalization: _layer_norm,
     layers.GroupNormalization: _group_norm,

@@ -146,17 +146,15 @@ def kernel_gradient(
     if not len(x):
         return np.zeros(shape, dy.dtype)
     pixels = dy.shape[1] * dy.shape[2]
-    copying = shape[:2] == (1, 1) and len(dy) * pixels > MANY_ROWS and suits(shape[2], shape[3], pixels)
-    if copying:
-        x, strides = every(pad2d(x, rows, columns), strides), (1, 1)
-    if is_product(shape, strides) and dy.shape[1:3] == x.shape[1:3]:
-        x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, dy.shape[3])
-        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS and dy.shape[3] == shape[3]:
+    if shape[:2] == (1, 1) and len(x) * pixels > MANY_ROWS and suits(shape[2], shape[3], pixels):
+        x = every(pad2d(x, rows, columns), strides)
+        sums = slice_sums(kernel_slices(len(x), x.size + dy.size, shape, dy.dtype), shape, dy.dtype)
+        multiply_slices(x.reshape(-1, shape[2]), dy.reshape(-1, dy.shape[3]), len(x), sums)
+        return add_slices(sums)
+    if is_product(shape, strides) and dy.shape[3] == shape[3] and dy.shape[1:3] == x.shape[1:3]:
+        x_rows, dy_rows = x.reshape(-1, shape[2]), dy.reshape(-1, shape[3])
+        if FEW_ROWS <= len(x_rows) <= MANY_ROWS and _tiles(shape, dy.dtype) >= TASKS:
             return multiply(x_rows, dy_rows, np.zeros(shape[3], dy.dtype), a_transposed=True).reshape(shape)
-        if copying:
-            sums = slice_sums(kernel_slices(len(x), x.size + dy.size, shape, dy.dtype), shape, dy.dtype)
-            multiply_slices(x_rows, dy_rows, len(x), sums)
-            return add_slices(sums)
     if dilation == (1, 1) and winograd.suits(shape, strides, dy.shape[1:3], dy.dtype):
         return winograd.kernel_gradient(x, dy, None, shape, (rows.before, columns.before))[0]
     x_pad, dy = pad2d(x, rows, columns), pad_columns(dy)

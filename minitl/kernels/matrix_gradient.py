@@ -17,12 +17,12 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import inlined
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
+from minitl.kernels.matrix_product import AHEAD
 from minitl.kernels.places import steps
 from minitl.kernels.processor import HALF_OF_LEVEL_1, LEVEL_2, THREADS
 from minitl.kernels.simd import clear, copy, prefetch, product, tile_columns, whole_vectors
 
 GROUP = 12  # channels of x that lie together: whole tiles
-AHEAD = 8  # rows of dy that are on their way from memory while one is copied
 WORTH_COPYING = 64  # channels and filters, from which on copying costs less than reading rows of pixels where they lie
 
 

@@ -46,7 +46,7 @@ class SGD(Optimizer):
 
     @property
     def compiled(self) -> bool:
-        """Always."""
+        """Unless a subclass has an `update` of its own."""
         return type(self).update is SGD.update
 
     def update_all(self, prepared: Prepared, gradients: list[np.ndarray], rate: float, decay: float) -> None:

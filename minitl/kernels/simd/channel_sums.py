@@ -19,6 +19,8 @@ from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
+SIDE_BY_SIDE = 4  # sums of vectors, with what they need beside them in the registers
+
 
 def _moments_in_numpy(rows, first, last, channels, whole, sums, squares, at):
     """What `moments` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
@@ -58,7 +60,7 @@ def _moments_in_llvm(typingctx, rows, first, last, channels, whole, sums, square
             means = [builder.fdiv(total, count) for total in totals]
             vectors.over_rows(first, last, squares, [builder.add(at, c) for c in channel], add_square)
 
-        vectors.over_channels(whole, 4, of_vectors)
+        vectors.over_channels(whole, SIDE_BY_SIDE, of_vectors)
         return context.get_dummy_value()
 
     return types.void(rows, intp, intp, intp, intp, sums, squares, intp), codegen
@@ -123,7 +125,7 @@ def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last
             nan = builder.fcmp_unordered("uno", out, out)
             return builder.select(builder.or_(builder.or_(low, high), nan), nothing, g)
 
-        vectors.over_channels(whole, 2, of_vectors)
+        vectors.over_channels(whole, SIDE_BY_SIDE // 2, of_vectors)  # two sums of each
         return context.get_dummy_value()
 
     kinds = [dy, x, y, intp, intp, constants, intp, intp, intp, intp, sums, intp, intp]
