@@ -12,7 +12,7 @@ import numpy as np
 
 from minitl.graph.graph import Graph
 from minitl.graph.value import Value
-from minitl.layers.masking import counting_for, hands_on, marks_steps
+from minitl.layers.masking import counting_for, hands_on, marks_steps, standing_for
 
 Marks = tuple[Any, Value]  # the layer that marks, and the input of the network that it looks at
 
@@ -43,6 +43,6 @@ def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) 
             ends = zip(node.outputs, layer.graph.outputs, strict=True)
             found.update({value: inside[own] for value, own in ends if own in inside})
         elif hands_on(layer):
-            marks = {found[value] for value in node.inputs if value in found}
+            marks = {found[value] for value in standing_for(layer, node.inputs) if value in found}
             if len(marks) == 1:
                 found[node.outputs[0]] = marks.pop()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minitl import Input, Model, ops
+from minitl import Input, Model, layers, ops
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx
 from minitl.layers import (
@@ -117,13 +117,143 @@ def test_training_is_keras_s_and_files_hold_it(keras, tmp_path):
     ours.save(tmp_path / "m.npz")
     again = load_model(tmp_path / "m.npz")
     np.testing.assert_array_equal(again.predict([QUERY, VALUE], verbose=0), ours.predict([QUERY, VALUE], verbose=0))
-    with pytest.raises(ValueError, match="attention is not written to files of Keras"):
-        ours.save(str(tmp_path / "m.keras"))
-    with pytest.raises(ValueError, match="ONNX has nothing for this layer"):
-        export_onnx(ours, tmp_path / "m.onnx")
-    theirs.save(tmp_path / "k.keras")
-    with pytest.raises(ValueError, match="attention is not read from files of Keras"):
-        load_model(str(tmp_path / "k.keras"))
+
+
+def all_kinds(place, lengths=(5, 7)):
+    """Attention in every way in which it is called."""
+    layers = place.layers
+    q, v, mask = place.Input((lengths[0], 6)), place.Input((lengths[1], 4)), place.Input(lengths)
+    masked = layers.MultiHeadAttention(2, 4, value_dim=3, output_shape=9, dropout=0.1, name="m")(q, v, attention_mask=mask)
+    three = layers.MultiHeadAttention(2, 4)(q, v, v)
+    causal = layers.MultiHeadAttention(2, 4, use_bias=False)(q, q, use_causal_mask=True)
+    named = layers.MultiHeadAttention(1, 3)(query=q, value=q, key=causal, attention_mask=None)
+    return place.Model([q, v, mask], [
+        masked, three, causal, named, layers.Attention(use_scale=True, score_mode="concat")([q, q]),
+        layers.Attention(use_scale=True)([q, causal, named]), layers.Attention()([q, q], use_causal_mask=True),
+        layers.AdditiveAttention()([q, q, q]), layers.AdditiveAttention(use_scale=False)([q, three], use_causal_mask=True),
+    ])  # fmt: skip
+
+
+def near(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=2e-5)
+
+
+def moved(model):
+    model.set_weights([np.asarray(w) + 0.1 * RNG.normal(size=np.shape(w)) for w in model.get_weights()])
+    return model
+
+
+def test_files_of_keras_both_ways(keras, tmp_path):
+    import minitl
+
+    x = [QUERY, VALUE, MASK.astype("float32")]
+    ours, theirs = all_kinds(minitl), moved(all_kinds(keras))
+    for ending in (".keras", ".h5"):
+        theirs.save(tmp_path / f"theirs{ending}")
+        near(load_model(tmp_path / f"theirs{ending}").predict(x, verbose=0), theirs.predict(x, verbose=0))
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    ours.load_weights(tmp_path / "theirs.weights.h5")
+    near(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
+    moved(ours)
+    for ending in (".keras", ".h5"):
+        ours.save(tmp_path / f"ours{ending}")
+        near(keras.saving.load_model(tmp_path / f"ours{ending}").predict(x, verbose=0), ours.predict(x, verbose=0))
+        near(load_model(tmp_path / f"ours{ending}").predict(x, verbose=0), ours.predict(x, verbose=0))
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    near(theirs.predict(x, verbose=0), ours.predict(x, verbose=0))
+
+
+def test_what_files_of_keras_say_and_is_not_known_here(keras, tmp_path):
+    x, other, there = keras.Input((5, 6)), keras.Input((2, 5, 6)), keras.Input((5,), dtype="bool")
+    for made, message in (
+        (lambda: ([x, there], keras.layers.MultiHeadAttention(1, 2)(x, x, query_mask=there)), "is called with query_mask"),
+        (lambda: ([x, there], keras.layers.Attention()([x, x], mask=[None, there])), "is called with mask"),
+        (lambda: (x, keras.layers.MultiHeadAttention(1, 2)(x, x, return_attention_scores=True)[0]), "return_attention_scores"),
+        (lambda: (other, keras.layers.MultiHeadAttention(1, 2, attention_axes=(2,))(other, other)), "attention_axes=.2. is not"),
+        (lambda: (x, keras.layers.MultiHeadAttention(1, 2, output_shape=(2, 3))(x, x)), "output_shape must be one number"),
+    ):
+        keras.Model(*made()).save(tmp_path / "m.keras")
+        with pytest.raises(ValueError, match=message):
+            load_model(tmp_path / "m.keras")
+
+
+def older(layer, class_name, node, taken="qvk"):
+    """A file's description as Keras 2 wrote it."""
+    inputs = [
+        {"class_name": "InputLayer", "name": name, "config": {"batch_input_shape": shape, "name": name}, "inbound_nodes": []}
+        for name, shape in (("q", [None, 5, 6]), ("v", [None, 7, 4]), ("k", [None, 7, 4]))
+    ]
+    entry = {"class_name": class_name, "name": "a", "config": {"name": "a", **layer}, "inbound_nodes": [node]}
+    ends = {"input_layers": [[name, 0, 0] for name in taken], "output_layers": [["a", 0, 0]]}
+    return {"class_name": "Functional", "config": {"name": "m", "layers": [*inputs, entry], **ends}}
+
+
+def test_calls_of_attention_as_keras_2_wrote_them():
+    from minitl.interop.keras_architecture import rebuilt
+
+    named = {"value": ["v", 0, 0], "key": ["k", 0, 0], "use_causal_mask": True, "attention_mask": None}
+    model = rebuilt(older({"num_heads": 2, "key_dim": 3}, "MultiHeadAttention", [["q", 0, 0, named]]))
+    layer = model.get_layer("a")
+    np.testing.assert_array_equal(model([QUERY, VALUE, KEY]), layer(QUERY, VALUE, KEY))
+    assert layer.use_causal_mask and not np.allclose(layer(QUERY, VALUE, KEY), layer(QUERY, VALUE, VALUE))
+    with pytest.raises(ValueError, match=r"expected shape keys \(N, S, 6\), got \(None, 7, 4\)"):
+        rebuilt(older({}, "Attention", [["q", 0, 0, {}], ["v", 0, 0, {}], ["k", 0, 0, {}]]))
+    single = rebuilt(older({}, "AdditiveAttention", [["v", 0, 0, {}], ["v", 0, 0, {}], ["k", 0, 0, {}]], "vk"))
+    np.testing.assert_array_equal(single([VALUE, KEY]), single.get_layer("a")([VALUE, VALUE, KEY]))
+
+
+@pytest.mark.parametrize("lengths", [(5, 7), (None, None)], ids=["known", "open"])
+@pytest.mark.parametrize("opset", [17, 18, 21])
+def test_onnx_runtime_gives_the_same(lengths, opset, tmp_path):
+    import minitl
+
+    runtime = pytest.importorskip("onnxruntime")
+    x, model = [QUERY, VALUE, MASK.astype("float32")], moved(all_kinds(minitl, lengths))
+    export_onnx(model, tmp_path / "m.onnx", opset=opset)
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    near(session.run(None, dict(zip([i.name for i in session.get_inputs()], x, strict=True))), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_what_is_left_out_is_left_out_in_onnx_too(opset, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    words, steps = Input((5,), dtype="int32"), Input((5, 6))
+    x, y = layers.Embedding(9, 6, mask_zero=True)(words), layers.Masking(0.5)(steps)
+    mean = layers.GlobalAveragePooling1D
+    negative = layers.Dense(3, "relu", kernel_initializer="ones", bias_initializer="zeros")(y)
+    model = Model([words, steps], [
+        mean()(x), mean(keepdims=True)(x), mean()(layers.Dense(3)(x)), MultiHeadAttention(2, 3)(x, x), mean()(negative),
+        mean()(MultiHeadAttention(2, 3)(y, y, use_causal_mask=True)), Attention()([layers.Dense(6)(y), y, layers.Dense(6)(x)]),
+    ])  # fmt: skip
+    numbers, rows = np.array([[3, 0, 5, 0, 0], [1, 2, 3, 4, 5], [0] * 5], "int32"), QUERY.copy()
+    rows[0, 2:], rows[1, 3] = 0.5, -1  # some are left out, one counts and is silent
+    export_onnx(model, tmp_path / "m.onnx", opset=opset)
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    found = session.run(None, dict(zip([i.name for i in session.get_inputs()], [numbers, rows], strict=True)))
+    near(found, model.predict([numbers, rows], verbose=0))
+
+
+def test_masks_reach_what_stands_behind_attention_as_in_keras(keras):
+    import minitl
+
+    numbers = np.array([[3, 5, 0, 0], [1, 2, 3, 4], [2, 0, 1, 0]])
+    models = []
+    for place in (minitl, keras):
+        words = place.Input((4,), dtype="int32")
+        x = place.layers.Embedding(9, 4, mask_zero=True)(words)
+        outputs = [place.layers.MultiHeadAttention(2, 3)(x, x), place.layers.Attention()([x, x])]
+        models.append(place.Model(words, [place.layers.GlobalAveragePooling1D()(y) for y in outputs] + outputs))
+    ours, theirs = models
+    theirs.set_weights([np.asarray(w) for w in moved(ours).get_weights()])
+    found, expected = ours.predict(numbers, verbose=0), theirs.predict(numbers, verbose=0)
+    near(found[:2], expected[:2])
+    for model in models:  # losses, too, are those of the steps that are there
+        model.compile("sgd", "mse")
+    targets = [np.ones((3, 4)), np.ones((3, 4)), np.ones((3, 4, 4)), np.ones((3, 4, 4))]
+    losses = [model.evaluate(numbers, targets, verbose=0, return_dict=True)["loss"] for model in models]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_padding_is_left_out_behind_an_embedding(keras):
@@ -231,6 +361,9 @@ def test_a_weight_that_is_no_attribute_is_learnt():
         (lambda: MultiHeadAttention(0, 3), "num_heads must be a whole number of at least 1"),
         (lambda: Attention(score_mode="general"), "unknown score_mode 'general'"),
         (lambda: MultiHeadAttention(1, 3, dropout=1), r"dropout must be a number in \[0, 1\)"),
+        (lambda: Attention()([QUERY, VALUE]), r"expected shape keys \(N, S, 6\), got \(None, 7, 4\)"),
+        (lambda: AdditiveAttention()([VALUE, VALUE, QUERY]), r"expected shape keys \(N, 7, ...\), got \(None, 5, 6\)"),
+        (lambda: MultiHeadAttention(1, 3, output_shape=(2, 3)), "output_shape must be one number"),
         (lambda: Attention()([QUERY]), r"takes \[query, value\] or \[query, value, key\], got 1 inputs"),
     ],
 )

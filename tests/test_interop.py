@@ -469,7 +469,7 @@ def test_keras_s_recurrent_layers_go_both_ways(tmp_path):
     assert close(theirs.predict(x, verbose=0), y)
 
 
-def compiled_models(keras):
+def compiled_models(keras, ending):
     """Networks as they are compiled: the loss by name, by class, with a schedule, with two outputs."""
     k = keras.layers
     classes = keras.Sequential([keras.Input((4,)), k.Dense(3, activation="softmax")])
@@ -488,6 +488,13 @@ def compiled_models(keras):
     two = keras.Model(x, [k.Dense(2, name="p")(x), k.Dense(3, name="q")(x)])
     two.compile("rmsprop", {"p": "mse", "q": "huber"}, loss_weights={"p": 1.0, "q": 0.3}, metrics={"q": ["mae"]})
     yield two, [np.ones((5, 2)), np.ones((5, 3))]
+    shares = keras.Sequential([keras.Input((4,)), k.Dense(3, activation="sigmoid")])
+    m = keras.metrics
+    shares.compile("adam", "binary_crossentropy", metrics=[
+        m.Precision(top_k=1), m.Recall(class_id=1, name="of_class"), m.AUC(curve="PR", name="prc"), m.F1Score(average="macro"),
+        m.PrecisionAtRecall(0.5), *([m.AUC(multi_label=True, label_weights=[1, 2, 3])] if ending == ".keras" else []),
+    ])  # fmt: skip  # Keras cannot write its weights of labels into .h5
+    yield shares, np.eye(3)[[0, 2, 1, 1, 0]]
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
@@ -495,7 +502,7 @@ def test_models_come_back_compiled(tmp_path, ending):
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
     x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
-    for theirs, y in compiled_models(keras):
+    for theirs, y in compiled_models(keras, ending):
         theirs.save(tmp_path / f"theirs{ending}")
         ours = load_model(tmp_path / f"theirs{ending}")
         expected = theirs.evaluate(x, y, verbose=0, return_dict=True)

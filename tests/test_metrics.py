@@ -30,6 +30,22 @@ CASES = [
     ("F1Score", {"average": "macro"}, ONE_HOT, CHANCES), ("F1Score", {"average": "weighted", "threshold": 0.3}, YES, SHARES),
     ("F1Score", {"average": "micro", "threshold": 0.5}, YES[:, :1], SHARES[:, :1]),
     ("MeanSquaredLogarithmicError", {}, abs(A), abs(B)),
+    ("Precision", {"top_k": 2}, ONE_HOT, CHANCES), ("Recall", {"top_k": 2, "class_id": 0}, ONE_HOT, CHANCES),
+    ("Recall", {"top_k": 2, "thresholds": 0.4}, YES, SHARES), ("Precision", {"class_id": 1, "thresholds": 0.3}, ONE_HOT, CHANCES),
+    ("AUC", {"from_logits": True, "curve": "PR"}, YES, A[:, :3, 0]), ("AUC", {}, YES, 2 * A[:, :3, 0]),
+    *(
+        ("AUC", {"curve": curve, "summation_method": method, **more}, YES, SHARES)
+        for curve in ("ROC", "PR")
+        for method in ("interpolation", "minoring", "majoring")
+        for more in ({"label_weights": [1, 2, 0.5]}, {"multi_label": True, "num_labels": 3}, {"thresholds": [0.5, 0.3, 0.9]},
+                     {"multi_label": True, "label_weights": [1, 2, 0.5], "num_thresholds": 7})
+    ),
+    *(
+        (name, {bound: least, **more}, YES, SHARES)
+        for name, bound in (("PrecisionAtRecall", "recall"), ("RecallAtPrecision", "precision"),
+                            ("SensitivityAtSpecificity", "specificity"), ("SpecificityAtSensitivity", "sensitivity"))
+        for least, more in ((0.3, {}), (0.8, {"num_thresholds": 30}), (1.0, {"class_id": 2}), (0.5, {"num_thresholds": 1}))
+    ),
 ]  # fmt: skip
 
 
@@ -47,6 +63,9 @@ def test_metrics_are_keras_s(name, settings, y_true, y_pred, weighted):
                 metric.update_state(y_true[part], y_pred[part], WEIGHTS[part] if weighted else None)
         found.append(float(metric.result()))
     assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-5)
+    again = type(metric := getattr(metrics, name)(**settings)).from_config(metric.get_config())
+    again.update_state(y_true, y_pred, WEIGHTS if weighted else None)
+    assert again.result() == pytest.approx(found[0], rel=1e-6)
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
@@ -99,13 +118,107 @@ def test_a_prediction_that_is_the_threshold_is_a_no():
     assert metric.result() == 0 and (metric.hits, metric.misses, metric.alarms, metric.passes) == (0, 1, 1, 0)
 
 
-def test_the_area_counts_predictions_at_the_ends_and_knows_one_curve():
+def test_several_thresholds_give_several_numbers_in_their_order():
+    limits, weights = [0.7, 0.2, 0.4], WEIGHTS[:, None] * np.ones((1, 3))
+    for kind, name in ((metrics.Precision, "hits"), (metrics.Recall, "hits"), (metrics.FalseNegatives, "misses")):
+        metric = kind(thresholds=limits)
+        for part in (slice(0, 5), slice(5, 9)):
+            metric.update_state(YES[part], SHARES[part], WEIGHTS[part])
+        each = [kind(thresholds=limit) for limit in limits]
+        for one in each:
+            one.update_state(YES, SHARES, weights)  # a weight per number
+        assert metric.result() == pytest.approx([one.result() for one in each]) and len(set(metric.result())) == 3
+        assert getattr(metric, name) == pytest.approx([getattr(one, name)[0] for one in each])
+        again = kind(thresholds=limits)
+        again.set_state(metric.get_state())
+        assert again.result().tolist() == metric.result().tolist()
+
+
+def test_what_is_not_a_number_is_a_no_and_of_equal_ones_the_first_are_largest():
+    metric = metrics.TruePositives(thresholds=0.0)
+    metric.update_state([1.0, 1.0, 1.0], [np.nan, 0.5, 0.0])
+    assert metric.result() == 1
+    metric = metrics.Precision(top_k=2)
+    metric.update_state([[1.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]])
+    assert metric.hits == metric.alarms == 1
+
+
+def test_sequences_are_weighted_per_step():
+    steps = RANDOM.uniform(size=(9, 4))
+    of_steps, of_numbers = metrics.Recall(thresholds=0.4), metrics.Recall(thresholds=0.4)
+    of_steps.update_state(PIXELS, OF_PIXELS, steps)
+    of_numbers.update_state(np.eye(3)[PIXELS], OF_PIXELS, np.repeat(steps[..., None], 3, axis=-1))
+    assert of_steps.result() == of_numbers.result() and 0 < of_steps.result() < 1
+
+
+def test_wrong_settings_of_counts_and_curves():
+    for made, message in (
+        (lambda: metrics.Precision(thresholds=[0.2, 1.2]), r"Precision: thresholds must lie in \[0, 1\], got \[0.2, 1.2\]"),
+        (lambda: metrics.Recall(top_k=0), "Recall: top_k must be a whole number of at least 1, got 0"),
+        (lambda: metrics.AUC(num_thresholds=1), "AUC: num_thresholds must be at least 2, got 1"),
+        (lambda: metrics.AUC(thresholds=[0.5, -0.1]), "AUC: thresholds must lie in"),
+        (lambda: metrics.AUC(summation_method="mean"), "unknown AUC: summation_method 'mean'"),
+        (lambda: metrics.AUC(num_labels=3), "AUC: num_labels=3 is for multi_label=True"),
+        (lambda: metrics.PrecisionAtRecall(1.5), r"PrecisionAtRecall: recall must be a number in \[0, 1\], got 1.5"),
+        (lambda: metrics.RecallAtPrecision(0.5, num_thresholds=0), "RecallAtPrecision: num_thresholds must be a whole number"),
+        (lambda: metrics.Precision(class_id=3).update_state(YES, SHARES), "class_id=3 is no output of predictions of shape"),
+        (lambda: metrics.AUC(multi_label=True, num_labels=4).update_state(YES, SHARES), r"expected .* \(N, 4\), one per label"),
+        (lambda: metrics.AUC(label_weights=[1, 2]).update_state(YES, SHARES), r"expected .* \(N, 2\), one per label"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            made()
+
+
+def test_before_the_first_batch_all_are_zero():
+    for metric in (
+        metrics.AUC(), metrics.AUC(curve="PR"), metrics.AUC(multi_label=True), metrics.PrecisionAtRecall(0.5), metrics.Recall(),
+        metrics.AUC(multi_label=True, label_weights=[1, 2]), metrics.SpecificityAtSensitivity(0.5),
+    ):  # fmt: skip
+        assert metric.result() == 0
+
+
+def test_metrics_made_of_ours_may_add_what_they_like():
+    class OfChances(metrics.MeanIoU):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            return super().update_state(y_true, y_pred.argmax(axis=-1), sample_weight)
+
+    class Counting(metrics.Precision):
+        def __init__(self):
+            super().__init__()
+            self.batches = 0
+
+        def reset_state(self):
+            super().reset_state()
+            self.batches = 1 + self.batches  # which a constructor above has not made
+
+    metric, counting = OfChances(num_classes=3), Counting()
+    metric.update_state(PIXELS, OF_PIXELS)
+    counting.update_state(YES, SHARES)
+    plain = metrics.MeanIoU(num_classes=3)
+    plain.update_state(PIXELS, OF_PIXELS.argmax(axis=-1))
+    assert metric.result() == plain.result() and counting.batches == 0 and counting.result() > 0
+
+
+def test_the_mean_of_a_function_with_settings():
+    def far(y_true, y_pred, power):
+        return abs(y_true - y_pred) ** power
+
+    metric = metrics.MeanMetricWrapper(far, name="far", power=3)
+    metric.update_state([1.0, 4.0], [2.0, 2.0], sample_weight=[1, 3])
+    assert metric.result() == pytest.approx((1 + 3 * 8) / 4) and metric.name == "far"
+    again = metrics.MeanMetricWrapper.from_config(metric.get_config())
+    again.update_state([1.0], [3.0])
+    assert again.result() == 8
+    assert metrics.MeanMetricWrapper(lambda y_true, y_pred: 5)([1.0, 2.0], [0.0, 0.0]) == 5
+
+
+def test_the_area_counts_predictions_at_the_ends_and_knows_two_curves():
     for predicted, area in (([1.0, 0.0], 1.0), ([0.0, 1.0], 0.0), ([1.0, 1.0], 0.5), ([0.0, 0.0], 0.5)):
         metric = metrics.AUC()
         metric.update_state([1.0, 0.0], predicted)
         assert metric.result() == area
-    with pytest.raises(ValueError, match="AUC: curve must be 'ROC', got 'PR'"):
-        metrics.AUC(curve="PR")
+    with pytest.raises(ValueError, match="unknown AUC: curve 'GAIN'; known: PR, ROC"):
+        metrics.AUC(curve="GAIN")
 
 
 def test_f1_is_between_precision_and_recall():

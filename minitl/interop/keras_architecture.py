@@ -13,6 +13,8 @@ import numpy as np
 
 from minitl import initializers
 from minitl.errors import unknown
+from minitl.interop.keras_attention import as_list, settings_of
+from minitl.interop.keras_masks import without_masks
 from minitl.interop.keras_operations import arguments_of, is_operation, operation
 from minitl.layers import RNN, BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
@@ -58,7 +60,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         raise ValueError(f"{name} {config.get('name')!r}: data_format={config['data_format']!r}; only channels_last is read")
     cls: type[Layer] = known[name]
     if issubclass(cls, Attends):
-        raise ValueError(f"{name} {config.get('name')!r}: attention is not read from files of Keras; hand over the weights")
+        config = settings_of(config)
     if issubclass(cls, RNN):
         raise ValueError(f"{name} {config.get('name')!r}: cells are not read from files of Keras; hand over the weights")
     takes = _arguments(cls)
@@ -147,7 +149,8 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
     values: dict[tuple[str, int, int], Any] = {}
     layers: dict[str, Any] = {}
     waiting = []
-    for entry in inner["layers"]:
+    ends = _places(inner["output_layers"])
+    for entry in without_masks(inner["layers"], [name for name, _, _ in ends]):
         name = entry.get("name") or entry["config"]["name"]
         if entry["class_name"] == "InputLayer":
             values[name, 0, 0] = Input(_declared(entry)[1:], dtype=entry["config"].get("dtype") or "float32", name=name)
@@ -158,8 +161,7 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
             layers[name] = _layer(entry, custom_objects)
             if layers[name].is_container:
                 layers[name].name = name
-        waiting += [(name, number, node) for number, node in enumerate(entry["inbound_nodes"])]
-    ends = _places(inner["output_layers"])
+        waiting += [(name, number, as_list(layers[name], node)) for number, node in enumerate(entry["inbound_nodes"])]
     first, first_end = _first_numbers(inner["layers"], ends)
     while waiting:
         later = []

@@ -92,7 +92,7 @@ def _metric(metric: Any) -> Any:
         return _keras("keras.metrics", metric.measured, {"name": metric.name, **metric.settings})
     if kind in ("Accuracy", "MeanSquaredError"):
         return "mse" if kind == "MeanSquaredError" else metric.name if metric.name in ("accuracy", "acc") else "accuracy"
-    if kind in ("OwnFunction", "Mean", "F1Score") or kind not in metrics.CLASSES:
+    if kind in ("OwnFunction", "MeanMetricWrapper", "Mean") or kind not in metrics.CLASSES:
         warnings.warn(f"save: the metric {metric.name!r} is left out, Keras's files do not have it", stacklevel=6)
         return None
     return _keras("keras.metrics", metric)
@@ -131,7 +131,14 @@ def _made(what: str, described: Any, classes: dict[str, Any], own: dict[str, Any
     left_out = {"dtype", "fn", "is_legacy_optimizer", *(() if what == "metric" else ("name",))}
     if not config.get("warmup_steps"):
         left_out.add("warmup_steps")
-    return classes[kind](**{name: value for name, value in config.items() if value is not None and name not in left_out})
+    given = {name: value for name, value in config.items() if value is not None and name not in left_out}
+    return classes[kind](**{name: _plain(value) for name, value in given.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that Keras describes as an array."""
+    array = isinstance(value, dict) and value.get("class_name") in ("__tensor__", "__numpy__")
+    return value["config"]["value"] if array else value
 
 
 def _each(described: Any, make: Any) -> Any:

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from minitl.interop.keras_attention import called
 from minitl.interop.keras_operations import called_on, described_operation
 from minitl.layers import (
     RNN,
+    AdditiveAttention,
     ArrayFunction,
+    Attention,
     Bidirectional,
     ChannelPadding,
     ConstantOperation,
@@ -18,6 +21,7 @@ from minitl.layers import (
     InputLayer,
     Lambda,
     LeakyReLU,
+    MultiHeadAttention,
     Normalization,
     Reshape,
     SpatialDropout1D,
@@ -35,6 +39,7 @@ from minitl.serialization import encode
 
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
 NOT_OF_KERAS = (ConstantOperation, Lambda, Transitions, ValuePadding2D)
+WITH_CALL = (AdditiveAttention, Attention, MultiHeadAttention)  # Keras's, written as a user's layers are
 LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
     Discretization: ("trainable", "activity_regularizer"), LeakyReLU: ("alpha",),
     Normalization: ("mean", "variance"), Reshape: ("channels_first",),
@@ -86,6 +91,9 @@ def described(model: Any) -> dict[str, Any]:
             kwargs: dict[str, Any] = {} if node.training is None else {"training": node.training}
             if several and isinstance(layer, Recurrent):
                 args, kwargs["initial_state"] = tensors[:1], tensors[1:]
+            if isinstance(layer, Attends):
+                args, more = called(layer, tensors)
+                kwargs.update(more)
             entry["inbound_nodes"].append({"args": args, "kwargs": kwargs})
             shape = entry.pop("_shape", node.outputs[0].shape)
             tensors = [_tensor_of(shape, node.outputs[0].dtype, (entry["name"], number, 0))]
@@ -140,12 +148,10 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
     if isinstance(layer, ArrayFunction) and not isinstance(model, Sequential):
         return [{**described_operation(layer, name), "name": name, "inbound_nodes": []}]
     backwards = isinstance(layer, Bidirectional) and layer.layer.go_backwards
-    if isinstance(layer, (ArrayFunction, *NOT_OF_KERAS)) or layer.is_users or backwards:
+    if isinstance(layer, (ArrayFunction, *NOT_OF_KERAS)) or backwards or (layer.is_users and type(layer) not in WITH_CALL):
         if isinstance(layer, RNN):
             advice = "save to .npz, or build it of LSTM and GRU layers"
             raise ValueError(f"{layer.label}: cells are not written to files of Keras; {advice}")
-        if isinstance(layer, Attends):
-            raise ValueError(f"{layer.label}: attention is not written to files of Keras; save to .npz, or hand over the weights")
         raise ValueError(f"{layer.label}: Keras does not have this layer, so that it cannot be written to a file of Keras")
     if isinstance(layer, ChannelPadding):  # channels become rows, get their zeros, and become channels again
         n, h, w, c = layer.input_shape
@@ -170,6 +176,8 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
             continue
         if key == "zero_output_for_mask":  # Keras would give zeros for the last step, too, if that is left out
             value = value and layer.return_sequences
+        if key == "use_causal_mask":  # of a call, there
+            continue
         if key == "input_dim" and type(layer).__name__ != "Embedding":
             continue
         if key.endswith("_regularizer") and value is not None:

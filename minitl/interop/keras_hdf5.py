@@ -17,6 +17,7 @@ from minitl.interop.needs import need
 
 MOST_CONFIG = 64 << 20  # bytes of an architecture
 HEAP = b"GCOL\x01\0\0\0"  # how a heap begins
+PROJECTIONS = ("query", "key", "value", "output")  # of a MultiHeadAttention, in the order of its weights
 Entries = dict[str, list[tuple[str, np.ndarray]]]  # by layer: names and arrays
 
 
@@ -172,6 +173,8 @@ def inner_groups(layer: Any) -> list[str]:
         return ["forward_layer/cell", "backward_layer/cell"]
     if kind == "TimeDistributed":
         return ["/".join(["layer", *filter(None, inner_groups(layer.layer))])]
+    if kind == "MultiHeadAttention":
+        return [f"{part}_dense" for part in PROJECTIONS]
     return ["cell"] if kind in ("LSTM", "GRU", "SimpleRNN") else [""]
 
 
@@ -181,7 +184,7 @@ def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
     if "vars" in group:
         variables = group["vars"]
         found = [(n, variables.array(n)) for n in sorted((n for n in variables.group if n.isdecimal()), key=int)]
-    for part in ("forward_layer", "backward_layer", "layer", "cell"):
+    for part in ("forward_layer", "backward_layer", "layer", "cell", *(f"{part}_dense" for part in PROJECTIONS)):
         if part in group:
             found += [(f"{part}/{name}", array) for name, array in arrays_of(group[part])]
     return found

@@ -6,15 +6,29 @@ step that is left out is a step of zeros; where a layer between makes something 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from minitl import layers
+from minitl.interop.keras_operations import is_operation
+from minitl.layers.attention import Attends
 from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, marker_of, marks_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.models.parts import opened
 
-ASKS = (layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)  # what leaves steps out
+ASKS = (Attends, layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)  # what leaves steps out
+
+
+def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[dict[str, Any]]:
+    """The entries of an architecture without the operations that only a mask is made by, which layers here find themselves."""
+    by_name = {entry.get("name") or entry["config"]["name"]: entry for entry in entries}
+    needed, waiting = set(), [name for name in ends if name in by_name]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += [source for source in _names_in(by_name[name].get("inbound_nodes", ())) if source in by_name]
+    return [entry for name, entry in by_name.items() if name in needed or not is_operation(entry)]
 
 
 def settle_masks(model: Any) -> None:
@@ -51,6 +65,19 @@ def settle_masks(model: Any) -> None:
             for taker in takers:
                 for asking in getattr(taker.layer, "both", [taker.layer]):
                     asking.masked = True
+
+
+def _names_in(node: Any) -> Iterator[str]:
+    """The layers and operations whose values stand in a node, but for masks."""
+    if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
+        yield node["config"]["keras_history"][0]
+    elif isinstance(node, dict):
+        for key, part in node.items():
+            if key != "mask":
+                yield from _names_in(part)
+    elif isinstance(node, (list, tuple)):
+        for part in node:
+            yield from _names_in(part)
 
 
 def _has_mask_behind(layer: Any) -> bool:

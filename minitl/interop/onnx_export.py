@@ -13,12 +13,13 @@ import numpy as np
 
 from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
+from minitl.interop.onnx_attention import WRITERS_OF_ATTENTION
 from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
 from minitl.interop.onnx_sequences import WRITERS_OF_SEQUENCES
 from minitl.layers.base import Layer
 from minitl.ops.window import slide
 
-EVERY_WRITER = {**WRITERS, **WRITERS_OF_SEQUENCES}
+EVERY_WRITER = {**WRITERS, **WRITERS_OF_SEQUENCES, **WRITERS_OF_ATTENTION}
 
 OLDEST, NEWEST = 17, 21
 

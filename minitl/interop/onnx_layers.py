@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
+from minitl.interop.onnx_masks import WRITERS as WRITERS_OF_MASKS
+from minitl.interop.onnx_masks import mean_or
 from minitl.interop.onnx_normalization import WRITERS as WRITERS_OF_NORMALIZATION
 from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
@@ -225,13 +227,6 @@ def _center_crop(w: Any, layer: Any, x: Tensor) -> Written:
     return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole([2, 3] if x.first else [1, 2])]), x.first
 
 
-def _masking(w: Any, layer: Any, x: Tensor) -> Written:
-    other = w.node("Not", [w.node("Equal", [w.last(x), w.constant(layer.mask_value)])])
-    counts = w.node("ReduceMax", [w.node("Cast", [other], to=1), *([w.whole([-1])] if w.opset > 17 else [])],
-                    **({"axes": [-1]} if w.opset < 18 else {}))  # fmt: skip
-    return w.node("Mul", [w.last(x), counts]), False
-
-
 def _time_distributed(w: Any, layer: Any, x: Tensor) -> Written:
     inner = layer.layer.compute_output_shape((None, *x.shape[2:]))
     (made,) = w.layer(layer.layer, [Tensor(_steps_as_samples(w, layer, x)[0], (None, *x.shape[2:]), False)], [inner])
@@ -282,7 +277,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.AveragePooling1D: _pool,
     layers.GlobalAveragePooling2D: _global_pool,
     layers.GlobalMaxPooling2D: _global_pool,
-    layers.GlobalAveragePooling1D: _global_pool,
+    layers.GlobalAveragePooling1D: mean_or(_global_pool),
     layers.GlobalMaxPooling1D: _global_pool,
     layers.ReLU: _relu,
     layers.PReLU: _prelu,
@@ -317,7 +312,6 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.Normalization: _normalization,
     layers.Resizing: _resizing,
     layers.CenterCrop: _center_crop,
-    layers.Masking: _masking,
     layers.TimeDistributed: _time_distributed,
     StepsAsSamples: _steps_as_samples,
     SamplesAsSteps: _samples_as_steps,
@@ -325,6 +319,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     **dict.fromkeys(
         (layers.Dropout, layers.Identity, layers.GaussianNoise, layers.GaussianDropout, layers.ActivityRegularization), _same
     ),
+    **WRITERS_OF_MASKS,
     **WRITERS_OF_NORMALIZATION,
     **WRITERS_OF_RECURRENT,
 }

@@ -17,7 +17,7 @@ import numpy as np
 
 from minitl import activations, initializers, regularizers
 from minitl.autodiff import plain
-from minitl.errors import check_numbers, positive, unknown
+from minitl.errors import check_numbers, positive, unknown, wrong_shape
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.masking import leaves_out_steps, left_out
@@ -32,7 +32,7 @@ class Attends(Layer):
     Places behind an `Embedding(mask_zero=True)` or a `Masking` whose steps are left out, and are zeros, take and give nothing.
     """
 
-    takes_several = True
+    takes_several = supports_masking = steps_of_first = True
     dropout: float
     use_causal_mask = False
     marked_inputs: tuple[bool, ...] = ()  # which inputs have steps that are left out
@@ -51,6 +51,8 @@ class Attends(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Take a generator."""
+        if len(input_shape) > 2 and None not in (lengths := {input_shape[1][1], input_shape[2][1]}) and len(lengths) > 1:
+            raise wrong_shape(self.label, f"keys (N, {input_shape[1][1]}, ...)", input_shape[2], "one for each value")
         self.generator = new_generator()
 
     def shares(self, scores: Any, masks: list[Any], training: bool) -> Any:
@@ -83,7 +85,7 @@ class Attention(Attends):
     Parameters: `use_scale` learns the scale, which is 1 otherwise; `dropout` leaves out shares while training.
     Called with [query, value] or [query, value, key]; `use_causal_mask=True` lets t take from s <= t only.
     Shapes: query (N, T, D), value (N, S, V), key (N, S, D), by default the value; y (N, T, V).
-    Errors: ValueError for another score_mode, or a number of inputs that is not 2 or 3.
+    Errors: ValueError for another score_mode, a number of inputs that is not 2 or 3, or keys that do not fit queries and values.
     Source: M. Luong et al., arXiv 1508.04025.
     """
 
@@ -107,6 +109,7 @@ class Attention(Attends):
         if len(input_shape) not in (2, 3):
             raise ValueError(f"takes [query, value] or [query, value, key], got {len(input_shape)} inputs")
         super().build(input_shape)
+        self.need_alike(input_shape)
         if self.use_scale:
             self.scale = self.add_weight("scale", (), "ones")
         if self.score_mode == "concat":
@@ -116,6 +119,14 @@ class Attention(Attends):
         """Shares times values."""
         query, value, key = (*inputs, inputs[1])[:3]
         return self.shares(self.scores(query, key), self.of_steps(*inputs), training) @ value
+
+    def need_alike(self, input_shape: Any) -> None:
+        """Raise ValueError unless queries and keys have as many entries."""
+        query, key = input_shape[0], (input_shape[2:] or input_shape[1:])[0]
+        if query[-1] != key[-1]:
+            raise wrong_shape(
+                self.label, f"keys (N, S, {query[-1]})", key, "as many entries as a query; or use MultiHeadAttention"
+            )
 
     def scores(self, query: Any, key: Any) -> Any:
         """How well each key answers each query, (N, T, S)."""
@@ -144,6 +155,7 @@ class AdditiveAttention(Attention):
     def build(self, input_shape: Any) -> None:
         """Create the scales."""
         Attends.build(self, input_shape)
+        self.need_alike(input_shape)
         if self.use_scale:
             self.scale = self.add_weight("scale", (input_shape[0][-1],), "glorot_uniform")
 
@@ -166,7 +178,7 @@ class MultiHeadAttention(Attends):
     Called with query and value, and perhaps key and attention_mask: `layer(x, x, use_causal_mask=True)`.
     Shapes: query (N, T, D), value (N, S, E), key (N, S, F), by default the value, attention_mask (N, T, S) or (N, 1, S) of
     numbers that are true where t may take from s; y (N, T, D).
-    Errors: ValueError for sizes below 1.
+    Errors: ValueError for sizes below 1, or another number of keys than values.
     Source: A. Vaswani et al., arXiv 1706.03762.
     """
 
@@ -181,6 +193,8 @@ class MultiHeadAttention(Attends):
         self.num_heads, self.key_dim = positive("num_heads", num_heads), positive("key_dim", key_dim)
         self.value_dim = self.key_dim if value_dim is None else positive("value_dim", value_dim)
         self.dropout, self.use_bias, self.use_causal_mask = dropout, use_bias, use_causal_mask
+        if np.size(output_shape) > 1:
+            raise ValueError(f"{type(self).__name__}: output_shape must be one number, the entries of y, got {output_shape!r}")
         self.units = None if output_shape is None else positive("output_shape", np.ravel(output_shape)[0])
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)

@@ -6,6 +6,7 @@ behind others, such as a Dense, a `LeaveOut` makes them zeros again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -134,11 +135,11 @@ def marker_of(value: Value) -> tuple[Layer, Value] | None:
             known[one] = layer, inputs[0]
         elif not (hands_on(layer) and one is one.node.outputs[0]):
             known[one] = None
-        elif all(before in known for before in inputs):
-            found = {known[before] for before in inputs} - {None}
+        elif all(before in known for before in standing_for(layer, inputs)):
+            found = {known[before] for before in standing_for(layer, inputs)} - {None}
             known[one] = found.pop() if len(found) == 1 else None
         else:
-            waiting += [before for before in inputs if before not in known]
+            waiting += [before for before in standing_for(layer, inputs) if before not in known]
             continue
         waiting.pop()
     return known[value]
@@ -147,6 +148,11 @@ def marker_of(value: Value) -> tuple[Layer, Value] | None:
 def hands_on(layer: Any) -> bool:
     """Whether the steps that a layer gives stand for those that it takes."""
     return layer.supports_masking or type(layer) in KEEPS_ZEROS
+
+
+def standing_for(layer: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    """The inputs whose steps those of the output stand for: of an attention the query alone."""
+    return inputs[:1] if getattr(layer, "steps_of_first", False) else inputs
 
 
 def marks_steps(layer: Layer) -> bool:

@@ -1,7 +1,8 @@
 """Metrics: numbers for people; nothing is trained on them.
 
 means      averages over samples: accuracies, squared error
-detection  precision, recall, AUC
+detection  precision, recall, and the counts they are made of
+curves     areas under curves, and their best points
 f_score    precision and recall in one number per class
 overlap    intersection over union
 regression root of the squared error, R^2, cosine
@@ -20,8 +21,8 @@ import numpy as np
 
 from minitl import losses
 from minitl.errors import unknown
+from minitl.metrics.curves import AUC, PrecisionAtRecall, RecallAtPrecision, SensitivityAtSpecificity, SpecificityAtSensitivity
 from minitl.metrics.detection import (
-    AUC,
     FalseNegatives,
     FalsePositives,
     Precision,
@@ -81,13 +82,31 @@ class OwnFunction(Metric):
         return np.full(len(y_pred), float(found)) if found.size == 1 else found.reshape(len(y_pred), -1).mean(axis=1)
 
 
+class MeanMetricWrapper(OwnFunction):
+    """The mean of a function of your own, with settings: fn(y_true, y_pred, **settings) gives one number, or one per sample."""
+
+    def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **settings: Any):
+        super().__init__(fn, name or fn.__name__)
+        self.dtype, self.settings = dtype, settings
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """What the function gives, spread over the samples if it is one number."""
+        found = np.asarray(self.function(y_true, y_pred, **self.settings), float)
+        return np.full(len(y_pred), float(found)) if found.ndim == 0 else found
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"fn": self.function, "name": self.name, "dtype": self.dtype, **self.settings}
+
+
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
         AUC, Accuracy, BinaryAccuracy, BinaryIoU, CategoricalAccuracy, CosineSimilarity, F1Score, FBetaScore, FalseNegatives,
-        FalsePositives, IoU, Mean, MeanIoU, MeanLoss, MeanSquaredError, OneHotIoU, OneHotMeanIoU, OwnFunction, Precision,
-        R2Score, Recall, RootMeanSquaredError, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, Sum,
-        TopKCategoricalAccuracy, TrueNegatives, TruePositives,
+        FalsePositives, IoU, Mean, MeanIoU, MeanLoss, MeanMetricWrapper, MeanSquaredError, OneHotIoU, OneHotMeanIoU, OwnFunction,
+        Precision, PrecisionAtRecall, R2Score, Recall, RecallAtPrecision, RootMeanSquaredError, SensitivityAtSpecificity,
+        SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, Sum, TopKCategoricalAccuracy,
+        TrueNegatives, TruePositives,
     )
 }  # fmt: skip
 NAMED = {
@@ -169,16 +188,21 @@ __all__ = [
     "Mean",
     "MeanIoU",
     "MeanLoss",
+    "MeanMetricWrapper",
     "MeanSquaredError",
     "Metric",
     "OneHotIoU",
     "OneHotMeanIoU",
     "Precision",
+    "PrecisionAtRecall",
     "R2Score",
     "Recall",
+    "RecallAtPrecision",
     "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
     "SparseCategoricalAccuracy",
     "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
     "Sum",
     "TopKCategoricalAccuracy",
     "TrueNegatives",

@@ -1,4 +1,4 @@
-"""Metrics that are no means over samples: precision, recall, the area under a curve.
+"""Metrics that are no means over samples: precision, recall, and the four counts that they are made of.
 
 For outputs that are probabilities of yes (N,) or (N, ...): each output counts as one answer.
 """
@@ -9,20 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import positive
 from minitl.metrics.means import Metric, of_all, per_output
-
-STEPS = 200  # thresholds of curves, as in Keras
 
 
 class Counts(Metric):
-    """What these metrics share: numbers of right and wrong answers by threshold.
+    """What these metrics share: numbers of right and wrong answers by threshold; a number above it is a yes.
 
+    Parameters: `top_k` lets only the k largest outputs of a sample be yeses; `class_id` counts one output alone.
     Attributes: `hits` are right yeses, `misses` wrong noes, `alarms` wrong yeses, `passes` right noes, one entry per threshold.
+    Errors: ValueError for a threshold outside of [0, 1], or a `top_k` below 1.
     """
 
-    def __init__(self, thresholds: Any, name: str):
-        self.limits = np.atleast_1d(np.asarray(thresholds, float))
-        super().__init__(name)
+    def __init__(self, limits: Any, name: str | None, top_k: int | None = None, class_id: int | None = None, dtype: Any = None):
+        self.limits = np.atleast_1d(np.asarray(limits, float))
+        self.top_k = None if top_k is None else positive(f"{type(self).__name__}: top_k", top_k)
+        self.class_id = class_id
+        super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         """Begin anew."""
@@ -31,43 +34,76 @@ class Counts(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
         p: Any = np.asarray(y_pred, float)
-        t: Any = per_output(np.asarray(y_true), p)
-        weights = of_all(sample_weight, p.shape)
-        t, p = t.reshape(-1) > 0.5, p.reshape(-1)
-        yes = p > self.limits[:, None]
-        self.hits += (yes & t) @ weights
-        self.alarms += (yes & ~t) @ weights
-        self.misses += (~yes & t) @ weights
-        self.passes += (~yes & ~t) @ weights
+        t: Any = per_output(np.asarray(y_true), p).reshape(p.shape)
+        if self.top_k is not None:
+            p = np.where(_among_largest(p, self.top_k), p, -np.inf)
+        if self.class_id is not None:
+            t, p = (_of_class(array, self.class_id, type(self).__name__) for array in (t, p))
+        self.count_answers(t.reshape(-1, 1) > 0.5, p.reshape(-1, 1), of_all(sample_weight, p.shape)[:, None])
 
-    def result(self) -> float:
+    def count_answers(self, t: np.ndarray, p: np.ndarray, weights: np.ndarray) -> None:
+        """Count answers, each column by itself.
+
+        Shapes: t and p (answers, columns), weights the same; the counts (thresholds,) for one column, else (thresholds, columns).
+        """
+        order = np.argsort(self.limits)
+        # How many thresholds lie below a number: it is a yes for these. What is not a number is a no.
+        below = np.searchsorted(self.limits[order], np.where(np.isnan(p), -np.inf, p))
+        columns, steps = p.shape[1], len(order) + 1
+        places = (below + steps * np.arange(columns)).reshape(-1)
+        for positives, found, left in ((t, "hits", "misses"), (~t, "alarms", "passes")):
+            by_step = np.bincount(places, (positives * weights).reshape(-1), steps * columns).reshape(columns, steps)
+            # From both ends, so that none left is 0 and no rounded difference.
+            yeses, noes = by_step[:, :0:-1].cumsum(axis=1)[:, ::-1].T, by_step[:, :-1].cumsum(axis=1).T
+            for name, counted in ((found, yeses), (left, noes)):
+                numbers = getattr(self, name).copy()
+                numbers[order] += counted.reshape(numbers.shape)
+                setattr(self, name, numbers)
+
+    def result(self) -> Any:
         """The number so far."""
         raise NotImplementedError
 
 
 class Precision(Counts):
-    """How many of the yeses are right: hits / (hits + false alarms)."""
+    """How many of the yeses are right: hits / (hits + false alarms).
 
-    def __init__(self, thresholds: Any = None, top_k: Any = None, class_id: Any = None, name: str = "precision"):
-        if top_k is not None or class_id is not None:
-            raise ValueError(f"{type(self).__name__}: top_k and class_id are not known here")
-        self.thresholds, self.top_k, self.class_id = thresholds, None, None
-        super().__init__(0.5 if thresholds is None else thresholds, name)
+    Parameters: `thresholds` is one, 0.5 by default, or a list; `top_k` lets only the k largest outputs of a sample be yeses,
+    whatever they are unless a threshold is given; `class_id` counts one output alone.
+    Errors: ValueError for a threshold outside of [0, 1], or a `top_k` below 1.
+    """
 
-    def result(self) -> float:
-        """The share; 0 before the first yes."""
-        return _share(self.hits[0], self.hits[0] + self.alarms[0])
+    def __init__(
+        self, thresholds: Any = None, top_k: int | None = None, class_id: int | None = None, name: str = "precision",
+        dtype: Any = None,
+    ):  # fmt: skip
+        self.thresholds = thresholds
+        given = np.asarray([] if thresholds is None else thresholds, float)
+        if not np.all((given >= 0) & (given <= 1)):
+            raise ValueError(f"{type(self).__name__}: thresholds must lie in [0, 1], got {thresholds!r}")
+        lowest = 0.5 if top_k is None else np.finfo(float).min
+        super().__init__(lowest if thresholds is None else thresholds, name, top_k, class_id, dtype)
+
+    def result(self) -> Any:
+        """The share, or one per threshold; 0 before the first yes."""
+        return _one_or_more(share(self.hits, self.hits + self.alarms))
 
 
 class Recall(Precision):
-    """How many of those that should be are yeses: hits / (hits + misses)."""
+    """How many of those that should be are yeses: hits / (hits + misses).
 
-    def __init__(self, thresholds: Any = None, top_k: Any = None, class_id: Any = None, name: str = "recall"):
-        super().__init__(thresholds, top_k, class_id, name)
+    Parameters and errors: as those of `Precision`.
+    """
 
-    def result(self) -> float:
-        """The share; 0 before the first that should be."""
-        return _share(self.hits[0], self.hits[0] + self.misses[0])
+    def __init__(
+        self, thresholds: Any = None, top_k: int | None = None, class_id: int | None = None, name: str = "recall",
+        dtype: Any = None,
+    ):  # fmt: skip
+        super().__init__(thresholds, top_k, class_id, name, dtype)
+
+    def result(self) -> Any:
+        """The share, or one per threshold; 0 before the first that should be."""
+        return _one_or_more(share(self.hits, self.hits + self.misses))
 
 
 class Count(Precision):
@@ -76,12 +112,12 @@ class Count(Precision):
     counted: str
     default_name: str
 
-    def __init__(self, thresholds: Any = None, name: str | None = None):
-        super().__init__(thresholds, name=name or self.default_name)
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None):
+        super().__init__(thresholds, name=name or self.default_name, dtype=dtype)
 
-    def result(self) -> float:
-        """The number."""
-        return float(getattr(self, self.counted)[0])
+    def result(self) -> Any:
+        """The number, or one per threshold."""
+        return _one_or_more(getattr(self, self.counted))
 
 
 class TruePositives(Count):
@@ -108,23 +144,23 @@ class FalseNegatives(Count):
     counted, default_name = "misses", "false_negatives"
 
 
-class AUC(Counts):
-    """The area under the curve of hit rate against false-alarm rate, by trapezoids between 200 thresholds."""
-
-    def __init__(self, num_thresholds: int = STEPS, curve: str = "ROC", name: str = "auc"):
-        if curve != "ROC":
-            raise ValueError(f"AUC: curve must be 'ROC', got {curve!r}")
-        self.num_thresholds, self.curve = num_thresholds, curve
-        inside = (np.arange(num_thresholds - 2) + 1) / (num_thresholds - 1)
-        super().__init__([-1e-7, *inside, 1 + 1e-7], name)
-
-    def result(self) -> float:
-        """The area."""
-        hits = np.divide(self.hits, self.hits + self.misses, out=np.zeros_like(self.hits), where=self.hits + self.misses > 0)
-        negatives = self.alarms + self.passes
-        alarms = np.divide(self.alarms, negatives, out=np.zeros_like(hits), where=negatives > 0)
-        return float(((hits[1:] + hits[:-1]) / 2 * (alarms[:-1] - alarms[1:])).sum())
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, and 0 where there is nothing."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0
+def _one_or_more(numbers: np.ndarray) -> Any:
+    return float(numbers[0]) if numbers.size == 1 else numbers
+
+
+def _among_largest(p: np.ndarray, k: int) -> np.ndarray:
+    largest = np.argsort(-p, axis=-1, kind="stable")[..., :k]  # of equal ones the first
+    found = np.zeros(p.shape, bool)
+    np.put_along_axis(found, largest, True, axis=-1)
+    return found
+
+
+def _of_class(array: np.ndarray, class_id: int, name: str) -> np.ndarray:
+    if array.ndim < 2 or not 0 <= class_id < array.shape[-1]:
+        raise ValueError(f"{name}: class_id={class_id} is no output of predictions of shape {array.shape}")
+    return array[..., class_id, None]

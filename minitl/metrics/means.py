@@ -22,10 +22,8 @@ class Metric(Configured):
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         self.name, self.dtype = name or default_name(type(self)), dtype
-        if type(self).__module__.startswith("minitl."):
-            self.reset_state()
-        else:
-            self.total = self.count = 0.0  # a metric of your own may need what its constructor has not made yet
+        # The `reset_state` of a metric of your own may need what its constructor has not made yet.
+        next(cls for cls in type(self).__mro__ if cls.__module__.startswith("minitl.")).reset_state(self)  # type: ignore[attr-defined]
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Take a batch into the mean, and give the mean so far."""
@@ -247,8 +245,8 @@ def per_output(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 
 def of_all(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The weight of every number of a batch, in one row."""
-    weights = np.ones(shape)
-    if sample_weight is not None:
-        weights *= np.asarray(sample_weight, float).reshape(-1, *[1] * (len(shape) - 1))
-    return weights.reshape(-1)
+    """The weight of every number of a batch, in one row; weights are given per sample, per number, or per step of a sequence."""
+    given = np.asarray(1.0 if sample_weight is None else sample_weight, float)
+    while given.ndim > len(shape) and given.shape[-1] == 1:
+        given = given[..., 0]
+    return np.broadcast_to(given.reshape(*given.shape, *[1] * (len(shape) - given.ndim)), shape).reshape(-1)

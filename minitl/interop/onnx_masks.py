@@ -1,0 +1,67 @@
+"""Steps that are left out, as nodes of ONNX: who counts is computed from the numbers, as here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitl import layers
+from minitl.layers.masking import LeaveOut
+
+
+def counting(w: Any, x: str, mask_value: float = 0.0) -> str:
+    """Which steps (N, T) of rows have another entry than `mask_value`."""
+    return largest(w, w.node("Not", [w.node("Equal", [x, w.constant(mask_value)])]))
+
+
+def largest(w: Any, truths: str) -> str:
+    """Whether any along the last axis is true."""
+    numbers = w.node("Cast", [truths], to=w.onnx.TensorProto.FLOAT)
+    if w.opset < 18:
+        found = w.node("ReduceMax", [numbers], axes=[-1], keepdims=0)
+    else:
+        found = w.node("ReduceMax", [numbers, w.whole([-1])], keepdims=0)
+    return w.node("Cast", [found], to=w.onnx.TensorProto.BOOL)
+
+
+def wide(w: Any, counts: str) -> str:
+    """A mask (N, T) as (N, T, 1)."""
+    return w.node("Unsqueeze", [counts, w.whole([-1])])
+
+
+def _masking(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
+    counts = wide(w, counting(w, w.last(x), layer.mask_value))
+    return w.node("Where", [counts, w.last(x), w.constant(0.0)]), False
+
+
+def _leave_out(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
+    values, source = x
+    if values.axes != 3:
+        raise ValueError(f"{layer.label}: steps of images that are left out are not exported; cut the model below it")
+    if source.axes == values.axes:
+        counts = counting(w, w.last(source), layer.mask_value)
+    else:  # word numbers
+        numbers = w.node("Cast", [w.last(source)], to=w.onnx.TensorProto.FLOAT)
+        counts = w.node("Not", [w.node("Equal", [numbers, w.constant(layer.mask_value)])])
+    kept = w.node("Where", [wide(w, counts), w.last(values), w.constant(0.0)])
+    silent = w.node("And", [counts, w.node("Not", [counting(w, kept)])])
+    tiny = np.zeros(values.shape[-1], np.float32)
+    tiny[0] = np.finfo(np.float32).tiny
+    return w.node("Where", [wide(w, silent), w.constant(tiny), kept]), False
+
+
+def _mean(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
+    """The mean over the steps that count, at least one; what is left out is zeros."""
+    counts = w.node("Cast", [wide(w, counting(w, w.last(x)))], to=w.onnx.TensorProto.FLOAT)
+    number = w.node("Max", [w.node("ReduceSum", [counts, w.whole([1])], keepdims=int(layer.keepdims)), w.constant(1.0)])
+    return w.node("Div", [w.node("ReduceSum", [w.last(x), w.whole([1])], keepdims=int(layer.keepdims)), number]), False
+
+
+def mean_or(plain: Callable[..., tuple[str, bool]]) -> Callable[..., tuple[str, bool]]:
+    """The writer of a mean over steps: `plain` where none are left out."""
+    return lambda w, layer, x: _mean(w, layer, x) if layer.masked else plain(w, layer, x)
+
+
+WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {layers.Masking: _masking, LeaveOut: _leave_out}
