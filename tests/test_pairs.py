@@ -204,6 +204,26 @@ def test_conventions_at_kinks(folder):
     np.testing.assert_array_equal(pool.backward(np.ones((1, 1, 1, 1)), cache).reshape(-1), [1, 0, 0, 0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 7, 8, 9, 16, 37])
+@pytest.mark.parametrize(
+    ("window", "strides", "padding"),
+    [((2, 2), (2, 2), "valid"), ((3, 3), (2, 2), "same"), ((3, 2), (1, 3), "same"), ((5, 5), (1, 1), ((2, 3), (4, 1)))],
+)
+def test_the_largest_of_any_window(dtype, channels, window, strides, padding):
+    generator = np.random.default_rng(channels)
+    x = generator.integers(-3, 3, (2, 9, 11, channels)).astype(dtype)
+    x[generator.random(x.shape) > 0.9] = np.nan
+    x[generator.random(x.shape) > 0.8] = -np.inf
+    x[0, :4, :4] = -np.inf
+    (y, (winner, *_)), (expected, (won, *_)) = (
+        importlib.import_module(f"minitl.{folder}.max_pool2d").forward(x, window, strides, padding)
+        for folder in ("kernels", "ops")
+    )
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(winner, won)
+
+
 def product_settings(draw, columns):
     """How k runs, whether each row starts with sums of its own, the floor, and a generator; the compiled products are ready."""
     simd.ready(np.dtype(np.float64))

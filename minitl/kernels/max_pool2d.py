@@ -10,7 +10,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, jit
 from minitl.kernels.launch import Counts, Numbers, Packed, ShortCounts, Task, launch, packed, task_kernel
-from minitl.kernels.simd import constant
+from minitl.kernels.simd import best_of_window, constant, lanes
 from minitl.ops.max_pool2d import winner_dtype
 from minitl.ops.window import Axis, Padding, Pair, check_images, check_shape, slide2d
 
@@ -65,21 +65,28 @@ def plan_of(shape: Any, window: Pair, strides: Pair, rows: Axis, columns: Axis) 
 def largest_of_windows(task, plan, x, y, winner):
     """One row of outputs."""
     n, i, channels = task // plan.out_h, task % plan.out_h, plan.channels
+    top = i * plan.stride_h - plan.before_h
+    first_a, last_a = max(0, -top), min(plan.window_h, plan.height - top)
     for j in range(plan.out_w):
-        to = (task * plan.out_w + j) * channels
+        to, left = (task * plan.out_w + j) * channels, j * plan.stride_w - plan.before_w
+        first_b, last_b = max(0, -left), min(plan.window_w, plan.width - left)
+        if channels >= lanes(x):
+            at = ((n * plan.height + top + first_a) * plan.width + left + first_b) * channels
+            first, row = first_a * plan.window_w + first_b, plan.width * channels
+            rows, columns = last_a - first_a, last_b - first_b
+            best_of_window(x, at, row, channels, rows, columns, first, plan.window_w, y, to, winner, channels)
+            continue
         for c in range(channels):
             y[to + c] = -np.inf
             winner[to + c] = 0
-        for a in range(plan.window_h):
-            for b in range(plan.window_w):
-                row, column = i * plan.stride_h + a - plan.before_h, j * plan.stride_w + b - plan.before_w
-                if 0 <= row < plan.height and 0 <= column < plan.width:
-                    at = ((n * plan.height + row) * plan.width + column) * channels
-                    for c in range(channels):
-                        value = x[at + c]
-                        if value > y[to + c] or value != value:
-                            y[to + c] = value
-                            winner[to + c] = a * plan.window_w + b
+        for a in range(first_a, last_a):
+            for b in range(first_b, last_b):
+                at = ((n * plan.height + top + a) * plan.width + left + b) * channels
+                for c in range(channels):
+                    value = x[at + c]
+                    if value > y[to + c] or value != value:
+                        y[to + c] = value
+                        winner[to + c] = a * plan.window_w + b
 
 
 @jit()

@@ -8,7 +8,7 @@ from minitl.kernels.simd.exponential import exp, tanh
 from minitl.kernels.simd.moving import clear, copy, prefetch
 from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
-from minitl.kernels.simd.pooling import best_of_sandwich, one_of_four
+from minitl.kernels.simd.pooling import best_of_sandwich, best_of_window, one_of_four
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
 from minitl.kernels.simd.tile import product
 from minitl.kernels.simd.transposing import transpose
@@ -18,6 +18,7 @@ from minitl.kernels.simd.views import constant, view
 __all__ = [
     "as_array",
     "best_of_sandwich",
+    "best_of_window",
     "biased_sandwich",
     "blend",
     "clear",

@@ -1,4 +1,4 @@
-"""2x2 max-pooling behind ReLU: the maximum of four pixels and which it was, and its gradient back to that one."""
+"""Max-pooling: the largest of a window and which it was; of four pixels behind ReLU, and its gradient back to that one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.sandwich import combine, sandwich_in_numpy, stages
-from minitl.kernels.simd.vectors import INT, pointer
+from minitl.kernels.simd.vectors import INT, broadcast, pointer
 
 NOBODY = 4  # the winner of a window in which nothing is above zero
 
@@ -101,6 +101,55 @@ def _one_of_four_in_llvm(typingctx, dy, at, winner, in_winner, target, to, row, 
 
 
 one_of_four: Any = _one_of_four_in_numpy if config.DISABLE_JIT else _one_of_four_in_llvm
+
+
+def _best_of_window_in_numpy(source, at, row, column, rows, columns, number, more, best, to, winner, count):
+    """What `best_of_window` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    best[to : to + count], winner[to : to + count] = -np.inf, 0
+    for a in range(rows):
+        for b in range(columns):
+            value = source[at + a * row + b * column :][:count]
+            wins = (value > best[to : to + count]) | np.isnan(value)
+            best[to : to + count][wins], winner[to : to + count][wins] = value[wins], number + a * more + b
+
+
+@intrinsic
+def _best_of_window_in_llvm(typingctx, source, at, row, column, rows, columns, number, more, best, to, winner, count):
+    """The largest of source[at + a row + b column], a below `rows` and b below `columns`, for `count` neighbours of each.
+
+    winner is number + a more + b of the first that is largest, of the last that is NaN, and 0 where all are -inf. A vector is at
+    least as long as `count` is, or it is the last of several, which begins where it ends with the row.
+    """
+
+    def codegen(context, builder, sig, args):
+        _, at, row, column, rows, columns, number, more, _, to, _, count = args
+        read, write, note = (_Vectors(context, builder, sig.args[k], args[k]) for k in (0, 8, 10))
+        lanes = INT(read.lanes)
+        numbers, places = ir.VectorType(read.scalar, read.lanes), ir.VectorType(note.scalar, read.lanes)
+        largest, which = cgutils.alloca_once(builder, numbers), cgutils.alloca_once(builder, places)
+        last = builder.sub(count, lanes)
+        with cgutils.for_range_slice(builder, INT(0), count, lanes, INT) as (start, _):
+            v = builder.select(builder.icmp_signed("<", start, last), start, last)
+            begin = builder.add(at, v)
+            builder.store(ir.Constant(numbers, [float("-inf")] * read.lanes), largest)
+            builder.store(ir.Constant(places, [0] * read.lanes), which)
+            with cgutils.for_range(builder, rows) as down, cgutils.for_range(builder, columns) as across:
+                offset = builder.add(builder.mul(down.index, row), builder.mul(across.index, column))
+                value, before = read.load(builder.add(begin, offset)), builder.load(largest)
+                wins = builder.or_(builder.fcmp_ordered(">", value, before), builder.fcmp_unordered("uno", value, value))
+                place = builder.add(number, builder.add(builder.mul(down.index, more), across.index))
+                mine = broadcast(builder, builder.trunc(place, note.scalar), places)
+                builder.store(builder.select(wins, value, before), largest)
+                builder.store(builder.select(wins, mine, builder.load(which)), which)
+            write.store(builder.load(largest), builder.add(to, v))
+            note.store(builder.load(which), builder.add(to, v))
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(source, intp, intp, intp, intp, intp, intp, intp, best, intp, winner, intp), codegen
+
+
+best_of_window: Any = _best_of_window_in_numpy if config.DISABLE_JIT else _best_of_window_in_llvm
 
 
 class _Vectors:
