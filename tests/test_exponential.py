@@ -1,4 +1,4 @@
-"""exp and tanh of the engine against NumPy's in higher precision, and what is built on them."""
+"""exp, exp - 1 and tanh of the engine against NumPy's in higher precision, and what is built on them."""
 
 import importlib
 
@@ -8,6 +8,7 @@ import pytest
 from minitl.kernels import sigmoid, softmax, tanh
 from minitl.kernels.jit import jit
 from minitl.kernels.simd import exp as exp_of_one
+from minitl.kernels.simd import expm1 as expm1_of_one
 from minitl.kernels.simd import tanh as tanh_of_one
 from minitl.ops import softmax as book_softmax
 
@@ -19,6 +20,12 @@ SIZES = [1e-30, 1e-6, 1e-3, 0.1, 1.0, 5.0, 30.0, 100.0, 700.0]
 def exps(x, y):
     for i in range(len(x)):
         y[i] = exp_of_one(x[i])
+
+
+@jit()
+def expm1s(x, y):
+    for i in range(len(x)):
+        y[i] = expm1_of_one(x[i])
 
 
 @jit()
@@ -54,6 +61,9 @@ def test_exp_and_tanh_are_right_to_the_last_places(dtype):
         np.testing.assert_allclose(y[small], exact[small].astype(dtype), rtol=0, atol=2 * np.finfo(dtype).smallest_subnormal)
         tanhs(x, y)
         assert units_in_the_last_place(y, np.tanh(x.astype(np.longdouble))) <= 4
+        below = -np.abs(x)
+        expm1s(below, y)
+        assert units_in_the_last_place(y, np.expm1(below.astype(np.longdouble))) <= 4
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -65,6 +75,8 @@ def test_exp_and_tanh_of_special_numbers(dtype):
     tanhs(x, y)
     np.testing.assert_array_equal(y, [0, 0, 1, -1, np.nan])
     assert np.signbit(y[1]) and not np.signbit(y[0])
+    expm1s(np.array([0, -0.0, -np.inf, -1e4, np.nan], dtype), y)
+    np.testing.assert_array_equal(y, [0, 0, -1, -1, np.nan])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -224,6 +224,70 @@ def test_the_largest_of_any_window(dtype, channels, window, strides, padding):
     np.testing.assert_array_equal(winner, won)
 
 
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 1e-9, -1e-9, -1e-3, 3.0, -3.0, 89.0, -105.0, 710.0, -800.0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("elu", ()), ("elu", (1.67, 1.05)), ("softplus", ()), ("hard_sigmoid", ()), ("gated", ("sigmoid",)),
+     ("gated", ("hard_sigmoid",)), ("gated", ("normal_tanh",)), ("gated", ("normal",))],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_element_by_element_from_end_to_end(name, settings, dtype):
+    """Every size of numbers, and what is none."""
+    book, engine = (importlib.import_module(f"minitl.{folder}.{name}") for folder in ("ops", "kernels"))
+    x = np.concatenate([SPECIAL, np.linspace(-20, 20, 4001)]).astype(dtype)
+    (expected, kept), (y, cache) = book.forward(x, *settings), engine.forward(x, *settings)
+    tolerance = 20 * np.finfo(dtype).eps
+    np.testing.assert_allclose(y, expected, rtol=tolerance, atol=20 * tolerance)
+    np.testing.assert_allclose(y[1000:3000] / x[1000:3000], expected[1000:3000] / x[1000:3000], rtol=tolerance, atol=tolerance)
+    dy, plain = np.ones(len(x), dtype), np.isfinite(x)
+    np.testing.assert_allclose(
+        engine.backward(dy, cache)[plain], book.backward(dy, kept)[plain], rtol=tolerance, atol=20 * tolerance
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "groups", "axes"),
+    [((3, 13, 11, 48), 4, "all"), ((2, 200, 21), 3, "all"), ((5, 7, 259), 1, "last"), ((400, 16), 16, "all"),
+     ((1, 1, 1), 1, "all"), ((2, 9, 64), 8, "last"), ((0, 4, 4, 6), 2, "all")],
+)  # fmt: skip
+def test_groups_of_any_size(shape, groups, axes, dtype):
+    book, engine = (importlib.import_module(f"minitl.{folder}.group_norm") for folder in ("ops", "kernels"))
+    generator = np.random.default_rng(0)
+    x = (5 + generator.standard_normal(shape)).astype(dtype)
+    dy, gamma = generator.standard_normal(shape).astype(dtype), generator.standard_normal(shape[-1]).astype(dtype)
+    tolerance = {"rtol": 1e-4, "atol": 2e-4} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
+    (expected, kept), (y, cache) = (house.forward(x, gamma, gamma[::-1], groups, 1e-3, axes) for house in (book, engine))
+    np.testing.assert_allclose(y, expected, **tolerance)
+    for ours, theirs in zip(engine.backward(dy, cache), book.backward(dy, kept), strict=True):
+        np.testing.assert_allclose(ours, theirs, **tolerance)
+
+
+def test_the_mean_of_many_pixels_is_exact():
+    from minitl.kernels import group_norm
+
+    x = np.full((1, 300, 300, 2), 1000.0, np.float32)
+    x[0, ::2] += 1
+    y, _ = group_norm.forward(x, np.ones(2, "f4"), np.zeros(2, "f4"), 1, 0.0)
+    np.testing.assert_allclose(np.abs(y), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7, 9), (4, 5000), (1, 1), (0, 3)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_slopes_of_any_size(shape, shared):
+    book, engine = (importlib.import_module(f"minitl.{folder}.prelu") for folder in ("ops", "kernels"))
+    generator = np.random.default_rng(0)
+    x, dy = generator.standard_normal((2, *shape))
+    alpha = generator.standard_normal((*(1 for _ in shape[1:-1]), shape[-1]) if shared else shape[1:])
+    (expected, kept), (y, cache) = book.forward(x, alpha), engine.forward(x, alpha)
+    np.testing.assert_array_equal(y, expected)
+    for ours, theirs in zip(engine.backward(dy, cache), book.backward(dy, kept), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
 def product_settings(draw, columns):
     """How k runs, whether each row starts with sums of its own, the floor, and a generator; the compiled products are ready."""
     simd.ready(np.dtype(np.float64))

@@ -1,5 +1,42 @@
-"""hard_sigmoid: bounded by memory, or rare; the engine uses the book's."""
+"""hard_sigmoid, element by element in one pass; the mathematics is in `minitl.ops.hard_sigmoid`."""
 
-from minitl.ops.hard_sigmoid import backward, forward
+from __future__ import annotations
 
-__all__ = ["backward", "forward"]
+import numpy as np
+
+from minitl.kernels import memory
+from minitl.kernels.elementwise import Elements, launch_elements
+from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.launch import Numbers, Task, task_kernel
+from minitl.kernels.simd import constant
+from minitl.ops.window import check_shape
+
+
+def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """y = x / 6 + 1/2, cut off at 0 and 1."""
+    y = memory.empty(x.shape, common_dtype(x))
+    launch_elements(_forward, flat(x, y.dtype), y)
+    return y, x
+
+
+def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
+    """dx = dy / 6 inside."""
+    check_shape("hard_sigmoid", "dy", dy.shape, cache.shape)
+    dx = memory.empty(dy.shape, common_dtype(dy, cache))
+    launch_elements(_backward, flat(dy, dx.dtype), flat(cache, dx.dtype), dx)
+    return dx
+
+
+@task_kernel
+def _forward(task: Task, plan: Elements, x: Numbers, y: Numbers):
+    one, six, half = constant(x, 1), constant(x, 6), constant(x, 0.5)
+    for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
+        below = 0 if x[i] <= -3 else x[i] / six + half
+        y[i] = one if x[i] >= 3 else below
+
+
+@task_kernel
+def _backward(task: Task, plan: Elements, dy: Numbers, x: Numbers, dx: Numbers):
+    six = constant(x, 6)
+    for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
+        dx[i] = dy[i] / six if abs(x[i]) < 3 else 0

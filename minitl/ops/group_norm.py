@@ -11,6 +11,8 @@ Shapes: x (N, ..., C), gamma and beta (C,). `axes` "all" takes the means over he
 Source: Y. Wu and K. He, arXiv 1803.08494; J. Ba et al., Layer normalization, arXiv 1607.06450.
 """
 
+import math
+
 import numpy as np
 
 from minitl.ops.window import check_shape
@@ -46,5 +48,5 @@ def backward(
 
 def grouped(x: np.ndarray, groups: int, axes: str) -> np.ndarray:
     """x as (samples, pixels, groups, channels of a group); with axes "last" every pixel is a sample of its own."""
-    samples = len(x) if axes == "all" else x.size // x.shape[-1]
-    return x.reshape(samples, -1, groups, x.shape[-1] // groups)
+    samples, pixels = (len(x), math.prod(x.shape[1:-1])) if axes == "all" else (math.prod(x.shape[:-1]), 1)
+    return x.reshape(samples, pixels, groups, x.shape[-1] // groups)

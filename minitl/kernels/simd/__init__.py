@@ -4,7 +4,7 @@ from minitl.kernels.simd.addresses import as_array
 from minitl.kernels.simd.blending import blend
 from minitl.kernels.simd.channel_sums import moments, products
 from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
-from minitl.kernels.simd.exponential import exp, tanh
+from minitl.kernels.simd.exponential import exp, expm1, tanh
 from minitl.kernels.simd.moving import clear, copy, prefetch
 from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
@@ -27,6 +27,7 @@ __all__ = [
     "depthwise_gradient",
     "depthwise_row",
     "exp",
+    "expm1",
     "lanes",
     "moments",
     "one_of_four",

@@ -1,4 +1,4 @@
-"""exp and tanh as plain arithmetic, which LLVM turns into vectors: a call to the C library for every number does not become one.
+"""exp, exp - 1 and tanh as plain arithmetic, of which LLVM makes vectors: of calls to the C library it would not.
 
     exp(x) = 2^n exp(r),   n = round(x / log 2),   r = x - n log 2,   |r| <= log(2) / 2
 
@@ -8,7 +8,8 @@ term left out is below the rounding error. 2^n is written directly into a number
 subnormal. For tanh(x) = (e - 1) / (e + 1), with e = exp(2x), e - 1 is made without adding one and taking it away again, or
 small x would lose their digits.
 
-exp is within two units in the last place, tanh within four. exp(-inf) is 0, above the largest exponent it is inf, NaN stays NaN.
+exp is within two units in the last place, exp - 1 and tanh within four. exp(-inf) is 0, above the largest exponent it is inf;
+NaN stays NaN.
 Source: W. Cody and W. Waite, Software manual for the elementary functions, 1980, chapters 6 and 13.
 """
 
@@ -66,6 +67,20 @@ def _exp_in_llvm(typingctx, x):
 
 
 @intrinsic
+def _expm1_in_llvm(typingctx, x):
+    """exp(x) - 1, for x <= 0."""
+
+    def codegen(context, builder, sig, args):
+        kind = KINDS[sig.args[0].bitwidth]
+        lowest = kind.scalar(kind.lowest)
+        x = builder.select(builder.fcmp_ordered("<", args[0], lowest), lowest, args[0])
+        series, halves = _series(builder, x, kind)
+        return _minus_one(builder, series, builder.fmul(*halves), kind)
+
+    return x(x), codegen
+
+
+@intrinsic
 def _tanh_in_llvm(typingctx, x):
     """tanh(x)."""
 
@@ -76,8 +91,7 @@ def _tanh_in_llvm(typingctx, x):
         copysign = builder.module.declare_intrinsic("llvm.copysign", [kind.scalar], two)
         x = _at_most(builder, builder.call(fabs, args), kind.scalar(kind.one))
         series, halves = _series(builder, builder.fadd(x, x), kind)
-        power = builder.fmul(*halves)
-        e_minus_1 = _sum(builder, _product(builder, series, power), builder.fsub(power, kind.scalar(1.0)))
+        e_minus_1 = _minus_one(builder, series, builder.fmul(*halves), kind)
         result = builder.fdiv(e_minus_1, builder.fadd(e_minus_1, kind.scalar(2.0)))
         return builder.call(copysign, [result, args[0]])
 
@@ -85,6 +99,7 @@ def _tanh_in_llvm(typingctx, x):
 
 
 exp: Any = np.exp if config.DISABLE_JIT else _exp_in_llvm
+expm1: Any = np.expm1 if config.DISABLE_JIT else _expm1_in_llvm
 tanh: Any = np.tanh if config.DISABLE_JIT else _tanh_in_llvm
 
 
@@ -106,6 +121,11 @@ def _series(builder: ir.IRBuilder, x: Any, kind: _Kind) -> tuple[Any, tuple[Any,
     exponents = [builder.add(k, kind.integer(kind.bias)) for k in (half, builder.sub(whole, half))]
     upper, lower = (builder.bitcast(builder.shl(k, kind.integer(kind.mantissa)), kind.scalar) for k in exponents)
     return series, (upper, lower)
+
+
+def _minus_one(builder: ir.IRBuilder, series: Any, power: Any, kind: _Kind) -> Any:
+    """exp(x) - 1 from exp(r) - 1 and 2^n."""
+    return _sum(builder, _product(builder, series, power), builder.fsub(power, kind.scalar(1.0)))
 
 
 def _at_most(builder: ir.IRBuilder, x: Any, limit: Any) -> Any:
