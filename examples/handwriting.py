@@ -25,7 +25,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from experiment import accuracy, add_workers, epochs_for, few, once, table, train
+from experiment import accuracy, add_workers, epochs_for, few, once, one_per_processor, table, train
 from PIL import Image
 
 from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, GlobalAveragePooling2D, Input, MaxPooling2D
@@ -262,7 +262,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--tests", type=int, default=5000, help="MNIST test images")
     parser.add_argument("--quick", action="store_true")
-    add_workers(parser)
+    add_workers(parser, one_per_processor())
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.seeds, arguments.epochs, arguments.episodes, arguments.tests = 1, 2, 2, 1000

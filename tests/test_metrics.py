@@ -151,6 +151,44 @@ def test_sequences_are_weighted_per_step():
     assert of_steps.result() == of_numbers.result() and 0 < of_steps.result() < 1
 
 
+def test_weights_of_a_column_and_targets_halfway():
+    columns, rows = metrics.Recall(), metrics.Recall()
+    columns.update_state(YES[:, 0], SHARES[:, 0], WEIGHTS[:, None])
+    rows.update_state(YES[:, 0], SHARES[:, 0], WEIGHTS)
+    assert columns.result() == rows.result() > 0 and columns.hits == rows.hits
+    for metric in (metrics.TruePositives(), metrics.AUC()):
+        metric.update_state([0.5, 0.6], [0.9, 0.9])
+        assert metric.hits[0] == 1 and metric.alarms[0] == 1  # halfway is a no
+
+
+def test_accuracy_of_a_single_output():
+    metric = metrics.Accuracy()
+    metric.update_state([[1], [0], [1], [0]], [[0.9], [0.4], [0.2], [0.5]])
+    assert metric.result() == 0.75
+    metric.update_state([1, 1, 1, 1], [[0.9], [0.9], [0.9], [0.5]])
+    assert metric.result() == 0.75
+    with pytest.raises(NotImplementedError, match=r"Metric must define values\(y_true, y_pred\)"):
+        metrics.Metric()([1.0], [1.0])
+
+
+def test_variables_of_a_metric_begin_anew():
+    class Largest(metrics.Metric):
+        def __init__(self):
+            super().__init__("largest")
+            self.most = self.add_weight("most", initializer="zeros")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.most.assign(max(float(self.most), np.max(y_pred)))
+
+        def result(self):
+            return float(self.most)
+
+    metric = Largest()
+    assert metric([1.0], [3.0]) == 3
+    metric.reset_state()
+    assert metric.result() == 0
+
+
 def test_wrong_settings_of_counts_and_curves():
     for made, message in (
         (lambda: metrics.Precision(thresholds=[0.2, 1.2]), r"Precision: thresholds must lie in \[0, 1\], got \[0.2, 1.2\]"),

@@ -81,10 +81,14 @@ def _reordering(function: Any) -> Callable[..., Traced]:
         y = function(x.value, *arguments, **settings)
 
         def pullback(dy: Any) -> list[Any]:
+            dx = np.zeros(x.shape, x.dtype)
+            view = function(dx, *arguments, **settings)
+            if np.may_share_memory(view, dx) and view.flags.writeable:  # other axes or a part: each number has one place
+                view[...] = dy
+                return [dx]
             places = function(np.arange(x.size).reshape(x.shape), *arguments, **settings)
-            dx = np.zeros(x.size, x.dtype)
-            np.add.at(dx, places.reshape(-1), np.reshape(dy, -1))
-            return [dx.reshape(x.shape)]
+            np.add.at(dx.reshape(-1), places.reshape(-1), np.reshape(dy, -1))
+            return [dx]
 
         return Traced(y, [x], pullback)
 

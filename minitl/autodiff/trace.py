@@ -64,11 +64,11 @@ class Traced(NDArrayOperatorsMixin):
         values = [plain(item) for item in inputs]
         if method != "__call__" or (name not in DERIVATIVES and name not in PLAIN and name != "matmul"):
             raise TypeError(no_derivative(name if method == "__call__" else f"{name}.{method}"))
+        if name == "matmul":
+            return _product(inputs, values)
         y = ufunc(*values, **settings)
         if name in PLAIN:
             return y
-        if name == "matmul":
-            return _product(inputs, values, y)
         return of_all(inputs, y, lambda dy: [dy * d for d in DERIVATIVES[name](y, *values)])
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Any:
@@ -186,17 +186,23 @@ def of_all(inputs: Sequence[Any], y: Any, pullback: Pullback) -> Traced:
 
 
 def _unbroadcast(dy: Any, shape: tuple[int, ...]) -> Any:
+    if dy.shape == shape:
+        return dy  # a sum over no axes would be a copy
     dy = dy.sum(axis=tuple(range(dy.ndim - len(shape))))
     return dy.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1 and dy.shape[i] != 1), keepdims=True)
 
 
-def _product(inputs: Sequence[Any], values: Sequence[Any], y: Any) -> Traced:
+def _product(inputs: Sequence[Any], values: Sequence[Any]) -> Traced:
     """y = a b: da = dy b^T, db = a^T dy, for a batch of matrices; a vector is a matrix with one row, or with one column."""
     a, b = values
     if a.ndim == 1:
         return np.matmul(inputs[0][None], inputs[1])[(..., 0) if b.ndim == 1 else (..., 0, slice(None))]
     if b.ndim == 1:
         return np.matmul(inputs[0], inputs[1][:, None])[..., 0]
+    if a.ndim > b.ndim == 2:  # all rows by one matrix
+        rows = np.matmul(np.reshape(inputs[0], (-1, a.shape[-1])), inputs[1])
+        return rows.reshape(*a.shape[:-1], b.shape[-1])
     parts = {0: lambda dy: dy @ np.swapaxes(b, -1, -2), 1: lambda dy: np.swapaxes(a, -1, -2) @ dy}
     places = [i for i in (0, 1) if isinstance(inputs[i], Traced)]
-    return Traced(y, [inputs[i] for i in places], lambda dy: [_unbroadcast(parts[i](dy), values[i].shape) for i in places])
+    y, traced = np.matmul(a, b), [inputs[i] for i in places]
+    return Traced(y, traced, lambda dy: [_unbroadcast(parts[i](dy), values[i].shape) for i in places])

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.jit import common_dtype, flat
 from minitl.kernels.launch import Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.processor import ELEMENTS_PER_TASK
-from minitl.kernels.row_sums import add_rows
+from minitl.kernels.row_sums import add_rows, fold
 from minitl.kernels.simd import constant
 from minitl.ops.group_norm import grouped
 from minitl.ops.window import check_shape
@@ -33,7 +33,8 @@ def forward(
     r = np.empty((plan.samples, 1, groups, 1), y.dtype)
     settings = [np.broadcast_to(array, x.shape[-1:]) for array in (gamma, beta)]
     constants = np.concatenate([*settings, [epsilon, plan.pixels * (plan.channels // groups)]]).astype(y.dtype)
-    launch(_forward, tasks, plan, flat(x, y.dtype), y, x_hat, constants, r, scratch=memory.whole_lines(4 * plan.channels))
+    kernel = _forward_of_rows if plan.pixels == plan.groups == 1 else _forward
+    launch(kernel, tasks, plan, flat(x, y.dtype), y, x_hat, constants, r, scratch=memory.whole_lines(4 * plan.channels))
     return y, (x_hat, gamma, r, groups, axes)
 
 
@@ -47,7 +48,8 @@ def backward(
     tasks, plan = _plan_of(dy, groups, axes)
     sums = np.zeros((tasks, 2 * plan.channels), dx.dtype)
     given = (flat(array, dx.dtype) for array in (dy, x_hat, np.broadcast_to(gamma, dy.shape[-1:]), r))
-    launch(_backward, tasks, plan, *given, dx, sums, scratch=memory.whole_lines(6 * plan.channels))
+    kernel = _backward_of_rows if plan.pixels == plan.groups == 1 else _backward
+    launch(kernel, tasks, plan, *given, dx, sums, scratch=memory.whole_lines(6 * plan.channels))
     dbeta, dgamma = add_rows(sums).reshape(2, -1) if need_dparameters else (None, None)
     return dx if need_dx else None, dgamma, dbeta
 
@@ -95,7 +97,7 @@ def _forward(
                 for c in range(channels):
                     scratch[total + c] += scratch[block + c]
             for g in range(plan.groups):
-                mean = _sum(scratch, total + g * of_group, of_group) / members
+                mean = fold(scratch, total + g * of_group, of_group) / members
                 for c in range(g * of_group, (g + 1) * of_group):
                     if squares:
                         scratch[factors + c] = mean
@@ -112,6 +114,28 @@ def _forward(
                 x_hat[at + c] = (x[at + c] - scratch[means + c]) * scratch[factors + c]
             for c in range(channels):
                 y[at + c] = x_hat[at + c] * constants[c] + constants[of_beta + c]
+
+
+@task_kernel
+def _forward_of_rows(
+    task: Task, plan: Plan, x: Numbers, y: Numbers, x_hat: Numbers, constants: Numbers, r: Numbers, scratch: Scratch
+):  # fmt: skip
+    """Layer normalisation: a sample is one pixel, and all its channels are one group."""
+    channels, one = plan.channels, constant(x, 1)
+    epsilon, members = constants[2 * channels], constants[2 * channels + 1]
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.samples)):
+        at = n * channels
+        for c in range(channels):
+            y[at + c] = x[at + c] - x[at]
+        mean = x[at] + fold(y, at, channels) / members
+        for c in range(channels):
+            y[at + c] = (x[at + c] - mean) * (x[at + c] - mean)
+        factor = one / np.sqrt(fold(y, at, channels) / members + epsilon)
+        r[n] = factor
+        for c in range(channels):
+            x_hat[at + c] = (x[at + c] - mean) * factor
+        for c in range(channels):
+            y[at + c] = x_hat[at + c] * constants[c] + constants[channels + c]
 
 
 @task_kernel
@@ -142,8 +166,8 @@ def _backward(
         for c in range(channels):
             scratch[of_product + c] *= gamma[c]
         for g in range(groups):
-            mean = _sum(scratch, of_dy + g * of_group, of_group) / members
-            mean_of_product = _sum(scratch, of_product + g * of_group, of_group) / members
+            mean = fold(scratch, of_dy + g * of_group, of_group) / members
+            mean_of_product = fold(scratch, of_product + g * of_group, of_group) / members
             for c in range(g * of_group, (g + 1) * of_group):
                 scratch[of_dy + c], scratch[of_product + c], scratch[rs + c] = mean, mean_of_product, r[n * groups + g]
         for at in range(first * channels, last * channels, channels):
@@ -152,15 +176,25 @@ def _backward(
                 dx[at + c] = scratch[rs + c] * inner
 
 
-@jit()
-def _sum(numbers, first, count):
-    """The sum of neighbours, half of them added to the other half until few are left; they are not kept."""
-    while count > 8:
-        half = count // 2
-        for k in range(half):
-            numbers[first + k] += numbers[first + count - half + k]
-        count -= half
-    total = numbers[first]
-    for k in range(first + 1, first + count):
-        total += numbers[k]
-    return total
+@task_kernel
+def _backward_of_rows(
+    task: Task, plan: Plan, dy: Numbers, x_hat: Numbers, gamma: Numbers, r: Numbers, dx: Numbers, sums: Numbers, scratch: Scratch
+):  # fmt: skip
+    channels, mine = plan.channels, task * 2 * plan.channels
+    members = constant(dy, channels)
+    for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.samples)):
+        at, factor = n * channels, r[n]
+        for c in range(channels):
+            dx[at + c] = dy[at + c] * gamma[c]
+        mean = fold(dx, at, channels) / members
+        for c in range(channels):
+            dx[at + c] = dy[at + c] * x_hat[at + c]
+        for c in range(channels):
+            sums[mine + channels + c] += dx[at + c]
+        for c in range(channels):
+            dx[at + c] *= gamma[c]
+        mean_of_product = fold(dx, at, channels) / members
+        for c in range(channels):
+            sums[mine + c] += dy[at + c]
+        for c in range(channels):
+            dx[at + c] = factor * (dy[at + c] * gamma[c] - mean - x_hat[at + c] * mean_of_product)

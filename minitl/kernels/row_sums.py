@@ -55,3 +55,17 @@ def _add_rows(rows, total):
     for row in range(1, len(rows)):
         for column in range(len(total)):
             total[column] += rows[row, column]
+
+
+@jit()
+def fold(numbers, first, count):
+    """The sum of some neighbours, half of them added to the other half until few are left; they are not kept."""
+    while count > 8:
+        half = count // 2
+        for k in range(half):
+            numbers[first + k] += numbers[first + count - half + k]
+        count -= half
+    total = numbers[first]
+    for k in range(first + 1, first + count):
+        total += numbers[k]
+    return total

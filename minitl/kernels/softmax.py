@@ -10,7 +10,8 @@ from minitl.kernels import memory
 from minitl.kernels.jit import common_dtype, flat, inlined, jit
 from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.processor import ELEMENTS_PER_TASK
-from minitl.kernels.simd import constant, exp, view
+from minitl.kernels.row_sums import fold
+from minitl.kernels.simd import exp, view
 from minitl.ops.window import check_shape
 
 WIDE = 128  # numbers in a row, from which on it is taken in vectors
@@ -20,7 +21,8 @@ LANES = 16  # running maxima and sums, side by side
 def forward(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p = exp(z - max z) / sum exp(z - max z), row by row."""
     p = memory.empty(z.shape, common_dtype(z))
-    launch_rows(_forward_wide if is_wide(z.shape[-1]) else _forward, z.shape[-1], flat(z, p.dtype), p)
+    many = z.ndim > 2 and z.shape[-1] >= LANES  # rows of sequences are worth the longer compilation
+    launch_rows(_forward_wide if many or is_wide(z.shape[-1]) else _forward, z.shape[-1], flat(z, p.dtype), p)
     return p, p
 
 
@@ -73,9 +75,10 @@ def _some_rows(task, plan, z, p, wide):
 @task_kernel
 def _backward(task: Task, plan: Rows, dp: Numbers, p: Numbers, dz: Numbers):
     for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.rows)):
-        first, inner = n * plan.columns, constant(dp, 0)
+        first = n * plan.columns
         for k in range(first, first + plan.columns):
-            inner += dp[k] * p[k]
+            dz[k] = dp[k] * p[k]
+        inner = fold(dz, first, plan.columns)
         for k in range(first, first + plan.columns):
             dz[k] = p[k] * (dp[k] - inner)
 

@@ -10,6 +10,7 @@ Source: A. Vaswani et al., Attention is all you need, arXiv 1706.03762; M. Luong
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -59,10 +60,11 @@ class Attends(Layer):
         """The softmax over the last axis, with nothing where a mask is false."""
         if self.use_causal_mask:
             masks = [*masks, np.tri(*scores.shape[-2:], dtype=bool)]
-        counts = np.ones((1,) * len(scores.shape), bool)
-        for mask in masks:
-            counts = counts & mask
-        p = np.where(counts, activations.softmax(np.where(counts, scores, NOTHING)), 0.0).astype(self.dtype)
+        if masks:
+            counts = functools.reduce(np.logical_and, masks)
+            p = np.where(counts, activations.softmax(np.where(counts, scores, NOTHING)), 0.0).astype(self.dtype)
+        else:
+            p = activations.softmax(scores)
         if training and self.dropout:
             stays = self.generator.random(p.shape) >= self.dropout
             p = p * (stays / (1 - self.dropout)).astype(self.dtype)
@@ -235,7 +237,8 @@ class MultiHeadAttention(Attends):
         key, mask = inputs[2] if len(inputs) > 2 else value, inputs[3:]
         q, k, v = (self.projected(name, x) for name, x in (("query", query), ("key", key), ("value", value)))
         masks = [each[:, None] for each in [*self.of_steps(*inputs[:3]), *(_three_axes(plain(m)) > 0.5 for m in mask)]]
-        p = self.shares(q @ np.swapaxes(k, -2, -1) * self.dtype.type(1 / math.sqrt(self.key_dim)), masks, training)
+        q = q * self.dtype.type(1 / math.sqrt(self.key_dim))
+        p = self.shares(q @ np.swapaxes(k, -2, -1), masks, training)
         heads = np.transpose(p @ v, (0, 2, 1, 3))  # (N, T, H, V)
         rows = np.reshape(heads, (*heads.shape[:2], -1))
         y = rows @ np.reshape(self.attention_output_kernel, (rows.shape[-1], -1))
