@@ -393,3 +393,56 @@ def test_keys_may_be_of_another_width_than_values():
     layer = MultiHeadAttention(2, 3)
     assert layer(np.ones((1, 5, 4)), np.ones((1, 6, 7)), np.ones((1, 6, 2))).shape == (1, 5, 4)
     assert layer.parameters["key_kernel"].shape == (2, 2, 3) and layer.parameters["value_kernel"].shape == (7, 2, 3)
+
+
+def test_dense_layers_of_equations():
+    x = RNG.normal(size=(3, 5, 6)).astype("float32")
+    layer = layers.EinsumDense("abc,cde->abde", (None, 2, 4), "relu", "de")
+    y = layer(x)
+    kernel, bias = layer.get_weights()
+    assert kernel.shape == (6, 2, 4) and bias.shape == (2, 4) and y.shape == (3, 5, 2, 4)
+    layer.set_weights([kernel, RNG.normal(size=bias.shape)])
+    np.testing.assert_allclose(layer(x), np.maximum(np.tensordot(x, kernel, 1) + layer.get_weights()[1], 0), atol=1e-5)
+    dense, last = Dense(4), layers.EinsumDense("...x,xy->...y", 4, bias_axes="y")
+    dense(x), last(x)
+    last.set_weights(dense.get_weights())
+    np.testing.assert_allclose(last(x), dense(x), atol=1e-5)
+    turned = layers.EinsumDense("abc,bd->adc", (4, None), bias_axes="d")
+    assert turned(x).shape == (3, 4, 6) and [w.shape for w in turned.get_weights()] == [(5, 4), (4, 1)]
+    again = layers.EinsumDense.from_config(turned.get_config())
+    assert again(x).shape == (3, 4, 6)
+    ends = layers.EinsumDense("ab...,bc->ac...", 7)
+    assert ends(x).shape == (3, 7, 6) and ends.get_weights()[0].shape == (5, 7)
+    steps = Input((None, 6))
+    free = Model(steps, layers.EinsumDense("abc,cd->abd", (None, 4))(steps))
+    assert free.output_shape == (None, None, 4) and free(x[:, :2]).shape == (3, 2, 4) and free(x).shape == (3, 5, 4)
+
+
+def test_rows_of_one_length():
+    x = RNG.normal(size=(3, 5, 6)).astype("float32")
+    layer = layers.RMSNormalization(epsilon=0.5)
+    layer(x)
+    layer.set_weights([np.arange(6)])
+    np.testing.assert_allclose(layer(x), np.arange(6) * x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 0.5), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.EinsumDense("abc", 3), "equation must be such as 'abc,cd->abd' or '...x,xy->...y', got 'abc'"),
+        (lambda: layers.EinsumDense("...a,ab->b", 3), "equation must be such as"),
+        (lambda: layers.EinsumDense("abc,cd->abd", 0), "output_shape must be a whole number of at least 1, got 0"),
+        (lambda: layers.EinsumDense("abc,cd->abd", 4)(QUERY), r"output_shape=\(4,\) must have a number for each of 'bd'"),
+        (lambda: layers.EinsumDense("ab,bc->ac", 4)(QUERY), "expected shape one with the axes ab, got .None, 5, 6."),
+        (lambda: layers.EinsumDense("abc,cd->abd", (None, None))(QUERY), "the length of d in abc,cd->abd is not known"),
+        (
+            lambda: layers.EinsumDense("abc,cd->abd", (None, 2), bias_axes="c")(QUERY),
+            "bias_axes='c' are no axes of the output 'abd'",
+        ),
+        (lambda: layers.RMSNormalization(axis=1)(QUERY), "axis must be the last, -1, got 1"),
+        (lambda: layers.RMSNormalization(epsilon=-1), "epsilon must be a number in"),
+    ],
+)
+def test_wrong_equations_and_axes(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

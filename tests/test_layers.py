@@ -214,6 +214,13 @@ LAYERS = {
     "permute": (lambda: Permute((3, 1, 2)), IMAGES, (3, 2, 6, 5)),
     "repeat": (lambda: RepeatVector(3), ROWS, (4, 3, 7)),
     "layer norm": (lambda: LayerNormalization(), IMAGES, IMAGES),
+    "rms norm": (lambda: minitl.layers.RMSNormalization(), IMAGES, IMAGES),
+    "einsum dense": (
+        lambda: minitl.layers.EinsumDense("abcd,def->abcef", (None, None, 3, 4), "tanh", "ef"),
+        IMAGES,
+        (*IMAGES[:3], 3, 4),
+    ),
+    "einsum dense along the last axis": (lambda: minitl.layers.EinsumDense("...x,xy->...y", 4), IMAGES, (*IMAGES[:3], 4)),
     "layer norm over all axes": (lambda: LayerNormalization(axis=[1, 2, 3]), IMAGES, IMAGES),
     "softmax along an axis": (lambda: Softmax(axis=-2), IMAGES, IMAGES),
     "group norm": (lambda: GroupNormalization(2), IMAGES, IMAGES),

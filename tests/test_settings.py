@@ -11,7 +11,8 @@ from minitl.errors import check_numbers, numeric, positive
 from minitl.models import Sequential
 
 NEEDED = {
-    "boundaries": [1], "decay_rate": 0.9, "dims": (1,), "factor": 0.1, "function": "exp", "height_factor": 0.1, "kernel_size": 3,
+    "boundaries": [1], "decay_rate": 0.9, "dims": (1,), "equation": "ab,bc->ac",
+    "factor": 0.1, "function": "exp", "height_factor": 0.1, "kernel_size": 3,
     "layer": layers.Dense(3), "rate": 0.5, "scale": 0.5, "schedule": math.sqrt, "size": 2, "stddev": 0.1, "target_shape": (1,),
     "values": [1.0, 2.0], "width_factor": 0.1, "operation": "add", "layers": None,
 }  # fmt: skip

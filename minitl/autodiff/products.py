@@ -31,14 +31,16 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Traced:
     def gradient(i: int, dy: Any) -> Any:
         others = [j for j in range(len(values)) if j != i]
         known = "".join(letter for letter in terms[i] if letter in out or any(letter in terms[j] for j in others))
-        found = np.einsum(f"{','.join([out, *(terms[j] for j in others)])}->{known}", dy, *(values[j] for j in others))
+        found = np.einsum(
+            f"{','.join([out, *(terms[j] for j in others)])}->{known}", dy, *(values[j] for j in others), optimize=True
+        )
         for axis, letter in enumerate(terms[i]):  # what was summed alone: the same everywhere
             if letter not in known:
                 found = np.expand_dims(found, axis)
         return np.broadcast_to(found, values[i].shape)
 
     places = [i for i, item in enumerate(operands) if isinstance(item, Traced)]
-    y = np.asarray(np.einsum(subscripts, *values))
+    y = np.asarray(np.einsum(subscripts, *values, optimize=True))
     return Traced(y, [operands[i] for i in places], lambda dy: [gradient(i, dy) for i in places])
 
 

@@ -191,6 +191,8 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "", layers.Softmax(), row
     yield "along the rows of images", layers.Softmax(axis=1), image
     yield "over rows and channels", layers.LayerNormalization(axis=[1, 3]), image
+    yield "over channels", layers.RMSNormalization(), image
+    yield "two axes of one", layers.EinsumDense("abcd,def->abcef", (None, None, 2, 3), "tanh", "ef"), image
     for name in activations.NAMED:
         yield name, layers.Activation(name), row
     yield "", layers.LeakyReLU(), row

@@ -18,12 +18,14 @@ from minitl.layers import (
     ChannelPadding,
     ConstantOperation,
     Discretization,
+    EinsumDense,
     InputLayer,
     Lambda,
     LeakyReLU,
     MultiHeadAttention,
     Normalization,
     Reshape,
+    RMSNormalization,
     SpatialDropout1D,
     SpatialDropout2D,
     Transitions,
@@ -39,7 +41,13 @@ from minitl.serialization import encode
 
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
 NOT_OF_KERAS = (ConstantOperation, Lambda, Transitions, ValuePadding2D)
-WITH_CALL = (AdditiveAttention, Attention, MultiHeadAttention)  # Keras's, written as a user's layers are
+WITH_CALL = (
+    AdditiveAttention,
+    Attention,
+    EinsumDense,
+    MultiHeadAttention,
+    RMSNormalization,
+)  # Keras's, written as a user's layers are
 LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
     Discretization: ("trainable", "activity_regularizer"), LeakyReLU: ("alpha",),
     Normalization: ("mean", "variance"), Reshape: ("channels_first",),

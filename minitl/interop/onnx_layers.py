@@ -227,6 +227,12 @@ def _center_crop(w: Any, layer: Any, x: Tensor) -> Written:
     return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole([2, 3] if x.first else [1, 2])]), x.first
 
 
+def _einsum(w: Any, layer: Any, x: Tensor) -> Written:
+    of_x, of_kernel, out = layer.letters(x.axes)
+    y = w.node("Einsum", [w.last(x), w.constant(layer.kernel)], equation=f"{of_x},{of_kernel}->{out}")
+    return (w.node("Add", [y, w.constant(layer.bias)]) if layer.bias_axes else y), False
+
+
 def _time_distributed(w: Any, layer: Any, x: Tensor) -> Written:
     inner = layer.layer.compute_output_shape((None, *x.shape[2:]))
     (made,) = w.layer(layer.layer, [Tensor(_steps_as_samples(w, layer, x)[0], (None, *x.shape[2:]), False)], [inner])
@@ -283,6 +289,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.PReLU: _prelu,
     layers.Activation: _same,
     layers.Softmax: _softmax,
+    layers.EinsumDense: _einsum,
     layers.LeakyReLU: lambda w, layer, x: (w.node("LeakyRelu", [x.name], alpha=float(layer.negative_slope)), x.first),
     layers.ELU: lambda w, layer, x: (w.node("Elu", [x.name], alpha=float(layer.alpha)), x.first),
     layers.Add: _merge,

@@ -41,8 +41,17 @@ def _group_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     return w.node("Add", [w.node("Mul", [back, w.constant(gamma.reshape(ends))]), w.constant(beta.reshape(ends))]), True
 
 
+def _rms_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
+    name = w.last(x)
+    square, last = w.node("Mul", [name, name]), {"axes": [-1]} if w.opset < 18 else {}
+    mean = w.node("ReduceMean", [square, *([] if last else [w.whole([-1])])], keepdims=1, **last)
+    length = w.node("Sqrt", [w.node("Add", [mean, w.constant(layer.epsilon)])])
+    return w.node("Mul", [w.node("Div", [name, length]), w.constant(layer.scale)]), False
+
+
 WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {
     layers.BatchNormalization: _batch_norm,
     layers.LayerNormalization: _layer_norm,
     layers.GroupNormalization: _group_norm,
+    layers.RMSNormalization: _rms_norm,
 }

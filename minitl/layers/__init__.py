@@ -1,7 +1,8 @@
 """Layers: objects that own parameters and call operations. One file for each kind:
 
 base  core  activations  arithmetic  linear  conv  depthwise  conv_transpose  pooling  normalization  regularization
-merging  reshaping  sequences  embedding  function  array_function  recorded  preprocessing  random_images
+merging  reshaping  sequences  embedding  attention  einsum_dense  rms_normalization  function  array_function  recorded
+preprocessing  random_images
 categories  lookup  text  vocabulary
 """
 
@@ -20,6 +21,7 @@ from minitl.layers.conv import Conv2D
 from minitl.layers.conv_transpose import Conv2DTranspose
 from minitl.layers.core import Dense, Dropout, Flatten, Identity, Input, InputLayer
 from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
+from minitl.layers.einsum_dense import EinsumDense
 from minitl.layers.embedding import Embedding
 from minitl.layers.function import Lambda
 from minitl.layers.lookup import IntegerLookup, StringLookup
@@ -84,6 +86,7 @@ from minitl.layers.reshaping import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from minitl.layers.rms_normalization import RMSNormalization
 from minitl.layers.scaling import Normalization, Rescaling
 from minitl.layers.sequence_convolutions import Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
 from minitl.layers.sequences import (
@@ -164,6 +167,7 @@ __all__ = [
     "Discretization",
     "Dot",
     "Dropout",
+    "EinsumDense",
     "Embedding",
     "Flatten",
     "GRUCell",
@@ -199,6 +203,7 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "RMSNormalization",
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",

@@ -76,13 +76,14 @@ def recording(training: bool) -> Iterator[None]:
 
 
 def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
-    """dx from dy; fills `gradients`.
+    """dx from dy; fills `gradients`, of a frozen layer with nothing.
 
     Errors: ValueError before a forward pass, or for a call that left the record.
     """
     if not hasattr(self, "_record"):
         raise ValueError(f"{self.label}: backward() needs a forward pass before it")
     inputs, weights, y = self._record
+    weights = weights if self.trainable else {}
     several = isinstance(y, (list, tuple))
     end = end_of(self, zip(y if several else [y], dy if several else [dy], strict=True))
     if not end.sources:
