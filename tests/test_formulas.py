@@ -191,3 +191,97 @@ def test_losses_of_sequences_are_those_of_their_steps(name):
     shape = (2, -1, 3) if len(p) > 1 else (1, 1, 3)
     assert loss.forward(t.reshape(shape), p.reshape(shape), None, False) == pytest.approx(flat, rel=1e-12)
     np.testing.assert_allclose(loss.backward().reshape(p.shape), slopes, rtol=1e-12)
+
+
+SHARES = [[0.2, 0.5, 0.9], [0.7, 0.05, 0.4]]
+YES = [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]]
+LOGITS = [[-1.0, 0.5, 2.0], [0.3, -0.2, 1.2]]
+ONE = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+
+
+def binary_focal(p, t, gamma, alpha=None, smoothing=0.0):
+    terms = []
+    for one, given in zip(np.ravel(p), np.ravel(t), strict=True):
+        there = given * (1 - smoothing) + smoothing / 2
+        right = there * one + (1 - there) * (1 - one)
+        term = (1 - right) ** gamma * -(there * math.log(one) + (1 - there) * math.log(1 - one))
+        terms.append(term if alpha is None else term * (there * alpha + (1 - there) * (1 - alpha)))
+    return sum(terms) / len(terms)
+
+
+def categorical_focal(p, t, alpha, gamma, smoothing=0.0):
+    total = 0.0
+    for row, given in zip(p, t, strict=True):
+        for one, yes in zip(row, given, strict=True):
+            q, there = one / sum(row), yes * (1 - smoothing) + smoothing / len(row)
+            total += alpha * there * (1 - q) ** gamma * -math.log(q)
+    return total / len(p)
+
+
+def sigmoids(rows):
+    return [[1 / (1 + math.exp(-one)) for one in row] for row in rows]
+
+
+def exponentials(rows):
+    return [[math.exp(one) for one in row] for row in rows]
+
+
+def overlap(p, t):
+    return sum(a * b for a, b in zip(np.ravel(p), np.ravel(t), strict=True))
+
+
+def tversky(p, t, alpha, beta):
+    o = overlap(p, t)
+    return 1 - o / (o + alpha * (np.sum(p) - o) + beta * (np.sum(t) - o))
+
+
+RARE = {
+    "focal": (losses.BinaryFocalCrossentropy(gamma=1.5), SHARES, YES, lambda p, t: binary_focal(p, t, 1.5)),
+    "focal, as it is": (losses.BinaryFocalCrossentropy(), SHARES, YES, lambda p, t: binary_focal(p, t, 2)),
+    "focal, balanced": (
+        losses.BinaryFocalCrossentropy(True, 0.3, label_smoothing=0.2), SHARES, YES, lambda p, t: binary_focal(p, t, 2, 0.3, 0.2),
+    ),
+    "focal, logits": (
+        losses.BinaryFocalCrossentropy(True, from_logits=True), LOGITS, YES, lambda p, t: binary_focal(sigmoids(p), t, 2, 0.25),
+    ),
+    "classes": (losses.CategoricalFocalCrossentropy(), SHARES, ONE, lambda p, t: categorical_focal(p, t, 0.25, 2)),
+    "classes, smoothed": (
+        losses.CategoricalFocalCrossentropy(0.4, 1.5, label_smoothing=0.3), SHARES, ONE,
+        lambda p, t: categorical_focal(p, t, 0.4, 1.5, 0.3),
+    ),
+    "classes, logits": (
+        losses.CategoricalFocalCrossentropy(from_logits=True), LOGITS, ONE,
+        lambda p, t: categorical_focal(exponentials(p), t, 0.25, 2),
+    ),
+    "tversky": (losses.Tversky(), SHARES, YES, lambda p, t: tversky(p, t, 0.5, 0.5)),
+    "tversky, weighted": (losses.Tversky(0.3, 0.9), SHARES, YES, lambda p, t: tversky(p, t, 0.3, 0.9)),
+    "dice": (losses.Dice(), SHARES, YES, lambda p, t: 1 - 2 * overlap(p, t) / (np.sum(p) + np.sum(t))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_losses_for_what_is_rare(name):
+    loss, p, t, formula = RARE[name]
+    p, t = np.array(p), np.array(t)
+    assert float(loss.forward(t, p, None, False)) == pytest.approx(float(formula(p, t)), rel=1e-6)
+    slopes, step = loss.backward(), 1e-6
+    for place in np.ndindex(p.shape):
+        moved = [p.copy(), p.copy()]
+        moved[0][place] += step
+        moved[1][place] -= step
+        numeric = (formula(moved[0], t) - formula(moved[1], t)) / (2 * step)
+        assert slopes[place] == pytest.approx(float(numeric), rel=1e-4, abs=1e-7)
+
+
+def test_nothing_there_and_nothing_found_is_no_loss():
+    none = np.zeros((2, 3))
+    for loss in (losses.Tversky(), losses.Dice()):
+        assert float(loss.forward(none, none, None, False)) == pytest.approx(0, abs=1e-6)
+        assert float(loss.forward(none, none + 1, None, False)) == pytest.approx(1, abs=1e-6)
+    sure = np.array([[1.0, 0.0, 0.0]])
+    for loss in (losses.BinaryFocalCrossentropy(), losses.CategoricalFocalCrossentropy()):
+        assert float(loss.forward(sure, sure, None, False)) == pytest.approx(0, abs=1e-6)
+        assert np.isfinite(float(loss.forward(sure, 1 - sure, None, False)))
+    for wrong in (lambda: losses.BinaryFocalCrossentropy(gamma=-1), lambda: losses.Tversky(alpha=-0.1)):
+        with pytest.raises(ValueError, match="must be a number in"):
+            wrong()
