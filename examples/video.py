@@ -1,6 +1,6 @@
 """Video: a frozen image network sees single frames, and a small network on its features sees time.
 
-    python examples/video.py --strokes omniglot_strokes.npz --photos FOLDER     about 25 minutes
+    python examples/video.py --strokes omniglot_strokes.npz --photos FOLDER     about 20 minutes
     ... --quick                                                                 one seed, few clips, under two minutes
 
 1. Handwriting as it is written (`--strokes`: the pen's path of 4,840 drawings of Omniglot, rendered as clips of 12 frames). The
@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from experiment import add_workers, table
+from experiment import add_workers, one_per_processor, table
 from handwriting import SIDE, network, wobble
 from PIL import Image, ImageDraw
 
@@ -249,7 +249,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--characters", type=int, default=100)
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--quick", action="store_true")
-    add_workers(parser)
+    add_workers(parser, one_per_processor())  # the networks are small
     arguments = parser.parse_args()
     if not arguments.strokes and not arguments.photos:
         parser.error("give --strokes, --photos, or both")
