@@ -141,6 +141,11 @@ def _give_to_definitions(tree: ast.Module, by_line: dict[int, list[str]]) -> Non
         random.Random(0).shuffle(tests)
         for line in inside:
             by_line[line] = by_line.get(line) or tests
+        # A test may use what its file made at import: of that, the tests of the whole class can tell.
+        for made in (inner for inner in ast.iter_child_nodes(node) if isinstance(node, ast.ClassDef)):
+            if isinstance(made, ast.FunctionDef) and made.name == "__init__":
+                for line in range(made.lineno, (made.end_lineno or made.lineno) + 1):
+                    by_line[line] = sorted({*by_line[line], *tests})
 
 
 def _environment(folder: Path) -> dict[str, str]:

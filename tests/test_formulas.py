@@ -282,6 +282,12 @@ def test_nothing_there_and_nothing_found_is_no_loss():
     for loss in (losses.BinaryFocalCrossentropy(), losses.CategoricalFocalCrossentropy()):
         assert float(loss.forward(sure, sure, None, False)) == pytest.approx(0, abs=1e-6)
         assert np.isfinite(float(loss.forward(sure, 1 - sure, None, False)))
-    for wrong in (lambda: losses.BinaryFocalCrossentropy(gamma=-1), lambda: losses.Tversky(alpha=-0.1)):
+    for wrong in (
+        lambda: losses.BinaryFocalCrossentropy(gamma=-1), lambda: losses.BinaryFocalCrossentropy(alpha=1.1),
+        lambda: losses.CategoricalFocalCrossentropy(label_smoothing=2), lambda: losses.Tversky(alpha=-0.1),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="must be a number in"):
             wrong()
+    for kind in (losses.BinaryFocalCrossentropy, losses.CategoricalFocalCrossentropy, losses.Tversky, losses.Dice):
+        assert float(kind(reduction="sum", name="mine").forward(sure, sure, None, False)) == pytest.approx(0, abs=1e-6)
+        assert kind(name="mine").name == "mine"

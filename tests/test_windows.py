@@ -71,3 +71,12 @@ def test_parts_of_data():
         split_dataset(x, left_size=10)
     assert pack_x_y_sample_weight(x) is x and pack_x_y_sample_weight([x]) == ([x],) and pack_x_y_sample_weight(x, y) == (x, y)
     assert unpack_x_y_sample_weight(x) == (x, None, None) and unpack_x_y_sample_weight((x, y)) == (x, y, None)
+
+
+def test_windows_one_by_one():
+    from minitl.preprocessing import timeseries_dataset_from_array
+
+    data = np.arange(7)
+    alone = timeseries_dataset_from_array(data, None, sequence_length=3, batch_size=None)
+    assert len(alone) == 5 and [np.asarray(window).tolist() for window in alone][-1] == [4, 5, 6]
+    assert len(timeseries_dataset_from_array(data, None, sequence_length=3, batch_size=2)) == 3
