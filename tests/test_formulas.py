@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minitl import losses, schedules
+from minitl import losses, regularizers, schedules
 
 STEPS = range(45)
 
@@ -291,3 +291,20 @@ def test_nothing_there_and_nothing_found_is_no_loss():
     for kind in (losses.BinaryFocalCrossentropy, losses.CategoricalFocalCrossentropy, losses.Tversky, losses.Dice):
         assert float(kind(reduction="sum", name="mine").forward(sure, sure, None, False)) == pytest.approx(0, abs=1e-6)
         assert kind(name="mine").name == "mine"
+
+
+def test_penalties_and_their_slopes():
+    w = np.array([[1.5, -2.0], [0.0, 0.5]])
+    sign, size, square = np.sign(w), np.abs(w).sum(), (w**2).sum()
+    for made, penalty, slope in (
+        (regularizers.l1(), 0.01 * size, 0.01 * sign),
+        (regularizers.l1(0.3), 0.3 * size, 0.3 * sign),
+        (regularizers.l2(), 0.01 * square, 0.02 * w),
+        (regularizers.l2(0.3), 0.3 * square, 0.6 * w),
+        (regularizers.l1_l2(), 0.01 * (size + square), 0.01 * sign + 0.02 * w),
+        (regularizers.l1_l2(0.2, 0.3), 0.2 * size + 0.3 * square, 0.2 * sign + 0.6 * w),
+        (regularizers.L1L2(0.2, 0.3), 0.2 * size + 0.3 * square, 0.2 * sign + 0.6 * w),
+        (regularizers.get("l2"), 0.01 * square, 0.02 * w),
+    ):
+        assert float(made(w)) == pytest.approx(penalty)
+        np.testing.assert_allclose(made.gradient(w), slope, atol=1e-12)
