@@ -15,7 +15,7 @@ from minitl import initializers
 from minitl.errors import unknown
 from minitl.interop.keras_attention import as_list, settings_of
 from minitl.interop.keras_masks import without_masks
-from minitl.interop.keras_operations import arguments_of, is_operation, operation
+from minitl.interop.keras_operations import arguments_of, is_operation, name_of, operation
 from minitl.layers import RNN, BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
@@ -151,7 +151,7 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
     waiting = []
     ends = _places(inner["output_layers"])
     for entry in without_masks(inner["layers"], [name for name, _, _ in ends]):
-        name = entry.get("name") or entry["config"]["name"]
+        name = name_of(entry)
         if entry["class_name"] == "InputLayer":
             values[name, 0, 0] = Input(_declared(entry)[1:], dtype=entry["config"].get("dtype") or "float32", name=name)
             continue
@@ -193,7 +193,7 @@ def _first_numbers(entries: list[dict[str, Any]], ends: list[tuple[str, int, int
 
     Keras counts a model's own making as a use: Keras 2 everywhere, Keras 3 for functional models, among the outputs alone.
     """
-    models = {entry.get("name") or entry["config"]["name"]: entry for entry in entries if entry["class_name"] in MODELS}
+    models = {name_of(entry): entry for entry in entries if entry["class_name"] in MODELS}
     nodes = [node for entry in entries for node in entry.get("inbound_nodes", ())]
     if any(isinstance(node, dict) for node in nodes):
         from_zero = {name for name, use, _ in ends if use == 0}  # as no Keras, but older versions of minitl wrote it

@@ -24,6 +24,7 @@ from minitl.interop.keras_description import described, keras_class
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
 from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
 from minitl.interop.keras_masks import settle_masks
+from minitl.interop.keras_operations import name_of
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
 from minitl.layers import InputLayer, Normalization
@@ -265,7 +266,7 @@ def _in_described_order(
         parts = list(zip(entries, _numbered([entry["class_name"] for entry in entries]), strict=True))
         groups = file["layers"]
     for entry, place in parts:
-        name = entry.get("name") or entry["config"]["name"]
+        name = name_of(entry)
         layer = next((l for l in model.layers if model._names[l] == name), None)
         if layer is None or place not in groups:
             continue

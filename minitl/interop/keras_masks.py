@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from minitl import layers
-from minitl.interop.keras_operations import is_operation
+from minitl.interop.keras_operations import is_operation, name_of
 from minitl.layers.attention import Attends
 from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, marker_of, marks_steps
 from minitl.layers.recurrent import Recurrent
@@ -21,7 +21,7 @@ ASKS = (Attends, layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)
 
 def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[dict[str, Any]]:
     """The entries of an architecture without the operations that only a mask is made by, which layers here find themselves."""
-    by_name = {entry.get("name") or entry["config"]["name"]: entry for entry in entries}
+    by_name = {name_of(entry): entry for entry in entries}
     needed, waiting = set(), [name for name in ends if name in by_name]
     while waiting:
         name = waiting.pop()

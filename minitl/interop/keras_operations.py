@@ -42,6 +42,11 @@ CLASS_NAMES = {"getitem": "GetItem", "divide": "TrueDivide", "around": "Round"}
 NOT_WRITTEN = ("norm", "average", "einsum", "rint", "fabs", "ndim", "shape", "allclose", "positive")
 
 
+def name_of(entry: dict[str, Any]) -> str:
+    """The name of a layer or an operation; older entries have it among the settings alone."""
+    return entry.get("name") or entry["config"]["name"]
+
+
 def is_operation(entry: Any) -> bool:
     """Whether an entry of an architecture describes an operation and no layer; the older format does not say where it is from."""
     if "module" in entry:

@@ -86,6 +86,12 @@ class Writer:
         """Add whole numbers."""
         return self.constant(numbers, np.int64)
 
+    def reduced(self, kind: str, name: str, keepdims: int) -> str:
+        """Add a ReduceMax or a ReduceMean over the last axis, which is an attribute before opset 18, and an input since."""
+        if self.opset < 18:
+            return self.node(kind, [name], axes=[-1], keepdims=keepdims)
+        return self.node(kind, [name, self.whole([-1])], keepdims=keepdims)
+
     def first(self, x: Tensor) -> str:
         """The tensor with its channels first."""
         if x.first or x.axes < 3:

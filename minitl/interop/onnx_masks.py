@@ -13,26 +13,13 @@ from minitl.layers.masking import LeaveOut
 
 def counting(w: Any, x: str, mask_value: float = 0.0) -> str:
     """Which steps (N, T) of rows have another entry than `mask_value`."""
-    return largest(w, w.node("Not", [w.node("Equal", [x, w.constant(mask_value)])]))
-
-
-def largest(w: Any, truths: str) -> str:
-    """Whether any along the last axis is true."""
-    numbers = w.node("Cast", [truths], to=w.onnx.TensorProto.FLOAT)
-    if w.opset < 18:
-        found = w.node("ReduceMax", [numbers], axes=[-1], keepdims=0)
-    else:
-        found = w.node("ReduceMax", [numbers, w.whole([-1])], keepdims=0)
-    return w.node("Cast", [found], to=w.onnx.TensorProto.BOOL)
-
-
-def wide(w: Any, counts: str) -> str:
-    """A mask (N, T) as (N, T, 1)."""
-    return w.node("Unsqueeze", [counts, w.whole([-1])])
+    other = w.node("Not", [w.node("Equal", [x, w.constant(mask_value)])])
+    any_other = w.reduced("ReduceMax", w.node("Cast", [other], to=w.onnx.TensorProto.FLOAT), keepdims=0)
+    return w.node("Cast", [any_other], to=w.onnx.TensorProto.BOOL)
 
 
 def _masking(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
-    counts = wide(w, counting(w, w.last(x), layer.mask_value))
+    counts = _wide(w, counting(w, w.last(x), layer.mask_value))
     return w.node("Where", [counts, w.last(x), w.constant(0.0)]), False
 
 
@@ -45,18 +32,23 @@ def _leave_out(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
     else:  # word numbers
         numbers = w.node("Cast", [w.last(source)], to=w.onnx.TensorProto.FLOAT)
         counts = w.node("Not", [w.node("Equal", [numbers, w.constant(layer.mask_value)])])
-    kept = w.node("Where", [wide(w, counts), w.last(values), w.constant(0.0)])
+    kept = w.node("Where", [_wide(w, counts), w.last(values), w.constant(0.0)])
     silent = w.node("And", [counts, w.node("Not", [counting(w, kept)])])
     tiny = np.zeros(values.shape[-1], np.float32)
     tiny[0] = np.finfo(np.float32).tiny
-    return w.node("Where", [wide(w, silent), w.constant(tiny), kept]), False
+    return w.node("Where", [_wide(w, silent), w.constant(tiny), kept]), False
 
 
 def _mean(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     """The mean over the steps that count, at least one; what is left out is zeros."""
-    counts = w.node("Cast", [wide(w, counting(w, w.last(x)))], to=w.onnx.TensorProto.FLOAT)
+    counts = w.node("Cast", [_wide(w, counting(w, w.last(x)))], to=w.onnx.TensorProto.FLOAT)
     number = w.node("Max", [w.node("ReduceSum", [counts, w.whole([1])], keepdims=int(layer.keepdims)), w.constant(1.0)])
     return w.node("Div", [w.node("ReduceSum", [w.last(x), w.whole([1])], keepdims=int(layer.keepdims)), number]), False
+
+
+def _wide(w: Any, counts: str) -> str:
+    """A mask (N, T) as (N, T, 1)."""
+    return w.node("Unsqueeze", [counts, w.whole([-1])])
 
 
 def mean_or(plain: Callable[..., tuple[str, bool]]) -> Callable[..., tuple[str, bool]]:

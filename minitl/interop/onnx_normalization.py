@@ -43,8 +43,7 @@ def _group_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
 
 def _rms_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     name = w.last(x)
-    square, last = w.node("Mul", [name, name]), {"axes": [-1]} if w.opset < 18 else {}
-    mean = w.node("ReduceMean", [square, *([] if last else [w.whole([-1])])], keepdims=1, **last)
+    mean = w.reduced("ReduceMean", w.node("Mul", [name, name]), keepdims=1)
     length = w.node("Sqrt", [w.node("Add", [mean, w.constant(layer.epsilon)])])
     return w.node("Mul", [w.node("Div", [name, length]), w.constant(layer.scale)]), False
 

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.elementwise import Elements, gradients, values
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.kernels.simd import constant, expm1
-from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray, alpha: float = 1.0, scale: float = 1.0) -> tuple[np.ndarray, tuple]:
     """y = scale x, or scale alpha (exp(x) - 1) for x <= 0."""
-    y = memory.empty(x.shape, common_dtype(x))
-    launch_elements(_forward, flat(x, y.dtype), y, np.array([scale, scale * alpha], y.dtype))
+    y = values(_forward, x, scale, scale * alpha)
     return y, (y, alpha, scale)
 
 
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy scale, or dy (y + scale alpha)."""
     y, alpha, scale = cache
-    check_shape("elu", "dy", dy.shape, y.shape)
-    dx = memory.empty(dy.shape, common_dtype(dy, y))
-    launch_elements(_backward, flat(dy, dx.dtype), flat(y, dx.dtype), dx, np.array([scale, scale * alpha], dx.dtype))
-    return dx
+    return gradients("elu", _backward, dy, y, scale, scale * alpha)
 
 
 @task_kernel

@@ -6,31 +6,23 @@ import math
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.elementwise import Elements, gradients, values
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.kernels.normal import gelu, gelu_slope
 from minitl.kernels.simd import constant, exp, tanh
-from minitl.ops.window import check_shape
 
 STEEPNESS, CUBE = math.sqrt(2 / math.pi), 0.044715  # of the gate with tanh
 
 
 def forward(x: np.ndarray, gate: str = "sigmoid") -> tuple[np.ndarray, tuple]:
     """y = x g(x), with the gate "sigmoid", "hard_sigmoid", "normal" or "normal_tanh"."""
-    y = memory.empty(x.shape, common_dtype(x))
-    launch_elements(KERNELS[gate][0], flat(x, y.dtype), y)
-    return y, (x, gate)
+    return values(KERNELS[gate][0], x), (x, gate)
 
 
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy (g(x) + x g'(x))."""
     x, gate = cache
-    check_shape("gated", "dy", dy.shape, x.shape)
-    dx = memory.empty(dy.shape, common_dtype(dy, x))
-    launch_elements(KERNELS[gate][1], flat(dy, dx.dtype), flat(x, dx.dtype), dx)
-    return dx
+    return gradients("gated", KERNELS[gate][1], dy, x)
 
 
 @task_kernel

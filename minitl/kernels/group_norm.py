@@ -33,8 +33,8 @@ def forward(
     r = np.empty((plan.samples, 1, groups, 1), y.dtype)
     settings = [np.broadcast_to(array, x.shape[-1:]) for array in (gamma, beta)]
     constants = np.concatenate([*settings, [epsilon, plan.pixels * (plan.channels // groups)]]).astype(y.dtype)
-    kernel = _forward_of_rows if plan.pixels == plan.groups == 1 else _forward
-    launch(kernel, tasks, plan, flat(x, y.dtype), y, x_hat, constants, r, scratch=memory.whole_lines(4 * plan.channels))
+    kernel, arrays = (_forward_of_rows, 0) if _is_row(plan) else (_forward, 4)
+    launch(kernel, tasks, plan, flat(x, y.dtype), y, x_hat, constants, r, scratch=memory.whole_lines(arrays * plan.channels))
     return y, (x_hat, gamma, r, groups, axes)
 
 
@@ -48,8 +48,8 @@ def backward(
     tasks, plan = _plan_of(dy, groups, axes)
     sums = np.zeros((tasks, 2 * plan.channels), dx.dtype)
     given = (flat(array, dx.dtype) for array in (dy, x_hat, np.broadcast_to(gamma, dy.shape[-1:]), r))
-    kernel = _backward_of_rows if plan.pixels == plan.groups == 1 else _backward
-    launch(kernel, tasks, plan, *given, dx, sums, scratch=memory.whole_lines(6 * plan.channels))
+    kernel, arrays = (_backward_of_rows, 0) if _is_row(plan) else (_backward, 5)
+    launch(kernel, tasks, plan, *given, dx, sums, scratch=memory.whole_lines(arrays * plan.channels))
     dbeta, dgamma = add_rows(sums).reshape(2, -1) if need_dparameters else (None, None)
     return dx if need_dx else None, dgamma, dbeta
 
@@ -69,6 +69,11 @@ def _plan_of(x: np.ndarray, groups: int, axes: str) -> tuple[int, Plan]:
     samples, pixels, _, _ = grouped(x, groups, axes).shape
     per_task = max(1, ELEMENTS_PER_TASK // max(1, pixels * x.shape[-1]))
     return -(-samples // per_task), Plan(samples, pixels, x.shape[-1], groups, per_task)
+
+
+def _is_row(plan: Plan) -> bool:
+    """Whether a sample is one pixel, and all its channels are one group, as in layer normalisation: its sums need no scratch."""
+    return plan.pixels == plan.groups == 1
 
 
 @task_kernel
@@ -118,9 +123,8 @@ def _forward(
 
 @task_kernel
 def _forward_of_rows(
-    task: Task, plan: Plan, x: Numbers, y: Numbers, x_hat: Numbers, constants: Numbers, r: Numbers, scratch: Scratch
+    task: Task, plan: Plan, x: Numbers, y: Numbers, x_hat: Numbers, constants: Numbers, r: Numbers
 ):  # fmt: skip
-    """Layer normalisation: a sample is one pixel, and all its channels are one group."""
     channels, one = plan.channels, constant(x, 1)
     epsilon, members = constants[2 * channels], constants[2 * channels + 1]
     for n in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.samples)):
@@ -178,7 +182,7 @@ def _backward(
 
 @task_kernel
 def _backward_of_rows(
-    task: Task, plan: Plan, dy: Numbers, x_hat: Numbers, gamma: Numbers, r: Numbers, dx: Numbers, sums: Numbers, scratch: Scratch
+    task: Task, plan: Plan, dy: Numbers, x_hat: Numbers, gamma: Numbers, r: Numbers, dx: Numbers, sums: Numbers
 ):  # fmt: skip
     channels, mine = plan.channels, task * 2 * plan.channels
     members = constant(dy, channels)

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.elementwise import Elements, gradients, values
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.kernels.simd import constant
-from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """y = x / 6 + 1/2, cut off at 0 and 1."""
-    y = memory.empty(x.shape, common_dtype(x))
-    launch_elements(_forward, flat(x, y.dtype), y)
-    return y, x
+    return values(_forward, x), x
 
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy / 6 inside."""
-    check_shape("hard_sigmoid", "dy", dy.shape, cache.shape)
-    dx = memory.empty(dy.shape, common_dtype(dy, cache))
-    launch_elements(_backward, flat(dy, dx.dtype), flat(cache, dx.dtype), dx)
-    return dx
+    return gradients("hard_sigmoid", _backward, dy, cache)
 
 
 @task_kernel

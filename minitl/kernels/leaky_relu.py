@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.elementwise import Elements, gradients, values
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import Numbers, Task, task_kernel
-from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray, slope: float = 0.0, threshold: float = 0.0, ceiling: float = np.inf) -> tuple[np.ndarray, tuple]:
     """y = x, damped below and cut off above."""
-    y = memory.empty(x.shape, common_dtype(x))
-    launch_elements(_forward, flat(x, y.dtype), y, np.array([slope, threshold, ceiling], y.dtype))
-    return y, (x, slope, threshold, ceiling)
+    return values(_forward, x, slope, threshold, ceiling), (x, slope, threshold, ceiling)
 
 
 def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dx = dy, slope dy, or 0."""
     x, *settings = cache
-    check_shape("leaky_relu", "dy", dy.shape, x.shape)
-    dx = memory.empty(dy.shape, common_dtype(dy, x))
-    launch_elements(_backward, flat(dy, dx.dtype), flat(x, dx.dtype), dx, np.array(settings, dx.dtype))
-    return dx
+    return gradients("leaky_relu", _backward, dy, x, *settings)
 
 
 @jit()

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.elementwise import Elements, gradients, values
 from minitl.kernels.launch import Numbers, Task, task_kernel
-from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """y = max(x, 0)."""
-    y = memory.empty(x.shape, common_dtype(x))
-    launch_elements(_forward, flat(x, y.dtype), y)
+    y = values(_forward, x)
     return y, y
 
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy where y > 0, else 0."""
-    check_shape("relu", "dy", dy.shape, cache.shape)
-    dx = memory.empty(dy.shape, common_dtype(dy, cache))
-    launch_elements(_backward, flat(dy, dx.dtype), flat(cache, dx.dtype), dx)
-    return dx
+    return gradients("relu", _backward, dy, cache)
 
 
 @task_kernel

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.elementwise import Elements, gradients, values
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.kernels.simd import constant, exp
-from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """y = 1 / (1 + exp(-x))."""
-    y = memory.empty(x.shape, common_dtype(x))
-    launch_elements(_forward, flat(x, y.dtype), y)
+    y = values(_forward, x)
     return y, y
 
 
 def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy y (1 - y)."""
-    check_shape("sigmoid", "dy", dy.shape, cache.shape)
-    dx = memory.empty(dy.shape, common_dtype(dy, cache))
-    launch_elements(_backward, flat(dy, dx.dtype), flat(cache, dx.dtype), dx)
-    return dx
+    return gradients("sigmoid", _backward, dy, cache)
 
 
 @task_kernel

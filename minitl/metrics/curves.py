@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, positive, unknown
-from minitl.metrics.detection import Counts, share
+from minitl.metrics.detection import Counts, need_shares, share
 from minitl.metrics.means import of_all, per_output
 from minitl.ops import sigmoid
 
@@ -47,6 +47,7 @@ class AUC(Counts):
             raise unknown("AUC: summation_method", summation_method, SUMS)
         if num_labels is not None and not multi_label:
             raise ValueError(f"AUC: num_labels={num_labels} is for multi_label=True")
+        need_shares(self, thresholds)
         self.curve, self.summation_method = str(curve).upper(), str(summation_method).lower()
         self.multi_label, self.num_labels, self.from_logits = multi_label, num_labels, from_logits
         self.thresholds = None if thresholds is None else sorted(float(limit) for limit in thresholds)
@@ -57,8 +58,6 @@ class AUC(Counts):
             raise ValueError(f"AUC: num_thresholds must be at least 2, got {num_thresholds}")
         else:
             inside = (np.arange(num_thresholds - 2) + 1) / (num_thresholds - 1)
-        if not np.all((inside >= 0) & (inside <= 1)):
-            raise ValueError(f"AUC: thresholds must lie in [0, 1], got {thresholds!r}")
         self.num_thresholds = len(inside) + 2
         super().__init__([-BEYOND, *inside, 1 + BEYOND], name, dtype=dtype)
 
@@ -81,13 +80,12 @@ class AUC(Counts):
 
     def result(self) -> float:
         """The area; of several labels the mean of theirs."""
-        recall, yeses = share(self.hits, self.hits + self.misses), self.hits + self.alarms
         if self.curve == "PR" and self.summation_method == "interpolation":
-            areas = self._between_counts(yeses)
+            areas = self._between_counts(self.hits + self.alarms)
         else:
-            x, y = share(self.alarms, self.alarms + self.passes), recall
+            x, y = share(self.alarms, self.alarms + self.passes), self.recalls
             if self.curve == "PR":
-                x, y = recall, share(self.hits, yeses)
+                x, y = self.recalls, self.precisions
             heights = {
                 "interpolation": (y[:-1] + y[1:]) / 2,
                 "minoring": np.minimum(y[:-1], y[1:]),
@@ -127,21 +125,6 @@ class _Best(Counts):
     def best(self, numbers: np.ndarray, others: np.ndarray) -> float:
         """The largest of `numbers` whose other is large enough."""
         return float(np.where(others >= getattr(self, self.wanted), numbers, 0).max(initial=0))
-
-    @property
-    def recalls(self) -> np.ndarray:
-        """How many of those that should be are yeses, by threshold."""
-        return share(self.hits, self.hits + self.misses)
-
-    @property
-    def precisions(self) -> np.ndarray:
-        """How many of the yeses are right, by threshold."""
-        return share(self.hits, self.hits + self.alarms)
-
-    @property
-    def specificities(self) -> np.ndarray:
-        """How many of those that should be are noes, by threshold."""
-        return share(self.passes, self.passes + self.alarms)
 
 
 class PrecisionAtRecall(_Best):

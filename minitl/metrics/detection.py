@@ -18,7 +18,7 @@ class Counts(Metric):
 
     Parameters: `top_k` lets only the k largest outputs of a sample be yeses; `class_id` counts one output alone.
     Attributes: `hits` are right yeses, `misses` wrong noes, `alarms` wrong yeses, `passes` right noes, one entry per threshold.
-    Errors: ValueError for a threshold outside of [0, 1], or a `top_k` below 1.
+    Errors: ValueError for a `top_k` below 1.
     """
 
     def __init__(self, limits: Any, name: str | None, top_k: int | None = None, class_id: int | None = None, dtype: Any = None):
@@ -60,6 +60,21 @@ class Counts(Metric):
                 numbers[order] += counted.reshape(numbers.shape)
                 setattr(self, name, numbers)
 
+    @property
+    def recalls(self) -> np.ndarray:
+        """How many of those that should be are yeses, by threshold: hits / (hits + misses)."""
+        return share(self.hits, self.hits + self.misses)
+
+    @property
+    def precisions(self) -> np.ndarray:
+        """How many of the yeses are right, by threshold: hits / (hits + false alarms)."""
+        return share(self.hits, self.hits + self.alarms)
+
+    @property
+    def specificities(self) -> np.ndarray:
+        """How many of those that should be are noes, by threshold: passes / (passes + false alarms)."""
+        return share(self.passes, self.passes + self.alarms)
+
     def result(self) -> Any:
         """The number so far."""
         raise NotImplementedError
@@ -78,15 +93,13 @@ class Precision(Counts):
         dtype: Any = None,
     ):  # fmt: skip
         self.thresholds = thresholds
-        given = np.asarray([] if thresholds is None else thresholds, float)
-        if not np.all((given >= 0) & (given <= 1)):
-            raise ValueError(f"{type(self).__name__}: thresholds must lie in [0, 1], got {thresholds!r}")
+        need_shares(self, thresholds)
         lowest = 0.5 if top_k is None else np.finfo(float).min
         super().__init__(lowest if thresholds is None else thresholds, name, top_k, class_id, dtype)
 
     def result(self) -> Any:
         """The share, or one per threshold; 0 before the first yes."""
-        return _one_or_more(share(self.hits, self.hits + self.alarms))
+        return _one_or_more(self.precisions)
 
 
 class Recall(Precision):
@@ -103,7 +116,7 @@ class Recall(Precision):
 
     def result(self) -> Any:
         """The share, or one per threshold; 0 before the first that should be."""
-        return _one_or_more(share(self.hits, self.hits + self.misses))
+        return _one_or_more(self.recalls)
 
 
 class Count(Precision):
@@ -142,6 +155,13 @@ class FalseNegatives(Count):
     """The number of wrong noes."""
 
     counted, default_name = "misses", "false_negatives"
+
+
+def need_shares(metric: Counts, thresholds: Any) -> None:
+    """Raise ValueError unless thresholds, if there are any, lie in [0, 1]."""
+    given = np.asarray([] if thresholds is None else thresholds, float)
+    if not np.all((given >= 0) & (given <= 1)):
+        raise ValueError(f"{type(metric).__name__}: thresholds must lie in [0, 1], got {thresholds!r}")
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -117,8 +117,8 @@ def _best_of_window_in_numpy(source, at, row, column, rows, columns, number, mor
 def _best_of_window_in_llvm(typingctx, source, at, row, column, rows, columns, number, more, best, to, winner, count):
     """The largest of source[at + a row + b column], a below `rows` and b below `columns`, for `count` neighbours of each.
 
-    winner is number + a more + b of the first that is largest, of the last that is NaN, and 0 where all are -inf. A vector is at
-    least as long as `count` is, or it is the last of several, which begins where it ends with the row.
+    winner is number + a more + b of the first that is largest, of the last that is NaN, and 0 where all are -inf. There are
+    enough neighbours for a vector; the last vector ends with them, and may take some that the one before it took.
     """
 
     def codegen(context, builder, sig, args):
