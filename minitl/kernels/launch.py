@@ -182,14 +182,14 @@ def threads() -> int:
 
 
 @jit()
-def _launch(state, entry, tasks, threads, f0, f1, f2, f3, f4, f5, b0, words, scratch):
+def _launch(state, entry, tasks, threads, f0, f1, f2, f3, f4, f5, f6, b0, words, scratch):
     first = pools.ADDRESSES
     state[pools.ENTRY] = entry
     state[first], state[first + 1], state[first + 2] = address_of(f0), address_of(f1), address_of(f2)
     state[first + 3], state[first + 4], state[first + 5] = address_of(f3), address_of(f4), address_of(f5)
-    state[first + 6] = address_of(b0)
-    state[first + 7], state[first + 8], state[first + 9] = words[0], words[1], words[2]
-    state[first + 10] = address_of(words) + 8 * len(INDICES)
+    state[first + 6], state[first + 7] = address_of(f6), address_of(b0)
+    state[first + 8], state[first + 9], state[first + 10] = words[0], words[1], words[2]
+    state[first + 11] = address_of(words) + 8 * len(INDICES)
     state[pools.SCRATCH], state[pools.STRIDE] = address_of(scratch), scratch.shape[1] * scratch.itemsize
     pools.share_out(state, tasks, threads)
 

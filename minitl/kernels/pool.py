@@ -1,4 +1,4 @@
-"""The threads that share a launch: a few that spin for a moment, and then sleep.
+"""The threads that share a launch: a few that wait awake for a moment, and then sleep.
 
 A job is a number of tasks of one kernel. Whoever launches it writes it down, opens it, and takes tasks itself; every thread of
 the pool that is awake takes tasks too, one after another, until there are none. Which thread takes which task does not matter
@@ -25,6 +25,7 @@ import atexit
 import ctypes
 import os
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,10 @@ from minitl.kernels.simd.entries import SLOTS
 WORDS = CACHE_LINE // 8  # of a state in a cache line
 OPEN, ACTIVE, TASKS = 0, 2 * WORDS, 3 * WORDS
 ENTRY, SCRATCH, STRIDE, GRAIN, SHARES, ADDRESSES = TASKS + 1, TASKS + 2, TASKS + 3, TASKS + 4, TASKS + 5, TASKS + 6
-QUIT, ACQUIRE, RELEASE, YIELD = 6 * WORDS, 6 * WORDS + 1, 6 * WORDS + 2, 6 * WORDS + 3
+QUIT, ACQUIRE, RELEASE, YIELD, PATIENCE = 6 * WORDS, 6 * WORDS + 1, 6 * WORDS + 2, 6 * WORDS + 3, 6 * WORDS + 4
 SLEEP, LOCK, NEXT = 7 * WORDS, 7 * WORDS + 1, 7 * WORDS + 2  # of thread 0; thread k's are k lines further
 PIECES = 16  # of a share: how finely tasks are taken
-SPIN = 2_000  # pauses of the processor before a thread begins to let others run
-YIELDS = 200  # times that it lets others run before it sleeps
+AWAKE = 150e-6  # seconds that a thread waits awake; what Python does between two launches seldom takes longer
 
 
 class Pool:
@@ -55,6 +55,7 @@ class Pool:
     def start(self) -> None:
         """Start the threads, once."""
         self.started = True
+        self.state[PATIENCE] = patience()
         for number in range(1, THREADS):
             # Daemons: they never hold up the end of the process, and hold no Python object while they wait.
             threading.Thread(target=_work, args=(self.state, number), daemon=True, name=f"kernels-{number}").start()
@@ -80,6 +81,16 @@ class Pool:
         """Let the threads end."""
         if self.started:
             write_from_python(self.state, QUIT, 1)
+
+
+def patience() -> int:
+    """How many pauses of the processor take as long as a thread waits awake: one takes 10 to 140 cycles."""
+    fastest = np.inf
+    for _ in range(3):  # the machine may be busy
+        begun = time.perf_counter()
+        _pauses(1000)
+        fastest = min(fastest, time.perf_counter() - begun)
+    return int(1000 * AWAKE / fastest)
 
 
 def new_state(threads: int) -> np.ndarray:
@@ -129,10 +140,16 @@ def share_out(state, tasks, threads):
     waited = 0
     while read(state, ACTIVE) > 0:
         waited += 1
-        if waited > SPIN:
+        if waited > state[PATIENCE]:
             yield_processor(state[YIELD])
         else:
             pause()
+
+
+@jit()
+def _pauses(count):
+    for _ in range(count):
+        pause()
 
 
 @jit()
@@ -167,10 +184,10 @@ def _work(state, number):
         if opened == seen or opened % 2 == 0:
             seen = opened
             waited += 1
-            if waited < SPIN:
+            # It does not let others run in between: Linux 6.18 charges a thread for that as if it had run, and it comes late
+            # to the next job. A thread that has slept runs at once.
+            if waited < state[PATIENCE]:
                 pause()
-            elif waited < SPIN + YIELDS:
-                yield_processor(state[YIELD])
             else:
                 write(state, SLEEP + WORDS * number, 1)
                 # A job that was opened meanwhile, or the end, may not have seen that.

@@ -2,7 +2,8 @@
 
 A task takes some rows of an image's outputs. It computes what the depthwise convolution gives there into scratch memory, which is
 at home in the level-2 cache, and multiplies that by the matrix of the 1x1 convolution. The matrix is copied into panels once,
-before the tasks begin. The sums are those of the two convolutions one after the other, to the bit.
+before the tasks begin; for one small image by each thread for itself, since what another thread has just written comes slowly.
+The sums are those of the two convolutions one after the other, to the bit.
 
 Source: A. Howard et al., MobileNets, arXiv 1704.04861; `minitl.kernels.depthwise_conv2d`, `minitl.kernels.matrix_product`.
 """
@@ -30,6 +31,7 @@ from minitl.ops.window import Axis, Padding, Pair, check_shape
 
 PIXELS = 48  # of a task, at least: for fewer, reading the panels takes longer than reading what lies between
 TASKS_PER_THREAD = 2
+OWN_PANELS = 512  # pixels of one image per thread, up to which each makes the panels for itself
 
 
 class First(NamedTuple):
@@ -75,15 +77,17 @@ def convolve(x: np.ndarray, first: First, second: Second) -> np.ndarray:
         return pointwise(convolve_depthwise(x, *first), *second)
     y = memory.empty(shape, dtype)
     middle, filters, width = second.kernel.shape[2], shape[3], plan.plan.panel_columns
-    panels = memory.empty((-(-filters // width), middle, width), dtype)
-    scale = np.ones(filters, dtype) if second.scale is None else second.scale
-    launch(_make_panels, len(panels), plan, flat(second.kernel, dtype), flat(scale, dtype), panels)
+    scale = np.ones(filters, dtype) if second.scale is None else flat(second.scale, dtype)
+    panels = flat(second.kernel, dtype)
+    if not plan.plan.own_panels:
+        panels = memory.empty((-(-filters // width), middle, width), dtype)
+        launch(_make_panels, len(panels), plan, flat(second.kernel, dtype), scale, panels)
     starts = [
         np.zeros(size, dtype) if bias is None else flat(bias, dtype)
         for bias, size in ((first.bias, middle), (second.bias, filters))
     ]
     skip = y if second.skip is None else flat(second.skip, dtype)
-    given = flat(x, dtype), flat(first.kernel, dtype), panels, starts[1], skip, y, starts[0]
+    given = flat(x, dtype), flat(first.kernel, dtype), panels, scale, starts[1], skip, y, starts[0]
     launch(_forward, tasks, plan, *given, scratch=scratch)
     return y
 
@@ -93,6 +97,7 @@ class Plan(NamedTuple):
 
     rectified: int  # whether what lies between is cut off below zero
     middle_ceiling: int  # and above what, or 0
+    own_panels: int  # in a task's scratch, from this number on; or 0, where all tasks read the same
     chunks: int  # of an image's rows
     depth: int  # of the sums
     depth_at_once: int  # of a panel that is copied
@@ -115,16 +120,21 @@ def _plan(
     middle = kernel[2] * kernel[3]
     row = columns.out * middle * dtype.itemsize
     chunks = max(-(-rows.out // max(1, LEVEL_2 // row)), min(rows.out, -(-TASKS_PER_THREAD * THREADS // x[0])))
+    own = x[0] == 1 and chunks <= TASKS_PER_THREAD * THREADS and rows.out * columns.out <= THREADS * OWN_PANELS
+    if own:
+        chunks = min(rows.out, THREADS)
     at_once = -(-rows.out // chunks)
     if at_once * columns.out < PIXELS or at_once * row > 2 * LEVEL_2:
         return 0, 0, None
     width = min(tile_columns(dtype), whole_vectors(filters, dtype))
     terms = -(-middle // -(-middle * width * dtype.itemsize // LEVEL_1))
     relu, ceiling, skips = behind
-    product = chunks, middle, middle, terms, filters, width, relu, ceiling, skips, filters, 0
+    between = memory.whole_lines(at_once * columns.out * middle)
+    panels = -(-filters // width) * middle * width if own else 0
+    product = between if own else 0, chunks, middle, middle, terms, filters, width, relu, ceiling, skips, filters, 0
     window = np.array(plan_of(x, kernel, strides, dilation, rows, columns, dtype).plan)
     indices = steps(ROWS_AT_ONCE, middle), steps(ROWS_AT_ONCE, filters), window
-    return x[0] * chunks, memory.whole_lines(at_once * columns.out * middle), packed(Plan._make([*limits, *product]), *indices)
+    return x[0] * chunks, between + memory.whole_lines(panels), packed(Plan._make([*limits, *product]), *indices)
 
 
 @task_kernel
@@ -135,11 +145,15 @@ def _make_panels(task: Task, plan: Plan, b: Numbers, scale: Numbers, panels: Num
 
 @task_kernel
 def _forward(
-    task: Task, plan: Plan, x: Numbers, kernel: Numbers, panels: Numbers, start: Numbers, skip: Numbers, c: Numbers,
+    task: Task, plan: Plan, x: Numbers, kernel: Numbers, b: Numbers, scale: Numbers, start: Numbers, skip: Numbers, c: Numbers,
     bias: Constants, in_a: Indices, in_c: Indices, depthwise: Indices, scratch: Scratch,
 ):  # fmt: skip
     n, chunk, window = task // plan.chunks, task % plan.chunks, read_plan(depthwise, Window)
     first, last = chunk * window.out_h // plan.chunks, (chunk + 1) * window.out_h // plan.chunks
+    panels, in_panels = b, 0
+    if plan.own_panels:
+        panels, in_panels = scratch, plan.own_panels
+        scale_panels(plan, b, scale, 0, 0, plan.columns, panels, in_panels)
     floor = constant(c, 0.0 if plan.rectified else -np.inf)
     ceiling = constant(c, plan.middle_ceiling if plan.middle_ceiling else np.inf)
     for i in range(first, last):
@@ -151,10 +165,9 @@ def _forward(
         least = 0.0 if plan.relu and not plan.skips and k + terms == plan.depth else -np.inf
         for left in range(0, plan.columns, plan.panel_columns):
             for row in range(0, rows, ROWS_AT_ONCE):
-                to = (begin + row) * plan.columns + left
+                to, at = (begin + row) * plan.columns + left, in_panels + left * plan.depth + k * plan.panel_columns
                 product(
-                    scratch, row * plan.depth + k, in_a, 0,
-                    panels, left * plan.depth + k * plan.panel_columns, ((1, 0, 0), (1, 0, 0), (terms, 1, plan.panel_columns)),
+                    scratch, row * plan.depth + k, in_a, 0, panels, at, ((1, 0, 0), (1, 0, 0), (terms, 1, plan.panel_columns)),
                     start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.columns,
                     c, to, in_c, 0, min(ROWS_AT_ONCE, rows - row), min(plan.panel_columns, plan.columns - left), least,
                 )  # fmt: skip

@@ -1,6 +1,6 @@
 """What a task kernel's machine code takes, and how its plan is read: the same for all kernels.
 
-    entry(task, six arrays of numbers, one of bytes, three of indices, the plan, scratch)
+    entry(task, seven arrays of numbers, one of bytes, three of indices, the plan, scratch)
 
 All but the task are addresses. A plan is a NamedTuple of whole numbers; in memory it is its fields one after another.
 """
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 
-NUMBERS = ("numbers_0", "numbers_1", "numbers_2", "numbers_3", "numbers_4", "numbers_5")
+NUMBERS = ("numbers_0", "numbers_1", "numbers_2", "numbers_3", "numbers_4", "numbers_5", "numbers_6")
 BYTES = ("bytes_0",)
 INDICES = ("indices_0", "indices_1", "indices_2")
 SLOTS = len(NUMBERS) + len(BYTES) + len(INDICES) + 1  # and the plan
