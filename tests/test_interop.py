@@ -216,7 +216,13 @@ MODULES = {  # a module of PyTorch, the layer here, and the shape of x, channels
     "sequences": (lambda nn: nn.Conv1d(4, 6, 3, 2, groups=2), lambda: layers.Conv1D(6, 3, 2, groups=2), (7, 4)),
     "normalization": (lambda nn: nn.BatchNorm2d(4, 1e-3), lambda: BatchNormalization(), (6, 5, 4)),
     "layer normalization": (lambda nn: nn.LayerNorm(8, 1e-3), lambda: layers.LayerNormalization(), (8,)),
+    "layer normalization of images": (lambda nn: nn.LayerNorm((4, 6, 5), 1e-3), lambda: layers.LayerNormalization([1, 2, 3]),
+                                      (6, 5, 4)),
+    "rms normalization": (lambda nn: nn.RMSNorm(8, 1e-6), lambda: layers.RMSNormalization(), (8,)),
     "group normalization": (lambda nn: nn.GroupNorm(2, 4, 1e-3), lambda: layers.GroupNormalization(2), (6, 5, 4)),
+    "depthwise of sequences": (lambda nn: nn.Conv1d(4, 8, 3, groups=4), lambda: layers.DepthwiseConv1D(3, depth_multiplier=2),
+                               (7, 4)),
+    "transposed of sequences": (lambda nn: nn.ConvTranspose1d(4, 6, 3, 2), lambda: layers.Conv1DTranspose(6, 3, 2), (7, 4)),
     "prelu": (lambda nn: nn.PReLU(4), lambda: layers.PReLU(shared_axes=[1, 2]), (6, 5, 4)),
     "lstm": (lambda nn: nn.LSTM(4, 5, batch_first=True), lambda: layers.LSTM(5, return_sequences=True), (7, 4)),
     "lstm without bias": (lambda nn: nn.LSTM(4, 5, bias=False, batch_first=True),
@@ -264,6 +270,44 @@ def test_recurrent_modules_of_several_layers(tmp_path):
     pairs = load_torch(ours, tmp_path / "theirs.pth")
     assert close(ours.predict(x, verbose=0), network(torch.tensor(x))[0].detach().numpy())
     assert ("bidirectional_1/backward_bias", "reader.l1.bias_reverse") in pairs.pairs
+
+
+@pytest.mark.parametrize("settings", [{}, {"bias": False}, {"kdim": 5, "vdim": 6}, {"kdim": 6, "vdim": 6}])
+def test_attention_of_pytorch(settings, tmp_path):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.ModuleDict({"attend": torch.nn.MultiheadAttention(8, 2, batch_first=True, **settings)}).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.uniform_(-1, 1)
+    torch.save(network.state_dict(), tmp_path / "theirs.pth")
+    parts = [Input((7, 8)), Input((5, settings.get("vdim", 8))), Input((5, settings.get("kdim", 8)))]
+    ours = Model(parts, layers.MultiHeadAttention(2, 4, use_bias=settings.get("bias", True), name="attend")(*parts))
+    load_torch(ours, tmp_path / "theirs.pth")
+    query, value, key = (np.random.default_rng(0).normal(size=(3, *part.shape[1:])).astype("float32") for part in parts)
+    expected = network["attend"](*(torch.tensor(x) for x in (query, key, value)))[0].detach().numpy()
+    assert close(ours.predict([query, value, key], verbose=0), expected)
+    save_torch(ours, tmp_path / "ours.pth")
+    written = torch.load(tmp_path / "ours.pth")
+    assert {name: tuple(w.shape) for name, w in written.items()} == {n: tuple(w.shape) for n, w in network.state_dict().items()}
+    for name, weight in network.state_dict().items():
+        assert torch.equal(written[name], weight), name
+
+
+def test_a_transformer_s_block_of_pytorch(tmp_path):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True), 2).eval()
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight.uniform_(-1, 1)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    inputs = x = Input((7, 8))
+    for _ in range(2):
+        x = layers.LayerNormalization(epsilon=1e-5)(layers.add([x, layers.MultiHeadAttention(2, 4)(x, x)]))
+        x = layers.LayerNormalization(epsilon=1e-5)(layers.add([x, Dense(8)(Dense(12, activation="relu")(x))]))
+    ours = Model(inputs, x)
+    load_torch(ours, tmp_path / "theirs.pth")
+    x = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
+    assert close(ours.predict(x, verbose=0), theirs(torch.tensor(x)).detach().numpy())
 
 
 NOT_OF_KERAS = (

@@ -3,11 +3,12 @@
 minitl keeps images as (N, H, W, C), channels last: the channels of a pixel lie side by side, and a convolution is, for each
 offset of its window, a product of (pixels, C_in) with (C_in, C_out), so a kernel is (K_h, K_w, C_in, C_out), "HWIO". PyTorch
 keeps images as (N, C, H, W) and kernels as "OIHW": the filters of one output channel lie together. It is the same
-numbers with the axes in another order, but for three cases where the order is hidden in a shape:
+numbers with the axes in another order, but for four cases where the order is hidden in a shape:
 
 - a depthwise kernel is (K_h, K_w, C, M) here; there it is a grouped convolution (C M, 1, K_h, K_w), output c M + m of channel c;
 - a dense layer behind a Flatten: here its inputs run over (H, W, C), there over (C, H, W), so the rows of its matrix
   change places (and a dense matrix is (in, out) here, (out, in) there);
+- a layer normalisation of whole images: its weights are images, (H, W, C) here, (C, H, W) there;
 - names: gamma, beta, moving_mean, moving_variance are weight, bias, running_mean, running_var there.
 """
 
@@ -33,7 +34,9 @@ from minitl.layers import (
     Embedding,
     Flatten,
     GroupNormalization,
+    MultiHeadAttention,
     PReLU,
+    RMSNormalization,
     SimpleRNN,
 )
 
@@ -55,25 +58,37 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
     Errors: ValueError for a layer that PyTorch has no single module for.
     """
     weights = {**layer.parameters, **layer.state}
-    if isinstance(layer, (Conv1DTranspose, DepthwiseConv1D)):
-        raise _without_module(layer)
-    if isinstance(layer, DepthwiseConv2D):
+    if isinstance(layer, DepthwiseConv1D):
+        length, channels, multiplier = weights["depthwise_kernel"].shape
+        yield Tensor(
+            "depthwise_kernel", "weight",
+            lambda w: w.transpose(1, 2, 0).reshape(channels * multiplier, 1, length),
+            lambda w: w.reshape(channels, multiplier, length).transpose(2, 0, 1),
+        )  # fmt: skip
+    elif isinstance(layer, DepthwiseConv2D):
         rows, columns, channels, multiplier = weights["depthwise_kernel"].shape
         yield Tensor(
             "depthwise_kernel", "weight",
             lambda w: w.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, rows, columns),
             lambda w: w.reshape(channels, multiplier, rows, columns).transpose(2, 3, 0, 1),
         )  # fmt: skip
-    elif isinstance(layer, Conv1D):
+    elif isinstance(layer, (Conv1D, Conv1DTranspose)):  # transposed: (K, out, in) here, (in, out, K) there
         yield Tensor("kernel", "weight", lambda w: w.transpose(2, 1, 0), lambda w: w.transpose(2, 1, 0))
     elif isinstance(layer, (Conv2D, Conv2DTranspose)):  # transposed: (K_h, K_w, out, in) here, (in, out, K_h, K_w) there
         yield Tensor("kernel", "weight", lambda w: w.transpose(3, 2, 0, 1), lambda w: w.transpose(2, 3, 1, 0))
     elif isinstance(layer, Dense):
         yield Tensor("kernel", "weight", *_dense(flattened))
     elif isinstance(layer, (BatchNormalization, GroupNormalization)):
+        turns = (_channels_first, _channels_last) if weights and next(iter(weights.values())).ndim == 3 else (_same, _same)
         for ours, theirs in _NORM.items():
             if ours in weights:
-                yield Tensor(ours, theirs, _same, _same)
+                yield Tensor(ours, theirs, *turns)
+        return
+    elif isinstance(layer, RMSNormalization):
+        yield Tensor("scale", "weight", _same, _same)
+        return
+    elif isinstance(layer, MultiHeadAttention):
+        yield from _attention(weights)
         return
     elif isinstance(layer, Embedding):
         yield Tensor("embeddings", "weight", _same, _same)
@@ -113,6 +128,24 @@ def _recurrent(layer: Any, prefix: str, ending: str, weights: dict[str, np.ndarr
         yield Tensor(prefix + "bias", f"bias{ending}", turned, turned)
 
 
+def _attention(weights: dict[str, np.ndarray]) -> Iterator[Tensor]:
+    """The projections of attention: a head has an axis of its own here; there the heads lie one after another."""
+    for ours, theirs in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"), ("attention_output", "out_proj")):
+        kernel = weights[f"{ours}_kernel"]
+        rows = kernel.shape[0] if ours != "attention_output" else kernel.shape[0] * kernel.shape[1]
+        yield Tensor(f"{ours}_kernel", f"{theirs}_weight", *_as_matrix(kernel.shape, rows))
+        if f"{ours}_bias" in weights:
+            yield Tensor(f"{ours}_bias", f"{theirs}_bias", np.ravel, _shaped(weights[f"{ours}_bias"].shape))
+
+
+def _as_matrix(shape: tuple[int, ...], rows: int) -> tuple[Turn, Turn]:
+    return lambda w: w.reshape(rows, -1).T, lambda w: w.T.reshape(shape)
+
+
+def _shaped(shape: tuple[int, ...]) -> Turn:
+    return lambda w: w.reshape(shape)
+
+
 def flattened_before(model: Any) -> dict[Any, tuple[int, int, int]]:
     """For every Dense that stands behind a Flatten of images: their (H, W, C)."""
     found: dict[Any, tuple[int, int, int]] = {}
@@ -137,6 +170,14 @@ _NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "movi
 
 def _same(array: np.ndarray) -> np.ndarray:
     return array
+
+
+def _channels_first(array: np.ndarray) -> np.ndarray:
+    return array.transpose(2, 0, 1)
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    return array.transpose(1, 2, 0)
 
 
 def _dense(flattened: tuple[int, int, int] | None) -> tuple[Turn, Turn]:

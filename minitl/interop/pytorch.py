@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl.interop.layouts import contiguous, flattened_before, tensors
 from minitl.interop.pairing import Pairs, renamed, write_pairs
+from minitl.interop.torch_attention import packed, unpacked
 from minitl.interop.torch_files import read_torch, write_torch
 from minitl.interop.torch_recurrent import joined, parted
 from minitl.layers import Bidirectional
@@ -40,7 +41,7 @@ def match_torch(
 
     Errors: as `load_torch`.
     """
-    arrays = joined(arrays)
+    arrays = unpacked(joined(arrays))
     modules = _modules(arrays)
     if match is None:
         dotted = [path.replace("/", ".") for path, layer in model.named_layers() if layer.parameters or layer.state]
@@ -122,7 +123,7 @@ def torch_arrays(model: Any, names: Any = None) -> dict[str, np.ndarray]:
             arrays.update(parted(name, array) if isinstance(layer, (Recurrent, Bidirectional)) else {name: array})
         if "moving_mean" in weights:
             arrays[f"{module}.{COUNTER}"] = np.array(0, np.int64)
-    return arrays
+    return packed(arrays)
 
 
 def _modules(arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
