@@ -1,11 +1,11 @@
-"""Schedules and losses against formulas that are written out here, number by number."""
+"""Schedules, losses and initializers against formulas that are written out here, number by number."""
 
 import math
 
 import numpy as np
 import pytest
 
-from minitl import losses, regularizers, schedules
+from minitl import initializers, losses, regularizers, schedules
 
 STEPS = range(45)
 
@@ -308,3 +308,79 @@ def test_penalties_and_their_slopes():
     ):
         assert float(made(w)) == pytest.approx(penalty)
         np.testing.assert_allclose(made.gradient(w), slope, atol=1e-12)
+
+
+def limits(name, shape=(300, 200), **arguments):
+    """The largest value that an initializer draws, and their standard deviation."""
+    values = getattr(initializers, name)(**arguments)(shape, np.random.default_rng(0))
+    assert values.shape == shape and abs(values.mean()) < 0.01 * values.std()
+    return np.abs(values).max(), values.std()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "deviation", "form"),
+    [
+        ("RandomNormal", {}, 0.05, "normal"),
+        ("RandomUniform", {}, 0.05 / math.sqrt(3), "uniform"),
+        ("TruncatedNormal", {}, 0.05 * 0.8796, "truncated"),
+        ("VarianceScaling", {}, math.sqrt(1 / 300), "truncated"),
+        ("VarianceScaling", {"scale": 3.0, "mode": "fan_out"}, math.sqrt(3 / 200), "truncated"),
+        ("VarianceScaling", {"mode": "fan_avg", "distribution": "uniform"}, math.sqrt(1 / 250), "uniform"),
+        ("VarianceScaling", {"distribution": "untruncated_normal"}, math.sqrt(1 / 300), "normal"),
+        ("VarianceScaling", {"distribution": "normal"}, math.sqrt(1 / 300), "truncated"),
+        ("GlorotUniform", {}, math.sqrt(1 / 250), "uniform"),
+        ("GlorotNormal", {}, math.sqrt(1 / 250), "truncated"),
+        ("HeUniform", {}, math.sqrt(2 / 300), "uniform"),
+        ("HeNormal", {}, math.sqrt(2 / 300), "truncated"),
+        ("LecunUniform", {}, math.sqrt(1 / 300), "uniform"),
+        ("LecunNormal", {}, math.sqrt(1 / 300), "truncated"),
+        ("TorchUniform", {}, math.sqrt(1 / 900), "uniform"),
+    ],
+)
+def test_the_form_of_what_initializers_draw(name, arguments, deviation, form):
+    most, spread = limits(name, **arguments)
+    assert spread == pytest.approx(deviation, rel=0.01)
+    if form == "normal":
+        assert most > 3.5 * deviation
+    else:  # a normal that is cut off at two has 0.8796 of its deviation
+        assert most == pytest.approx(deviation * {"uniform": math.sqrt(3), "truncated": 2 / 0.8796}[form], rel=0.002)
+
+
+def test_initializers_that_draw_nothing():
+    drawn = np.random.default_rng(0)
+    np.testing.assert_array_equal(initializers.Constant()((2, 3), drawn), np.zeros((2, 3)))
+    np.testing.assert_array_equal(initializers.Constant([1.0, 2.0, 3.0])((2, 3), drawn), [[1, 2, 3]] * 2)
+    np.testing.assert_array_equal(initializers.Identity()((2, 3), drawn), [[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(initializers.Identity(2.0)((2, 2), drawn), [[2, 0], [0, 2]])
+    assert initializers.fans(()) == (1, 1) and initializers.fans((5,)) == (5, 5) and initializers.fans((2, 3)) == (2, 3)
+    assert drawn.random() == np.random.default_rng(0).random()
+    for name in ("zeros", "zero", "ones", "one", "constant"):
+        assert initializers.get(name)((2,), drawn).tolist() == [float(name.startswith("one"))] * 2
+    for kind in (initializers.RandomNormal, initializers.TruncatedNormal):
+        np.testing.assert_array_equal(kind(3.0, 0)((4,), drawn), [3.0] * 4)
+
+
+def test_a_function_of_a_shape_is_an_initializer():
+    drawn = np.random.default_rng(0)
+
+    def of_a_shape(shape, dtype, scale=2.0):
+        assert dtype is None
+        return scale * np.ones(shape)
+
+    np.testing.assert_array_equal(initializers.get(of_a_shape)((2, 2), drawn), [[2, 2]] * 2)
+    np.testing.assert_array_equal(initializers.get(lambda shape: np.zeros(shape))((2,), drawn), [0, 0])
+    given = initializers.get(lambda shape, generator: generator.random(shape))
+    np.testing.assert_array_equal(given((3,), np.random.default_rng(1)), np.random.default_rng(1).random(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("RandomNormal", {"stddev": -0.1}), ("RandomNormal", {"mean": math.nan}), ("RandomUniform", {"minval": math.inf}),
+        ("RandomUniform", {"maxval": math.nan}), ("TruncatedNormal", {"stddev": -0.1}), ("TruncatedNormal", {"mean": math.inf}),
+        ("Orthogonal", {"gain": math.nan}), ("Identity", {"gain": math.inf}), ("Dirac", {"gain": math.nan}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(name, arguments):
+    with pytest.raises(ValueError, match=f"{name}: {next(iter(arguments))} must be a number in"):
+        getattr(initializers, name)(**arguments)
