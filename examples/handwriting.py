@@ -1,6 +1,6 @@
 """Handwriting: what other alphabets teach about characters never seen, and letters about digits.
 
-    python examples/handwriting.py --data FOLDER     46 minutes of processor time, for two processes; Omniglot, letters
+    python examples/handwriting.py --data FOLDER     22 minutes on two cores, as two processes; Omniglot, letters
     ... --quick                                      one seed, few trials, under two minutes
 
 FOLDER has omniglot_images_background_small1.zip, ..._small2.zip and omniglot_all_runs.zip (github.com/brendenlake/omniglot),
