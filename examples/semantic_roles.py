@@ -1,6 +1,6 @@
 """Semantic roles: who did what to whom, found by a dilated convolutional tagger on frozen, learnt and random word vectors.
 
-    python examples/semantic_roles.py --data FOLDER --vectors FILE     English Web Treebank with PropBank; about 30 minutes
+    python examples/semantic_roles.py --data FOLDER --vectors FILE     English Web Treebank with PropBank; 20 minutes
     ... --quick                                                        a twentieth of the sentences, one seed
     ... --twin                          the last of the ways with the same network in PyTorch, too (one seed)
 
