@@ -8,6 +8,7 @@ import pytest
 
 from minitl import ops
 from minitl.layers import LSTM, BatchNormalization, Dense, DepthwiseConv2D, Embedding, Input, Layer
+from minitl.layers.variable import Variable, array_of
 from minitl.metrics import AUC, Metric, Precision
 from minitl.models import Model, Sequential, clone_model
 
@@ -177,3 +178,24 @@ def test_the_same_object_every_time():
     assert layer.kernel.any() and not other.kernel.any()
     layer.trainable = False
     assert not layer.kernel.trainable and layer.trainable_weights == []
+
+
+def test_a_variable_by_itself():
+    array = np.ones((2, 2), np.float32)
+    kernel = Variable.of(array, "kernel")
+    assert (kernel.name, kernel.path, kernel.trainable) == ("kernel", "kernel", True) and kernel.array is array
+    frozen = Variable.of(array, "kernel", "dense", False)
+    assert (frozen.path, frozen.trainable) == ("dense/kernel", False)
+    part = kernel[0]  # which is no weight, though it lies in one
+    assert (part.array, part.name, part.path, part.trainable) == (None, None, None, False) and np.shares_memory(part, array)
+    assert kernel.assign(3 * array) is kernel and kernel.assign_add(1) is kernel and kernel.assign_sub(2) is kernel
+    np.testing.assert_array_equal(array, np.full((2, 2), 2.0))
+    same = kernel
+    kernel += 1
+    assert kernel is same and np.add(kernel, 1, out=kernel) is kernel and array_of(kernel) is array
+    np.testing.assert_array_equal(array, np.full((2, 2), 4.0))
+    fractions, whole = (Variable.of(np.zeros(2, np.float32), name) for name in ("fractions", "whole"))
+    made = np.modf(np.float32([1.5, 2.25]), out=(fractions, whole))
+    assert made[0] is fractions and made[1] is whole and array_of(part) is part and array_of(7) == 7
+    np.testing.assert_array_equal([fractions, whole], [[0.5, 0.25], [1, 2]])
+    assert [type(x) for x in (kernel + kernel, np.add.reduce(kernel), kernel.value)] == [np.ndarray] * 3
