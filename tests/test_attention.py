@@ -331,6 +331,52 @@ def test_calls_with_several_arguments():
         Scaled()(x, shift=y)
 
 
+class Perhaps(Layer):
+    """One input, or two, and what training adds."""
+
+    def call(self, x, shift=None, training=False):
+        return (x if shift is None else x + 10 * shift) + (100 if training else 0)
+
+
+class Both(Layer):
+    def call(self, x, shift, training=False):
+        return x + 10 * shift + (100 if training else 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda x: Perhaps()(x), 1), (lambda x: Perhaps()(x, True), 101), (lambda x: Perhaps()(x, False), 1),
+        (lambda x: Perhaps()(x, training=True), 101), (lambda x: Perhaps()(x, None), 1), (lambda x: Perhaps()(x, 2 * x), 21),
+        (lambda x: Perhaps()(x, 2 * x, training=True), 121), (lambda x: Perhaps()(x, shift=2 * x), 21),
+        (lambda x: Perhaps()(x, shift=2 * x, training=True), 121), (lambda x: Perhaps()(x, shift=None), 1),
+        (lambda x: Both()(x, 2 * x), 21), (lambda x: Both()(x, 2 * x, training=True), 121),
+        (lambda x: Both()([x, 2 * x]), 21), (lambda x: Both()([x, 2 * x], True), 121), (lambda x: Both()((x, 2 * x), False), 21),
+        (lambda x: Both()([x, 2 * x], training=True), 121), (lambda x: Both()(shift=2 * x, x=x), 21),
+        (lambda x: Model(a := Input((3,)), Perhaps()(a)).predict(x, verbose=0), 1),
+        (lambda x: Model([a := Input((3,)), b := Input((3,))], Perhaps()(a, b)).predict([x, 2 * x], verbose=0), 21),
+        (lambda x: Model([a := Input((3,)), b := Input((3,))], Perhaps()(a, shift=b))([x, 2 * x], training=True), 121),
+        (lambda x: Model([a := Input((3,)), b := Input((3,))], Both()(a, b))([x, 2 * x], training=True), 121),
+    ],
+)  # fmt: skip
+def test_what_a_call_may_be_given(call, expected):
+    np.testing.assert_array_equal(call(np.ones((2, 3), np.float32)), np.full((2, 3), expected))
+
+
+def test_what_a_call_may_not_be_given():
+    x = np.ones((2, 3), np.float32)
+    for wrong in (lambda: Both()(x, x, x), lambda: Both()(x, x, y=x), lambda: Both()(shift=x)):
+        with pytest.raises(TypeError, match=r"takes x, shift, got .*; give each after those before it"):
+            wrong()
+    once = Perhaps()
+    once(x)
+    with pytest.raises(ValueError, match="layer Perhaps: was first called with x alone; give it the same inputs at every call"):
+        once(x, x)
+    for hook in ("convolution_op", "compute_output_spec"):
+        with pytest.raises(TypeError, match=rf"nothing here calls {hook}\(\); define call\(\)"):
+            type("Hooked", (Layer,), {hook: lambda self: None})
+
+
 def test_values_compare_with_numbers_and_are_themselves():
     x = Input((3,))
     assert x == x and x in [x] and x != Input((3,)) and x != None and {x: 1}[x] == 1  # noqa: E711
@@ -360,6 +406,8 @@ def test_a_weight_that_is_no_attribute_is_learnt():
     [
         (lambda: MultiHeadAttention(0, 3), "num_heads must be a whole number of at least 1"),
         (lambda: Attention(score_mode="general"), "unknown score_mode 'general'"),
+        (lambda: Attention(dropout=-0.1), r"dropout must be a number in \[0, 1\)"),
+        (lambda: AdditiveAttention(dropout=1), r"dropout must be a number in \[0, 1\)"),
         (lambda: MultiHeadAttention(1, 3, dropout=1), r"dropout must be a number in \[0, 1\)"),
         (lambda: Attention()([QUERY, VALUE]), r"expected shape keys \(N, S, 6\), got \(None, 7, 4\)"),
         (lambda: AdditiveAttention()([VALUE, VALUE, QUERY]), r"expected shape keys \(N, 7, ...\), got \(None, 5, 6\)"),

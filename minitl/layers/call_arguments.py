@@ -65,6 +65,8 @@ def _alone(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
             return inner(self, x, given[0] if more else training)
         if not self.built:  # from now on it has these inputs
             self.spreads = True
+        elif not self.spreads:
+            raise ValueError(f"{self.label}: was first called with {names[0]} alone; give it the same inputs at every call")
         return packed(self, x, *given, training=training, **named)
 
     return called
