@@ -293,6 +293,17 @@ def test_attention_of_pytorch(settings, tmp_path):
         assert torch.equal(written[name], weight), name
 
 
+@pytest.mark.parametrize("shape", [(), (25, 8), (24, 7)])
+def test_attention_of_another_shape_is_refused(shape):
+    x = Input((7, 8))
+    ours = Model(x, layers.MultiHeadAttention(2, 4, use_bias=False, name="attend")(x, x))
+    arrays = {"attend.in_proj_weight": np.ones(shape, np.float32), "attend.out_proj.weight": np.ones((8, 8), np.float32)}
+    before = ours.get_weights()
+    with pytest.raises(ValueError, match="does not fit this model: 1 pairs; 3 missing in the file"):
+        load_torch(ours, arrays)
+    assert all(np.array_equal(w, old) for w, old in zip(ours.get_weights(), before, strict=True))
+
+
 def test_a_transformer_s_block_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch")
     theirs = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True), 2).eval()

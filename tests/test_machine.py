@@ -53,7 +53,9 @@ def test_without_a_home(tmp_path):
 
 
 INTERRUPTED = """
+import signal
 model.fit(x, y, verbose=0)  # an import that is interrupted is Python's matter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
 try:
     print("training", flush=True)
     model.fit(x, y, epochs=100000, verbose=0)

@@ -18,7 +18,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         module, kind = _parted(name)
-        if kind in ("in_proj_weight", "in_proj_bias") and len(array) % 3 == 0:
+        if kind in ("in_proj_weight", "in_proj_bias") and array.ndim and len(array) % 3 == 0:
             parts = zip(PROJECTIONS, np.split(array, 3), strict=True)
             found.update({f"{module}{part}{kind.removeprefix('in_proj')}": own for part, own in parts})
         elif module.endswith(f"{LAST}.") and _attends(arrays, module.removesuffix(f"{LAST}.")):
