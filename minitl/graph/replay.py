@@ -16,7 +16,6 @@ import itertools
 import operator
 import threading
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -158,5 +157,5 @@ def _is_plain(step: Step) -> bool:
 
 def _weights(layers: list[Any]) -> list[np.ndarray]:
     # Asked for in front of every pass that is played: without a line of Python per layer.
-    named = itertools.chain(map(attrgetter("parameters"), layers), map(attrgetter("state"), layers))
+    named = itertools.chain(map(operator.attrgetter("parameters"), layers), map(operator.attrgetter("state"), layers))
     return list(itertools.chain.from_iterable(map(dict.values, named)))

@@ -3,12 +3,14 @@
 minitl keeps images as (N, H, W, C), channels last: the channels of a pixel lie side by side, and a convolution is, for each
 offset of its window, a product of (pixels, C_in) with (C_in, C_out), so a kernel is (K_h, K_w, C_in, C_out), "HWIO". PyTorch
 keeps images as (N, C, H, W) and kernels as "OIHW": the filters of one output channel lie together. It is the same
-numbers with the axes in another order, but for four cases where the order is hidden in a shape:
+numbers with the axes in another order, but for five cases where the order is hidden in a shape:
 
 - a depthwise kernel is (K_h, K_w, C, M) here; there it is a grouped convolution (C M, 1, K_h, K_w), output c M + m of channel c;
 - a dense layer behind a Flatten: here its inputs run over (H, W, C), there over (C, H, W), so the rows of its matrix
   change places (and a dense matrix is (in, out) here, (out, in) there);
 - a layer normalisation of whole images: its weights are images, (H, W, C) here, (C, H, W) there;
+- a projection of attention is (in, heads, size) here, the last one (heads, size, out); there a matrix, (out, in), in which the
+  heads lie one after another;
 - names: gamma, beta, moving_mean, moving_variance are weight, bias, running_mean, running_var there.
 """
 
@@ -29,7 +31,6 @@ from minitl.layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
-    DepthwiseConv1D,
     DepthwiseConv2D,
     Embedding,
     Flatten,
@@ -58,19 +59,12 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
     Errors: ValueError for a layer that PyTorch has no single module for.
     """
     weights = {**layer.parameters, **layer.state}
-    if isinstance(layer, DepthwiseConv1D):
-        length, channels, multiplier = weights["depthwise_kernel"].shape
+    if isinstance(layer, DepthwiseConv2D):  # or of sequences, whose window has one axis
+        *window, channels, multiplier = weights["depthwise_kernel"].shape
         yield Tensor(
             "depthwise_kernel", "weight",
-            lambda w: w.transpose(1, 2, 0).reshape(channels * multiplier, 1, length),
-            lambda w: w.reshape(channels, multiplier, length).transpose(2, 0, 1),
-        )  # fmt: skip
-    elif isinstance(layer, DepthwiseConv2D):
-        rows, columns, channels, multiplier = weights["depthwise_kernel"].shape
-        yield Tensor(
-            "depthwise_kernel", "weight",
-            lambda w: w.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, rows, columns),
-            lambda w: w.reshape(channels, multiplier, rows, columns).transpose(2, 3, 0, 1),
+            lambda w: np.moveaxis(w, (-2, -1), (0, 1)).reshape(channels * multiplier, 1, *window),
+            lambda w: np.moveaxis(w.reshape(channels, multiplier, *window), (0, 1), (-2, -1)),
         )  # fmt: skip
     elif isinstance(layer, (Conv1D, Conv1DTranspose)):  # transposed: (K, out, in) here, (in, out, K) there
         yield Tensor("kernel", "weight", lambda w: w.transpose(2, 1, 0), lambda w: w.transpose(2, 1, 0))
@@ -79,10 +73,9 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
     elif isinstance(layer, Dense):
         yield Tensor("kernel", "weight", *_dense(flattened))
     elif isinstance(layer, (BatchNormalization, GroupNormalization)):
-        turns = (_channels_first, _channels_last) if weights and next(iter(weights.values())).ndim == 3 else (_same, _same)
         for ours, theirs in _NORM.items():
             if ours in weights:
-                yield Tensor(ours, theirs, *turns)
+                yield Tensor(ours, theirs, *((_channels_first, _channels_last) if weights[ours].ndim == 3 else (_same, _same)))
         return
     elif isinstance(layer, RMSNormalization):
         yield Tensor("scale", "weight", _same, _same)
@@ -101,8 +94,7 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
         yield from _recurrent(layer.layer, "backward_", "_reverse", weights)
         return
     elif isinstance(layer, PReLU) and weights["alpha"].size == weights["alpha"].shape[-1]:
-        shape = weights["alpha"].shape
-        yield Tensor("alpha", "weight", lambda w: w.reshape(-1), lambda w: w.reshape(shape))
+        yield Tensor("alpha", "weight", np.ravel, _shaped(weights["alpha"].shape))
         return
     else:
         raise _without_module(layer)

@@ -78,16 +78,17 @@ def convolve(x: np.ndarray, first: First, second: Second) -> np.ndarray:
     y = memory.empty(shape, dtype)
     middle, filters, width = second.kernel.shape[2], shape[3], plan.plan.panel_columns
     scale = np.ones(filters, dtype) if second.scale is None else flat(second.scale, dtype)
-    panels = flat(second.kernel, dtype)
+    b = flat(second.kernel, dtype)
     if not plan.plan.own_panels:
         panels = memory.empty((-(-filters // width), middle, width), dtype)
-        launch(_make_panels, len(panels), plan, flat(second.kernel, dtype), scale, panels)
+        launch(_make_panels, len(panels), plan, b, scale, panels)
+        b = panels
     starts = [
         np.zeros(size, dtype) if bias is None else flat(bias, dtype)
         for bias, size in ((first.bias, middle), (second.bias, filters))
     ]
     skip = y if second.skip is None else flat(second.skip, dtype)
-    given = flat(x, dtype), flat(first.kernel, dtype), panels, scale, starts[1], skip, y, starts[0]
+    given = flat(x, dtype), flat(first.kernel, dtype), b, scale, starts[1], skip, y, starts[0]
     launch(_forward, tasks, plan, *given, scratch=scratch)
     return y
 
