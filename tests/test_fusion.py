@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import minitl
 from minitl.gradcheck import check_gradients
 from minitl.graph.together import PaddedDepthwise
-from minitl.kernels import fused, memory
+from minitl.kernels import arrays, fused, memory
 from minitl.layers import (
     Activation,
     AveragePooling2D,
@@ -310,7 +310,7 @@ def test_memory_is_used_again_but_never_while_it_is_held():
     assert (view == 7).all()
     del view
     assert held in {address(a) for a in [memory.empty((100, 200), np.float32) for _ in range(3)]} or held == address(other)
-    zeros = memory.zeros((300, 100), np.float64)
+    zeros = arrays.zeros((300, 100), np.float64)
     assert zeros.shape == (300, 100) and zeros.dtype == np.float64 and not zeros.any()
 
 

@@ -24,6 +24,7 @@ ENGINE_ONLY = {
     "processor": "what is known of the processor",
     "places": "where rows of a product begin",
     "elementwise": "how numbers are cut into tasks",
+    "arrays": "arrays of one dtype, contiguous, and zero where sums begin",
     "memory": "where arrays come from",
     "padding": "zeros around images and behind rows",
     "folding": "what a batch normalisation comes to behind a linear layer",

@@ -410,7 +410,7 @@ def test_launches_may_read_an_input_from_the_middle_on():
     with recording:
         x = recording.empty((6,), np.dtype(np.float32))
         y = add.forward(x[1:4], x[3:])[0]
-    places = recording.release(x)
+    places = recording.places_of(x)
     for given in (first, second):
         recording.point(places, given)
         recording.play()

@@ -34,6 +34,7 @@ class Step:
     """What steps share: the nodes that they run, and from what and to what."""
 
     adds_loss = False  # whether it adds to the loss
+    adds_up = False  # whether its dy may be a pair, which it adds up itself
 
     def __init__(self, nodes: list[Node]):
         self.nodes = nodes
@@ -79,6 +80,7 @@ class Plan:
         self.inputs, self.outputs = range(len(graph.inputs)), [slots[value] for value in graph.outputs]
         last_use = {slots[value]: number for number, step in enumerate(self.steps) for value in step.takes}
         last_use.update({slot: len(self.steps) for slot in self.outputs})
+        self.adding = {slots[value] for step in self.steps if step.adds_up for value in step.gives}
         self.program = []
         for number, step in enumerate(self.steps):
             takes = [slots[value] for value in step.takes]

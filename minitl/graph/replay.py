@@ -68,6 +68,8 @@ def replays_of(steps: Iterable[Step]) -> Replays | None:
 class Replays:
     """The recorded passes of a plan, by the shapes of the inputs."""
 
+    training = False
+
     def __init__(self) -> None:
         self.lock = threading.Lock()  # a recording has its memory only once
         self.known: dict[tuple, Recorded | str | None] = {}  # None for what cannot be played, or would need too much memory
@@ -97,12 +99,9 @@ class Replays:
         self.known.pop(shapes)
         self.known[shapes] = None  # as the latest
         layers = [layer for step in run.plan.steps for layer in step.layers]
-        weights = _weights(layers)
-        dtypes = {array.dtype for array in (*arrays, *weights)} | {layer.dtype for layer in layers}
-        batches = {len(array) for array in arrays}
-        if len(dtypes) > 1 or len(batches) > 1 or not all(array.flags.c_contiguous for array in weights):
-            return run.walk(arrays)  # which converts what it gets
-        recorded = Recorded(run, arrays, layers, weights)
+        if not may_be_recorded(arrays, layers):
+            return run.walk(arrays)
+        recorded = Recorded(run, arrays, layers)
         if recorded.recording.size <= LARGEST:
             self.known[shapes] = recorded
             while sum(one.recording.size for one in self.known.values() if isinstance(one, Recorded)) > LARGEST:
@@ -113,9 +112,9 @@ class Replays:
 class Recorded:
     """One recorded pass: its inputs and outputs, and the weights that it reads."""
 
-    def __init__(self, run: Run, arrays: list[np.ndarray], layers: list[Any], weights: list[np.ndarray]):
+    def __init__(self, run: Run, arrays: list[np.ndarray], layers: list[Any]):
         self.layers = [layer for layer in layers if layer.parameters or layer.state]
-        self.weights, self.recording = weights, engine("recording").Recording()
+        self.weights, self.recording = weights_of(self.layers), engine("recording").Recording()
         with self.recording:
             self.inputs = [self.recording.empty(array.shape, array.dtype) for array in arrays]
             for own, array in zip(self.inputs, arrays, strict=True):
@@ -126,8 +125,7 @@ class Recorded:
 
     def is_current(self) -> bool:
         """Whether the layers still have the arrays that it reads."""
-        now = _weights(self.layers)
-        return len(now) == len(self.weights) and all(map(operator.is_, now, self.weights))
+        return is_current(self.layers, self.weights)
 
     def play(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for other inputs of the same shapes."""
@@ -143,7 +141,32 @@ class Recorded:
     def _places(self, number: int) -> Any:
         """Where launches read an input, if they may read it in the caller's memory: an output may look into it, too."""
         own = self.inputs[number]
-        return None if any(np.may_share_memory(own, y) for y in self.outputs) else self.recording.release(own)
+        if any(np.may_share_memory(own, y) for y in self.outputs):
+            return None
+        places = self.recording.places_of(own)
+        if places is not None:
+            self.recording.give_back(own)
+        return places
+
+
+def may_be_recorded(arrays: list[np.ndarray], layers: list[Any]) -> bool:
+    """Whether inputs and weights are as kernels take them: others are converted at every pass."""
+    weights = weights_of(layers)
+    dtypes = {array.dtype for array in (*arrays, *weights)} | {layer.dtype for layer in layers}
+    return len(dtypes) == 1 == len({len(array) for array in arrays}) and all(array.flags.c_contiguous for array in weights)
+
+
+def is_current(layers: list[Any], weights: list[np.ndarray]) -> bool:
+    """Whether layers still have the same arrays."""
+    now = weights_of(layers)
+    return len(now) == len(weights) and all(map(operator.is_, now, weights))
+
+
+def weights_of(layers: list[Any]) -> list[np.ndarray]:
+    """The parameters and the states of some layers."""
+    # Asked for in front of every pass that is played: without a line of Python per layer.
+    named = itertools.chain(map(operator.attrgetter("parameters"), layers), map(operator.attrgetter("state"), layers))
+    return list(itertools.chain.from_iterable(map(dict.values, named)))
 
 
 def _is_plain(step: Step) -> bool:
@@ -153,9 +176,3 @@ def _is_plain(step: Step) -> bool:
     if type(layer) is Add:  # what has to be stretched is the book's
         return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:]
     return type(layer) is not Conv2D or layer.is_plain
-
-
-def _weights(layers: list[Any]) -> list[np.ndarray]:
-    # Asked for in front of every pass that is played: without a line of Python per layer.
-    named = itertools.chain(map(operator.attrgetter("parameters"), layers), map(operator.attrgetter("state"), layers))
-    return list(itertools.chain.from_iterable(map(dict.values, named)))

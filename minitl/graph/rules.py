@@ -40,16 +40,19 @@ from minitl.graph.together import (
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
 from minitl.layers.conv import Conv2D
-from minitl.layers.core import Dense
+from minitl.layers.conv_transpose import Conv2DTranspose
+from minitl.layers.core import Dense, Dropout
 from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.merging import Add, Concatenate
 from minitl.layers.normalization import BatchNormalization
 from minitl.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from minitl.layers.reshaping import ChannelPadding, Reshape, ZeroPadding2D
+from minitl.layers.regularization import SpatialDropout1D, SpatialDropout2D
+from minitl.layers.reshaping import ChannelPadding, Reshape, UpSampling2D, ZeroPadding2D
 from minitl.layers.scaling import Normalization, Rescaling
 from minitl.ops.window import Pair, reach
 
 WINDOW = "pool_size", "strides", "padding"
+DROPPED = attrgetter("rate", "noise_shape", "generator")
 SETTINGS = {  # what the rules, and passes that are recorded, read of a layer beside its type and its weights
     Conv2D: attrgetter("activation", "strides", "padding", "dilation_rate", "groups"),
     Dense: attrgetter("activation"),
@@ -60,7 +63,12 @@ SETTINGS = {  # what the rules, and passes that are recorded, read of a layer be
     Reshape: attrgetter("target_shape", "channels_first"),
     Rescaling: attrgetter("scale", "offset"),
     Normalization: attrgetter("invert"),
-    BatchNormalization: attrgetter("epsilon"),
+    BatchNormalization: attrgetter("epsilon", "momentum"),
+    Dropout: DROPPED,
+    SpatialDropout1D: DROPPED,
+    SpatialDropout2D: DROPPED,
+    Conv2DTranspose: attrgetter("activation", "strides", "padding"),
+    UpSampling2D: attrgetter("size", "interpolation"),
     Concatenate: attrgetter("axis"),
     MaxPooling2D: attrgetter(*WINDOW),
     AveragePooling2D: attrgetter(*WINDOW),

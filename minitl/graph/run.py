@@ -36,11 +36,15 @@ class Run:
         self.added_loss = 0.0
         self.gradients: Gradients = {}
         self.tell: Callable[[Any, dict[str, np.ndarray]], None] | None = None
+        self.recorded: Any = None  # the recording that gave the outputs, for the way back
+        self.arrays: list[np.ndarray] = []  # what it read
 
     def forward(self, arrays: list[np.ndarray], training: bool = False) -> list[np.ndarray]:
         """The outputs for some inputs."""
         replays = self.plan.replays
-        return self.walk(arrays, training) if replays is None or training else replays.outputs(self, arrays)
+        if replays is None or replays.training != training:
+            return self.walk(arrays, training)
+        return replays.outputs(self, arrays)
 
     def walk(self, arrays: list[np.ndarray], training: bool = False) -> list[np.ndarray]:
         """The same, step by step."""
@@ -77,16 +81,20 @@ class Run:
         their gradients, the last step's first.
         Errors: ValueError without a forward pass before it.
         """
-        plan = self.plan
         if self.caches is None:
             raise ValueError("backward() needs a forward pass before it")
+        return self.walk_back(gradients) if self.recorded is None else self.recorded.backward(self, gradients)
+
+    def walk_back(self, gradients: list[np.ndarray | None]) -> list[np.ndarray | None]:
+        """The same, step by step."""
+        plan, caches = self.plan, self.caches or []
         arrived: list[Any] = [None] * plan.size
         for slot, gradient in zip(plan.outputs, gradients, strict=True):
-            _add(arrived, slot, gradient)
+            self._send(arrived, slot, gradient)
         self.gradients = {}
         tell = self.tell
         uses = Counter(layer for step, *_ in plan.program for layer in step.layers) if tell is not None else Counter()
-        for cache, (step, takes, gives, _, single, alone) in zip(reversed(self.caches), reversed(plan.program), strict=True):
+        for cache, (step, takes, gives, _, single, alone) in zip(reversed(caches), reversed(plan.program), strict=True):
             if not step.keep:
                 continue
             dy = arrived[gives[0]] if alone else [arrived[slot] for slot in gives]
@@ -102,25 +110,32 @@ class Run:
                     tell(layer, self.gradients[layer])
             if single:
                 if need.dx:
-                    _add(arrived, takes[0], dx)
+                    self._send(arrived, takes[0], dx)
             else:
                 for slot, wanted, part in zip(takes, need.dx, dx, strict=True):
                     if wanted:
-                        _add(arrived, slot, part)
+                        self._send(arrived, slot, part)
         if tell is not None:  # complete at the end: what is used several times, and what a user's layer holds
             for layer, named in self.gradients.items():
                 if uses[layer] != 1:
                     tell(layer, named)
         return [arrived[slot] if wanted else None for slot, wanted in zip(plan.inputs, plan.need_dx, strict=True)]
 
+    def _send(self, arrived: list[Any], slot: int, gradient: Any) -> None:
+        """Add a gradient to what has arrived at a value; its step may do that itself, for two of them."""
+        before = arrived[slot]
+        if gradient is None or before is None:
+            arrived[slot] = before if gradient is None else gradient
+        elif slot in self.plan.adding and type(before) is not tuple:
+            arrived[slot] = before, gradient
+        else:
+            before = op("add").forward(*before)[0] if type(before) is tuple else before
+            arrived[slot] = op("add").forward(before, gradient)[0]
+
     def _add_gradients(self, layer: Any, named: dict[str, np.ndarray]) -> None:
         known = self.gradients.get(layer)
         if known is None:
             self.gradients[layer] = named
             return
-        self.gradients[layer] = {name: known[name] + g if name in known else g for name, g in named.items()}
-
-
-def _add(arrived: list[Any], slot: int, gradient: Any) -> None:
-    if gradient is not None:
-        arrived[slot] = gradient if arrived[slot] is None else op("add").forward(arrived[slot], gradient)[0]
+        add = op("add").forward
+        self.gradients[layer] = {name: add(known[name], g)[0] if name in known else g for name, g in named.items()}

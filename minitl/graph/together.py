@@ -91,7 +91,7 @@ class FusedNormalization(Step):
         super().__init__(nodes)
         self.layer, self.shape, self.ceiling = nodes[0].layer, nodes[0].inputs[0].shape, ceiling_of(nodes[-1]) or 0
         if len(nodes) > 2:
-            self.takes = (nodes[0].inputs[0], other_input(nodes[1], nodes[0].outputs[0]))
+            self.takes, self.adds_up = (nodes[0].inputs[0], other_input(nodes[1], nodes[0].outputs[0])), True
 
     def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """The ReLU's y."""
@@ -102,15 +102,16 @@ class FusedNormalization(Step):
         y, cache = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
         return y, (cache, y)
 
-    def backward(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, Gradients]:
+    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
         """The normalisation's dx and gradients, and the skip's gradient if there is one."""
         batch_norm, (kept, y) = engine("batch_norm"), cache
         parameters, single = need.parameters and bool(self.layer.parameters), not isinstance(need.dx, tuple)
         if single:
             dx, named_gradients = self.layer.named(*batch_norm.gradients(dy, kept, y, need.dx, parameters, self.ceiling))
             return dx, {self.layer: named_gradients}
-        dz = batch_norm.behind_relu(dy, y, self.ceiling)
-        dx, named_gradients = self.layer.named(*batch_norm.gradients(dz, kept, None, need.dx[0], parameters))
+        dy, more = dy if isinstance(dy, tuple) else (dy, None)
+        dz, sums = batch_norm.behind_skip(dy, more, kept, y, self.ceiling)
+        dx, named_gradients = self.layer.named(*batch_norm.gradients(dz, kept, None, need.dx[0], parameters, sums=sums))
         return (dx, dz), {self.layer: named_gradients}
 
 

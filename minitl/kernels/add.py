@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.kernels.simd import lanes, sandwich
 from minitl.ops import add as book

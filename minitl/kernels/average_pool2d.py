@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.arrays import common_dtype, contiguous
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.max_pool2d import Plan, plan_of
 from minitl.kernels.simd import constant
@@ -17,7 +18,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: str = "valid
     check_images("average_pool2d", x.shape)
     rows, columns = slide2d(x.shape, pool_size, strides, padding)
     y = memory.empty((len(x), rows.out, columns.out, x.shape[3]), common_dtype(x))
-    launch(_forward, len(x), plan_of(x.shape, pool_size, strides, rows, columns), np.ascontiguousarray(x, y.dtype), y)
+    launch(_forward, len(x), plan_of(x.shape, pool_size, strides, rows, columns), contiguous(x, y.dtype), y)
     return y, (x.shape, pool_size, strides, padding)
 
 
@@ -27,7 +28,7 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     dx = memory.empty(shape, common_dtype(dy))
     rows, columns = slide2d(dx.shape, pool_size, strides, padding)
     check_shape("average_pool2d", "dy", dy.shape, (shape[0], rows.out, columns.out, shape[3]))
-    launch(_backward, len(dx), plan_of(shape, pool_size, strides, rows, columns), np.ascontiguousarray(dy, dx.dtype), dx)
+    launch(_backward, len(dx), plan_of(shape, pool_size, strides, rows, columns), contiguous(dy, dx.dtype), dx)
     return dx
 
 

@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, jit
-from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
+from minitl.kernels import slices as of_slices
+from minitl.kernels.arrays import common_dtype, flat
+from minitl.kernels.jit import inlined, jit
+from minitl.kernels.launch import Constants, Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.normal import gelu, gelu_slope
 from minitl.kernels.processor import ELEMENTS_PER_TASK, VECTOR_BYTES
-from minitl.kernels.recording import also
-from minitl.kernels.simd import constant, moments, products
-from minitl.kernels.slices import join_moments, join_products
+from minitl.kernels.simd import clear, constant, moments, products
+from minitl.ops import batch_norm as book
 from minitl.ops.batch_norm import check
 from minitl.ops.window import check_shape
 
@@ -32,9 +33,17 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     dtype = common_dtype(x)
     rows = flat(x, dtype).reshape(-1, x.shape[-1])
     slices = -(-len(rows) // SLICE)
-    sums, squares = np.zeros((2, slices, x.shape[-1]), dtype)
+    sums, squares = memory.empty((2, slices, x.shape[-1]), dtype)
     launch(_moments, slices, _plan_of_slices(*rows.shape, False, 0, dtype), rows, sums, squares)
-    return join_moments(sums, squares, len(rows), SLICE)
+    return of_slices.join_moments(sums, squares, len(rows), SLICE)
+
+
+def follow(moving: np.ndarray, now: np.ndarray, momentum: float) -> None:
+    """moving = momentum moving + (1 - momentum) now, in place."""
+    if moving.dtype == now.dtype and moving.flags.c_contiguous:
+        of_slices.follow(moving, now, momentum)
+    else:
+        book.follow(moving, now, momentum)
 
 
 def forward(
@@ -65,12 +74,12 @@ def normalise(
     """The same; with a `skip` like x added, as at the end of a residual block, and a ReLU behind, which may have a ceiling."""
     if skip is not None:
         check_shape("add", "what a residual block skips with", skip.shape, x.shape)
-    r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
+    mean, r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
     dtype = constants.dtype
     x_flat, y = flat(x, dtype), memory.empty(x.shape, dtype)
     added = x_flat if skip is None else flat(skip, dtype)
-    _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, added, y, constants=constants)
-    return y, (x, gamma, constants[0], r, batch_statistics)
+    _launch_rows(_normalise, x.shape[-1], (relu, ceiling, skip is not None), x_flat, added, y, constants)
+    return y, (x, gamma, mean, r, batch_statistics)
 
 
 def normalise_gelu(
@@ -83,10 +92,10 @@ def normalise_gelu(
     batch_statistics: bool,
 ) -> tuple[np.ndarray, tuple]:
     """The same with a GELU behind; the cache has the constants from which the GELU's input is made again."""
-    r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
+    mean, r, constants = _constants(x, gamma, beta, mean, variance, epsilon)
     y = memory.empty(x.shape, constants.dtype)
-    _launch_rows(_normalise_gelu, x.shape[-1], (False, 0, False), flat(x, constants.dtype), y, constants=constants)
-    return y, ((x, gamma, constants[0], r, batch_statistics), constants)
+    _launch_rows(_normalise_gelu, x.shape[-1], (False, 0, False), flat(x, constants.dtype), y, constants)
+    return y, ((x, gamma, mean, r, batch_statistics), constants)
 
 
 def behind_gelu(dy: np.ndarray, cache: tuple) -> np.ndarray:
@@ -95,7 +104,7 @@ def behind_gelu(dy: np.ndarray, cache: tuple) -> np.ndarray:
     check_shape("batch_norm", "dy", dy.shape, x.shape)
     dtype = constants.dtype
     dz = memory.empty(x.shape, dtype)
-    _launch_rows(_slope_gelu, x.shape[-1], (False, 0, False), flat(dy, dtype), flat(x, dtype), dz, constants=constants)
+    _launch_rows(_slope_gelu, x.shape[-1], (False, 0, False), flat(dy, dtype), flat(x, dtype), dz, constants)
     return dz
 
 
@@ -106,12 +115,22 @@ def backward(
     return gradients(dy, cache, None, need_dx, need_dparameters)
 
 
-def behind_relu(dy: np.ndarray, y: np.ndarray, ceiling: int) -> np.ndarray:
-    """dy where the y of a ReLU is above zero, and below its ceiling if there is one."""
-    dtype = common_dtype(dy, y)
-    dz = memory.empty(y.shape, dtype)
-    _launch_rows(_mask, y.shape[-1], (True, ceiling, False), flat(dy, dtype), flat(y, dtype), dz)
-    return dz
+def behind_skip(
+    dy: np.ndarray, more: np.ndarray | None, cache: tuple, y: np.ndarray, ceiling: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient of the sum with a skip in front of a ReLU, dz = dy + more where y is above zero and below the ceiling; and the
+    sums that `gradients` needs of dz, made while a slice of it is near.
+    """
+    x, gamma, mean, r, _ = cache
+    check_shape("batch_norm", "dy", dy.shape, x.shape)
+    dtype, channels = common_dtype(x, gamma), x.shape[-1]
+    rows, dz = x.size // channels, memory.empty(x.shape, dtype)
+    slices = -(-rows // SLICE)
+    sums = memory.empty((2, slices, channels), dtype)
+    plan = _plan_of_slices(rows, channels, True, ceiling, dtype)._replace(skip=more is not None)
+    arrays = (flat(array, dtype) for array in (dy, dy if more is None else more, y, x, mean))
+    launch(_mask_and_sum, slices, plan, *arrays, dz, sums, flat(r, dtype))
+    return dz, sums
 
 
 def cut_off(y: np.ndarray, ceiling: int) -> np.ndarray:
@@ -121,9 +140,17 @@ def cut_off(y: np.ndarray, ceiling: int) -> np.ndarray:
 
 
 def gradients(
-    dy: np.ndarray, cache: tuple, y: np.ndarray | None, need_dx: bool, need_dparameters: bool, ceiling: int = 0
+    dy: np.ndarray,
+    cache: tuple,
+    y: np.ndarray | None,
+    need_dx: bool,
+    need_dparameters: bool,
+    ceiling: int = 0,
+    sums: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """The same; with the y of a ReLU behind the normalisation, dy counts only where y lies above zero and below the ceiling."""
+    """The same; with the y of a ReLU behind the normalisation, dy counts only where y lies above zero and below the ceiling.
+    `sums` may be there from `behind_skip`.
+    """
     x, gamma, mean, r, batch_statistics = cache
     check_shape("batch_norm", "dy", dy.shape, x.shape)
     dtype = common_dtype(x, gamma)
@@ -131,20 +158,19 @@ def gradients(
     y_flat, rows = x_flat if y is None else y.reshape(-1), x_flat.size // channels
     gamma, mean, r = flat(gamma, dtype), flat(mean, dtype), flat(r, dtype)
     dx = dgamma = dbeta = None
-    slices = -(-rows // SLICE) if need_dparameters or batch_statistics else 0
-    sums, totals = np.zeros((2, slices, channels), dtype), np.empty((2, channels), dtype)
-    repeat = _repeat(channels, x.size)
-    if slices:
-        totals[0], totals[1] = mean, r
+    totals, repeat = memory.empty((2, channels), dtype), _repeat(channels, x.size)
+    if sums is None:
+        slices = -(-rows // SLICE) if need_dparameters or batch_statistics else 0
+        sums = memory.empty((2, slices, channels), dtype)
         plan = _plan_of_slices(rows, channels, y is not None, ceiling, dtype)
-        launch(_sum_products, slices, plan, dy_flat, x_flat, y_flat, totals, sums)
-    constants = join_products(sums, mean, r, gamma, 1 / rows if batch_statistics else 0.0, repeat, totals)
+        launch(_sum_products, slices, plan, dy_flat, x_flat, y_flat, mean, r, sums)
+    constants = of_slices.join_products(sums, mean, r, gamma, 1 / rows if batch_statistics else 0.0, repeat, totals)
     if need_dparameters:
         dbeta, dgamma = totals
     if need_dx:
         dx = memory.empty(x.shape, dtype)
         behind = y is not None, ceiling, False
-        _launch_rows(_backward, channels, behind, dy_flat, x_flat, y_flat, dx, constants, repeat=repeat)
+        _launch_rows(_backward, channels, behind, dy_flat, x_flat, y_flat, dx, constants)
     return dx, dgamma, dbeta
 
 
@@ -171,22 +197,10 @@ def _repeat(channels: int, size: int) -> int:
     return max(1, min(LONG_ROW // channels, size // channels))
 
 
-def _launch_rows(
-    kernel: TaskKernel,
-    channels: int,
-    behind: tuple[bool, int, bool],
-    *arrays: np.ndarray,
-    constants: np.ndarray | None = None,
-    repeat: int = 0,
-) -> None:
-    """Run an element-wise kernel. Short rows are taken several at a time: `repeat`, if their constants are repeated already."""
+def _launch_rows(kernel: TaskKernel, channels: int, behind: tuple[bool, int, bool], *arrays: np.ndarray) -> None:
+    """Run an element-wise kernel. Short rows are taken several at a time, for which constants must have been repeated."""
     size = arrays[0].size
-    repeat = repeat or _repeat(channels, size)
-    if constants is not None:
-        repeated = memory.empty((len(constants), repeat, channels), constants.dtype)
-        also(np.copyto, repeated, constants[:, None])
-        arrays = (*arrays, repeated)
-    channels *= repeat
+    channels *= _repeat(channels, size)
     per_task = max(1, ELEMENTS_PER_TASK // channels)
     rows = -(-size // channels)
     launch(kernel, -(-rows // per_task), Plan(rows, channels, per_task, *behind, 0, size), *arrays)
@@ -201,6 +215,8 @@ def _passes(plan, y):
 @task_kernel
 def _moments(task: Task, plan: Plan, rows: Numbers, sums: Numbers, squares: Numbers):
     first, last, at, channels = task * SLICE, min((task + 1) * SLICE, plan.rows), task * plan.channels, plan.channels
+    clear(sums, at, channels)
+    clear(squares, at, channels)
     moments(rows, first, last, channels, plan.in_vectors, sums, squares, at)
     here = constant(rows, last - first)
     for c in range(plan.in_vectors, channels):
@@ -213,22 +229,12 @@ def _moments(task: Task, plan: Plan, rows: Numbers, sums: Numbers, squares: Numb
 
 def _constants(
     x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """r, and per channel what is taken away, the factor, and what is added: copies, since moving statistics may move on."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and r, copies, since moving statistics may move on; and per channel what is taken away, the factor, what is added."""
     check(x, gamma, beta, mean, variance)
-    dtype = common_dtype(x, gamma)
-    r, constants = memory.empty(mean.shape, dtype), memory.empty((3, *mean.shape), dtype)
-    also(_write_constants, r, constants, gamma, beta, mean, variance, epsilon)
-    return r, constants
-
-
-def _write_constants(
-    r: np.ndarray, constants: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray,
-    epsilon: float,
-) -> None:  # fmt: skip
-    r[...] = 1 / np.sqrt(variance + epsilon)
-    constants[0], constants[1], constants[2] = mean, gamma, beta
-    constants[1] *= r
+    dtype, repeat = common_dtype(x, gamma), _repeat(x.shape[-1], x.size)
+    gamma, beta, mean, variance = (flat(array, dtype) for array in (gamma, beta, mean, variance))
+    return of_slices.constants_of(gamma, beta, mean, variance, epsilon, repeat)
 
 
 @task_kernel
@@ -274,26 +280,40 @@ def _cut_off(task: Task, plan: Plan, y: Numbers):
 
 
 @task_kernel
-def _mask(task: Task, plan: Plan, dy: Numbers, y: Numbers, dz: Numbers):
-    zero = constant(dy, 0)
-    for k in range(task * plan.per_task * plan.channels, min((task + 1) * plan.per_task * plan.channels, plan.size)):
-        dz[k] = dy[k] if _passes(plan, y[k]) else zero
+def _sum_products(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, mean: Numbers, r: Numbers, sums: Numbers):
+    _sum_slice(task, plan, plan.relu, dy, x, y, mean, r, sums)
 
 
 @task_kernel
-def _sum_products(task: Task, plan: Plan, dy: Numbers, x: Numbers, y: Numbers, mean_and_r: Numbers, sums: Numbers):
+def _mask_and_sum(
+    task: Task, plan: Plan, dy: Numbers, more: Numbers, y: Numbers, x: Numbers, mean: Numbers, dz: Numbers, sums: Numbers,
+    r: Constants,
+):  # fmt: skip
+    zero, first, last = constant(dy, 0), task * SLICE * plan.channels, min((task + 1) * SLICE, plan.rows) * plan.channels
+    if plan.skip:
+        for k in range(first, last):
+            dz[k] = dy[k] + more[k] if _passes(plan, y[k]) else zero
+    else:
+        for k in range(first, last):
+            dz[k] = dy[k] if _passes(plan, y[k]) else zero
+    _sum_slice(task, plan, 0, dz, x, dz, mean, r, sums)
+
+
+@inlined
+def _sum_slice(task, plan, relu, dy, x, y, mean, r, sums):
+    """The sums of a slice, of dy and of dy x_hat; behind a ReLU, if there is one, only where its y lets dy pass."""
     zero, channels = constant(dy, 0), plan.channels
     first, last = task * SLICE, min((task + 1) * SLICE, plan.rows)
     of_dy, of_products = task * channels, (-(-plan.rows // SLICE) + task) * channels
-    products(
-        dy, x, y, plan.relu, plan.ceiling, mean_and_r, first, last, channels, plan.in_vectors, sums, of_dy, of_products
-    )  # fmt: skip
+    clear(sums, of_dy, channels)
+    clear(sums, of_products, channels)
+    products(dy, x, y, relu, plan.ceiling, mean, r, first, last, channels, plan.in_vectors, sums, of_dy, of_products)
     for n in range(first, last):
         for c in range(plan.in_vectors, channels):
             at = n * channels + c
-            g = dy[at] if _passes(plan, y[at]) else zero
+            g = dy[at] if not relu or _passes(plan, y[at]) else zero
             sums[of_dy + c] += g
-            sums[of_products + c] += g * (x[at] - mean_and_r[c]) * mean_and_r[channels + c]
+            sums[of_products + c] += g * (x[at] - mean[c]) * r[c]
 
 
 @task_kernel

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.arrays import contiguous
 from minitl.kernels.recording import also
-from minitl.ops.concatenate import backward
-
-__all__ = ["backward", "forward"]
+from minitl.ops import concatenate as book
 
 
 def forward(*x: np.ndarray, axis: int = -1) -> tuple[np.ndarray, tuple]:
@@ -19,3 +18,8 @@ def forward(*x: np.ndarray, axis: int = -1) -> tuple[np.ndarray, tuple]:
     y = memory.empty(tuple(shape), np.result_type(*x))
     also(np.concatenate, x, axis, y)
     return y, (ends[:-1], axis, y.shape)
+
+
+def backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, ...]:
+    """dx_i = its part of dy."""
+    return tuple(contiguous(part, part.dtype) for part in book.backward(dy, cache))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minitl.kernels import convolution, winograd
-from minitl.kernels.jit import common_dtype
+from minitl.kernels.arrays import common_dtype, contiguous
 from minitl.kernels.row_sums import sum_rows
 from minitl.ops.window import Axis, Pair, check_shape, pad2d
 
@@ -67,7 +67,7 @@ def backward(
                 dx_pad[:, at[0], at[1], part][:, : seen.shape[1], : seen.shape[2]] += d_seen
             if dkernel is not None:
                 dkernel[..., filters] += d_part
-    dbias = None if bias is None or not need_dparameters else sum_rows(np.ascontiguousarray(dy, dtype))
+    dbias = None if bias is None or not need_dparameters else sum_rows(contiguous(dy, dtype))
     if dx_pad is not None:
         dx_pad = dx_pad[:, rows.before : rows.before + x.shape[1], columns.before : columns.before + x.shape[2]]
     return dx_pad, dkernel, dbias
@@ -102,7 +102,7 @@ def _phases(
         for q in range(min(dilation[1], columns.out)):
             at = slice(p, None, dilation[0]), slice(q, None, dilation[1])
             out = slice(p, rows.out, dilation[0]), slice(q, columns.out, dilation[1])
-            seen = np.ascontiguousarray(x_pad[:, at[0], at[1]])
+            seen = contiguous(x_pad[:, at[0], at[1]], x_pad.dtype)
             if dilation != (1, 1):  # pixels behind the last window
                 count = [len(range(o.start, o.stop, o.step)) for o in out]
                 seen = seen[:, : count[0] + kernel[0] - 1, : count[1] + kernel[1] - 1]

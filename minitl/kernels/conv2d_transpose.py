@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import convolution
-from minitl.kernels.jit import common_dtype
+from minitl.kernels.arrays import common_dtype, contiguous
+from minitl.kernels.recording import also
 from minitl.kernels.row_sums import sum_rows
 from minitl.ops.conv2d_transpose import output_shape
 from minitl.ops.window import Pair, check_shape
@@ -20,7 +21,7 @@ def forward(
     y, _, _ = convolution.backward(x, (stand_in, kernel, None, strides, padding), need_dparameters=False)
     assert y is not None
     if bias is not None:
-        y += bias
+        also(np.add, y, bias, y)
     return y, (x, kernel, bias, strides, padding)
 
 
@@ -35,5 +36,5 @@ def backward(
         dx = convolution.convolve(dy, kernel, None, strides, padding, relu=False)
     if need_dparameters:
         _, dkernel, _ = convolution.backward(x, (dy, kernel, None, strides, padding), need_dx=False)
-        dbias = None if bias is None else sum_rows(np.ascontiguousarray(dy, common_dtype(x, kernel)))
+        dbias = None if bias is None else sum_rows(contiguous(dy, common_dtype(x, kernel)))
     return dx, dkernel, dbias

@@ -23,9 +23,9 @@ import numpy as np
 from minitl.kernels import memory, winograd
 from minitl.kernels.add import add_relu
 from minitl.kernels.add import forward as add
+from minitl.kernels.arrays import common_dtype, contiguous
 from minitl.kernels.folding import scaled
 from minitl.kernels.input_gradient import input_gradient
-from minitl.kernels.jit import common_dtype
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_gradient import GROUP, multiply_slices, suits
 from minitl.kernels.matrix_product import FEW_ROWS, is_product, multiply
@@ -70,10 +70,10 @@ def convolve(
         check_shape("add", "what a residual block skips with", skip.shape, shape)
     if kernel.shape[:2] == (1, 1):
         return pointwise(every(x, strides), kernel, bias, relu, scale, skip=skip, into=into)
-    x, kernel, start = contiguous(x, kernel, bias)
-    scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
+    x, kernel, start = operands(x, kernel, bias)
+    scale = None if scale is None else contiguous(scale, x.dtype)
     if dilation == (1, 1) and winograd.suits(kernel.shape, strides, out, x.dtype):
-        skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
+        skip = None if skip is None else contiguous(skip, x.dtype)
         before = rows.before, columns.before
         return winograd.forward(x, kernel, start, out, before, relu, scale=scale, skip=skip, into=into)[0]
     weights = pad_columns(kernel if scale is None else scaled(kernel, scale))
@@ -98,12 +98,12 @@ def pointwise(
     into: tuple[np.ndarray, int] | None = None,
 ) -> np.ndarray:
     """The convolution with a 1x1 kernel, a product of matrices, with all that `matrix_product.multiply` does beside it."""
-    x, kernel, start = contiguous(x, kernel, bias)
+    x, kernel, start = operands(x, kernel, bias)
     shape = *x.shape[:3], kernel.shape[3]
     if skip is not None:
         check_shape("add", "what a residual block skips with", skip.shape, shape)
-    scale = None if scale is None else np.ascontiguousarray(scale, x.dtype)
-    skip = None if skip is None else np.ascontiguousarray(skip, x.dtype)
+    scale = None if scale is None else contiguous(scale, x.dtype)
+    skip = None if skip is None else contiguous(skip, x.dtype)
     rows, matrix = x.reshape(-1, kernel.shape[2]), kernel.reshape(kernel.shape[2:])
     if into is None:
         return multiply(rows, matrix, start, relu, scale=scale, ceiling=ceiling, skip=skip).reshape(shape)
@@ -120,21 +120,21 @@ def backward(
     rows, columns = geometry(x.shape, kernel.shape, None, strides, padding, dilation)
     check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
-    dy = np.ascontiguousarray(dy, dtype)
+    dy = contiguous(dy, dtype)
     dx = dkernel = dbias = None
     if need_dx:
         dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns, dilation)
     if need_dparameters:
-        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dy, kernel.shape, strides, rows, columns, dilation)
+        dkernel = kernel_gradient(contiguous(x, dtype), dy, kernel.shape, strides, rows, columns, dilation)
         dbias = None if bias is None else sum_rows(dy)
     return dx, dkernel, dbias
 
 
-def contiguous(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def operands(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three as kernels need them, of one dtype; zeros for no bias."""
     dtype = common_dtype(x, kernel)
-    start = np.zeros(kernel.shape[-1], dtype) if bias is None else np.ascontiguousarray(bias, dtype)
-    return np.ascontiguousarray(x, dtype), np.ascontiguousarray(kernel, dtype), start
+    start = np.zeros(kernel.shape[-1], dtype) if bias is None else contiguous(bias, dtype)
+    return contiguous(x, dtype), contiguous(kernel, dtype), start
 
 
 def kernel_gradient(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.arrays import common_dtype
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import Indices, Numbers, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.memory import whole_lines
 from minitl.kernels.simd import constant, exp

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.arrays import common_dtype, contiguous, flat
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.row_sums import add_rows, sum_rows
-from minitl.kernels.simd import constant, depthwise_gradient, depthwise_row, whole_vectors
+from minitl.kernels.simd import clear, constant, depthwise_gradient, depthwise_row, whole_vectors
 from minitl.ops.conv2d import check
 from minitl.ops.window import Axis, Padding, Pair, check_shape
 
@@ -58,11 +59,11 @@ def backward(
     channels, multiplier = kernel.shape[2:]
     check_shape("depthwise_conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, channels * multiplier))
     dtype = common_dtype(x, kernel)
-    dy, dx, dkernel, dbias = np.ascontiguousarray(dy, dtype), None, None, None
+    dy, dx, dkernel, dbias = contiguous(dy, dtype), None, None, None
     if need_dx:
         dx = memory.empty(x.shape, dtype)
         if strides == (1, 1) and multiplier == 1:
-            rotated = np.ascontiguousarray(kernel[::-1, ::-1], dtype)
+            rotated = contiguous(kernel[::-1, ::-1], dtype)
             around = [Axis(n, (k - 1) * d - axis.before, 0) for n, k, d, axis in
                       zip(x.shape[1:3], kernel.shape, dilation, (rows, columns), strict=False)]  # fmt: skip
             plan = plan_of(dy.shape, kernel.shape, strides, dilation, around[0], around[1], dtype)
@@ -73,7 +74,7 @@ def backward(
             launch(_input_gradient, len(x), plan, dy, flat(kernel, dtype), dx)
     if need_dparameters:
         plan = plan_of(x.shape, kernel.shape, strides, dilation, rows, columns, dtype)
-        sums = memory.zeros((len(x), *kernel.shape), dtype)
+        sums = memory.empty((len(x), *kernel.shape), dtype)
         launch(_kernel_gradient, len(x), plan, flat(x, dtype), dy, sums)
         dkernel = add_rows(sums)
         dbias = None if bias is None else sum_rows(dy)
@@ -210,6 +211,7 @@ def _input_gradient(task: Task, plan: Plan, dy: Numbers, kernel: Numbers, dx: Nu
 def _kernel_gradient(task: Task, plan: Plan, x: Numbers, dy: Numbers, sums: Numbers):
     channels, multiplier = plan.channels, plan.multiplier
     of_image = task * plan.window_h * plan.window_w * channels * multiplier
+    clear(sums, of_image, plan.window_h * plan.window_w * channels * multiplier)
     for i in range(plan.out_h):
         a, a_end = _inside(i, plan.window_h, plan.stride_h, plan.dilation_h, plan.before_h, plan.height)
         j = 0

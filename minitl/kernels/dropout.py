@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import common_dtype, flat
 from minitl.kernels.launch import Numbers, Task, task_kernel
+from minitl.kernels.recording import also
 from minitl.ops.dropout import draw
 from minitl.ops.window import check_shape
 
 
 def forward(x: np.ndarray, rate: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """y = x m with a fresh mask m."""
-    mask = draw(x, rate, generator)
+    mask = memory.empty(x.shape, x.dtype)
+    also(_draw, mask, rate, generator)
     return _multiply(x, mask), mask
 
 
@@ -22,6 +24,10 @@ def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
     """dx = dy m."""
     check_shape("dropout", "dy", dy.shape, cache.shape)
     return _multiply(dy, cache)
+
+
+def _draw(mask: np.ndarray, rate: float, generator: np.random.Generator) -> None:
+    mask[...] = draw(mask, rate, generator)
 
 
 def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.launch import TaskKernel, launch
 from minitl.kernels.processor import ELEMENTS_PER_TASK
 from minitl.ops.window import check_shape

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype
+from minitl.kernels.arrays import common_dtype, contiguous, zeros
 from minitl.kernels.launch import Indices, Numbers, Task, launch, packed, task_kernel
 from minitl.kernels.processor import TASKS
 from minitl.ops import embedding as book
@@ -25,10 +24,10 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     """dtable: each row gets the sum of its gradients, in the order of the samples."""
     x, shape = cache
     check_shape("embedding", "dy", dy.shape, (*x.shape, shape[1]))
-    dtable = memory.zeros(shape, common_dtype(dy))
+    dtable = zeros(shape, common_dtype(dy))
     per_task = max(COLUMNS, -(-shape[1] // TASKS))
     plan = packed(Plan(x.size, shape[1], per_task), np.ascontiguousarray(x.reshape(-1), np.int64))
-    launch(_add, -(-shape[1] // per_task), plan, np.ascontiguousarray(dy), dtable)
+    launch(_add, -(-shape[1] // per_task), plan, contiguous(dy, dtable.dtype), dtable)
     return dtable
 
 

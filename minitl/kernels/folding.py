@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.launch import Constants, Numbers, Task, launch, task_kernel
 
 

@@ -20,26 +20,27 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory, winograd
+from minitl.kernels.arrays import common_dtype, contiguous
 from minitl.kernels.convolution import (
     add_slices,
-    contiguous,
     convolve,
     geometry,
     input_gradient,
     kernel_gradient,
     kernel_slices,
+    operands,
     slice_sums,
 )
 from minitl.kernels.dense import as_images
 from minitl.kernels.folding import scaled
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import NOTHING, Bytes, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import affine
 from minitl.kernels.padding import pad2d, pad_columns
 from minitl.kernels.places import entry_places, steps, window_places
 from minitl.kernels.processor import HALF_OF_LEVEL_1, TASKS
 from minitl.kernels.row_sums import add_rows
-from minitl.kernels.simd import one_of_four, pooled_product, product, sandwich, whole_vectors
+from minitl.kernels.simd import clear, one_of_four, pooled_product, product, sandwich, whole_vectors
 from minitl.kernels.window_product import window_steps
 from minitl.ops.window import Axis, Pair, check_shape, slide
 
@@ -64,8 +65,8 @@ def forward(
     if not pool:
         y = convolve(x, kernel, bias, strides, padding, relu=True, scale=scale)
         return y, (x, kernel, bias, strides, padding, False, y)
-    images, weights, start = contiguous(x, kernel, bias)
-    scale = None if scale is None else np.ascontiguousarray(scale, images.dtype)
+    images, weights, start = operands(x, kernel, bias)
+    scale = None if scale is None else contiguous(scale, images.dtype)
     rows, columns, half = _pooled(images.shape, weights.shape, start.shape, strides, padding)
     if winograd.suits(weights.shape, strides, (rows.out, columns.out), images.dtype):
         y, winner = winograd.forward(images, weights, start, half, (rows.before, columns.before), True, True, keep, scale)
@@ -141,7 +142,7 @@ def backward(
     x, kernel, bias, strides, padding, pooled, kept = cache
     check_shape("conv2d with relu", "dy", dy.shape, kept.shape)  # the winners, or y, have y's shape
     dtype = common_dtype(x, kernel)
-    dy = np.ascontiguousarray(dy, dtype)
+    dy = contiguous(dy, dtype)
     images, half_h, half_w, filters = dy.shape
     dx = dkernel = dbias = None
     if not pooled:
@@ -151,7 +152,7 @@ def backward(
         if winograd.suits(kernel.shape, strides, (rows.out, columns.out), dtype):
             before = rows.before, columns.before
             if need_dparameters:
-                x = np.ascontiguousarray(x, dtype)
+                x = contiguous(x, dtype)
                 dkernel, dbias = winograd.kernel_gradient(x, dy, kept, kernel.shape, before)
             if need_dx:
                 dx = winograd.input_gradient(dy, kept, np.asarray(kernel, dtype), x.shape, before)
@@ -161,15 +162,15 @@ def backward(
     padded_filters = whole_vectors(filters, dtype)
     if pooled:
         dz = memory.workspace("dz", (images, rows.out, columns.out, padded_filters), dtype)
-        sums = memory.zeros((images, padded_filters), dtype)
+        sums = memory.empty((images, padded_filters), dtype)
         launch(_unpool, images, UnpoolPlan(images, half_h, half_w, filters, padded_filters), dy, dz, sums, kept)
     else:
         dz = memory.workspace("dz", (*dy.shape[:3], padded_filters), dtype)
         pixels = images * half_h * half_w
-        sums = memory.zeros((-(-pixels // SLICE), padded_filters), dtype)
-        launch(_mask, len(sums), MaskPlan(pixels, filters, padded_filters), dy, np.ascontiguousarray(kept), dz, sums)
+        sums = memory.empty((-(-pixels // SLICE), padded_filters), dtype)
+        launch(_mask, len(sums), MaskPlan(pixels, filters, padded_filters), dy, contiguous(kept, kept.dtype), dz, sums)
     if need_dparameters:
-        dkernel = kernel_gradient(np.ascontiguousarray(x, dtype), dz, kernel.shape, strides, rows, columns)
+        dkernel = kernel_gradient(contiguous(x, dtype), dz, kernel.shape, strides, rows, columns)
         dbias = None if bias is None else add_rows(sums)[:filters]
     if need_dx:
         dx = input_gradient(dz, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
@@ -180,9 +181,9 @@ def _parameter_gradients(dy: np.ndarray, cache: tuple, rows: Axis, columns: Axis
     """dkernel and dbias of a pooled layer that need not send a gradient on: the first one. Its dz never exists as a whole."""
     x, kernel, bias, strides, _, _, winner = cache
     dtype, padded_filters = dy.dtype, whole_vectors(dy.shape[3], dy.dtype)
-    x_pad = pad2d(np.ascontiguousarray(x, dtype), rows, columns)
+    x_pad = pad2d(contiguous(x, dtype), rows, columns)
     slices, scratch, plan = _slice_plan(x_pad.shape, dy.shape, kernel.shape, padded_filters, strides, dtype)
-    dkernel, dbias = slice_sums(slices, kernel.shape, dtype), memory.zeros((len(x), padded_filters), dtype)
+    dkernel, dbias = slice_sums(slices, kernel.shape, dtype), memory.empty((len(x), padded_filters), dtype)
     launch(_gradients_of_slice, slices, plan, x_pad, dy, dkernel, dbias, winner, scratch=scratch)
     return add_slices(dkernel), None if bias is None else add_rows(dbias)[: dy.shape[3]]
 
@@ -274,6 +275,7 @@ def _forward(
 def _unpool(task: Task, plan: UnpoolPlan, dy: Numbers, dz: Numbers, sums: Numbers, winner: Bytes):
     pixels, padded_filters = plan.half_h * plan.half_w, plan.padded_filters
     first, to = task * pixels, task * 4 * pixels * padded_filters
+    clear(sums, task * padded_filters, padded_filters)
     _spread(dy, winner, first, pixels, plan, plan.images * pixels, dz, to, sums, task * padded_filters)
 
 
@@ -289,6 +291,7 @@ def _gradients_of_slice(
     for f in range(padded_filters):
         scratch[zeros + f] = 0
     for image in range(begin, end):
+        clear(sums, image * padded_filters, padded_filters)
         for top in range(0, plan.half_h, plan.band):
             count, first = min(plan.band, plan.half_h - top), (image * plan.half_h + top) * half_w
             _spread(dy, winner, first, count * half_w, plan, all_pixels, scratch, 0, sums, image * padded_filters)
@@ -335,5 +338,6 @@ def _mask(task: Task, plan: MaskPlan, dy: Numbers, y: Numbers, dz: Numbers, sums
             for f in range(padded_filters):
                 above = f < filters and y[pixel * filters + f] > 0
                 dz[pixel * padded_filters + f] = dy[pixel * filters + f] if above else 0
+    clear(sums, task * padded_filters, padded_filters)
     for pixel in range(first, last):
         sandwich("1", 0, dz, pixel * padded_filters, 0, 0, sums, task * padded_filters, 0, 0, padded_filters, None, True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype
+from minitl.kernels.arrays import common_dtype, contiguous
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.simd import constant
 from minitl.ops.window import check_images, check_shape
@@ -17,7 +17,7 @@ def forward(x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """y = the mean over height and width."""
     check_images("global_average_pool2d", x.shape)
     y = memory.empty((x.shape[0], x.shape[3]), common_dtype(x))
-    launch(_forward, len(x), Plan(x.shape[1] * x.shape[2], x.shape[3]), np.ascontiguousarray(x, y.dtype), y)
+    launch(_forward, len(x), Plan(x.shape[1] * x.shape[2], x.shape[3]), contiguous(x, y.dtype), y)
     return y, x.shape
 
 
@@ -25,7 +25,7 @@ def backward(dy: np.ndarray, cache: tuple[int, ...]) -> np.ndarray:
     """dx = dy / (H W), the same for every pixel."""
     check_shape("global_average_pool2d", "dy", dy.shape, (cache[0], cache[3]))
     dx = memory.empty(cache, common_dtype(dy))
-    launch(_backward, cache[0], Plan(cache[1] * cache[2], cache[3]), np.ascontiguousarray(dy, dx.dtype), dx)
+    launch(_backward, cache[0], Plan(cache[1] * cache[2], cache[3]), contiguous(dy, dx.dtype), dx)
     return dx
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat
+from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.launch import Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.processor import ELEMENTS_PER_TASK
 from minitl.kernels.row_sums import add_rows, fold

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype
+from minitl.kernels.arrays import common_dtype
 from minitl.kernels.launch import Bytes, Indices, Numbers, Scratch, Task, launch, task_kernel
 from minitl.kernels.memory import whole_lines
 from minitl.kernels.recurrent import (

@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory, winograd
+from minitl.kernels.arrays import contiguous
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import is_product, multiply
 from minitl.kernels.padding import pad2d
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_2
+from minitl.kernels.recording import also
 from minitl.kernels.simd import product, tile_rows, transpose, whole_vectors
 from minitl.kernels.window_product import multiply_windows
 from minitl.ops.window import Axis, Pair
@@ -35,8 +37,8 @@ def input_gradient(
 ) -> np.ndarray:
     """dx (N, H, W, C) from dy, of the kernel's dtype, whose channels may be followed by others that do not count."""
     if is_product(kernel.shape, strides) and dy.shape[1:3] == shape[1:3]:
-        pixels = np.ascontiguousarray(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]])
-        return multiply(pixels, np.ascontiguousarray(kernel[0, 0]), np.zeros(shape[3], dy.dtype), b_transposed=True).reshape(
+        pixels = contiguous(dy.reshape(-1, dy.shape[3])[:, : kernel.shape[3]], dy.dtype)
+        return multiply(pixels, contiguous(kernel[0, 0], kernel.dtype), np.zeros(shape[3], dy.dtype), b_transposed=True).reshape(
             shape
         )
     if dilation != (1, 1):
@@ -103,9 +105,9 @@ def rotated(kernel: np.ndarray, strides: Pair) -> np.ndarray:
     full = channels == padded_channels and k_h % strides[0] == 0 and k_w % strides[1] == 0
     weights = memory.workspace("rotated", (*strides, *turns, filters, padded_channels), kernel.dtype)
     if not full:
-        weights.fill(0)
+        also(np.ndarray.fill, weights, 0)
     plan = RotationPlan(k_w, channels, filters, *strides, *turns, padded_channels)
-    launch(_rotate, k_h * k_w * -(-filters // 16), plan, np.ascontiguousarray(kernel), weights)
+    launch(_rotate, k_h * k_w * -(-filters // 16), plan, contiguous(kernel, kernel.dtype), weights)
     return weights
 
 
@@ -132,7 +134,7 @@ def _of_dilated(
         around.append((before, reach - out - before))
     # Outputs that see nothing but padding are left out.
     kept = tuple(slice(max(0, -before), out - max(0, -after)) for (before, after), out in zip(around, dy.shape[1:3], strict=True))
-    seen = np.ascontiguousarray(dy[:, kept[0], kept[1], : kernel.shape[3]])
+    seen = contiguous(dy[:, kept[0], kept[1], : kernel.shape[3]], dy.dtype)
     padded = pad2d(seen, *(Axis(0, max(0, before), max(0, after)) for before, after in around))
     weights = rotated(kernel, (1, 1))[0, 0]
     return multiply_windows(padded, weights, np.zeros(shape[3], dy.dtype), (shape[1], shape[2]), (1, 1), dilation, relu=False)

@@ -20,7 +20,6 @@ from typing import Any
 
 import llvmlite.binding
 import numba
-import numpy as np
 from numba.core import sigutils
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.ccallback import CFunc
@@ -75,22 +74,6 @@ def cache_folder() -> Path | None:
                 if os.access(folder, os.W_OK):
                     return folder
     return None
-
-
-def common_dtype(*arrays: np.ndarray) -> np.dtype:
-    """The dtype that a kernel computes in: float32 when all are, else float64; TypeError for anything else."""
-    dtype = arrays[0].dtype
-    for array in arrays:
-        if array.dtype != dtype:
-            dtype = np.result_type(*arrays)
-    if dtype.char not in "fd":
-        raise TypeError(f"kernels compute in float32 and float64, got {dtype}; convert, or use set_backend('numpy')")
-    return dtype
-
-
-def flat(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The array's elements in row order along one axis, in `dtype`; no copy where it is like that already."""
-    return np.ascontiguousarray(array, dtype).reshape(-1)
 
 
 class _Cache(FunctionCache):

@@ -19,7 +19,8 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.add import add_skip
-from minitl.kernels.jit import common_dtype, inlined, jit
+from minitl.kernels.arrays import common_dtype, contiguous
+from minitl.kernels.jit import inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
@@ -49,9 +50,9 @@ def affine(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None, relu: boo
     Shapes: x (..., in), kernel (in, out), bias (out,) or None; the result (..., out).
     """
     dtype = common_dtype(x, kernel)
-    start = np.zeros(kernel.shape[1], dtype) if bias is None else np.ascontiguousarray(bias, dtype)
-    rows = np.ascontiguousarray(x, dtype).reshape(-1, kernel.shape[0])
-    return multiply(rows, np.ascontiguousarray(kernel, dtype), start, relu).reshape(*x.shape[:-1], kernel.shape[1])
+    start = np.zeros(kernel.shape[1], dtype) if bias is None else contiguous(bias, dtype)
+    rows = contiguous(x, dtype).reshape(-1, kernel.shape[0])
+    return multiply(rows, contiguous(kernel, dtype), start, relu).reshape(*x.shape[:-1], kernel.shape[1])
 
 
 def multiply(

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, jit
+from minitl.kernels.arrays import common_dtype, contiguous
+from minitl.kernels.jit import jit
 from minitl.kernels.launch import Counts, Numbers, Packed, ShortCounts, Task, launch, packed, task_kernel
 from minitl.kernels.simd import best_of_window, constant, lanes
 from minitl.ops.max_pool2d import winner_dtype
@@ -23,7 +24,7 @@ def forward(x: np.ndarray, pool_size: Pair, strides: Pair, padding: Padding = "v
     winner = memory.empty(y.shape, winner_dtype(pool_size))
     plan = plan_of(x.shape, pool_size, strides, rows, columns)
     kernel = _forward if winner.itemsize == 2 else _forward_of_large_windows
-    launch(kernel, len(x) * rows.out, plan, np.ascontiguousarray(x, y.dtype), y, winner)
+    launch(kernel, len(x) * rows.out, plan, contiguous(x, y.dtype), y, winner)
     return y, (winner, x.shape, pool_size, strides, padding)
 
 
@@ -34,7 +35,7 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     dx = memory.empty(shape, common_dtype(dy))
     rows, columns = slide2d(dx.shape, pool_size, strides, padding)
     kernel = _backward if winner.itemsize == 2 else _backward_of_large_windows
-    launch(kernel, len(dx), plan_of(dx.shape, pool_size, strides, rows, columns), np.ascontiguousarray(dy, dx.dtype), dx, winner)
+    launch(kernel, len(dx), plan_of(dx.shape, pool_size, strides, rows, columns), contiguous(dy, dx.dtype), dx, winner)
     return dx
 
 

@@ -14,6 +14,7 @@ import functools
 import math
 import os
 import threading
+from collections.abc import Iterable
 from sys import getrefcount
 from typing import Any
 
@@ -53,13 +54,6 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             return np.ndarray(shape, dtype, memory, first)
     memory, first = _put_up(capacity)
     return np.ndarray(shape, dtype, memory, first)
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Like `np.zeros`, in memory that may have been used before."""
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
 
 
 def aligned(array: np.ndarray, dtype: Any) -> np.ndarray:
@@ -102,7 +96,7 @@ class Arena:
         for memory, first in self.blocks:
             if len(memory) >= capacity + ALIGNMENT and getrefcount(memory) == UNUSED:
                 return np.ndarray(shape, dtype, memory, first)
-        block = _new(capacity)
+        block = _off_the_shelf(capacity)
         self.blocks.append(block)
         self.blocks.sort(key=lambda block: len(block[0]))
         self.size += capacity
@@ -113,11 +107,32 @@ class Arena:
         base = _base(array)
         return any(memory is base for memory, _ in self.blocks)
 
+    def put_on_the_shelf(self) -> None:
+        """Let others use the blocks."""
+        for block in self.blocks:
+            _shelve(block, len(block[0]) - ALIGNMENT)
+        self.blocks, self.size = [], 0
+
     def give_back(self, array: np.ndarray) -> None:
         """Forget the block that an array looks into."""
         base = _base(array)
         self.blocks = [(memory, first) for memory, first in self.blocks if memory is not base]
         self.size = sum(len(memory) - ALIGNMENT for memory, _ in self.blocks)
+
+
+class Watch:
+    """The blocks into which some arrays look, and how many look into each now."""
+
+    def __init__(self, arrays: Iterable[np.ndarray]):
+        self.blocks = list({id(base): base for base in map(_base, arrays)}.values())
+        self.counts = self._counts()
+
+    def sees_more(self) -> bool:
+        """Whether more arrays look into one of them by now."""
+        return any(now > before for now, before in zip(self._counts(), self.counts, strict=True))
+
+    def _counts(self) -> list[int]:
+        return [getrefcount(block) for block in self.blocks]
 
 
 def _base(array: np.ndarray) -> np.ndarray:
@@ -153,17 +168,33 @@ def _workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
 def _put_up(capacity: int) -> Block:
     """A new block, on the shelf if there is room for it, or can be made by giving back what is unused."""
     block = _new(capacity)
-    with _lock:
-        if _held() + capacity > SHELF_LIMIT:
+    if _held() + capacity > SHELF_LIMIT:
+        with _lock:
             for of_size in _shelf.values():
                 of_size[:] = [(memory, first) for memory, first in of_size if getrefcount(memory) > UNUSED]
-        if _held() + capacity <= SHELF_LIMIT:
-            _shelf.setdefault(capacity, []).append(block)
+    _shelve(block, capacity)
     return block
 
 
+def _shelve(block: Block, capacity: int) -> None:
+    with _lock:
+        if _held() + capacity <= SHELF_LIMIT:
+            _shelf.setdefault(capacity, []).append(block)
+
+
+def _off_the_shelf(capacity: int) -> Block:
+    """A block that is the caller's alone: one that was on the shelf, if one of this size is unused."""
+    with _lock:
+        of_size = _shelf.get(capacity, [])
+        for number, (memory, first) in enumerate(of_size):
+            if getrefcount(memory) == UNUSED:
+                del of_size[number]
+                return memory, first
+    return _new(capacity)
+
+
 def _held() -> int:
-    return sum(capacity * len(blocks) for capacity, blocks in _shelf.items())
+    return sum(capacity * len(blocks) for capacity, blocks in list(_shelf.items()))
 
 
 def _new(capacity: int) -> Block:

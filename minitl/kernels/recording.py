@@ -38,7 +38,9 @@ class Place(NamedTuple):
 
 
 class Recording(memory.Arena):
-    """What was launched while this was entered, in its order. Attributes: `size` of its memory, in bytes."""
+    """What was launched while this was entered, once or several times, in its order. Attributes: `size` of its memory, in bytes;
+    `parts`, a new one of which begins with every entrance.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,10 +64,10 @@ class Recording(memory.Arena):
         self.parts[-1].append([entry, tasks, *addresses, scratch.ctypes.data, scratch.shape[1] * scratch.itemsize])
         self.held += [plan, *(array for array in (*slots, scratch) if not self.owns(array))]
 
-    def release(self, array: np.ndarray) -> list[Place] | None:
-        """Give an array's memory back, and say where launches read it: `point` makes them read another one.
+    def places_of(self, array: np.ndarray) -> list[Place] | None:
+        """Where launches read an array of the recording: `point` makes them read another one.
 
-        None if something else than launches reads it; then it stays.
+        None if something else than launches reads it.
         """
         calls = [part for part in self.parts if not isinstance(part, np.ndarray)]
         if any(np.may_share_memory(array, given) for _, arguments in calls for given in _arrays(arguments)):
@@ -77,22 +79,21 @@ class Recording(memory.Arena):
                 Place(part, row, 2 + slot, int(slots[row, slot]) - begin)
                 for row, slot in np.argwhere((slots >= begin) & (slots < begin + array.nbytes))
             ]
-        self.give_back(array)
         return found
 
     def point(self, places: Iterable[Place], array: np.ndarray) -> None:
-        """Let launches read an array of the same shape and dtype, contiguous, in the place of one that was released."""
+        """Let launches read an array of the same shape and dtype, contiguous, in the place of one of the recording's."""
         begin = array.__array_interface__["data"][0]
         for words, row, column, offset in places:
             words[row, column] = begin + offset
 
-    def play(self) -> None:
-        """Launch all of it again. Only one thread at a time may do so."""
+    def play(self, first: int = 0, last: int | None = None) -> None:
+        """Launch all of it again, or some of its parts. Only one thread at a time may do so."""
         pool = pools.pool
         taken = pool.take()  # type: ignore[union-attr]
         try:
             state, threads = (pool.state, THREADS) if taken else (alone(), 1)  # type: ignore[union-attr]
-            for part in self.parts:
+            for part in self.parts[first:last]:
                 if isinstance(part, np.ndarray):
                     _play(state, part, threads)
                 else:

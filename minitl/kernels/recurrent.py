@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitl.kernels import dense, memory
+from minitl.kernels.arrays import zeros
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import NOTHING, Packed, packed
 from minitl.kernels.padding import pad_columns
@@ -73,7 +74,7 @@ def bytes_of(mask: np.ndarray | None) -> np.ndarray:
 
 def recurrent_gradient(y: np.ndarray, da: np.ndarray, recurrent: np.ndarray) -> np.ndarray:
     """dR = sum over samples and steps of h[t-1]^T da[t]; y (N, T, U), da (N, T, G U)."""
-    before = memory.zeros(y.shape, y.dtype)
+    before = zeros(y.shape, y.dtype)
     before[:, 1:] = y[:, :-1]
     dkernel = dense.backward(da, (before, recurrent, None), need_dx=False)[1]
     assert dkernel is not None

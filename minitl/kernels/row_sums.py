@@ -9,6 +9,8 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
+from minitl.kernels.processor import TASKS
+from minitl.kernels.simd import clear
 
 SLICE = 256  # rows whose sum is one partial sum
 SHARED_FROM = 1 << 15  # numbers that are worth sharing among threads
@@ -19,7 +21,7 @@ def sum_rows(dy: np.ndarray) -> np.ndarray:
     rows = dy.reshape(-1, dy.shape[-1])
     if rows.size < SHARED_FROM:
         return add_rows(rows)
-    sums = memory.zeros((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
+    sums = memory.empty((-(-len(rows) // SLICE), dy.shape[-1]), dy.dtype)
     launch(_sum_rows, len(sums), Plan(*rows.shape), rows, sums)
     return add_rows(sums)
 
@@ -29,7 +31,9 @@ def add_rows(rows: np.ndarray) -> np.ndarray:
     if not len(rows):
         return np.zeros(rows.shape[1:], rows.dtype)
     total = memory.empty(rows.shape[1:], rows.dtype)
-    _add_rows(rows.reshape(len(rows), -1), total.ravel())
+    shared = rows.size >= SHARED_FROM
+    per_task = memory.whole_lines(-(-total.size // TASKS)) if shared else total.size
+    launch(_add_rows, -(-total.size // max(1, per_task)), Columns(len(rows), total.size, per_task), rows, total)
     return total
 
 
@@ -40,21 +44,30 @@ class Plan(NamedTuple):
     columns: int
 
 
+class Columns(NamedTuple):
+    """A matrix, and how many of its columns one task takes."""
+
+    rows: int
+    columns: int
+    per_task: int
+
+
 @task_kernel
 def _sum_rows(task: Task, plan: Plan, matrix: Numbers, sums: Numbers):
+    clear(sums, task * plan.columns, plan.columns)
     for row in range(task * SLICE, min((task + 1) * SLICE, plan.rows)):
         for column in range(plan.columns):
             sums[task * plan.columns + column] += matrix[row * plan.columns + column]
 
 
-@jit()
-def _add_rows(rows, total):
-    # Number by number: an assignment of whole rows would take seconds to compile, with all its error messages.
-    for column in range(len(total)):
-        total[column] = rows[0, column]
-    for row in range(1, len(rows)):
-        for column in range(len(total)):
-            total[column] += rows[row, column]
+@task_kernel
+def _add_rows(task: Task, plan: Columns, matrix: Numbers, total: Numbers):
+    first, last = task * plan.per_task, min((task + 1) * plan.per_task, plan.columns)
+    for column in range(first, last):
+        total[column] = matrix[column]
+    for row in range(1, plan.rows):
+        for column in range(first, last):
+            total[column] += matrix[row * plan.columns + column]
 
 
 @jit()

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.convolution import pointwise
 from minitl.kernels.depthwise_conv2d import Plan as Window
 from minitl.kernels.depthwise_conv2d import convolve as convolve_depthwise
 from minitl.kernels.depthwise_conv2d import geometry, output_row, plan_of
-from minitl.kernels.jit import common_dtype, flat
 from minitl.kernels.launch import Constants, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, scale_panels
 from minitl.kernels.places import steps

@@ -1,4 +1,4 @@
-"""What sums over slices of a batch come to: its mean and variance, and what the gradient of a batch normalisation needs.
+"""What sums over slices of a batch come to: its mean and variance, and what a batch normalisation and its gradient need of them.
 
 Slices are added in order, in double precision. In NumPy these few numbers would take as long as the sums.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.launch import Constants, Numbers, Task, launch, task_kernel
+from minitl.kernels.simd import constant
 
 
 def join_moments(sums: np.ndarray, squares: np.ndarray, rows: int, per_slice: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,9 +21,28 @@ def join_moments(sums: np.ndarray, squares: np.ndarray, rows: int, per_slice: in
     Shapes: sums of the rows, and squares around each slice's own mean, (slices, C); the results (C,).
     """
     slices, channels = sums.shape
-    mean, variance = np.empty((2, channels), sums.dtype)
+    mean, variance = memory.empty((2, channels), sums.dtype)
     launch(_join_moments, 1, Slices(rows, per_slice, slices, channels, 1), sums, squares, mean, variance)
     return mean, variance
+
+
+def follow(moving: np.ndarray, now: np.ndarray, momentum: float) -> None:
+    """moving = momentum moving + (1 - momentum) now, in moving's own memory, which is contiguous and of now's dtype."""
+    launch(_follow, 1, Slices(0, 0, 1, moving.size, 1), moving, now, np.array([momentum, 1 - momentum], now.dtype))
+
+
+def constants_of(
+    gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float, repeat: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean and r = 1 / sqrt(variance + epsilon) of every channel, and constants: mean, gamma r and beta, each repeated.
+
+    Shapes: gamma, beta, mean, variance (C,), contiguous and of one dtype; the results (C,), copies, and (3, repeat, C).
+    """
+    mean_and_r = memory.empty((2, mean.size), mean.dtype)
+    constants = memory.empty((3, repeat, mean.size), mean.dtype)
+    plan = Slices(0, 0, 1, mean.size, repeat)
+    launch(_constants, 1, plan, gamma, beta, mean, variance, mean_and_r, constants, np.array([epsilon], mean.dtype))
+    return mean_and_r[0], mean_and_r[1], constants
 
 
 def join_products(
@@ -69,17 +89,32 @@ def _join_moments(task: Task, plan: Slices, sums: Numbers, squares: Numbers, mea
 
 
 @task_kernel
+def _follow(task: Task, plan: Slices, moving: Numbers, now: Numbers, shares: Constants):
+    for c in range(plan.channels):
+        moving[c] = moving[c] * shares[0] + shares[1] * now[c]
+
+
+@task_kernel
+def _constants(
+    task: Task, plan: Slices, gamma: Numbers, beta: Numbers, mean: Numbers, variance: Numbers, mean_and_r: Numbers,
+    constants: Numbers, epsilon: Constants,
+):  # fmt: skip
+    channels, size = plan.channels, plan.repeat * plan.channels
+    for c in range(channels):
+        mean_and_r[c] = mean[c]
+        mean_and_r[channels + c] = constant(mean, 1) / np.sqrt(variance[c] + epsilon[0])
+    for row in range(plan.repeat):
+        for c in range(channels):
+            at = row * channels + c
+            constants[at], constants[2 * size + at] = mean[c], beta[c]
+            constants[size + at] = gamma[c] * mean_and_r[channels + c]
+
+
+@task_kernel
 def _join_products(
-    task: Task,
-    plan: Slices,
-    sums: Numbers,
-    mean: Numbers,
-    r: Numbers,
-    gamma: Numbers,
-    totals: Numbers,
-    constants: Numbers,
+    task: Task, plan: Slices, sums: Numbers, mean: Numbers, r: Numbers, gamma: Numbers, totals: Numbers, constants: Numbers,
     share: Constants,
-):
+):  # fmt: skip
     channels, slices, size = plan.channels, plan.slices, plan.repeat * plan.channels
     both = np.zeros(2 * channels)
     for part in range(2):

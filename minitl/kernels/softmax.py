@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, inlined, jit
+from minitl.kernels.arrays import common_dtype, flat
+from minitl.kernels.jit import inlined, jit
 from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.processor import ELEMENTS_PER_TASK
 from minitl.kernels.row_sums import fold

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import common_dtype, flat, jit
+from minitl.kernels.arrays import common_dtype, flat
+from minitl.kernels.jit import jit
 from minitl.kernels.softmax import is_wide, softmax_row
 from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check, check_labels
 

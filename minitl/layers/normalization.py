@@ -133,10 +133,10 @@ class BatchNormalization(ScaledNormalization):
         batch_statistics = training and self.trainable
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]
         if batch_statistics:
-            batch_mean, batch_variance = op("batch_norm").statistics(x)
-            for moving, now in ((mean, batch_mean), (variance, batch_variance)):
-                moving *= self.momentum
-                moving += (1 - self.momentum) * now
+            operation = op("batch_norm")
+            batch_mean, batch_variance = operation.statistics(x)
+            operation.follow(mean, batch_mean, self.momentum)
+            operation.follow(variance, batch_variance, self.momentum)
             mean, variance = batch_mean, batch_variance
         gamma, beta = self.gamma_and_beta(len(mean), mean.dtype)
         return gamma, beta, mean, variance, self.epsilon, batch_statistics

@@ -198,14 +198,15 @@ class ChannelPadding(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """x between zeros."""
-        before, after = self.padding
-        y = np.zeros((*x.shape[:-1], before + x.shape[-1] + after), x.dtype)
-        write(np.copyto, y[..., before : before + x.shape[-1]], x)
-        return y, x.shape[-1]
+        if _engine_moves(x):
+            return engine("padding").widened(x, *self.padding), x.shape[-1]
+        return np.pad(x, [*[(0, 0)] * (x.ndim - 1), self.padding]), x.shape[-1]
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
         """The part of dy that is x's."""
         before = self.padding[0]
+        if _engine_moves(dy):
+            return engine("padding").narrowed(dy, before, cache), {}
         return np.ascontiguousarray(dy[..., before : before + cache]), {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -294,13 +295,21 @@ def borders(name: str, given: Any, dimensions: int) -> tuple[Pair, ...]:
     return tuple((int(a), int(b)) for a, b in both)
 
 
+def _engine_moves(x: np.ndarray) -> bool:
+    """Whether a kernel may move these numbers."""
+    return get_backend() == "numba" and x.dtype.char in "fd"
+
+
 def bordered(x: np.ndarray, border: tuple[Pair, ...], sign: int, value: float = 0.0) -> np.ndarray:
     """x with a value around it (sign 1), or without its border (sign -1)."""
+    by_engine = x.ndim == 4 and value == 0 and _engine_moves(x)
+    before, after = zip(*border, strict=True)
     if sign > 0:
-        if get_backend() == "numba" and x.ndim == 4 and x.dtype.char in "fd" and value == 0:
-            before, after = zip(*border, strict=True)
+        if by_engine:
             return engine("padding").surrounded(x, before, after)
         return np.pad(x, ((0, 0), *border, (0, 0)), constant_values=value)
+    if by_engine:
+        return engine("padding").inside(x, before, [n - a - b for n, (a, b) in zip(x.shape[1:-1], border, strict=True)])
     inside = [slice(a, n - b) for n, (a, b) in zip(x.shape[1:-1], border, strict=True)]
     places: tuple[slice, ...] = (slice(None), *inside)
     return np.ascontiguousarray(x[places])

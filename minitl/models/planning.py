@@ -9,6 +9,7 @@ from minitl.graph import rules
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Plan
 from minitl.graph.replay import replays_of
+from minitl.graph.training_replay import training_replays_of
 from minitl.graph.value import Value
 from minitl.models.step import ModelStep
 
@@ -24,4 +25,6 @@ def plan_of(
             step.fuse, step.adds_loss = fuse, added_losses
     if fused and fold:
         plan.replays = replays_of(plan.steps)
+    elif fused and keep:
+        plan.replays = training_replays_of(plan.steps)
     return plan

@@ -30,6 +30,11 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, ((rows - mean) ** 2).mean(axis=0)
 
 
+def follow(moving: np.ndarray, now: np.ndarray, momentum: float) -> None:
+    """moving = momentum moving + (1 - momentum) now, in place: statistics for inference."""
+    moving[...] = momentum * moving + (1 - momentum) * now
+
+
 def forward(
     x: np.ndarray,
     gamma: np.ndarray,

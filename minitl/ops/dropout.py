@@ -30,5 +30,4 @@ def draw(x: np.ndarray, rate: float, generator: np.random.Generator) -> np.ndarr
     """A mask like x: 1 / (1 - rate) where the element stays, 0 where it is dropped."""
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
-    stays = generator.random(x.shape, np.float32) >= rate
-    return stays * x.real.dtype.type(1 / (1 - rate))
+    return (generator.random(x.shape, np.float32) >= rate) * x.real.dtype.type(1 / (1 - rate))

@@ -66,7 +66,7 @@ def _moments_in_llvm(typingctx, rows, first, last, channels, whole, sums, square
     return types.void(rows, intp, intp, intp, intp, sums, squares, intp), codegen
 
 
-def _products_in_numpy(dy, x, y, relu, ceiling, constants, first, last, channels, whole, sums, of_dy, of_products):
+def _products_in_numpy(dy, x, y, relu, ceiling, mean, r, first, last, channels, whole, sums, of_dy, of_products):
     """What `products` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     c = np.arange(whole)
     for n in range(first, last):
@@ -74,21 +74,21 @@ def _products_in_numpy(dy, x, y, relu, ceiling, constants, first, last, channels
         passes = ~np.bool_(relu) | ((y[at] > 0) & ~((ceiling > 0) & (y[at] >= ceiling)))
         g = np.where(passes, dy[at], dy.dtype.type(0))
         sums[of_dy + c] += g
-        sums[of_products + c] += g * (x[at] - constants[c]) * constants[channels + c]
+        sums[of_products + c] += g * (x[at] - mean[c]) * r[c]
 
 
 @intrinsic
-def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last, channels, whole, sums, of_dy, of_products):
+def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, mean, r, first, last, channels, whole, sums, of_dy, of_products):
     """For the first `whole` channels of rows [first, last): the sums of g, added to sums[of_dy + c], and of g x_hat, added to
     sums[of_products + c]. g is dy, behind a ReLU only where its y is above zero and below the ceiling, if there is one; x_hat is
-    (x - constants[c]) constants[channels + c].
+    (x - mean[c]) r[c].
     """
     intp = types.intp
 
     def codegen(context, builder, sig, args):
-        dy, x, y, relu, ceiling, constants, first, last, channels, whole, sums, of_dy, of_products = args
-        dy, x, y = (pointer(context, builder, sig.args[k], a) for k, a in ((0, dy), (1, x), (2, y)))
-        constants, sums = pointer(context, builder, sig.args[5], constants), pointer(context, builder, sig.args[10], sums)
+        dy, x, y, relu, ceiling, mean, r, first, last, channels, whole, sums, of_dy, of_products = args
+        given = (0, dy), (1, x), (2, y), (5, mean), (6, r), (11, sums)
+        dy, x, y, mean, r, sums = (pointer(context, builder, sig.args[k], a) for k, a in given)
         vectors = _Vectors(context, builder, sig.args[0])
         scalar = vectors.vector.element
         nothing = ir.Constant(vectors.vector, [0.0] * vectors.vector.count)
@@ -96,17 +96,16 @@ def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last
         masked, bounded = builder.icmp_signed("!=", relu, INT(0)), builder.icmp_signed(">", ceiling, INT(0))
 
         def of_vectors(channel):
-            means = [vectors.load(constants, c) for c in channel]
-            factors = [vectors.load(constants, builder.add(channels, c)) for c in channel]
+            means, factors = [vectors.load(mean, c) for c in channel], [vectors.load(r, c) for c in channel]
             places = [builder.add(of, c) for c in channel for of in (of_dy, of_products)]
 
             def add_row(behind_relu):
                 def step(n, kept):
                     totals = []
-                    for c, mean, r in zip(channel, means, factors, strict=True):
+                    for c, of_mean, factor in zip(channel, means, factors, strict=True):
                         at = builder.add(builder.mul(n, channels), c)
                         g = passed(vectors.load(dy, at), at) if behind_relu else vectors.load(dy, at)
-                        product = builder.fmul(builder.fmul(g, builder.fsub(vectors.load(x, at), mean)), r)
+                        product = builder.fmul(builder.fmul(g, builder.fsub(vectors.load(x, at), of_mean)), factor)
                         totals += [builder.fadd(kept[len(totals)], g), builder.fadd(kept[len(totals) + 1], product)]
                     return totals
 
@@ -128,7 +127,7 @@ def _products_in_llvm(typingctx, dy, x, y, relu, ceiling, constants, first, last
         vectors.over_channels(whole, SIDE_BY_SIDE // 2, of_vectors)  # two sums of each
         return context.get_dummy_value()
 
-    kinds = [dy, x, y, intp, intp, constants, intp, intp, intp, intp, sums, intp, intp]
+    kinds = [dy, x, y, intp, intp, mean, r, intp, intp, intp, intp, sums, intp, intp]
     return types.void(*kinds), codegen
 
 

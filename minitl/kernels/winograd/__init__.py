@@ -41,6 +41,7 @@ import functools
 import numpy as np
 
 from minitl.kernels import memory
+from minitl.kernels.arrays import contiguous
 from minitl.kernels.launch import NOTHING, launch
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.recording import also
@@ -135,7 +136,7 @@ def kernel_gradient(
     launch(compiled.sum_of_slice, sizes.slices, packed_sizes, x, dy, zeros, sums, winners, scratch=sizes.scratch)
     launch(compiled.gather, size // sizes.filters, packed_sizes, sums, parts, dbias)
     dkernel = joined(parts)
-    return dkernel if channels == whole[2] else np.ascontiguousarray(dkernel[:, :, :channels]), dbias
+    return dkernel if channels == whole[2] else contiguous(dkernel[:, :, :channels], dkernel.dtype), dbias
 
 
 def input_gradient(
@@ -181,7 +182,7 @@ def _rotated(kernel: np.ndarray, edge: int) -> np.ndarray:
     u = _memory_for_u(of_kernel, kernel.dtype)
     scratch = memory.whole_lines(9 * transform.FILTERS_PER_TASK * of_kernel.channels)
     tasks = of_kernel.p * of_kernel.q * -(-of_kernel.filters // transform.FILTERS_PER_TASK)
-    launch(transform.transform_rotated, tasks, of_kernel, np.ascontiguousarray(kernel), u, scratch=scratch)
+    launch(transform.transform_rotated, tasks, of_kernel, contiguous(kernel, kernel.dtype), u, scratch=scratch)
     return u
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minitl.kernels import memory
+from minitl.kernels.arrays import contiguous
 from minitl.kernels.launch import Packed, packed
 from minitl.kernels.memory import whole_lines
 from minitl.kernels.processor import THREADS
@@ -180,7 +182,7 @@ def cut(kernel: np.ndarray) -> np.ndarray:
     """
     p, q = pieces(kernel.shape)
     if p == q == 1:
-        return np.ascontiguousarray(kernel)[:, :, None, None]
+        return contiguous(kernel, kernel.dtype)[:, :, None, None]
     parts = np.zeros((3, 3, p, q, *kernel.shape[2:]), kernel.dtype)
     for a, b, part, whole in _matching(p, q):
         also(np.copyto, parts[part][:, :, a, b], kernel[whole])
@@ -195,9 +197,9 @@ def joined(parts: np.ndarray) -> np.ndarray:
     p, q = parts.shape[2:4]
     if p == q == 1:
         return parts[:, :, 0, 0]
-    kernel = np.empty((2 * p + 1, 2 * q + 1, *parts.shape[4:]), parts.dtype)
+    kernel = memory.empty((2 * p + 1, 2 * q + 1, *parts.shape[4:]), parts.dtype)
     for a, b, part, whole in _matching(p, q):
-        kernel[whole] = parts[part][:, :, a, b]
+        also(np.copyto, kernel[whole], parts[part][:, :, a, b])
     return kernel
 
 
