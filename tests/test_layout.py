@@ -26,6 +26,7 @@ ENGINE_ONLY = {
     "elementwise": "how numbers are cut into tasks",
     "arrays": "arrays of one dtype, contiguous, and zero where sums begin",
     "memory": "where arrays come from",
+    "batch_sums": "sums over a batch, channel by channel",
     "padding": "zeros around images and behind rows",
     "folding": "what a batch normalisation comes to behind a linear layer",
     "recording": "launches that are written down, and run again",

@@ -25,17 +25,18 @@ OF_ALL = pytest.mark.parametrize(
 
 
 def example(cls, settings):
-    """Predictions (5, 3, 4) and targets."""
-    p = RANDOM.uniform(0.1, 0.9, (*ROWS, 4))
-    labels = RANDOM.integers(0, 4, ROWS)
+    """Predictions (5, 3, 4) and targets, the same in any order of the tests."""
+    generator = np.random.default_rng(5)
+    p = generator.uniform(0.1, 0.9, (*ROWS, 4))
+    labels = generator.integers(0, 4, ROWS)
     if cls is losses.SparseCategoricalCrossentropy:
         t = labels
     elif "Categorical" in cls.__name__:
         t = np.eye(4)[labels]
     else:
-        t = RANDOM.uniform(0.1, 0.9, p.shape)
+        t = generator.uniform(0.1, 0.9, p.shape)
     if settings.get("from_logits"):
-        p = RANDOM.normal(size=p.shape) * 3
+        p = generator.normal(size=p.shape) * 3
     elif "Categorical" in cls.__name__:
         p /= p.sum(axis=-1, keepdims=True)
     return t, p

@@ -129,12 +129,7 @@ class Recorded:
 
     def play(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for other inputs of the same shapes."""
-        arrays = [array if array.flags.c_contiguous and array.flags.aligned else array.copy() for array in arrays]
-        for own, places, array in zip(self.inputs, self.places, arrays, strict=True):
-            if places is None:
-                np.copyto(own, array)
-            else:
-                self.recording.point(places, array)
+        arrays = read_there(self.recording, self.inputs, self.places, arrays)  # held until it is over
         self.recording.play()
         return [y.copy() for y in self.outputs]
 
@@ -147,6 +142,19 @@ class Recorded:
         if places is not None:
             self.recording.give_back(own)
         return places
+
+
+def read_there(recording: Any, inputs: list[Any], places: list[Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Let a recording read other inputs: where they are, or, where it cannot, copied into its own memory. What it returns has to
+    stay alive until they have been read.
+    """
+    arrays = [array if array.flags.c_contiguous and array.flags.aligned else array.copy() for array in arrays]
+    for own, known, array in zip(inputs, places, arrays, strict=True):
+        if known is None:
+            np.copyto(own, array)
+        else:
+            recording.point(known, array)
+    return arrays
 
 
 def may_be_recorded(arrays: list[np.ndarray], layers: list[Any]) -> bool:

@@ -99,18 +99,18 @@ class FusedNormalization(Step):
         x = self.layer.admit(x, self.shape)
         _check_skip(self.nodes, skip, x.shape)
         constants = self.layer.constants(x, training)
-        y, cache = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
-        return y, (cache, y)
+        y, cache, before = engine("batch_norm").normalise(x, *constants, relu=True, ceiling=self.ceiling, skip=skip)
+        return y, (cache, before if skip is None else y)
 
     def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
         """The normalisation's dx and gradients, and the skip's gradient if there is one."""
-        batch_norm, (kept, y) = engine("batch_norm"), cache
+        batch_norm, (kept, before) = engine("batch_norm"), cache
         parameters, single = need.parameters and bool(self.layer.parameters), not isinstance(need.dx, tuple)
         if single:
-            dx, named_gradients = self.layer.named(*batch_norm.gradients(dy, kept, y, need.dx, parameters, self.ceiling))
+            dx, named_gradients = self.layer.named(*batch_norm.gradients(dy, kept, before, need.dx, parameters, self.ceiling))
             return dx, {self.layer: named_gradients}
         dy, more = dy if isinstance(dy, tuple) else (dy, None)
-        dz, sums = batch_norm.behind_skip(dy, more, kept, y, self.ceiling)
+        dz, sums = batch_norm.behind_skip(dy, more, kept, before, self.ceiling)
         dx, named_gradients = self.layer.named(*batch_norm.gradients(dz, kept, None, need.dx[0], parameters, sums=sums))
         return (dx, dz), {self.layer: named_gradients}
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from minitl.backend import engine, get_backend
 from minitl.graph.plan import Step
-from minitl.graph.replay import COMPILED, is_current, may_be_recorded, weights_of
+from minitl.graph.replay import COMPILED, is_current, may_be_recorded, read_there, weights_of
 from minitl.graph.run import Run
 from minitl.graph.steps import JointStep, LayerStep
 from minitl.graph.together import Fused, FusedNormalization, GeluNormalization, PaddedDepthwise
@@ -144,12 +144,7 @@ class RecordedStep:
     def forward(self, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for other inputs of the same shapes."""
         engine("pool").pool.rouse()
-        arrays = [array if array.flags.c_contiguous and array.flags.aligned else array.copy() for array in arrays]
-        for own, places, array in zip(self.inputs, self.places, arrays, strict=True):
-            if places is None:
-                np.copyto(own, array)
-            else:
-                self.recording.point(places, array)
+        arrays = read_there(self.recording, self.inputs, self.places, arrays)
         self.recording.play(0, self.middle)
         return self.hand_over(run, arrays)
 

@@ -67,16 +67,20 @@ def _prefetch_in_llvm(typingctx, source, at, count):
     intp, size = types.intp, source.dtype.bitwidth // 8
 
     def codegen(context, builder, sig, args):
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         begin = pointer(context, builder, sig.args[0], args[0])
         with cgutils.for_range_slice(builder, INT(0), args[2], INT(CACHE_LINE // size), INT) as (k, _):
-            where = builder.bitcast(builder.gep(begin, [builder.add(args[1], k)]), byte)
-            builder.call(function, [where, *(ir.IntType(32)(n) for n in (0, 2, 1))])  # to be read, into the level-2 cache, data
+            fetch(builder, builder.gep(begin, [builder.add(args[1], k)]))
         return context.get_dummy_value()
 
     return types.void(source, intp, intp), codegen
+
+
+def fetch(builder: ir.IRBuilder, place: Any) -> None:
+    """Begin to bring the line of the cache at a place nearer: to be read, into the level-2 cache."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(place, byte), *(ir.IntType(32)(n) for n in (0, 2, 1))])
 
 
 prefetch: Any = prefetch_in_numpy if config.DISABLE_JIT else _prefetch_in_llvm
