@@ -75,12 +75,12 @@ def _prefetch_in_llvm(typingctx, source, at, count):
     return types.void(source, intp, intp), codegen
 
 
-def fetch(builder: ir.IRBuilder, place: Any) -> None:
-    """Begin to bring the line of the cache at a place nearer: to be read, into the level-2 cache."""
+def fetch(builder: ir.IRBuilder, place: Any, write: bool = False) -> None:
+    """Begin to bring the line of the cache at a place nearer, into the level-2 cache: to be read, or written."""
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(place, byte), *(ir.IntType(32)(n) for n in (0, 2, 1))])
+    builder.call(function, [builder.bitcast(place, byte), *(ir.IntType(32)(n) for n in (int(write), 2, 1))])
 
 
 prefetch: Any = prefetch_in_numpy if config.DISABLE_JIT else _prefetch_in_llvm

@@ -46,7 +46,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, jit
-from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
+from minitl.kernels.processor import CACHE_LINE, ROWS, VECTOR_BYTES, VECTORS
+from minitl.kernels.simd.moving import fetch
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds
 from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
@@ -205,6 +206,16 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     def in_row(v):  # where the row's vector v begins
         return INT(v * lanes)
 
+    one_run = builder.and_(builder.icmp_signed("==", builder.mul(n0, n1), INT(1)), builder.icmp_signed("==", a2, INT(1)))
+
+    def fetch_next(tile):
+        """Bring what the next tile reads and writes nearer, if its rows are runs of neighbours."""
+        following = builder.add(tile.index, INT(1))
+        with builder.if_then(builder.and_(one_run, builder.icmp_signed("<", following, count))):
+            for write, table, begin, rows, columns in ((False, a_rows, a, P, n2), (True, c_rows, c, P // group, INT(V * lanes))):
+                first = builder.add(table, builder.mul(following, INT(8 * rows)))
+                builder.call(_rows_fetched(module, write, size), [first, begin, INT(rows), columns])
+
     with cgutils.for_range(builder, count) as tile:
         first = builder.mul(tile.index, INT(P))
         rows_of_a = [load(a_rows, builder.add(first, INT(p)), INT) for p in range(P)]
@@ -219,6 +230,7 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 at = builder.add(at, start_step)
 
         ends.both_ways(begin)
+        fetch_next(tile)
         with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
             in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
             in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
@@ -254,5 +266,24 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                         write(which(), notes[0], at, 1, ends)
 
         ends.both_ways(end)
+    builder.ret_void()
+    return function
+
+
+def _rows_fetched(module: ir.Module, write: bool, size: int) -> ir.Function:
+    """The function of this module that brings rows nearer, which begin where a table says: a call of its own, or every tile would
+    have to be compiled with it.
+    """
+    name = f"minitl_fetch_{'written' if write else 'read'}_f{8 * size}"
+    if name in module.globals:
+        return module.globals[name]
+    function = internal(module, name, [INT] * 4)
+    table, begin, rows, columns = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    with cgutils.for_range(builder, rows) as row:
+        in_table = builder.inttoptr(builder.add(table, builder.mul(row.index, INT(8))), INT.as_pointer())
+        address = builder.add(begin, builder.mul(builder.load(in_table), INT(size)))
+        with cgutils.for_range_slice(builder, INT(0), builder.mul(columns, INT(size)), INT(CACHE_LINE), INT) as (k, _):
+            fetch(builder, builder.inttoptr(builder.add(address, k), ir.IntType(8).as_pointer()), write)
     builder.ret_void()
     return function
