@@ -305,11 +305,12 @@ def test_the_tile_does_what_its_definition_says(data):
     a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
     start = generator.standard_normal(rows * columns)
     results = []
-    for product in (_compiled_product, tile.product_in_numpy):
+    for product in (_compiled_product, _compiled_product_of_far, tile.product_in_numpy):
         c = np.full(rows * columns, np.nan)
         product(a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 0, c_rows, 0, rows, columns, floor)
         results.append(c)
-    np.testing.assert_allclose(*results, atol=1e-12)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_allclose(*results[1:], atol=1e-12)
 
 
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
@@ -342,6 +343,14 @@ if JIT:
         a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
     ):
         simd.product(a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor)
+
+    @njit
+    def _compiled_product_of_far(
+        a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
+    ):
+        simd.product_of_far(
+            a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
+        )
 
     @njit
     def _compiled_pooled_product(

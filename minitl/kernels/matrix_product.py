@@ -24,7 +24,17 @@ from minitl.kernels.jit import inlined, jit
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
-from minitl.kernels.simd import clear, constant, copy, prefetch, product, scaled_sandwich, tile_columns, transpose, whole_vectors
+from minitl.kernels.simd import (
+    clear,
+    constant,
+    copy,
+    prefetch,
+    product_of_far,
+    scaled_sandwich,
+    tile_columns,
+    transpose,
+    whole_vectors,
+)
 from minitl.ops.window import Pair
 
 MOST_BESIDE = 8  # panels that a task copies together: the longer the pieces of b's rows that it reads, the faster they come
@@ -201,7 +211,7 @@ def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_
             source, at, step = panels, (left - begin) * plan.depth_at_once, width
         for row in range(first, last, ROWS_AT_ONCE):
             to = row * plan.row_in_c + plan.first_in_c + left
-            product(
+            product_of_far(
                 a, row * plan.row_in_a + k * plan.step_in_a, in_a, 0,
                 source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
                 start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.row_in_c,

@@ -10,7 +10,7 @@ from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, best_of_window, one_of_four
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
-from minitl.kernels.simd.tile import product
+from minitl.kernels.simd.tile import product, product_of_far
 from minitl.kernels.simd.transposing import transpose
 from minitl.kernels.simd.vectors import lanes, tile_columns, tile_rows, whole_vectors
 from minitl.kernels.simd.views import constant, view
@@ -34,6 +34,7 @@ __all__ = [
     "pooled_product",
     "prefetch",
     "product",
+    "product_of_far",
     "products",
     "ready",
     "sandwich",

@@ -79,17 +79,32 @@ def _product_in_llvm(
 
     Row r begins at a[a_at + a_rows[a_row + r]] and c[c_at + c_rows[c_row + r]]; the arrays may be pointers.
     """
-    size = a.dtype.bitwidth // 8
-    kinds = product_types(a, a_rows, b, start, c, c_rows)
+    return _product_call(product_types(a, a_rows, b, start, c, c_rows), far=0)
 
+
+@intrinsic
+def _product_of_far_in_llvm(
+    typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
+    c, c_at, c_rows, c_row, rows, columns, floor,
+):  # fmt: skip
+    """The same for rows of a and c that are in memory, and not near: while a tile is computed, those of the next one are asked for.
+
+    Only where the last counter alone counts, and a row of a is a run of neighbours.
+    """
+    return _product_call(product_types(a, a_rows, b, start, c, c_rows), far=1)
+
+
+def _product_call(kinds: list[Any], far: int) -> Any:
     def codegen(context, builder, sig, args):
-        call(builder, "product", size, product_arguments(context, builder, sig.args, args))
+        *arguments, floor = product_arguments(context, builder, sig.args, args)
+        call(builder, "product", kinds[0].dtype.bitwidth // 8, [*arguments, INT(far), floor])
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
 
 
 product: Any = product_in_numpy if config.DISABLE_JIT else _product_in_llvm
+product_of_far: Any = product_in_numpy if config.DISABLE_JIT else _product_of_far_in_llvm
 
 
 def product_types(a: Any, a_rows: Any, b: Any, start: Any, c: Any, c_rows: Any) -> list[Any]:
@@ -116,9 +131,9 @@ def product_arguments(context: Any, builder: ir.IRBuilder, kinds: Any, args: Any
     ]  # fmt: skip
 
 
-@by_name("product", 18)
+@by_name("product", 19)
 def _product_in_tiles(
-    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, floor
+    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, far, floor
 ):  # fmt: skip
     """The compiled product: cut rows and columns into tiles as equal as they come."""
     size = itemsize(floor)
@@ -134,7 +149,7 @@ def _product_in_tiles(
                 _tiles(
                     here, vectors, count, width, a, a_rows + 8 * first, b + size * column,
                     n0, a0, b0, n1, a1, b1, n2, a2, b2,
-                    start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, floor,
+                    start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, far, floor,
                 )  # fmt: skip
                 first += here * count
         column += width
@@ -158,7 +173,7 @@ def itemsize(typingctx, number):
 @intrinsic
 def _tiles(
     typingctx, rows, vectors, count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2,
-    start, start_step, c, c_rows, floor,
+    start, start_step, c, c_rows, far, floor,
 ):  # fmt: skip
     """A switch over (rows, vectors) that calls the function for `count` such tiles."""
 
@@ -167,7 +182,7 @@ def _tiles(
         call_tiles(builder, shapes, args, lambda P, V: emit_tiles(builder.module, P, V, sig.args[-1].bitwidth // 8))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 20, floor), codegen
+    return types.void(*[types.intp] * 21, floor), codegen
 
 
 def call_tiles(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
@@ -180,14 +195,16 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     """The function tiles_PxV of this module: P rows, V vectors of numbers of `size` bytes, one tile below another.
 
     `reduce` makes one row of every four rows of sums, which then goes to c, and gives what makes a row of bytes, which goes to
-    the same place of one more array if its address is not 0.
+    the same place of one more array if its address is not 0. Without it, the last whole number says whether rows are far.
     """
     lanes, scalar, group = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size], 4 if reduce else 1
     name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
-    function = internal(module, name, [INT] * (19 if reduce else 18) + [scalar])
-    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *notes, floor = function.args
+    function = internal(module, name, [INT] * 19 + [scalar])
+    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, note_or_far, floor = (
+        function.args
+    )
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     ends = RowEnds(builder, width, V, lanes)
@@ -206,15 +223,16 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     def in_row(v):  # where the row's vector v begins
         return INT(v * lanes)
 
-    one_run = builder.and_(builder.icmp_signed("==", builder.mul(n0, n1), INT(1)), builder.icmp_signed("==", a2, INT(1)))
-
     def fetch_next(tile):
-        """Bring what the next tile reads and writes nearer, if its rows are runs of neighbours."""
+        """Bring what the next tile reads and writes nearer."""
         following = builder.add(tile.index, INT(1))
-        with builder.if_then(builder.and_(one_run, builder.icmp_signed("<", following, count))):
-            for write, table, begin, rows, columns in ((False, a_rows, a, P, n2), (True, c_rows, c, P // group, INT(V * lanes))):
-                first = builder.add(table, builder.mul(following, INT(8 * rows)))
-                builder.call(_rows_fetched(module, write, size), [first, begin, INT(rows), columns])
+        with builder.if_then(builder.and_(is_far, builder.icmp_signed("<", following, count))):
+            for write, table, begin, columns in ((False, a_rows, a, n2), (True, c_rows, c, INT(V * lanes))):
+                first = builder.add(table, builder.mul(following, INT(8 * P)))
+                builder.call(_rows_fetched(module, write, size), [first, begin, INT(P), columns])
+
+    if not reduce:
+        is_far = builder.and_(builder.icmp_signed("!=", note_or_far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
 
     with cgutils.for_range(builder, count) as tile:
         first = builder.mul(tile.index, INT(P))
@@ -230,7 +248,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 at = builder.add(at, start_step)
 
         ends.both_ways(begin)
-        fetch_next(tile)
+        if not reduce:
+            fetch_next(tile)
         with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
             in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
             in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
@@ -262,8 +281,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 at = load(c_rows, builder.add(first, INT(r)), INT)
                 write(row, c, at, size, ends)
                 if which:
-                    with builder.if_then(builder.icmp_signed("!=", notes[0], INT(0))):
-                        write(which(), notes[0], at, 1, ends)
+                    with builder.if_then(builder.icmp_signed("!=", note_or_far, INT(0))):
+                        write(which(), note_or_far, at, 1, ends)
 
         ends.both_ways(end)
     builder.ret_void()
