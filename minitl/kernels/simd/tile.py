@@ -87,7 +87,7 @@ def _product_of_far_in_llvm(
     typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
     c, c_at, c_rows, c_row, rows, columns, floor,
 ):  # fmt: skip
-    """The same for rows of a and c that are in memory, and not near: while a tile is computed, those of the next one are asked for.
+    """The same for rows of a and c that are in memory and not near: while a tile is computed, those of the next are asked for.
 
     Only where the last counter alone counts, and a row of a is a run of neighbours.
     """
@@ -195,16 +195,14 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     """The function tiles_PxV of this module: P rows, V vectors of numbers of `size` bytes, one tile below another.
 
     `reduce` makes one row of every four rows of sums, which then goes to c, and gives what makes a row of bytes, which goes to
-    the same place of one more array if its address is not 0. Without it, the last whole number says whether rows are far.
+    the same place of one more array if its address is not 0. Without it, that address is a flag: whether rows are far.
     """
     lanes, scalar, group = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size], 4 if reduce else 1
     name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
     function = internal(module, name, [INT] * 19 + [scalar])
-    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, note_or_far, floor = (
-        function.args
-    )
+    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, note, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     ends = RowEnds(builder, width, V, lanes)
@@ -232,7 +230,7 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 builder.call(_rows_fetched(module, write, size), [first, begin, INT(P), columns])
 
     if not reduce:
-        is_far = builder.and_(builder.icmp_signed("!=", note_or_far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
+        is_far = builder.and_(builder.icmp_signed("!=", note, INT(0)), builder.icmp_signed("==", a2, INT(1)))
 
     with cgutils.for_range(builder, count) as tile:
         first = builder.mul(tile.index, INT(P))
@@ -281,8 +279,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 at = load(c_rows, builder.add(first, INT(r)), INT)
                 write(row, c, at, size, ends)
                 if which:
-                    with builder.if_then(builder.icmp_signed("!=", note_or_far, INT(0))):
-                        write(which(), note_or_far, at, 1, ends)
+                    with builder.if_then(builder.icmp_signed("!=", note, INT(0))):
+                        write(which(), note, at, 1, ends)
 
         ends.both_ways(end)
     builder.ret_void()
