@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -213,6 +214,8 @@ def test_layers_that_compute_otherwise_are_not_recorded():
     ):
         assert Model(inputs, layer(inputs)).new_run(keep=True, training=True).plan.replays is None
     assert Model([inputs, row], Add()([inputs, row])).new_run(keep=True, training=True).plan.replays is None
+    open_axis = Input((None, 8))
+    assert Model(open_axis, Add()([open_axis, Dense(8)(open_axis)])).new_run(keep=True, training=True).plan.replays is None
     scaled = Model(inputs, Rescaling(0.5)(inputs))
     assert scaled.new_run(keep=True, training=True).plan.replays is not None
     assert scaled.new_run(keep=True, need_dx=True, training=True).plan.replays is None  # whose gradient is NumPy's
@@ -459,6 +462,58 @@ def test_recordings_share_a_limit(monkeypatch):
     for _ in range(4):
         step(model)
     assert not recordings(model)
+
+
+def test_only_what_is_too_much_is_dropped(monkeypatch):
+    models = [chain(Conv2D(8, 3), Flatten(), Dense(2)) for _ in range(4)]
+    for model in models:
+        model.compile(minitl.optimizers.SGD(1e-4), "mse")
+
+    def step(model):
+        model.train_on_batch(np.ones((64, 9, 8, 16), np.float32), np.ones((64, 2), np.float32))
+
+    for _ in range(3):
+        for model in models[:3]:
+            step(model)
+    kept = [recordings(model)[0] for model in models[:3]]
+    monkeypatch.setattr(memory, "SHELF_LIMIT", int(3.5 * max(one.recording.size for one in kept)))
+    for model in (models[3], *models[:3], models[3]):  # in turn, so that none is over
+        step(model)
+    assert [one.recording is None for one in kept] == [True, False, False] and recordings(models[3])[0].recording is not None
+
+
+def test_what_another_thread_plays_is_not_dropped():
+    model, _ = small()
+    (step,) = recordings(model)
+    plays, goes_on = threading.Event(), threading.Event()
+
+    def play():
+        with step.lock:
+            plays.set()
+            goes_on.wait(10)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    plays.wait()
+    begun = time.monotonic()
+    step.drop()
+    assert time.monotonic() - begun < 5 and step.recording is not None
+    goes_on.set()
+    thread.join()
+    step.drop()
+    assert step.recording is None
+
+
+def test_inputs_that_have_to_be_converted_are_tried_once(monkeypatch):
+    model, x = chain(Conv2D(8, 3)), np.ones((2, 9, 8, 16), np.float32)
+    model.layers[0].parameters["kernel"] = np.asfortranarray(model.layers[0].parameters["kernel"])
+    asked = []
+    original = training_replay.may_be_recorded
+    monkeypatch.setattr(training_replay, "may_be_recorded", lambda *given: asked.append(1) or original(*given))
+    for _ in range(5):
+        run, (y,) = started(model, x)
+        run.backward([np.ones_like(y)])
+    assert asked == [1] and run.recorded is None
 
 
 def test_models_inside_models(monkeypatch):
