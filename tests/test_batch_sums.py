@@ -7,6 +7,7 @@ import pytest
 
 from minitl.kernels import batch_norm, batch_sums, slices
 from minitl.kernels.batch_sums import SLICE
+from minitl.kernels.processor import TASKS, VECTOR_BYTES
 from minitl.ops import batch_norm as book
 
 SHAPES = [
@@ -113,3 +114,16 @@ def test_statistics_that_are_no_row_of_numbers_follow_too():
     wide = np.arange(12, dtype=np.float32)
     batch_norm.follow(wide[::2], np.ones(6, np.float32), 0.5)
     np.testing.assert_array_equal(wide, [0.5, 1, 1.5, 3, 2.5, 5, 3.5, 7, 4.5, 9, 5.5, 11])
+
+
+def test_few_slices_are_shared_out_by_channels():
+    lanes = VECTOR_BYTES // 4
+    for rows in (SLICE // 2, SLICE + 32, 5 * SLICE, 15 * SLICE):
+        tasks, plan = batch_sums._plan(rows, 960, False, 0, 0, False, np.dtype(np.float32))
+        assert plan.slices == -(-rows // SLICE) and tasks == plan.slices * -(-960 // plan.chunk)
+        assert plan.chunk % lanes == 0 and batch_sums.CHUNK <= plan.chunk < 960
+        assert tasks >= TASKS - plan.slices and tasks <= 2 * TASKS
+    assert batch_sums._plan(SLICE, 96, False, 0, 0, False, np.dtype(np.float32))[1].chunk == batch_sums.CHUNK
+    for rows in (16 * SLICE, 100 * SLICE):  # tasks enough
+        tasks, plan = batch_sums._plan(rows, 960, False, 0, 0, False, np.dtype(np.float32))
+        assert tasks == rows // SLICE and plan.chunk == 960
