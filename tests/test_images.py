@@ -616,3 +616,15 @@ def test_how_random_layers_fill_is_read_from_keras_s_files(tmp_path):
     keras.Sequential([keras.Input((8, 8, 3)), *layers]).save(tmp_path / "k.keras")
     rotation = load_model(str(tmp_path / "k.keras")).layers[0]
     assert rotation.fill_mode == "constant" and rotation.fill_value == 5.0  # both were left out once
+
+
+def test_arrays_stay_what_they_are_where_that_is_possible():
+    for dtype, kept in (
+        ("uint8", "uint8"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("int64", "float32"),
+        ("int16", "float32"),
+    ):
+        flow = ImageDataGenerator().flow(np.arange(48).reshape(1, 4, 4, 3).astype(dtype), [1])
+        assert flow.x.dtype == kept and next(flow)[0].dtype == np.float32

@@ -1,5 +1,6 @@
 """Transfer: what is frozen stays, each strategy does what its recipe says, and wrong use is told."""
 
+import inspect
 import re
 
 import numpy as np
@@ -44,6 +45,7 @@ from minitl.transfer import (
     unfreeze,
     weight_distance,
 )
+from minitl.transfer.task import is_one_hot
 from minitl.utils import set_random_seed
 
 X = np.random.default_rng(0).random((40, 8, 8, 3)).astype(np.float32)
@@ -315,6 +317,34 @@ def test_what_a_strategy_freezes_is_bitwise_unchanged(strategy):
         assert bits(model) != bits(fresh())
 
 
+def test_defaults_of_strategies():
+    """What the tables of `docs/results.md` were made with."""
+    gentle, quick = {"epochs": 10, "rate": 2e-4}, {"epochs": 10, "rate": 1e-3}
+    assert {name: settings_of(function) for name, function in STRATEGIES.items()} == {
+        "linear probe": {"epochs": 10, "rate": 1e-2, "cached": False},
+        "full": gentle,
+        "lp-ft": {**gentle, "head_epochs": None, "head_rate": 1e-2, "cached": False},
+        "gradual": {**quick, "decay": 2.6},
+        "discriminative": {**quick, "decay": 2.6},
+        "l2-sp": {**gentle, "strength": 10.0},
+        "surgical": {**quick, "block": "conv2d"},
+        "reinitialize": {**quick, "layers": 1, "freeze_rest": True},
+    }
+
+
+def settings_of(strategy):
+    return {name: each.default for name, each in inspect.signature(strategy).parameters.items() if name != "task"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "one_hot"), [((4,), False), ((4, 5), False), ((4, 5, 3), True), ((4, 5, 1), False), ((4, 1, 3), True)]
+)
+def test_labels_of_steps(shape, one_hot):
+    inputs = Input((None, 2))
+    model = Model(inputs, Dense(3, activation="softmax")(inputs))
+    assert is_one_hot(model, np.zeros(shape)) == one_hot
+
+
 def test_lp_ft_begins_with_the_linear_probe():
     set_random_seed(5)
     probe, _ = fine_tune(fresh(), (X, Y), "linear probe", epochs=3)
@@ -535,6 +565,10 @@ def test_a_head_of_another_number_of_classes():
     with pytest.raises(ValueError, match="labels have 4"):
         fine_tune(fresh(3), (X, Y))
     fine_tune(base(), (X, Y), epochs=2, classes=7)
+    with pytest.raises(ValueError, match="classes=3 when some of them have no sample"):
+        fine_tune(fresh(3), (X, Y))
+    with pytest.raises(ValueError, match=r"the labels have 5; use replace_head\(model, 5\)$"):  # it was said how many there are
+        fine_tune(fresh(3), (X, Y), classes=5)
 
 
 def test_other_wrong_uses():
@@ -542,6 +576,10 @@ def test_other_wrong_uses():
         fine_tune(fresh(), (X, Y), "linear prob")
     with pytest.raises(ValueError, match="there must be a base"):
         fine_tune(fresh(), (X, Y), head=4)
+    model = fresh()
+    freeze(model, "conv2d")
+    with pytest.raises(ValueError, match="conv2d: frozen before; unfreeze"):
+        fine_tune(model, (X, Y), "surgical", block="conv2d", epochs=1, verbose=0)
     model = fresh()
     freeze(model)
     model.compile("sgd", "sparse_categorical_crossentropy")
