@@ -44,7 +44,7 @@ FORWARD = {Rescaling, Normalization}  # only forward
 TOGETHER = {Fused, FusedNormalization, GeluNormalization, PaddedDepthwise}
 
 _all: weakref.WeakSet[RecordedStep] = weakref.WeakSet()  # of all plans
-_list = threading.Lock()  # held by whoever looks at it
+_lock = threading.Lock()  # held by whoever looks at them
 _passes = itertools.count()
 
 
@@ -105,7 +105,10 @@ class TrainingReplays:
 
 
 class RecordedStep:
-    """A recorded training pass. `lock` is held by whoever plays it."""
+    """A recorded training pass: its two halves, the caches between them, and who uses them.
+
+    `lock` is held by whoever plays the forward half; after that the pass belongs to the run that it was handed over to.
+    """
 
     def __init__(self, run: Run, arrays: list[np.ndarray], layers: list[Any], lock: Any):
         self.layers = [layer for layer in layers if layer.parameters or layer.state]
@@ -125,7 +128,7 @@ class RecordedStep:
         self.run, self.went_back, self.last_used = weakref.ref(run), False, next(_passes)
         run.recorded, run.caches, run.arrays = self, self.caches, arrays
         run.logits = {position: z.view() for position, z in self.logits.items()}
-        with _list:
+        with _lock:
             _all.add(self)
         return [y.view() for y in self.outputs]
 
@@ -203,7 +206,7 @@ def _drop(size: int, since: int = 0) -> None:
     """Drop what was not used since some pass, for another training has replaced it; and, those first that were not used for the
     longest time, what together with so many bytes is too much.
     """
-    with _list:
+    with _lock:
         steps = sorted((step for step in _all if step.recording), key=lambda step: step.last_used)
     size += sum(step.recording.size for step in steps)
     for step in steps:
