@@ -383,14 +383,30 @@ def test_batches_of_several_sizes(monkeypatch):
     assert len(replays.known) <= training_replay.MANY and not any(shapes[0][0][0] == 1 for shapes in replays.known)
 
 
-def test_a_pass_after_which_nobody_goes_back_is_not_recorded_again(monkeypatch):
+def test_a_pass_after_which_nobody_goes_back_is_recorded_a_few_times(monkeypatch):
     model, x = chain(Conv2D(8, 3)), np.ones((2, 9, 8, 16), np.float32)
     made = []
     original = training_replay.RecordedStep.__init__
     monkeypatch.setattr(training_replay.RecordedStep, "__init__", lambda step, *given: made.append(1) or original(step, *given))
-    for _ in range(6):
+    for _ in range(3 * training_replay.PATIENCE + 2):
         started(model, x)
-    assert len(made) == 1 and not recordings(model)
+    assert len(made) == training_replay.PATIENCE and not recordings(model)
+
+
+@pytest.mark.parametrize("where", [(Conv2D, "linear"), (Dense, "backpropagate")])
+def test_training_that_was_interrupted_is_recorded_when_it_goes_on(where, monkeypatch):
+    model = chain(Conv2D(8, 3), Flatten(), Dense(2))
+    model.compile("sgd", "mse")
+    x, y = np.ones((2, 9, 8, 16), np.float32), np.ones((2, 2), np.float32)
+    model.train_on_batch(x, y)
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            model.train_on_batch(x, y)
+    gc.collect()
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    assert recordings(model)[0].gradients is not None
 
 
 def test_a_step_that_fails_in_the_middle_leaves_nothing_behind(monkeypatch):

@@ -35,6 +35,7 @@ from minitl.layers.reshaping import ChannelPadding, Reshape, UpSampling2D, ZeroP
 from minitl.layers.scaling import Normalization, Rescaling
 
 MANY = 4  # shapes of inputs per plan to remember
+PATIENCE = 3  # times that a pass is recorded in vain
 ALONE = {  # layers that compute by launches alone, forward and backward
     Conv2D, Dense, DepthwiseConv2D, SeparableConv2D, BatchNormalization, Activation, ReLU, Softmax, Dropout, Flatten, Reshape,
     SpatialDropout1D, SpatialDropout2D, Conv2DTranspose, UpSampling2D, Add, Multiply, Concatenate, AveragePooling2D, MaxPooling2D,
@@ -64,6 +65,7 @@ class TrainingReplays:
         self.before: Any = None  # the shapes of the pass before, and its number among all passes
         self.number = 0
         self.known: dict[tuple, RecordedStep | None] = {}  # None for what is not recorded
+        self.halves = 0  # passes that were recorded, and from which nobody went back: a loss that is not finite, an interrupt
 
     def outputs(self, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for some inputs."""
@@ -80,7 +82,8 @@ class TrainingReplays:
                 if known.is_ready():
                     return known.forward(run, arrays)
                 self.known.pop(shapes)
-                if known.is_half():  # nobody goes back
+                self.halves += known.is_half()
+                if self.halves == PATIENCE:  # nobody ever goes back
                     self.known[shapes] = None
             elif again and shapes not in self.known:
                 return self._record(shapes, run, arrays, since)
@@ -96,7 +99,11 @@ class TrainingReplays:
         if not may_be_recorded(arrays, layers):
             return run.walk(arrays, True)
         _drop(0, since)
-        step = RecordedStep(run, arrays, layers, self.lock)
+        try:
+            step = RecordedStep(run, arrays, layers, self.lock)
+        except BaseException:
+            self.known.pop(shapes)
+            raise
         if step.recording.size > engine("memory").SHELF_LIMIT:
             return step.outputs
         self.known[shapes] = step
