@@ -2,6 +2,7 @@
 
 import gc
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -316,6 +317,7 @@ def test_memory_is_used_again_but_never_while_it_is_held():
 
 def test_shelves_are_bounded(monkeypatch):
     monkeypatch.setattr(memory, "_shelf", {})
+    monkeypatch.setattr(memory, "_arenas", weakref.WeakSet())
     monkeypatch.setattr(memory, "SHELF_LIMIT", 160_000)
     arrays = [memory.empty((64, 1000), np.uint8) for _ in range(5)]
     assert memory._held() <= 160_000
@@ -327,6 +329,16 @@ def test_shelves_are_bounded(monkeypatch):
     assert sorted(map(len, memory._shelf.values())) == [1, 1]
     kept[:], larger[:] = 1, 2
     assert (kept == 1).all() and memory._held() <= 160_000
+    del kept, larger
+    arena = memory.Arena()
+    own = arena.empty((64, 1000), np.dtype(np.uint8))  # off the shelf
+    assert sum(map(len, memory._shelf.values())) == 1 and memory._held() <= 160_000
+    for _ in range(3):
+        memory.empty((60, 1000), np.uint8)
+    assert memory._held() <= 160_000
+    size = arena.size
+    del arena, own
+    assert memory._held() <= 160_000 - size
 
 
 def test_threads_never_share_a_block():

@@ -14,6 +14,7 @@ import functools
 import math
 import os
 import threading
+import weakref
 from collections.abc import Iterable
 from sys import getrefcount
 from typing import Any
@@ -31,13 +32,14 @@ def _of_the_machine() -> int:
 
 SMALL = 1 << 15  # bytes below which NumPy's own allocator is as good
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
-SHELF_LIMIT = max(1 << 29, _of_the_machine() // 8)  # bytes on the shelf; what is needed beyond is given back
+SHELF_LIMIT = max(1 << 29, _of_the_machine() // 8)  # bytes on the shelf and in arenas; what is needed beyond is given back
 MANY = 256  # shapes of workspaces to remember
 
 Block = tuple[np.ndarray, int]  # memory, and where in it the first cache line begins
 
 _shelf: dict[int, list[Block]] = {}  # by capacity
 _lock = threading.Lock()  # batches are made in a background thread
+_arenas: weakref.WeakSet[Arena] = weakref.WeakSet()  # all there are
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -89,6 +91,8 @@ class Arena:
     def __init__(self) -> None:
         self.blocks: list[Block] = []  # the smallest first
         self.size = 0
+        with _lock:
+            _arenas.add(self)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """A contiguous array, contents undefined."""
@@ -109,9 +113,9 @@ class Arena:
 
     def put_on_the_shelf(self) -> None:
         """Let others use the blocks."""
-        for block in self.blocks:
+        blocks, self.blocks, self.size = self.blocks, [], 0
+        for block in blocks:
             _shelve(block, len(block[0]) - ALIGNMENT)
-        self.blocks, self.size = [], 0
 
     def give_back(self, array: np.ndarray) -> None:
         """Forget the block that an array looks into."""
@@ -168,8 +172,8 @@ def _workspace(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
 def _put_up(capacity: int) -> Block:
     """A new block, on the shelf if there is room for it, or can be made by giving back what is unused."""
     block = _new(capacity)
-    if _held() + capacity > SHELF_LIMIT:
-        with _lock:
+    with _lock:
+        if _held() + capacity > SHELF_LIMIT:
             for of_size in _shelf.values():
                 of_size[:] = [(memory, first) for memory, first in of_size if getrefcount(memory) > UNUSED]
     _shelve(block, capacity)
@@ -194,7 +198,8 @@ def _off_the_shelf(capacity: int) -> Block:
 
 
 def _held() -> int:
-    return sum(capacity * len(blocks) for capacity, blocks in list(_shelf.items()))
+    """Bytes on the shelf, and in arenas: together they have one limit."""
+    return sum(capacity * len(blocks) for capacity, blocks in _shelf.items()) + sum(arena.size for arena in _arenas)
 
 
 def _new(capacity: int) -> Block:
