@@ -116,12 +116,10 @@ class Recorded:
         self.layers = [layer for layer in layers if layer.parameters or layer.state]
         self.weights, self.recording = weights_of(self.layers), engine("recording").Recording()
         with self.recording:
-            self.inputs = [self.recording.empty(array.shape, array.dtype) for array in arrays]
-            for own, array in zip(self.inputs, arrays, strict=True):
-                np.copyto(own, array)
-            self.outputs = run.walk(self.inputs)
-        self.places = [self._places(k) for k in range(len(arrays))]
-        self.inputs = [own if places is None else None for own, places in zip(self.inputs, self.places, strict=True)]
+            inputs = [copied_into(self.recording, array) for array in arrays]
+            self.outputs = run.walk(inputs)
+        self.places = [self._places(own) for own in inputs]
+        self.inputs = [own if places is None else None for own, places in zip(inputs, self.places, strict=True)]
 
     def is_current(self) -> bool:
         """Whether the layers still have the arrays that it reads."""
@@ -133,15 +131,21 @@ class Recorded:
         self.recording.play()
         return [y.copy() for y in self.outputs]
 
-    def _places(self, number: int) -> Any:
+    def _places(self, own: np.ndarray) -> Any:
         """Where launches read an input, if they may read it in the caller's memory: an output may look into it, too."""
-        own = self.inputs[number]
         if any(np.may_share_memory(own, y) for y in self.outputs):
             return None
         places = self.recording.places_of(own)
         if places is not None:
             self.recording.give_back(own)
         return places
+
+
+def copied_into(recording: Any, array: np.ndarray) -> np.ndarray:
+    """A copy in a recording's memory."""
+    own = recording.empty(array.shape, array.dtype)
+    np.copyto(own, array)
+    return own
 
 
 def read_there(recording: Any, inputs: list[Any], places: list[Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -177,10 +181,15 @@ def weights_of(layers: list[Any]) -> list[np.ndarray]:
     return list(itertools.chain.from_iterable(map(dict.values, named)))
 
 
+def adds_alike(step: LayerStep) -> bool:
+    """Whether a sum is of inputs of one known shape: what has to be stretched is the book's."""
+    return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:]
+
+
 def _is_plain(step: Step) -> bool:
     layer = step.layers[0]
     if type(step) is not LayerStep or type(layer) not in ALONE or layer.activation not in COMPILED:
         return False
-    if type(layer) is Add:  # what has to be stretched is the book's
-        return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:]
+    if type(layer) is Add:
+        return adds_alike(step)
     return type(layer) is not Conv2D or layer.is_plain

@@ -18,7 +18,7 @@ import numpy as np
 
 from minitl.backend import engine, get_backend
 from minitl.graph.plan import Step
-from minitl.graph.replay import COMPILED, is_current, may_be_recorded, read_there, weights_of
+from minitl.graph.replay import COMPILED, adds_alike, copied_into, is_current, may_be_recorded, read_there, weights_of
 from minitl.graph.run import Run
 from minitl.graph.steps import JointStep, LayerStep
 from minitl.graph.together import Fused, FusedNormalization, GeluNormalization, PaddedDepthwise
@@ -121,7 +121,7 @@ class RecordedStep:
         self.layers = [layer for layer in layers if layer.parameters or layer.state]
         self.weights, self.recording, self.lock = weights_of(self.layers), engine("recording").Recording(), lock
         with self.recording:
-            self.inputs = [self._copy(array) for array in arrays]
+            self.inputs = [copied_into(self.recording, array) for array in arrays]
             self.outputs = run.walk(self.inputs, True)
         self.caches, self.logits, self.middle = run.caches, run.logits, len(self.recording.parts)
         self.places: list[Any] = [None] * len(arrays)
@@ -176,7 +176,7 @@ class RecordedStep:
 
     def _record_backward(self, run: Run, gradients: list[np.ndarray | None]) -> list[np.ndarray | None]:
         with self.recording:
-            self.arrived = [None if g is None else self._copy(g) for g in gradients]
+            self.arrived = [None if g is None else copied_into(self.recording, g) for g in gradients]
             self.dx = run.walk_back(self.arrived)
         found = [g for named in run.gradients.values() for g in named.values()] + [g for g in self.dx if g is not None]
         self.watches.append(engine("memory").Watch(found))
@@ -190,11 +190,6 @@ class RecordedStep:
         views = {layer: {name: g.view() for name, g in named.items()} for layer, named in self.gradients.items()}
         run.gradients = views
         return [None if g is None else g.view() for g in self.dx]
-
-    def _copy(self, array: np.ndarray) -> np.ndarray:
-        own = self.recording.empty(array.shape, array.dtype)
-        np.copyto(own, array)
-        return own
 
     def drop(self) -> None:
         """Give the memory back, unless it is in use."""
@@ -234,8 +229,8 @@ def _is_plain(step: Step) -> bool:
         return False
     if type(layer) in FORWARD:
         return not step.keep
-    if type(layer) is Add:  # what has to be stretched is the book's
-        return len(set(step.shapes)) == 1 and None not in step.shapes[0][1:]
+    if type(layer) is Add:
+        return adds_alike(step)
     if type(layer) is UpSampling2D:
         return layer.interpolation == "nearest"
     if type(layer) is Reshape:
