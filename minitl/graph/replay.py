@@ -95,6 +95,11 @@ class Replays:
             self.lock.release()
         return run.walk(arrays)
 
+    def recorded_for(self, arrays: list[np.ndarray]) -> Recorded | None:
+        """What was recorded for inputs like these, if anything was."""
+        known = self.known.get(tuple((array.shape, array.dtype) for array in arrays))
+        return known if isinstance(known, Recorded) else None
+
     def _record(self, shapes: tuple, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
         self.known.pop(shapes)
         self.known[shapes] = None  # as the latest
@@ -170,15 +175,24 @@ def may_be_recorded(arrays: list[np.ndarray], layers: list[Any]) -> bool:
 
 def is_current(layers: list[Any], weights: list[np.ndarray]) -> bool:
     """Whether layers still have the same arrays."""
-    now = weights_of(layers)
+    return hold(dictionaries_of(layers), weights)
+
+
+def hold(dictionaries: Iterable[dict[str, np.ndarray]], weights: list[np.ndarray]) -> bool:
+    """Whether dictionaries still have the same arrays."""
+    # Asked in front of every pass that is played: without a line of Python per layer.
+    now = list(itertools.chain.from_iterable(map(dict.values, dictionaries)))
     return len(now) == len(weights) and all(map(operator.is_, now, weights))
+
+
+def dictionaries_of(layers: list[Any]) -> Iterable[dict[str, np.ndarray]]:
+    """What layers keep their parameters and states in."""
+    return itertools.chain(map(operator.attrgetter("parameters"), layers), map(operator.attrgetter("state"), layers))
 
 
 def weights_of(layers: list[Any]) -> list[np.ndarray]:
     """The parameters and the states of some layers."""
-    # Asked for in front of every pass that is played: without a line of Python per layer.
-    named = itertools.chain(map(operator.attrgetter("parameters"), layers), map(operator.attrgetter("state"), layers))
-    return list(itertools.chain.from_iterable(map(dict.values, named)))
+    return list(itertools.chain.from_iterable(map(dict.values, dictionaries_of(layers))))
 
 
 def adds_alike(step: LayerStep) -> bool:

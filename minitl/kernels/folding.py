@@ -49,8 +49,9 @@ def _factors(
     task: Task, plan: Factors, gamma: Numbers, beta: Numbers, mean: Numbers, variance: Numbers, bias: Numbers, both: Numbers,
     epsilon: Constants,
 ):  # fmt: skip
+    small = epsilon[0]  # read once, since it could lie in what is written
     for c in range(plan.channels):
-        both[c] = gamma[c] / np.sqrt(variance[c] + epsilon[0])
+        both[c] = gamma[c] / np.sqrt(variance[c] + small)
     for c in range(plan.channels):
         both[plan.channels + c] = (bias[c] - mean[c]) * both[c] + beta[c]
 

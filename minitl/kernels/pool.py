@@ -75,7 +75,7 @@ class Pool:
     def rouse(self) -> None:
         """Wake the threads, for whom there will be work in a moment; they sleep again if there is none."""
         if self.started:
-            _wake(self.state, THREADS)
+            wake(self.state, THREADS)
 
     def stop(self) -> None:
         """Let the threads end."""
@@ -122,7 +122,7 @@ _immortal: list[np.ndarray] = []  # threads may look at a state until the proces
 def write_from_python(state, index, value):
     """Write a word, and wake whoever sleeps."""
     write(state, index, value)
-    _wake(state, (len(state) - SLEEP) // WORDS)
+    wake(state, (len(state) - SLEEP) // WORDS)
 
 
 @jit()
@@ -134,7 +134,7 @@ def share_out(state, tasks, threads):
     opened = read(state, OPEN) + 1
     write(state, OPEN, opened)
     if threads > 1:
-        _wake(state, threads)
+        wake(state, threads)
     _take_tasks(state, 0)
     write(state, OPEN, opened + 1)
     waited = 0
@@ -153,7 +153,8 @@ def _pauses(count):
 
 
 @jit()
-def _wake(state, threads):
+def wake(state, threads):
+    """Wake the threads that sleep."""
     for number in range(1, threads):
         if exchange(state, SLEEP + WORDS * number, 0) == 1:
             call_lock(state[RELEASE], state[LOCK + WORDS * number], 0)

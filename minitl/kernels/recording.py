@@ -24,6 +24,7 @@ from minitl.kernels import pool as pools
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Packed, alone
 from minitl.kernels.processor import THREADS
+from minitl.kernels.simd.addresses import address_of
 from minitl.kernels.simd.atomics import call_entry
 from minitl.kernels.simd.entries import INDICES, SLOTS
 
@@ -89,18 +90,28 @@ class Recording(memory.Arena):
 
     def play(self, first: int = 0, last: int | None = None) -> None:
         """Launch all of it again, or some of its parts. Only one thread at a time may do so."""
-        pool = pools.pool
-        taken = pool.take()  # type: ignore[union-attr]
-        try:
-            state, threads = (pool.state, THREADS) if taken else (alone(), 1)  # type: ignore[union-attr]
-            for part in self.parts[first:last]:
-                if isinstance(part, np.ndarray):
-                    _play(state, part, threads)
-                else:
-                    part[0](*part[1])
-        finally:
-            if taken:
-                pool.lock.release()  # type: ignore[union-attr]
+        _on_threads(self._play_parts, self.parts[first:last])
+
+    def rows_of(self, places: Iterable[Place]) -> np.ndarray | None:
+        """Places as `play_for` takes them; None if something else than launches is played."""
+        if len(self.parts) != 1 or not isinstance(self.parts[0], np.ndarray):
+            return None
+        return np.array([place[1:] for place in places], np.int64).reshape(-1, 3)
+
+    def play_for(self, rows: np.ndarray, x: np.ndarray, made: np.ndarray, y: np.ndarray) -> bool:
+        """`point` at some places, `play`, and copy what was made into y, all in one: whether that is finite.
+
+        Shapes: x contiguous, y and made of one shape and dtype.
+        """
+        return bool(_on_threads(_play_for, self.parts[0], rows, x.reshape(-1), made.reshape(-1), y.reshape(-1)))
+
+    @staticmethod
+    def _play_parts(state: np.ndarray, threads: int, parts: Iterable[Any]) -> None:
+        for part in parts:
+            if isinstance(part, np.ndarray):
+                _play(state, threads, part)
+            else:
+                part[0](*part[1])
 
 
 def also(function: Callable[..., Any], *arguments: Any) -> None:
@@ -108,6 +119,17 @@ def also(function: Callable[..., Any], *arguments: Any) -> None:
     function(*arguments)
     if memory.local.arena is not None:
         memory.local.arena.parts.append((function, arguments))
+
+
+def _on_threads(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call what launches: with the pool, or alone while that is in use."""
+    pool = pools.pool
+    if not pool.take():  # type: ignore[union-attr]
+        return function(alone(), 1, *arguments)
+    try:
+        return function(pool.state, THREADS, *arguments)  # type: ignore[union-attr]
+    finally:
+        pool.lock.release()  # type: ignore[union-attr]
 
 
 def _arrays(arguments: Any) -> list[np.ndarray]:
@@ -118,7 +140,21 @@ def _arrays(arguments: Any) -> list[np.ndarray]:
 
 
 @jit()
-def _play(state, rows, threads):
+def _play_for(state, threads, rows, places, x, made, y):
+    pools.wake(state, threads)  # there may be single tasks in front of the first one that they share
+    begin = address_of(x)
+    for k in range(len(places)):
+        rows[places[k, 0], places[k, 1]] = begin + places[k, 2]
+    _play(state, threads, rows)
+    finite = True
+    for k in range(len(y)):
+        y[k] = made[k]
+        finite &= y[k] - y[k] == 0
+    return finite
+
+
+@jit()
+def _play(state, threads, rows):
     for k in range(len(rows)):
         row = rows[k]
         state[pools.ENTRY] = row[0]

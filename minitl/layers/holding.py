@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl.autodiff import plain
+from minitl.graph import changes
 from minitl.graph.value import Value
 from minitl.layers.names import default_name
 from minitl.layers.weighted import Weighted
@@ -23,6 +24,10 @@ class Holding(Weighted):
     added_losses: tuple[Any, ...] | list[Any] = ()  # what the last call gave to `add_loss`
     marked: Any = False  # whether steps of zeros are no steps
     supports_masking = False  # whether the steps of y stand for those of x, so that some of them may be left out behind it
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changes.note()
 
     def sublayers(self) -> list[tuple[str, Any]]:
         """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""

@@ -11,6 +11,7 @@ import numpy as np
 from minitl.errors import numeric, unknown
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Plan
+from minitl.graph.shortcut import Shortcut
 from minitl.graph.value import Value
 from minitl.layers.added_loss import AddedLoss
 from minitl.layers.base import Layer
@@ -32,6 +33,7 @@ class Structure(Trainer):
         self._flat: list[tuple[str, Layer]] | None = None
         self._names: dict[Layer, str] = {}
         self._plans: dict[tuple, tuple[list[Any], Plan]] = {}
+        self.shortcut = Shortcut()
         self._added_losses: list[Value] = []  # by a call that is being followed
         self._set_up_training()
 

@@ -18,6 +18,7 @@ from minitl.ops.window import Pair
 
 TILES_PER_BLOCK = 64  # and twice as many for a kernel whose U has to come from far for each block
 LARGEST_NEAR_U = 1 << 19  # numbers of U that stay in a level-2 cache of today
+LARGEST_BESIDE = 1 << 18  # numbers of a block and of U, beside which the level-2 cache has room for images
 FEWEST_TASKS = 8  # pieces of work to share among threads, where the images are few
 TILES_PER_SLICE = 512  # of the batch, with a sum of its own for dU, up to FEWEST_TASKS slices
 LARGEST_PART_OF_U = 1 << 17  # numbers of U that a task makes and uses at a time
@@ -60,6 +61,7 @@ class Sizes(NamedTuple):
     chunks: int  # of filters; more than one only when all is one block
     own_u: int  # every task makes U, or its part of it, since there is so little to do
     channels_at_once: int  # of which a task with some filters makes U, and adds up the products
+    fetches: int  # what is needed after the products is brought nearer meanwhile
     slices: int
     plane_v: int  # numbers from one plane to the next, in V, M and U
     plane_m: int
@@ -138,11 +140,12 @@ def plan(
     in_tile = in_strip + (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
     in_u = in_tile + edge * edge * filters
     scratch = whole_lines(in_u + (planes * plane_u if own_u else 0))
+    fetches = not own_u and in_u + planes * size <= LARGEST_BESIDE
     sizes = Sizes(
         *(edge, planes, images, height, width, x_channels, channels, *before, *out),
         *(filters, *(part or (filters, 0)), *grid, p, q),
         *(pooled, keep, relu, scaled, skips),
-        *(images_per_block, bands, chunks, own_u, at_once, slices),
+        *(images_per_block, bands, chunks, own_u, at_once, fetches, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )
     return sizes, packed(sizes)

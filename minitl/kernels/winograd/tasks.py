@@ -7,7 +7,7 @@ import numpy as np
 from minitl.kernels.add import add_skip
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import best_of_sandwich, biased_sandwich, clear, copy, one_of_four, product, sandwich
+from minitl.kernels.simd import best_of_sandwich, biased_sandwich, clear, copy, one_of_four, prefetch, product, sandwich
 from minitl.kernels.winograd.matrices import (
     INPUT,
     INPUT_GRADIENT,
@@ -41,6 +41,8 @@ def forward(
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
     targets = _steps(len(places), filters)
     clear(scratch, s.in_tile, filters)
+    in_x, of_x = _next_rows(s, first, band, s.edge, s.height, s.width * s.x_channels)
+    in_out, of_out = _rows(s, first, band, s.edge // 2 if s.pooled else s.edge, s.out_h, s.out_w * s.y_channels)
     for channel in range(0, s.channels, s.channels_at_once):
         here = min(s.channels_at_once, s.channels - channel)
         u, in_u = weights, 0
@@ -50,6 +52,11 @@ def forward(
         run = s.q * here  # all channels, unless the kernel is a single window of 3
         counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
         for plane in range(s.planes):
+            if s.fetches:
+                _fetch_share(x, in_x, of_x, plane, s.planes)
+                _fetch_share(y, in_out, of_out, plane, s.planes)
+                if s.skips:
+                    _fetch_share(skip, in_out, of_out, plane, s.planes)
             start, in_start, step = scratch, s.in_tile, 0
             if channel > 0:
                 start, in_start, step = scratch, s.in_m + plane * s.plane_m, filters
@@ -180,7 +187,12 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
         )
         places = _tile_places(count, rows, columns, rows + s.p - 1, m_columns, filters)
         targets = _steps(len(places), channels)
+        in_dy, of_dy = _next_rows(s, first, band, edge // 2 if s.pooled else edge, s.out_h, s.out_w * filters)
+        in_dx, of_dx = _rows(s, first, band, edge, s.height, image_row)
         for plane in range(s.planes):
+            if s.fetches:
+                _fetch_share(dy, in_dy, of_dy, plane, s.planes)
+                _fetch_share(dx, in_dx, of_dx, plane, s.planes)
             product(
                 scratch, s.in_m + plane * s.plane_m, places, 0, u, mirrored(edge, plane) * plane_u, counters, zeros, 0, 0,
                 scratch, plane * s.plane_v, targets, 0, len(places), channels, -np.inf,
@@ -208,6 +220,28 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
             clear(scratch, s.in_strip + 2 * strip_row, edge * strip_row)
             if i + 1 == total:
                 clear(dx, (n * s.height + row + side) * image_row, (s.height - row - side) * image_row)
+
+
+@jit()
+def _rows(s, first, band, size, height, row):
+    """Where an array begins to have what belongs to the tiles of a block, and how much: `size` of its rows per row of tiles."""
+    top, bottom = band * s.grid_h // s.bands, (band + 1) * s.grid_h // s.bands
+    return (first * height + size * top) * row, s.images_per_block * min(size * (bottom - top), height) * row
+
+
+@jit()
+def _next_rows(s, first, band, size, height, row):
+    """The same for the block that follows."""
+    if band + 1 < s.bands:
+        return _rows(s, first, band + 1, size, height, row)
+    return _rows(s, first + s.images_per_block, 0, size, height, row)
+
+
+@jit()
+def _fetch_share(array, begin, count, plane, planes):
+    """Bring a plane's share of what is needed after the products nearer, while they are computed."""
+    share = -(-count // planes)
+    prefetch(array, begin + plane * share, share)
 
 
 @jit()
