@@ -20,7 +20,7 @@ from minitl.kernels import conv2d as engine
 from minitl.kernels import fused, launch, winograd
 from minitl.kernels.launch import Numbers, Task
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd import moving, pooling, sandwich, transposing
+from minitl.kernels.simd import moving, pooling, sandwich, square, transposing
 from minitl.ops import conv2d as book
 from minitl.ops import max_pool2d, relu
 from minitl.ops.window import slide2d
@@ -136,7 +136,8 @@ def test_shorter_vectors(name, features, tmp_path):
     if name == "haswell" and VECTOR_BYTES <= 32:
         pytest.skip("the vectors of all other tests here are no longer than these")
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
-    wanted = "test_the_tile or test_the_pooled_tile or is_what_its_definition or float32 and (test_forward or test_with_relu)"
+    whole = "float32 and (test_forward or test_with_relu)"
+    wanted = f"test_the_tile or test_the_pooled_tile or is_what_its_definition or square_products or {whole}"
     files = [__file__, str(Path(__file__).with_name("test_pairs.py"))]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", wanted, *files]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -319,12 +320,81 @@ def test_moving_is_what_its_definition_says(dtype, count):
     np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(rows=st.integers(0, 40), step=st.booleans(), seed=st.integers(0, 99))
+def test_square_products_are_what_their_definitions_say(dtype, rows, step, seed):
+    size, generator = VECTOR_BYTES // np.dtype(dtype).itemsize, np.random.default_rng(seed)
+    a, b, start = (generator.standard_normal((rows + size) * size + 9).astype(dtype) for _ in range(3))
+    ours, expected = np.full((2, max(rows, size) * size + 5), np.pi, dtype)
+    tolerance = {"atol": 1e-4 if dtype == np.float32 else 1e-13}
+    _square_product(a, 3, b, 7, start, 2, ours, 4, rows)
+    square.square_product_in_numpy(a, 3, b, 7, start, 2, expected, 4, rows)
+    np.testing.assert_allclose(ours, expected, **tolerance)
+    _square_sum(a, 3, b, 7, start, 2, size * step, ours, 4, rows)
+    square.square_sum_in_numpy(a, 3, b, 7, start, 2, size * step, expected, 4, rows)
+    np.testing.assert_allclose(ours, expected, **tolerance)
+    assert (expected[:4] == ours[:4]).all() and ours[-1] == expected[-1]
+
+
+@pytest.mark.skipif(not JIT, reason="compiled code has these bits")
+@pytest.mark.parametrize("edge", [2, 4])
+@pytest.mark.parametrize("batch", [1, 3, 20])
+@pytest.mark.parametrize("size", [9, 16])
+def test_square_products_have_the_bits_of_the_tile(edge, batch, size):
+    lanes = VECTOR_BYTES // 4
+    generator = np.random.default_rng(0)
+    x, dy = (generator.standard_normal((batch, size, size, lanes)).astype(np.float32) for _ in range(2))
+    kernel, bias = generator.standard_normal((3, 3, lanes, lanes)).astype(np.float32), np.ones(lanes, np.float32)
+    found = []
+    with tiles_of(edge):
+        for is_square in (1, 0):
+            with mock.patch.object(winograd, "plan", _plan_with(square=is_square)):
+                y, _ = winograd.forward(x, kernel, bias, (size, size), (1, 1), relu=True)
+                dkernel, dbias = winograd.kernel_gradient(x, dy, None, kernel.shape, (1, 1))
+                found.append((y, dkernel, dbias, winograd.input_gradient(dy, None, kernel, x.shape, (1, 1))))
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_what_a_plan_says_of_squares_and_of_what_is_fetched():
+    lanes = VECTOR_BYTES // 4
+
+    def sizes(batch, edge, channels, filters, window=3):
+        out = edge, edge
+        return winograd.plan((batch, edge, edge, channels), (window, window, channels, filters), out, (1, 1), lanes, False)[0]
+
+    assert [sizes(8, 16, n * lanes, m * lanes).square for n, m in ((1, 1), (1, 2), (2, 1), (2, 2))] == [1, 0, 0, 0]
+    assert not sizes(8, 16, lanes, lanes, window=5).square
+    assert sizes(128, 32, 16, 16).block_x == sizes(128, 32, 16, 16).block_y == 32 * 32 * 16  # an image
+    assert sizes(128, 16, 32, 32).block_x == 4 * 16 * 16 * 32
+    assert sizes(128, 8, 64, 64).block_x == sizes(1, 32, 16, 16).block_x == 0  # no room beside it; nothing follows
+
+
+def _plan_with(**changed):
+    of_plan = winograd.plan
+
+    def plan(*shapes, **settings):
+        sizes = of_plan(*shapes, **settings)[0]._replace(**changed)
+        return sizes, launch.packed(sizes)
+
+    return plan
+
+
 def _defined_best_of_sandwich(source, at, row, column, best, to, winner, to_winner, count):
     pooling._best_of_sandwich_in_numpy("1 -1; 1 1", source, at, row, column, best, to, winner, to_winner, count)
 
 
 if JIT:
     from numba import njit
+
+    @njit
+    def _square_product(a, a_at, b, b_at, start, start_at, c, c_at, rows):
+        square.square_product(a, a_at, b, b_at, start, start_at, c, c_at, rows)
+
+    @njit
+    def _square_sum(a, a_at, b, b_at, start, start_at, start_step, c, c_at, rows):
+        square.square_sum(a, a_at, b, b_at, start, start_at, start_step, c, c_at, rows)
 
     @njit
     def _best_of_sandwich(source, at, row, column, best, to, winner, to_winner, count):

@@ -10,6 +10,7 @@ from minitl.kernels.simd.names import ready
 from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, best_of_window, one_of_four
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
+from minitl.kernels.simd.square import square_product, square_sum
 from minitl.kernels.simd.tile import product, product_of_far
 from minitl.kernels.simd.transposing import transpose
 from minitl.kernels.simd.vectors import lanes, tile_columns, tile_rows, whole_vectors
@@ -39,6 +40,8 @@ __all__ = [
     "ready",
     "sandwich",
     "scaled_sandwich",
+    "square_product",
+    "square_sum",
     "tanh",
     "tile_columns",
     "tile_rows",

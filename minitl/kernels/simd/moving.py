@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 from minitl.kernels.processor import CACHE_LINE
-from minitl.kernels.simd.vectors import INT, pointer
+from minitl.kernels.simd.vectors import INT, internal, pointer
 
 
 def copy_in_numpy(source, at, target, to, count):
@@ -67,12 +67,24 @@ def _prefetch_in_llvm(typingctx, source, at, count):
     intp, size = types.intp, source.dtype.bitwidth // 8
 
     def codegen(context, builder, sig, args):
-        begin = pointer(context, builder, sig.args[0], args[0])
-        with cgutils.for_range_slice(builder, INT(0), args[2], INT(CACHE_LINE // size), INT) as (k, _):
-            fetch(builder, builder.gep(begin, [builder.add(args[1], k)]))
+        begin = builder.gep(pointer(context, builder, sig.args[0], args[0]), [args[1]])
+        bytes_of = builder.mul(args[2], INT(size))
+        builder.call(_fetching(builder.module), [builder.bitcast(begin, ir.IntType(8).as_pointer()), bytes_of])
         return context.get_dummy_value()
 
     return types.void(source, intp, intp), codegen
+
+
+def _fetching(module: ir.Module) -> ir.Function:
+    """The function of this module that fetches so many bytes from a place on: it is called, since loops take long to compile."""
+    if "minitl_fetching" in module.globals:
+        return module.globals["minitl_fetching"]
+    function = internal(module, "minitl_fetching", [ir.IntType(8).as_pointer(), INT])
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    with cgutils.for_range_slice(builder, INT(0), function.args[1], INT(CACHE_LINE), INT) as (k, _):
+        fetch(builder, builder.gep(function.args[0], [k]))
+    builder.ret_void()
+    return function
 
 
 def fetch(builder: ir.IRBuilder, place: Any, write: bool = False) -> None:

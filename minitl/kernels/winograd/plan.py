@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -61,7 +62,9 @@ class Sizes(NamedTuple):
     chunks: int  # of filters; more than one only when all is one block
     own_u: int  # every task makes U, or its part of it, since there is so little to do
     channels_at_once: int  # of which a task with some filters makes U, and adds up the products
-    fetches: int  # what is needed after the products is brought nearer meanwhile
+    square: int  # one window of 3, and as many channels as filters, which fill one vector
+    block_x: int  # numbers of x and of y in a block, if they are brought nearer while another one is multiplied
+    block_y: int
     slices: int
     plane_v: int  # numbers from one plane to the next, in V, M and U
     plane_m: int
@@ -140,12 +143,15 @@ def plan(
     in_tile = in_strip + (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
     in_u = in_tile + edge * edge * filters
     scratch = whole_lines(in_u + (planes * plane_u if own_u else 0))
+    square = p == q == 1 and channels == filters == lanes
     fetches = not own_u and in_u + planes * size <= LARGEST_BESIDE
+    blocks = -(-images // images_per_block) * bands
+    block_x, block_y = (math.prod(shape) // blocks if fetches else 0 for shape in (x, (images, *out, (part or (filters,))[0])))
     sizes = Sizes(
         *(edge, planes, images, height, width, x_channels, channels, *before, *out),
         *(filters, *(part or (filters, 0)), *grid, p, q),
         *(pooled, keep, relu, scaled, skips),
-        *(images_per_block, bands, chunks, own_u, at_once, fetches, slices),
+        *(images_per_block, bands, chunks, own_u, at_once, square, block_x, block_y, slices),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
     )
     return sizes, packed(sizes)

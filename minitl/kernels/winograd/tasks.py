@@ -7,7 +7,18 @@ import numpy as np
 from minitl.kernels.add import add_skip
 from minitl.kernels.jit import jit
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import best_of_sandwich, biased_sandwich, clear, copy, one_of_four, prefetch, product, sandwich
+from minitl.kernels.simd import (
+    best_of_sandwich,
+    biased_sandwich,
+    clear,
+    copy,
+    one_of_four,
+    prefetch,
+    product,
+    sandwich,
+    square_product,
+    square_sum,
+)
 from minitl.kernels.winograd.matrices import (
     INPUT,
     INPUT_GRADIENT,
@@ -41,8 +52,6 @@ def forward(
     places = _tile_places(count, rows, columns, rows + s.p - 1, v_columns, s.channels)
     targets = _steps(len(places), filters)
     clear(scratch, s.in_tile, filters)
-    in_x, of_x = _next_rows(s, first, band, s.edge, s.height, s.width * s.x_channels)
-    in_out, of_out = _rows(s, first, band, s.edge // 2 if s.pooled else s.edge, s.out_h, s.out_w * s.y_channels)
     for channel in range(0, s.channels, s.channels_at_once):
         here = min(s.channels_at_once, s.channels - channel)
         u, in_u = weights, 0
@@ -52,19 +61,22 @@ def forward(
         run = s.q * here  # all channels, unless the kernel is a single window of 3
         counters = ((1, 0, 0), (s.p, v_columns * s.channels, run * filters), (run, 1, filters))
         for plane in range(s.planes):
-            if s.fetches:
-                _fetch_share(x, in_x, of_x, plane, s.planes)
-                _fetch_share(y, in_out, of_out, plane, s.planes)
-                if s.skips:
-                    _fetch_share(skip, in_out, of_out, plane, s.planes)
+            if s.block_x > 0:
+                _fetch(x, (task + 1) * s.block_x, s.block_x, plane, s.planes)
+                _fetch(y, task * s.block_y, s.block_y, plane, s.planes)
+                _fetch(skip, task * s.block_y, s.block_y * s.skips, plane, s.planes)
             start, in_start, step = scratch, s.in_tile, 0
             if channel > 0:
                 start, in_start, step = scratch, s.in_m + plane * s.plane_m, filters
             elif s.edge == 2 and plane == 5:
                 start, in_start, step = bias, in_filters, 0
+            in_v, in_m, of_plane = plane * s.plane_v + channel, s.in_m + plane * s.plane_m, in_u + plane * s.plane_u
+            if s.square:
+                square_product(scratch, in_v, u, of_plane, start, in_start, scratch, in_m, len(places))
+                continue
             product(
-                scratch, plane * s.plane_v + channel, places, 0, u, in_u + plane * s.plane_u, counters,
-                start, in_start, step, scratch, s.in_m + plane * s.plane_m, targets, 0, len(places), filters, -np.inf,
+                scratch, in_v, places, 0, u, of_plane, counters, start, in_start, step,
+                scratch, in_m, targets, 0, len(places), filters, -np.inf,
             )  # fmt: skip
     floor = 0.0 if s.relu and not s.skips else -np.inf
     for t in range(len(places)):
@@ -142,10 +154,13 @@ def sum_of_slice(task: Task, s: Sizes, x: Numbers, dy: Numbers, zeros: Numbers, 
             )
             fresh = first == begin and band == 0
             for plane in range(s.planes):
-                at = in_sums + plane * entries * s.filters
+                at, in_v, in_m = in_sums + plane * entries * s.filters, plane * s.plane_v, s.in_m + plane * s.plane_m
+                start, in_start, step = (zeros, 0, 0) if fresh else (sums, at, s.filters)
+                if s.square:
+                    square_sum(scratch, in_v, scratch, in_m, start, in_start, step, sums, at, count * rows * columns)
+                    continue
                 product(
-                    scratch, plane * s.plane_v, places, 0, scratch, s.in_m + plane * s.plane_m, counters,
-                    zeros if fresh else sums, 0 if fresh else at, 0 if fresh else s.filters,
+                    scratch, in_v, places, 0, scratch, in_m, counters, start, in_start, step,
                     sums, at, targets, 0, entries, s.filters, -np.inf,
                 )  # fmt: skip
 
@@ -187,15 +202,18 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
         )
         places = _tile_places(count, rows, columns, rows + s.p - 1, m_columns, filters)
         targets = _steps(len(places), channels)
-        in_dy, of_dy = _next_rows(s, first, band, edge // 2 if s.pooled else edge, s.out_h, s.out_w * filters)
-        in_dx, of_dx = _rows(s, first, band, edge, s.height, image_row)
+        block = task * s.bands + band
         for plane in range(s.planes):
-            if s.fetches:
-                _fetch_share(dy, in_dy, of_dy, plane, s.planes)
-                _fetch_share(dx, in_dx, of_dx, plane, s.planes)
+            if s.block_x > 0:
+                _fetch(dy, (block + 1) * s.block_y, s.block_y, plane, s.planes)
+                _fetch(dx, block * s.block_x, s.block_x, plane, s.planes)
+            in_m, in_v, of_plane = s.in_m + plane * s.plane_m, plane * s.plane_v, mirrored(edge, plane) * plane_u
+            if s.square:
+                square_product(scratch, in_m, u, of_plane, zeros, 0, scratch, in_v, len(places))
+                continue
             product(
-                scratch, s.in_m + plane * s.plane_m, places, 0, u, mirrored(edge, plane) * plane_u, counters, zeros, 0, 0,
-                scratch, plane * s.plane_v, targets, 0, len(places), channels, -np.inf,
+                scratch, in_m, places, 0, u, of_plane, counters, zeros, 0, 0,
+                scratch, in_v, targets, 0, len(places), channels, -np.inf,
             )  # fmt: skip
         for line in range(count * rows):
             n, i = first + line // rows, top + line % rows
@@ -223,23 +241,8 @@ def input_gradient(task: Task, s: Sizes, dy: Numbers, u: Numbers, zeros: Numbers
 
 
 @jit()
-def _rows(s, first, band, size, height, row):
-    """Where an array begins to have what belongs to the tiles of a block, and how much: `size` of its rows per row of tiles."""
-    top, bottom = band * s.grid_h // s.bands, (band + 1) * s.grid_h // s.bands
-    return (first * height + size * top) * row, s.images_per_block * min(size * (bottom - top), height) * row
-
-
-@jit()
-def _next_rows(s, first, band, size, height, row):
-    """The same for the block that follows."""
-    if band + 1 < s.bands:
-        return _rows(s, first, band + 1, size, height, row)
-    return _rows(s, first + s.images_per_block, 0, size, height, row)
-
-
-@jit()
-def _fetch_share(array, begin, count, plane, planes):
-    """Bring a plane's share of what is needed after the products nearer, while they are computed."""
+def _fetch(array, begin, count, plane, planes):
+    """Bring a plane's share of some numbers nearer: of the next block, or of what this one will write."""
     share = -(-count // planes)
     prefetch(array, begin + plane * share, share)
 
@@ -257,11 +260,12 @@ def _patches(x, s, first, count, top, rows, columns, scratch):
             source, at, step = scratch, s.in_strip, wide * channels
             for k in range(side):
                 to = s.in_strip + k * step
-                clear(scratch, to, step)
-                if 0 <= row + k < s.height:
-                    here = min(s.width, wide - s.before_w)
-                    in_x = (n * s.height + row + k) * s.width * s.x_channels
-                    _copy_pixels(x, in_x, s.x_channels, scratch, to + s.before_w * channels, channels, here, s.x_channels)
+                here = min(s.width, wide - s.before_w) if 0 <= row + k < s.height else 0
+                left = s.before_w * channels if here > 0 and s.x_channels == channels else step
+                clear(scratch, to, left)
+                clear(scratch, to + left + here * channels, step - left - here * channels)
+                in_x = (n * s.height + row + k) * s.width * s.x_channels
+                _copy_pixels(x, in_x, s.x_channels, scratch, to + s.before_w * channels, channels, here, s.x_channels)
         for j in range(columns):
             sandwich(
                 INPUT, edge, source, at + edge * j * channels, step, channels,
