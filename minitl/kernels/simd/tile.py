@@ -225,10 +225,12 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         """Bring what the next tile reads and writes nearer."""
         following = builder.add(tile.index, INT(1))
         with builder.if_then(builder.and_(is_far, builder.icmp_signed("<", following, count))):
-            for write, table, begin, columns in ((False, a_rows, a, n2), (True, c_rows, c, INT(V * lanes))):
+            read = () if spread else ((False, a_rows, a, n2),)
+            for write, table, begin, columns in (*read, (True, c_rows, c, INT(V * lanes))):
                 first = builder.add(table, builder.mul(following, INT(8 * P)))
                 builder.call(_rows_fetched(module, write, size), [first, begin, INT(P), columns])
 
+    spread = not reduce and V == VECTORS and P == ROWS  # most tiles: what they fetch must not come all at once
     if not reduce:
         is_far = builder.and_(builder.icmp_signed("!=", note, INT(0)), builder.icmp_signed("==", a2, INT(1)))
 
@@ -248,19 +250,38 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         ends.both_ways(begin)
         if not reduce:
             fetch_next(tile)
-        with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
-            in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
-            in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
-            with cgutils.for_range(builder, n2) as loop2:
-                k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), INT(size)))
-                k_b = builder.add(in_b, builder.mul(loop2.index, b2))
-                weights = [load(b, builder.add(k_b, in_row(v)), vector) for v in range(V)]
-                for p in range(P):
-                    number = broadcast(builder, load(k_a, rows_of_a[p], scalar), vector)
-                    for v in range(V):
-                        term = builder.fmul(number, weights[v], flags=("contract",))
-                        total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
-                        builder.store(total, sums[p][v])
+
+        def add_up(further):
+            """All terms of the sums; with each of them, a piece of what the next tile reads comes nearer, if there is one."""
+            with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
+                in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
+                in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
+                with cgutils.for_range(builder, n2) as loop2:
+                    k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), INT(size)))
+                    k_b = builder.add(in_b, builder.mul(loop2.index, b2))
+                    if further is not None:
+                        piece = builder.add(further, builder.mul(loop2.index, INT(P * size)))
+                        fetch(builder, builder.inttoptr(piece, ir.IntType(8).as_pointer()))
+                    weights = [load(b, builder.add(k_b, in_row(v)), vector) for v in range(V)]
+                    for p in range(P):
+                        number = broadcast(builder, load(k_a, rows_of_a[p], scalar), vector)
+                        for v in range(V):
+                            term = builder.fmul(number, weights[v], flags=("contract",))
+                            total = builder.fadd(builder.load(sums[p][v]), term, flags=("contract",))
+                            builder.store(total, sums[p][v])
+
+        if spread:
+            following = builder.add(first, INT(P))
+            with builder.if_else(builder.and_(is_far, builder.icmp_signed("<", following, builder.mul(count, INT(P))))) as (
+                far,
+                near,
+            ):
+                with far:
+                    add_up(builder.add(a, builder.mul(load(a_rows, following, INT), INT(size))))
+                with near:
+                    add_up(None)
+        else:
+            add_up(None)
 
         def write(row, address, at, size, ends):
             for v, value in enumerate(row):
