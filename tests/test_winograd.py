@@ -357,6 +357,44 @@ def test_square_products_have_the_bits_of_the_tile(edge, batch, size):
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.skipif(not JIT, reason="compiled code has these bits")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("edge", [2, 4])
+@pytest.mark.parametrize(("images", "size", "channels", "filters", "window", "pooled", "padding", "together"), [
+    (9, 8, 16, 32, 3, False, "same", True),
+    (9, 8, 20, 16, 3, False, "same", True),  # channels that do not fill their vectors
+    (5, 12, 16, 16, 3, True, "same", True),
+    (3, 44, 16, 32, 3, False, "same", True),  # a strip of each image at a time
+    (1, 8, 16, 32, 3, False, "same", False),  # nothing to share among threads
+    (9, 8, 16, 16, 5, False, "same", False),
+    (9, 9, 16, 16, 3, False, "valid", None),  # as the tiles decide
+])  # fmt: skip
+def test_both_gradients_at_once_have_the_bits_of_each(
+    dtype, edge, images, size, channels, filters, window, pooled, padding, together, monkeypatch
+):
+    if edge == 4 and window > 3:
+        pytest.skip("windows of 5 have tiles of 2x2")
+    generator = np.random.default_rng(0)
+    before = window // 2 if padding == "same" else 0
+    out = (size - window + 1 + 2 * before) // (2 if pooled else 1)
+    x, dy = (generator.standard_normal((images, n, n, c)).astype(dtype) for n, c in ((size, channels), (out, filters)))
+    kernel = generator.standard_normal((window, window, channels, filters)).astype(dtype)
+    winner = generator.integers(0, 5, dy.shape).astype(np.uint8) if pooled else None
+    launched, pads = [], (before, before)
+    monkeypatch.setattr(
+        winograd, "launch", lambda kernel, *more, **room: launched.append(kernel) or launch.launch(kernel, *more, **room)
+    )
+    with tiles_of(edge):
+        dx, dkernel, dbias = winograd.gradients(x, dy, winner, kernel, pads)
+        both, _ = launched.count(winograd.compiled.gradients), launched.clear()
+        np.testing.assert_array_equal(dx, winograd.input_gradient(dy, winner, kernel, x.shape, pads))
+        for ours, expected in zip((dkernel, dbias), winograd.kernel_gradient(x, dy, winner, kernel.shape, pads), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+        alone = launched.count(winograd.compiled.gradients)
+    assert abs(dx).max() > 0 < abs(dkernel).max()
+    assert together is None or ((both, alone) == (1, 2) if together else both == alone)
+
+
 def test_what_a_plan_says_of_squares_and_of_what_is_fetched():
     lanes = VECTOR_BYTES // 4
 

@@ -121,13 +121,34 @@ def backward(
     check_shape("conv2d", "dy", dy.shape, (len(x), rows.out, columns.out, kernel.shape[3]))
     dtype = common_dtype(x, kernel)
     dy = contiguous(dy, dtype)
-    dx = dkernel = dbias = None
-    if need_dx:
-        dx = input_gradient(dy, np.asarray(kernel, dtype), x.shape, strides, rows, columns, dilation)
-    if need_dparameters:
-        dkernel = kernel_gradient(contiguous(x, dtype), dy, kernel.shape, strides, rows, columns, dilation)
-        dbias = None if bias is None else sum_rows(dy)
-    return dx, dkernel, dbias
+    dx, dkernel = gradients(x, dy, np.asarray(kernel, dtype), strides, rows, columns, dilation, need_dx, need_dparameters)
+    return dx, dkernel, sum_rows(dy) if need_dparameters and bias is not None else None
+
+
+def gradients(
+    x: np.ndarray,
+    dy: np.ndarray,
+    kernel: np.ndarray,
+    strides: Pair,
+    rows: Axis,
+    columns: Axis,
+    dilation: Pair = (1, 1),
+    need_dx: bool = True,
+    need_dkernel: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """dx and dkernel; what is not needed is None. dy has the kernel's dtype, and its channels may be followed by others."""
+    if (
+        need_dx
+        and need_dkernel
+        and dilation == (1, 1)
+        and winograd.suits(kernel.shape, strides, dy.shape[1:3], dy.dtype)
+        and len(x)
+    ):
+        return winograd.gradients(contiguous(x, dy.dtype), dy, None, kernel, (rows.before, columns.before))[:2]
+    dx = input_gradient(dy, kernel, x.shape, strides, rows, columns, dilation) if need_dx else None
+    if not need_dkernel:
+        return dx, None
+    return dx, kernel_gradient(contiguous(x, dy.dtype), dy, kernel.shape, strides, rows, columns, dilation)
 
 
 def operands(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

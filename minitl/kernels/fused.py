@@ -25,8 +25,7 @@ from minitl.kernels.convolution import (
     add_slices,
     convolve,
     geometry,
-    input_gradient,
-    kernel_gradient,
+    gradients,
     kernel_slices,
     operands,
     slice_sums,
@@ -150,12 +149,13 @@ def backward(
     else:
         rows, columns, _ = _pooled(x.shape, kernel.shape, None, strides, padding)
         if winograd.suits(kernel.shape, strides, (rows.out, columns.out), dtype):
-            before = rows.before, columns.before
-            if need_dparameters:
-                x = contiguous(x, dtype)
-                dkernel, dbias = winograd.kernel_gradient(x, dy, kept, kernel.shape, before)
-            if need_dx:
-                dx = winograd.input_gradient(dy, kept, np.asarray(kernel, dtype), x.shape, before)
+            before, kernel = (rows.before, columns.before), np.asarray(kernel, dtype)
+            if need_dx and need_dparameters:
+                dx, dkernel, dbias = winograd.gradients(contiguous(x, dtype), dy, kept, kernel, before)
+            elif need_dparameters:
+                dkernel, dbias = winograd.kernel_gradient(contiguous(x, dtype), dy, kept, kernel.shape, before)
+            elif need_dx:
+                dx = winograd.input_gradient(dy, kept, kernel, x.shape, before)
             return dx, dkernel, None if bias is None else dbias
         if not need_dx:
             return None, *_parameter_gradients(dy, cache, rows, columns)
@@ -169,12 +169,9 @@ def backward(
         pixels = images * half_h * half_w
         sums = memory.empty((-(-pixels // SLICE), padded_filters), dtype)
         launch(_mask, len(sums), MaskPlan(pixels, filters, padded_filters), dy, contiguous(kept, kept.dtype), dz, sums)
-    if need_dparameters:
-        dkernel = kernel_gradient(contiguous(x, dtype), dz, kernel.shape, strides, rows, columns)
-        dbias = None if bias is None else add_rows(sums)[:filters]
-    if need_dx:
-        dx = input_gradient(dz, np.asarray(kernel, dtype), x.shape, strides, rows, columns)
-    return dx, dkernel, dbias
+    kernel = np.asarray(kernel, dtype)
+    dx, dkernel = gradients(x, dz, kernel, strides, rows, columns, need_dx=need_dx, need_dkernel=need_dparameters)
+    return dx, dkernel, add_rows(sums)[:filters] if need_dparameters and bias is not None else None
 
 
 def _parameter_gradients(dy: np.ndarray, cache: tuple, rows: Axis, columns: Axis) -> tuple[np.ndarray, np.ndarray | None]:

@@ -27,9 +27,9 @@ A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two 
 the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
 multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
 
-`plan` cuts the work into blocks whose V and M stay in the level-2 cache; `transform` and `tasks` have what is compiled. Sums run
-in an order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches
-all outputs of the tiles that see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
+`plan` cuts the work into blocks whose V and M stay in the level-2 cache; `transform`, `tasks` and `backward` have what is
+compiled. Sums run in an order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN
+in the image reaches all outputs of the tiles that see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
 """
@@ -42,13 +42,14 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import contiguous
-from minitl.kernels.launch import NOTHING, launch
-from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.launch import NOTHING, Packed, launch
+from minitl.kernels.processor import THREADS, VECTOR_BYTES
 from minitl.kernels.recording import also
 from minitl.kernels.simd import whole_vectors
-from minitl.kernels.winograd import tasks as compiled
+from minitl.kernels.winograd import backward as compiled
+from minitl.kernels.winograd import tasks as compiled_output
 from minitl.kernels.winograd import transform
-from minitl.kernels.winograd.plan import LINE, KernelSizes, cut, joined, pieces, plan, tile_edge
+from minitl.kernels.winograd.plan import LINE, KernelSizes, Sizes, cut, joined, pieces, plan, tile_edge
 from minitl.ops.window import Pair
 
 
@@ -116,8 +117,29 @@ def forward(
         weights, parts = _memory_for_u(of_kernel, x.dtype), weights
         launch(transform.transform_kernel, -(-of_kernel.size // transform.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
     tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
-    launch(compiled.forward, tasks, packed_sizes, x, weights, bias, factors, added, y, winner, scratch=sizes.scratch)
+    launch(compiled_output.forward, tasks, packed_sizes, x, weights, bias, factors, added, y, winner, scratch=sizes.scratch)
     return y, winner
+
+
+def gradients(
+    x: np.ndarray, dy: np.ndarray, winner: np.ndarray | None, kernel: np.ndarray, before: Pair
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dx, dkernel and dbias; from one dM, if that is possible: then dy is read and transformed once.
+
+    Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), kernel (K_h, K_w, C, F), contiguous and of one dtype; winner like dy.
+    """
+    whole, image, out = _filled(kernel.shape, x.dtype), (x.shape[1], x.shape[2]), (dy.shape[1], dy.shape[2])
+    sizes, packed_sizes = _gradient_plan(x.shape, whole, out, before, x.dtype, winner is not None, True, True)
+    rotated = winner is None and whole[2] == x.shape[3] and better_rotated(whole, image, out)
+    if sizes.p * sizes.q > 1 or rotated or sizes.slices < THREADS:
+        return input_gradient(dy, winner, kernel, x.shape, before), *kernel_gradient(x, dy, winner, kernel.shape, before)
+    sums, dx = _memory_for_sums(sizes, x.dtype), memory.empty(x.shape, x.dtype)
+    u, zeros = _rotated(_with_zeros(kernel), sizes.edge), np.zeros(max(sizes.channels, sizes.filters), x.dtype)
+    launch(
+        compiled.gradients, sizes.slices, packed_sizes, x, dy, u, zeros, sums, dx, NOTHING if winner is None else winner,
+        scratch=sizes.scratch,
+    )  # fmt: skip
+    return dx, *_gathered(sizes, packed_sizes, sums, kernel.shape)
 
 
 def kernel_gradient(
@@ -127,16 +149,12 @@ def kernel_gradient(
 
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
     """
-    whole, channels = _filled(shape, x.dtype), shape[2]
-    sizes, packed_sizes = plan(x.shape, whole, dy.shape[1:3], before, VECTOR_BYTES // x.itemsize, winner is not None)
-    parts, dbias = memory.empty((3, 3, sizes.p, sizes.q, *whole[2:]), x.dtype), memory.empty((sizes.filters,), x.dtype)
-    size = parts[0, 0].size
-    sums = memory.workspace("sums", (sizes.slices, sizes.planes * size + sizes.filters), x.dtype)
-    zeros, winners = np.zeros(sizes.filters, x.dtype), NOTHING if winner is None else winner
-    launch(compiled.sum_of_slice, sizes.slices, packed_sizes, x, dy, zeros, sums, winners, scratch=sizes.scratch)
-    launch(compiled.gather, size // sizes.filters, packed_sizes, sums, parts, dbias)
-    dkernel = joined(parts)
-    return dkernel if channels == whole[2] else contiguous(dkernel[:, :, :channels], dkernel.dtype), dbias
+    whole, out = _filled(shape, x.dtype), (dy.shape[1], dy.shape[2])
+    sizes, packed_sizes = _gradient_plan(x.shape, whole, out, before, x.dtype, winner is not None, True, False)
+    sums, zeros = _memory_for_sums(sizes, x.dtype), np.zeros(sizes.filters, x.dtype)
+    winners = NOTHING if winner is None else winner
+    launch(compiled.gradients, sizes.slices, packed_sizes, x, dy, zeros, zeros, sums, zeros, winners, scratch=sizes.scratch)
+    return _gathered(sizes, packed_sizes, sums, shape)
 
 
 def input_gradient(
@@ -153,13 +171,36 @@ def input_gradient(
         rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
         sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
         u, tasks = _rotated(kernel, sizes.edge), -(-sizes.images // sizes.images_per_block) * sizes.bands
-        launch(compiled.forward, tasks, packed_sizes, dy, u, zeros, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
+        launch(compiled_output.forward, tasks, packed_sizes, dy, u, zeros, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
         return dx
-    sizes, packed_sizes = plan(shape, kernel.shape, dy.shape[1:3], before, lanes, winner is not None)
-    winners, tasks = NOTHING if winner is None else winner, -(-sizes.images // sizes.images_per_block)
-    u = _rotated(kernel, sizes.edge)
-    launch(compiled.input_gradient, tasks, packed_sizes, dy, u, zeros, dx, winners, scratch=sizes.scratch)
+    out = dy.shape[1], dy.shape[2]
+    sizes, packed_sizes = _gradient_plan(shape, kernel.shape, out, before, dy.dtype, winner is not None, False, True)
+    winners, u = NOTHING if winner is None else winner, _rotated(kernel, sizes.edge)
+    launch(compiled.gradients, sizes.slices, packed_sizes, zeros, dy, u, zeros, zeros, dx, winners, scratch=sizes.scratch)
     return dx
+
+
+def _gradient_plan(
+    x: tuple[int, ...], kernel: tuple[int, ...], out: Pair, before: Pair, dtype: np.dtype, pooled: bool, *asked: bool
+) -> tuple[Sizes, Packed]:
+    """The plan of the gradients that are asked for: the kernel's, the image's."""
+    for_kernel, for_image = asked
+    return plan(x, kernel, out, before, VECTOR_BYTES // dtype.itemsize, pooled, for_kernel=for_kernel, for_image=for_image)
+
+
+def _memory_for_sums(sizes: Sizes, dtype: np.dtype) -> np.ndarray:
+    """For dU and dbias of every slice."""
+    numbers = sizes.planes * sizes.p * sizes.q * sizes.channels * sizes.filters
+    return memory.workspace("sums", (sizes.slices, numbers + sizes.filters), dtype)
+
+
+def _gathered(sizes: Sizes, packed_sizes: Packed, sums: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """dkernel and dbias from the slices' sums."""
+    parts = memory.empty((3, 3, sizes.p, sizes.q, sizes.channels, sizes.filters), sums.dtype)
+    dbias = memory.empty((sizes.filters,), sums.dtype)
+    launch(compiled.gather, sizes.p * sizes.q * sizes.channels, packed_sizes, sums, parts, dbias)
+    dkernel = joined(parts)
+    return dkernel if sizes.channels == shape[2] else contiguous(dkernel[:, :, : shape[2]], dkernel.dtype), dbias
 
 
 def _filled(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:

@@ -65,12 +65,15 @@ class Sizes(NamedTuple):
     square: int  # one window of 3, and as many channels as filters, which fill one vector
     block_x: int  # numbers of x and of y in a block, if they are brought nearer while another one is multiplied
     block_y: int
-    slices: int
+    for_kernel: int  # the gradients that are asked for
+    for_image: int
+    slices: int  # of the batch: those of the sums, or for dx alone a block each
     plane_v: int  # numbers from one plane to the next, in V, M and U
     plane_m: int
     plane_u: int
-    in_m: int  # where M, the strip, the tile and U begin in a task's scratch
+    in_m: int  # where M, the patches' strip, the sums of patches, the tile and U begin in a task's scratch
     in_strip: int
+    in_sums: int
     in_tile: int
     in_u: int
     scratch: int
@@ -106,11 +109,13 @@ def plan(
     scaled: bool = False,
     skips: bool = False,
     part: Pair | None = None,
+    for_kernel: bool = False,
+    for_image: bool = False,
 ) -> tuple[Sizes, Packed]:
     """How to cut the work; kept, since small batches would notice making it.
 
     `part` says how many channels y has, and which is the first one of the filters. `share_filters` lets the tasks of a single
-    block take some filters or rows each, and make their own part of U.
+    block take some filters or rows each, and make their own part of U. `for_kernel` and `for_image` ask for gradients.
     Shapes: x (N, H, W, C), kernel (K_h, K_w, C or whole vectors of them, F), out (H_out, W_out) of y.
     """
     (images, height, width, x_channels), (channels, filters) = x, kernel[2:]
@@ -139,8 +144,9 @@ def plan(
     block = images_per_block * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
     plane_v, plane_m = block * channels + LINE, block * filters + LINE
     in_m = planes * plane_v
-    in_strip = in_m + planes * plane_m
-    in_tile = in_strip + (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
+    in_strip, strip = in_m + planes * plane_m, (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
+    in_sums = in_strip + strip * (for_kernel and for_image)
+    in_tile = in_sums + strip
     in_u = in_tile + edge * edge * filters
     scratch = whole_lines(in_u + (planes * plane_u if own_u else 0))
     square = p == q == 1 and channels == filters == lanes
@@ -151,8 +157,9 @@ def plan(
         *(edge, planes, images, height, width, x_channels, channels, *before, *out),
         *(filters, *(part or (filters, 0)), *grid, p, q),
         *(pooled, keep, relu, scaled, skips),
-        *(images_per_block, bands, chunks, own_u, at_once, square, block_x, block_y, slices),
-        *(plane_v, plane_m, plane_u, in_m, in_strip, in_tile, in_u, scratch),
+        *(images_per_block, bands, chunks, own_u, at_once, square, block_x, block_y),
+        *(for_kernel, for_image, slices if for_kernel else -(-images // images_per_block)),
+        *(plane_v, plane_m, plane_u, in_m, in_strip, in_sums, in_tile, in_u, scratch),
     )
     return sizes, packed(sizes)
 
