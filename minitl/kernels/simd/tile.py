@@ -251,6 +251,14 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         if not reduce:
             fetch_next(tile)
 
+        def fetch_piece(place, left, length, gap):
+            """Bring a piece of a row nearer, and go on: to the next row at its end, over what lies between them."""
+            at, rest = builder.load(place), builder.sub(builder.load(left), INT(P * size))
+            fetch(builder, builder.inttoptr(at, ir.IntType(8).as_pointer()))
+            is_end, at = builder.icmp_signed("<=", rest, INT(0)), builder.add(at, INT(P * size))
+            builder.store(builder.select(is_end, builder.add(at, gap), at), place)
+            builder.store(builder.select(is_end, builder.add(rest, length), rest), left)
+
         def add_up(further):
             """All terms of the sums; with each of them, a piece of what the next tile reads comes nearer, if there is one."""
             with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
@@ -260,8 +268,7 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                     k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), INT(size)))
                     k_b = builder.add(in_b, builder.mul(loop2.index, b2))
                     if further is not None:
-                        piece = builder.add(further, builder.mul(loop2.index, INT(P * size)))
-                        fetch(builder, builder.inttoptr(piece, ir.IntType(8).as_pointer()))
+                        fetch_piece(*further)
                     weights = [load(b, builder.add(k_b, in_row(v)), vector) for v in range(V)]
                     for p in range(P):
                         number = broadcast(builder, load(k_a, rows_of_a[p], scalar), vector)
@@ -277,7 +284,10 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 near,
             ):
                 with far:
-                    add_up(builder.add(a, builder.mul(load(a_rows, following, INT), INT(size))))
+                    row, below = (load(a_rows, builder.add(following, INT(p)), INT) for p in range(2))
+                    length, gap = builder.mul(n2, INT(size)), builder.mul(builder.sub(builder.sub(below, row), n2), INT(size))
+                    begin_of_next = builder.add(a, builder.mul(row, INT(size)))
+                    add_up((_slot(builder, begin_of_next), _slot(builder, length), length, gap))
                 with near:
                     add_up(None)
         else:
@@ -306,6 +316,13 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         ends.both_ways(end)
     builder.ret_void()
     return function
+
+
+def _slot(builder: ir.IRBuilder, value: Any) -> Any:
+    """A place for a number that changes, which LLVM turns into a register."""
+    place = cgutils.alloca_once(builder, INT)
+    builder.store(value, place)
+    return place
 
 
 def _rows_fetched(module: ir.Module, write: bool, size: int) -> ir.Function:
