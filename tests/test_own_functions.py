@@ -263,3 +263,14 @@ def test_initializers_of_one_s_own_save_and_load(initializer, tmp_path):
     again = load_model(tmp_path / "m.npz", custom_objects={initializer.__name__: initializer})
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
     assert np.isfinite(clone_model(again).layers[0].kernel).all()
+
+
+def test_the_shapes_of_several_outputs_where_an_axis_is_open():
+    class Both(Layer):
+        def call(self, x):
+            return x * 2, x.sum(axis=1)
+
+    first, second = Both()(Input((None, 4)))
+    assert (first.shape, second.shape) == ((None, None, 4), (None, 4))
+    first, second = Both()(Input((3, 4)))
+    assert (first.shape, second.shape) == ((None, 3, 4), (None, 4))
