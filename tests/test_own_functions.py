@@ -274,3 +274,21 @@ def test_the_shapes_of_several_outputs_where_an_axis_is_open():
     assert (first.shape, second.shape) == ((None, None, 4), (None, 4))
     first, second = Both()(Input((3, 4)))
     assert (first.shape, second.shape) == ((None, 3, 4), (None, 4))
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_an_activation_of_ones_own_goes_back_as_the_built_in_one_does(backend):
+    x, dy = RNG.standard_normal((6, 3)), RNG.standard_normal((6, 4))
+    layers = [Dense(4, activation=one, dtype="float64") for one in (lambda z: z / (1 + np.exp(-z)), "silu")]
+    with use_backend(backend):
+        for layer in layers:
+            layer(x)
+        layers[1].set_weights(layers[0].get_weights())
+        outputs, back = [], []
+        for layer in layers:
+            outputs.append(layer.forward(x))
+            back.append([layer.backward(dy), *layer.gradients.values()])
+    np.testing.assert_allclose(*outputs, atol=1e-12)
+    for ours, expected in zip(*back, strict=True):
+        assert abs(expected).max() > 0.1
+        np.testing.assert_allclose(ours, expected, atol=1e-12)
