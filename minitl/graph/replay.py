@@ -125,6 +125,8 @@ class Recorded:
             self.outputs = run.walk(inputs)
         self.places = [self._places(own) for own in inputs]
         self.inputs = [own if places is None else None for own, places in zip(inputs, self.places, strict=True)]
+        direct = len(inputs) == len(self.outputs) == 1 and self.places[0] is not None
+        self.rows = self.recording.rows_of(self.places[0]) if direct else None  # for a shortcut
 
     def is_current(self) -> bool:
         """Whether the layers still have the arrays that it reads."""

@@ -1,8 +1,8 @@
 """The shortest way to the output of a pass that is recorded.
 
 In front of a recording Python makes sure of many things: what the input is, which plan it takes, that no setting and no weight
-has been replaced. For one small image this takes as long as half of the pass, since the kernels have pushed Python's code and
-data out of the caches. A model remembers what it was sure of the last time, and on what that depends. If it is still so, the
+has been replaced. For one small image this takes a good part of the time, since the kernels have pushed Python's code and data
+out of the caches. A model remembers what it was sure of the last time, and on what that depends. If it is still so, the
 output is one call away; if not, or not for certain, the pass goes the ordinary way.
 """
 
@@ -54,13 +54,11 @@ class Shortcut:
         outputs = run.forward(arrays)
         replays = run.plan.replays
         recorded = replays.recorded_for(arrays) if isinstance(replays, Replays) else None
-        if recorded is not None and len(arrays) == len(outputs) == 1 and recorded.places[0] is not None:
-            rows = recorded.recording.rows_of(recorded.places[0])
-            if rows is not None:
-                self.way = Way(
-                    token, replays.lock, arrays[0].shape, arrays[0].dtype, list(dictionaries_of(recorded.layers)),
-                    recorded.weights, recorded.recording, rows, recorded.outputs[0],
-                )  # fmt: skip
+        if recorded is not None and recorded.rows is not None:
+            self.way = Way(
+                token, replays.lock, arrays[0].shape, arrays[0].dtype, list(dictionaries_of(recorded.layers)),
+                recorded.weights, recorded.recording, recorded.rows, recorded.outputs[0],
+            )  # fmt: skip
         return outputs
 
 

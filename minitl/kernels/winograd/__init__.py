@@ -128,10 +128,9 @@ def gradients(
 
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), kernel (K_h, K_w, C, F), contiguous and of one dtype; winner like dy.
     """
-    whole, image, out = _filled(kernel.shape, x.dtype), (x.shape[1], x.shape[2]), (dy.shape[1], dy.shape[2])
-    sizes, packed_sizes = _gradient_plan(x.shape, whole, out, before, x.dtype, winner is not None, True, True)
-    rotated = winner is None and whole[2] == x.shape[3] and better_rotated(whole, image, out)
-    if sizes.p * sizes.q > 1 or rotated or sizes.slices < THREADS:
+    whole = _filled(kernel.shape, x.dtype)
+    sizes, packed_sizes = _gradient_plan(x.shape, whole, dy, before, winner, for_kernel=True, for_image=True)
+    if sizes.p * sizes.q > 1 or sizes.slices < THREADS or _is_convolution(dy, winner, whole, x.shape):
         return input_gradient(dy, winner, kernel, x.shape, before), *kernel_gradient(x, dy, winner, kernel.shape, before)
     sums, dx = _memory_for_sums(sizes, x.dtype), memory.empty(x.shape, x.dtype)
     u, zeros = _rotated(_with_zeros(kernel), sizes.edge), np.zeros(max(sizes.channels, sizes.filters), x.dtype)
@@ -149,8 +148,7 @@ def kernel_gradient(
 
     Shapes: x (N, H, W, C), dy (N, H_out, W_out, F), contiguous and of one dtype; winner like dy.
     """
-    whole, out = _filled(shape, x.dtype), (dy.shape[1], dy.shape[2])
-    sizes, packed_sizes = _gradient_plan(x.shape, whole, out, before, x.dtype, winner is not None, True, False)
+    sizes, packed_sizes = _gradient_plan(x.shape, _filled(shape, x.dtype), dy, before, winner, for_kernel=True)
     sums, zeros = _memory_for_sums(sizes, x.dtype), np.zeros(sizes.filters, x.dtype)
     winners = NOTHING if winner is None else winner
     launch(compiled.gradients, sizes.slices, packed_sizes, x, dy, zeros, zeros, sums, zeros, winners, scratch=sizes.scratch)
@@ -164,28 +162,32 @@ def input_gradient(
 
     Shapes: dy (N, H_out, W_out, F), contiguous, winner like it, kernel (K_h, K_w, C, F).
     """
-    kernel, image, lanes = _with_zeros(kernel), (shape[1], shape[2]), VECTOR_BYTES // dy.itemsize
+    kernel, lanes = _with_zeros(kernel), VECTOR_BYTES // dy.itemsize
     k_h, k_w, channels, filters = kernel.shape
     dx, zeros = memory.empty(shape, dy.dtype), np.zeros(channels, dy.dtype)
-    if winner is None and channels == shape[3] and better_rotated(kernel.shape, image, dy.shape[1:3]):
+    if _is_convolution(dy, winner, kernel.shape, shape):
         rotated, around = (k_h, k_w, filters, channels), (k_h - 1 - before[0], k_w - 1 - before[1])
-        sizes, packed_sizes = plan(dy.shape, rotated, image, around, lanes, pooled=False, share_filters=False)
+        sizes, packed_sizes = plan(dy.shape, rotated, (shape[1], shape[2]), around, lanes, pooled=False, share_filters=False)
         u, tasks = _rotated(kernel, sizes.edge), -(-sizes.images // sizes.images_per_block) * sizes.bands
         launch(compiled_output.forward, tasks, packed_sizes, dy, u, zeros, zeros, zeros, dx, NOTHING, scratch=sizes.scratch)
         return dx
-    out = dy.shape[1], dy.shape[2]
-    sizes, packed_sizes = _gradient_plan(shape, kernel.shape, out, before, dy.dtype, winner is not None, False, True)
+    sizes, packed_sizes = _gradient_plan(shape, kernel.shape, dy, before, winner, for_image=True)
     winners, u = NOTHING if winner is None else winner, _rotated(kernel, sizes.edge)
     launch(compiled.gradients, sizes.slices, packed_sizes, zeros, dy, u, zeros, zeros, dx, winners, scratch=sizes.scratch)
     return dx
 
 
 def _gradient_plan(
-    x: tuple[int, ...], kernel: tuple[int, ...], out: Pair, before: Pair, dtype: np.dtype, pooled: bool, *asked: bool
+    x: tuple[int, ...], kernel: tuple[int, ...], dy: np.ndarray, before: Pair, winner: np.ndarray | None, **asked: bool
 ) -> tuple[Sizes, Packed]:
-    """The plan of the gradients that are asked for: the kernel's, the image's."""
-    for_kernel, for_image = asked
-    return plan(x, kernel, out, before, VECTOR_BYTES // dtype.itemsize, pooled, for_kernel=for_kernel, for_image=for_image)
+    """The plan of the gradients that are asked for: `for_kernel`, `for_image`."""
+    out = dy.shape[1], dy.shape[2]
+    return plan(x, kernel, out, before, VECTOR_BYTES // dy.itemsize, winner is not None, **asked)
+
+
+def _is_convolution(dy: np.ndarray, winner: np.ndarray | None, kernel: tuple[int, ...], x: tuple[int, ...]) -> bool:
+    """Whether dx is computed as a convolution of dy; the kernel's channels fill vectors, which those of x must do, too."""
+    return winner is None and kernel[2] == x[3] and better_rotated(kernel, (x[1], x[2]), (dy.shape[1], dy.shape[2]))
 
 
 def _memory_for_sums(sizes: Sizes, dtype: np.dtype) -> np.ndarray:
