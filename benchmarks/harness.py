@@ -6,6 +6,7 @@ call is kept, and the median and the quartiles are reported. OPENBLAS_CORETYPE a
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import multiprocessing
@@ -13,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ import workloads
 from engines import ENGINES
 from single import SINGLE
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 THREADS = 2
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
@@ -176,7 +179,7 @@ def machine() -> dict[str, Any]:
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         fields = {key.strip(): value.strip() for key, value in fields.items()}
         cpu = " ".join(fields.get(key, "") for key in ("model name", "cpu family", "model"))
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=RESULTS.parent)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
     return {"cpu": cpu, "python": platform.python_version(), "threads": THREADS, "commit": commit.stdout.strip(), **versions}
 
 
@@ -209,3 +212,11 @@ def prepare() -> None:
         os.environ.pop(variable, None)
     os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(THREADS)
     sys.path.insert(0, str(Path(__file__).parent))
+
+
+def check_out(revision: str, folder: str) -> Path:
+    """The tree of an earlier commit, in a folder."""
+    archive = subprocess.run(["git", "archive", revision], cwd=ROOT, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    return Path(folder)

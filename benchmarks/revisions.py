@@ -9,16 +9,15 @@ rounds; above 1 this tree is slower.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+import harness
+
 # network, batch, what is timed, and how many calls a round has
 JOBS = [
     ("classic", 32, "step", 30), ("classic", 128, "step", 8), ("classic", 1, "infer", 1200), ("classic", 32, "infer", 120),
@@ -71,10 +70,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", arguments.revision], cwd=ROOT, check=True, capture_output=True).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
-        processes = [worker(folder), worker(ROOT)]
+        processes = [worker(harness.check_out(arguments.revision, folder)), worker(harness.ROOT)]
         for process in processes:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
         found: list[list[list[float]]] = [[], []]

@@ -7,7 +7,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.elementwise import Elements, launch_elements
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, task_kernel
 from minitl.kernels.simd import lanes, sandwich
 from minitl.ops import add as book
@@ -54,7 +54,7 @@ def _add_relu(task: Task, plan: Elements, a: Numbers, b: Numbers, y: Numbers):
         y[i] = value if not value <= 0 else 0
 
 
-@jit()
+@inner()
 def add_skip(skip, at, y, to, count, relu):
     """Add neighbours in skip to those in y, which are near, and cut off what is below zero if `relu`."""
     whole = count - count % lanes(y)

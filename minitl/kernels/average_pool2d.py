@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, contiguous
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.max_pool2d import Plan, plan_of
 from minitl.kernels.simd import constant
@@ -71,7 +71,7 @@ def _backward(task: Task, plan: Plan, dy: Numbers, dx: Numbers):
                         dx[to + c] += dy[at + c] / members
 
 
-@jit()
+@inner()
 def _inside(start, window, size):
     """The part of a window that lies inside the image, along one axis."""
     return max(start, 0), min(start + window, size)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import inlined, jit
+from minitl.kernels.jit import inlined, inner
 from minitl.kernels.launch import Constants, Numbers, Task, launch, task_kernel
 from minitl.kernels.processor import TASKS, VECTOR_BYTES
 from minitl.kernels.simd import clear, constant, moments, products, whole_vectors
@@ -86,13 +86,13 @@ def _plan(rows: int, channels: int, relu: bool, ceiling: int, repeated: int, add
     return slices * -(-channels // chunk), plan
 
 
-@jit()
+@inner()
 def relu_input(x, constants, c, size):
     """What comes out of a normalisation, and goes into what stands behind it: constants of a channel are `size` numbers apart."""
     return (x - constants[c]) * constants[size + c] + constants[2 * size + c]
 
 
-@jit()
+@inner()
 def passes(plan, z):
     """Whether a gradient goes through the ReLU behind, if there is one; z is what it got, or what it gave."""
     return not plan.relu or (z > 0 and not (plan.ceiling > 0 and z >= plan.ceiling))

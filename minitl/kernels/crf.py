@@ -9,7 +9,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Indices, Numbers, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.memory import whole_lines
 from minitl.kernels.simd import constant, exp
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
     classes: int
 
 
-@jit()
+@inner()
 def _largest(numbers, at, count):
     # Four at a time, here and in `_sum`: one alone would wait for the one before it.
     a = b = c = d = numbers[at]
@@ -60,7 +60,7 @@ def _largest(numbers, at, count):
     return max(max(a, b), max(c, d))
 
 
-@jit()
+@inner()
 def _sum(numbers, at, count):
     a = b = c = d = constant(numbers, 0)
     whole = count - count % 4
@@ -71,7 +71,7 @@ def _sum(numbers, at, count):
     return (a + b) + (c + d)
 
 
-@jit()
+@inner()
 def _log_sum_exp(numbers, at, count):
     shift = _largest(numbers, at, count)
     total = constant(numbers, 0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, contiguous, flat
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.row_sums import add_rows, sum_rows
 from minitl.kernels.simd import clear, constant, depthwise_gradient, depthwise_row, whole_vectors
@@ -119,7 +119,7 @@ def plan_of(
     return packed(Plan._make(sizes))
 
 
-@jit()
+@inner()
 def _inside(output, window, stride, dilation, before, size):
     """Along one axis: the entries [first, last) of the window at an output that lie inside the image."""
     begin = output * stride - before
@@ -134,7 +134,7 @@ def _forward(task: Task, plan: Plan, x: Numbers, kernel: Numbers, bias: Numbers,
     output_row(plan, task // plan.out_h, task % plan.out_h, x, kernel, bias, y, to, limits[0], limits[1])
 
 
-@jit()
+@inner()
 def output_row(plan, n, i, x, kernel, bias, y, to, floor, ceiling):
     """Row i of image n of the convolution, no smaller than `floor` and no larger than `ceiling`, to y[to] and behind it."""
     channels = plan.channels
@@ -162,7 +162,7 @@ def output_row(plan, n, i, x, kernel, bias, y, to, floor, ceiling):
         j, to = j + count, to + count * channels * plan.multiplier
 
 
-@jit()
+@inner()
 def _one_output(plan, x, at, kernel, a, a_end, b, b_end, bias, y, to, floor, ceiling):
     """One pixel of y, all channels."""
     channels, multiplier = plan.channels, plan.multiplier

@@ -32,7 +32,7 @@ from minitl.kernels.convolution import (
 )
 from minitl.kernels.dense import as_images
 from minitl.kernels.folding import scaled
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import NOTHING, Bytes, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import affine
 from minitl.kernels.padding import pad2d, pad_columns
@@ -302,7 +302,7 @@ def _gradients_of_slice(
             )  # fmt: skip
 
 
-@jit()
+@inner()
 def _spread(dy, winner, first, count, plan, all_pixels, dz, begin, sums, in_sums):
     """dz of some pooled pixels, rows of `half_w`, from `begin` on; and its sum, added to the one there is."""
     half_w, filters, padded_filters = plan.half_w, plan.filters, plan.padded_filters

@@ -14,7 +14,7 @@ import numpy as np
 
 from minitl.kernels import memory, winograd
 from minitl.kernels.arrays import contiguous
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Indices, Numbers, Packed, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import is_product, multiply
 from minitl.kernels.padding import pad2d
@@ -177,7 +177,7 @@ def _input_gradient(
         )  # fmt: skip
 
 
-@jit()
+@inner()
 def _who_saw(i, window, stride, turns, out):
     """Along one axis: the phase of padded pixel i, the outputs [first, last) that saw it, and the first one's turn."""
     phase = i % stride

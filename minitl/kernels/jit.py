@@ -3,8 +3,8 @@
 Numba notices when a file changes, but not when a function that it imports does. So the cache's folder is named by a
 hash of everything in `kernels/` and `ops/`, of Numba's version and of the processor: another source, another folder.
 A damaged file in it is compiled anew; where nothing can be written, everything is compiled for this process only.
-Every `prange` iteration in this package owns what it writes, and sums run in an order that the shapes alone decide:
-the number of threads never changes a result.
+Every task owns what it writes, and sums run in an order that the shapes alone decide: the number of threads never changes
+a result.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from typing import Any
 
 import llvmlite.binding
 import numba
-from numba.core import sigutils
+from numba.core import sigutils, types
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.registry import CPUDispatcher
 
 HERE = Path(__file__).parent
 config: Any = numba.config  # its settings exist at run time only
 
 
-def jit(parallel: bool = False, contract: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a kernel: compiled at its first call, without bounds checks, cached on disk.
+def jit() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a kernel that Python calls: compiled at its first call, without bounds checks, cached on disk.
 
-    `contract` lets a product and a sum become one fused operation, which rounds once instead of twice.
     Shapes must have been validated before a kernel is entered.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        loose: Any = {"contract"} if contract else False
-        compiled = numba.njit(function, parallel=parallel, error_model="numpy", nogil=True, fastmath=loose)
+        compiled = numba.njit(function, error_model="numpy", nogil=True)
         if not config.DISABLE_JIT:
             compiled._cache = _cache_for(function)  # type: ignore[attr-defined]
         return compiled
@@ -45,21 +46,63 @@ def jit(parallel: bool = False, contract: bool = False) -> Callable[[Callable[..
     return decorate
 
 
+def inner(contract: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a function that other kernels call: compiled with them, and what it was when Python calls it.
+
+    `contract` lets a product and a sum become one fused operation, which rounds once instead of twice.
+    """
+    options: dict[str, Any] = {"nopython": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options["fastmath"] = {"contract"} if contract else False
+    return lambda function: function if config.DISABLE_JIT else _Inner(function, None, options, _InnerCompiler)
+
+
+class _Inner(CPUDispatcher):
+    """A function without the entrances for Python and C that Numba adds, which take a tenth of all compiling."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.py_func(*arguments)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile once for all whole numbers, not again for each that a caller writes out."""
+        return super().get_call_template(tuple(types.unliteral(kind) for kind in args), kws)
+
+
+class _InnerCompiler(Compiler):
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *others: Any):
+        super().__init__(typingctx, targetctx, _InnerLibrary(targetctx.codegen(), "inner"), *others)
+
+
+class _InnerLibrary(JITCodeLibrary):
+    """LLVM's form of a function, which goes into those that call it; machine code of its own nobody would run."""
+
+    @property
+    def codegen(self) -> Any:
+        """Who is told of the environment of code that may raise: nobody, as no kernel does."""
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Nothing to set."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """A function that becomes part of its caller before anything is compiled, and so is compiled once."""
     return numba.njit(function, inline="always", error_model="numpy")
 
 
-def compile_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for C callers, now: its `.address` can be called from any other compiled code."""
+def compile_c(signature: Any, function: Callable[..., Any], rewritten: Callable[[], Any] | None = None) -> Any:
+    """Compile a function for C callers, now: its `.address` can be called from any other compiled code.
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        compiled: Any = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={"error_model": "numpy"})
-        compiled._cache = _cache_for(function)
-        compiled.compile()
-        return compiled
-
-    return decorate
+    `rewritten` makes what is compiled in the function's place, if that is not in the cache.
+    """
+    compiled: Any = CFunc(function, sigutils.normalize_signature(signature), locals={}, options={"error_model": "numpy"})
+    compiled._cache = _cache_for(function)
+    if rewritten is not None:
+        compiled._compiler._get_implementation = lambda args, kws: rewritten()
+    compiled.compile()
+    return compiled
 
 
 @functools.cache

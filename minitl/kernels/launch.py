@@ -22,8 +22,10 @@ anew for every kernel, and slowly.
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
+import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -33,7 +35,7 @@ from numba.core import types
 
 from minitl.kernels import memory
 from minitl.kernels import pool as pools
-from minitl.kernels.jit import compile_c, config, inlined, jit
+from minitl.kernels.jit import compile_c, config, jit
 from minitl.kernels.processor import THREADS
 from minitl.kernels.simd.addresses import address_of
 from minitl.kernels.simd.entries import BYTES, INDICES, NUMBERS, read_plan
@@ -69,7 +71,6 @@ class TaskKernel:
         self.ready: dict[np.dtype, tuple[int, list[np.ndarray]]] = {}  # where the machine code begins, and empty slots
         self._compiled: list[Any] = []  # keeps it alive
         parameters = list(inspect.signature(function).parameters.values())
-        self.plan_class: Any = function.__globals__.get(parameters[1].annotation)
         self.scratch = parameters[-1].annotation == "Scratch"
         self.slots: dict[str, Any] = {}  # and what they hold, None for numbers
         for parameter in parameters[2 : -1 if self.scratch else None]:
@@ -88,22 +89,24 @@ class TaskKernel:
         unused = {slot: dtype if slot in NUMBERS else np.uint8 for slot in SLOT_NAMES}
         pointers = [*(kind or dtype for kind in {**unused, **self.slots}.values()), np.int64, dtype]
         signature = types.void(types.intp, *(types.CPointer(numba.from_dtype(np.dtype(kind))) for kind in pointers))
-        self._compiled.append(compile_c(signature)(self._entry()))
+        self._compiled.append(compile_c(signature, self.function, self._entry))
         empty: list[np.ndarray] = [*[np.empty(0, dtype)] * len(NUMBERS), *[NOTHING] * len(BYTES)]
         self.ready[dtype] = self._compiled[-1].address, empty
         return self.ready[dtype]
 
     def _entry(self) -> Callable[..., None]:
-        """The function that all kernels have in common, calling this one with its own arrays and its plan."""
-        arguments = ["task", "read_plan(plan, Plan)", *self.slots, *(["scratch"] if self.scratch else [])]
-        source = f"def entry(task, {', '.join(SLOT_NAMES)}, plan, scratch):\n    kernel({', '.join(arguments)})\n"
-        space = {"kernel": inlined(self.function), "read_plan": read_plan, "Plan": self.plan_class}
-        # Numba's cache wants to know the file, and tells functions apart by name and line.
-        exec(compile(source, self.function.__code__.co_filename, "exec"), space)
-        entry: Any = space["entry"]
-        entry.__module__, entry.__qualname__ = self.function.__module__, f"{self.function.__name__}_entry"
-        entry.__name__ = entry.__qualname__
-        return entry
+        """This kernel, written as the function that all kernels have in common: of every slot, and of a plan in memory."""
+        tree = ast.parse(textwrap.dedent(inspect.getsource(self.function)))
+        kernel: Any = ast.increment_lineno(tree, self.function.__code__.co_firstlineno - 1).body[0]
+        task, plan, *arrays = kernel.args.args
+        names = dict(zip(self.slots, arrays, strict=False))  # behind the arrays may be scratch
+        slots = [names.get(slot, ast.arg(slot)) for slot in SLOT_NAMES]
+        kernel.args.args = [task, *slots, plan, ast.arg("scratch")]
+        kernel.body = [*ast.parse(f"{plan.arg} = read_plan({plan.arg}, {plan.annotation.id})").body, *kernel.body]
+        kernel.name, kernel.decorator_list = f"{self.function.__name__}_entry", []
+        space = {**self.function.__globals__, "read_plan": read_plan}
+        exec(compile(ast.fix_missing_locations(tree), self.function.__code__.co_filename, "exec"), space)
+        return space[kernel.name]
 
 
 def task_kernel(function: Callable[..., None]) -> TaskKernel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels.elementwise import Elements, gradients, values
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, task_kernel
 
 
@@ -20,7 +20,7 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     return gradients("leaky_relu", _backward, dy, x, *settings)
 
 
-@jit()
+@inner()
 def _is_low(x, threshold):
     return x <= threshold if threshold == 0 else x < threshold
 

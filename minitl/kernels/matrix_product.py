@@ -20,7 +20,7 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.add import add_skip
 from minitl.kernels.arrays import common_dtype, contiguous
-from minitl.kernels.jit import inlined, jit
+from minitl.kernels.jit import inlined, inner
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
@@ -237,7 +237,7 @@ def _copy_panels(plan, b, k, begin, end, panels):
             to += size
 
 
-@jit()
+@inner()
 def scale_panels(plan, b, scale, k, begin, end, panels, at):
     """The same of b with its columns multiplied by their factors, to panels[at] and behind it."""
     width, terms, size = plan.panel_columns, min(plan.depth_at_once, plan.depth - k), plan.panel_columns * plan.depth_at_once
@@ -256,7 +256,7 @@ def scale_panels(plan, b, scale, k, begin, end, panels, at):
             to += size
 
 
-@jit()
+@inner()
 def finish_rows(plan, skip, c, first, last, begin, end):
     """Add the skip, and cut off what is below zero or above the ceiling."""
     ceiling = constant(c, plan.ceiling)

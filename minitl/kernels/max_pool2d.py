@@ -9,7 +9,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, contiguous
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Counts, Numbers, Packed, ShortCounts, Task, launch, packed, task_kernel
 from minitl.kernels.simd import best_of_window, constant, lanes
 from minitl.ops.max_pool2d import winner_dtype
@@ -62,7 +62,7 @@ def plan_of(shape: Any, window: Pair, strides: Pair, rows: Axis, columns: Axis) 
     return packed(Plan._make((*shape, rows.out, columns.out, *window, *strides, rows.before, columns.before)))
 
 
-@jit()
+@inner()
 def largest_of_windows(task, plan, x, y, winner):
     """One row of outputs."""
     n, i, channels = task // plan.out_h, task % plan.out_h, plan.channels
@@ -90,7 +90,7 @@ def largest_of_windows(task, plan, x, y, winner):
                         winner[to + c] = a * plan.window_w + b
 
 
-@jit()
+@inner()
 def gradients_to_winners(task, plan, dy, dx, winner):
     """One image: every window hands its gradient to the member that has won it, each channel on its own."""
     channels, zero = plan.channels, constant(dy, 0)

@@ -16,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.simd import exp
 
 P = np.float32(0.3275911 * math.sqrt(0.5))  # p, for |x| in the place of z
@@ -25,7 +25,7 @@ HALF, ONE = np.float32(0.5), np.float32(1)
 DENSITY = np.float32(1 / math.sqrt(2 * math.pi))
 
 
-@jit()
+@inner()
 def _single(x):
     e = exp(-HALF * x * x)
     t = ONE / (ONE + P * abs(x))
@@ -33,7 +33,7 @@ def _single(x):
     return (ONE - tail if x > 0 else tail), DENSITY * e
 
 
-@jit()
+@inner()
 def _double(x):
     return 0.5 * math.erfc(-x * math.sqrt(0.5)), math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
@@ -48,14 +48,14 @@ def _for_type(x):
     return (lambda x: _single(x)) if x == types.float32 else (lambda x: _double(x))
 
 
-@jit()
+@inner()
 def gelu(x):
     """x gate(x)."""
     gate, _ = gate_and_density(x)
     return x * gate
 
 
-@jit()
+@inner()
 def gelu_slope(x):
     """d/dx (x gate(x))."""
     gate, density = gate_and_density(x)

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.kernels.jit import config, jit
+from minitl.kernels.jit import config, inner, jit
 from minitl.kernels.processor import CACHE_LINE, IS_WINDOWS, THREADS
 from minitl.kernels.simd.atomics import call_entry, call_lock, exchange, fetch_add, pause, read, write, yield_processor
 from minitl.kernels.simd.entries import SLOTS
@@ -125,7 +125,7 @@ def write_from_python(state, index, value):
     wake(state, (len(state) - SLEEP) // WORDS)
 
 
-@jit()
+@inner()
 def share_out(state, tasks, threads):
     """Run the job whose description lies in `state`, with up to so many threads."""
     state[TASKS], state[GRAIN], state[SHARES] = tasks, max(1, tasks // (threads * PIECES)), threads
@@ -160,7 +160,7 @@ def wake(state, threads):
             call_lock(state[RELEASE], state[LOCK + WORDS * number], 0)
 
 
-@jit()
+@inner()
 def _take_tasks(state, number):
     scratch = state[SCRATCH] + number * state[STRIDE]
     tasks, grain, shares = state[TASKS], state[GRAIN], state[SHARES]

@@ -12,7 +12,7 @@ import numpy as np
 
 from minitl.kernels import dense, memory
 from minitl.kernels.arrays import zeros
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import NOTHING, Packed, packed
 from minitl.kernels.padding import pad_columns
 from minitl.kernels.places import steps as places
@@ -107,7 +107,7 @@ def given_gradient(start: np.ndarray | None, da: np.ndarray) -> np.ndarray | Non
     return found
 
 
-@jit()
+@inner()
 def times_matrix(plan, depth, columns, a, in_a, rows_of_a, rows, matrix, start, in_start, start_step, c, in_c, rows_of_c, c_step):
     """c = start + a R for some rows of a, a panel of R at a time: its rows lie so far apart that they would drive each other out
     of the level-1 cache.
@@ -122,14 +122,14 @@ def times_matrix(plan, depth, columns, a, in_a, rows_of_a, rows, matrix, start, 
             )  # fmt: skip
 
 
-@jit()
+@inner()
 def sigmoid_of(numbers, x):
     """1 / (1 + exp(-x)) in the numbers' type."""
     one = constant(numbers, 1)
     return one / (one + exp(-x))
 
 
-@jit()
+@inner()
 def first_gradient(plan, first, rows, gates, dh, da):
     """What is left of dh is the gradient of the given state; it goes where da of step 0 would be."""
     if plan.begins:
@@ -138,7 +138,7 @@ def first_gradient(plan, first, rows, gates, dh, da):
                 da[(first + row) * plan.steps * gates * plan.units + k] = dh[row * plan.units + k]
 
 
-@jit()
+@inner()
 def last_gradient(plan, first, rows, dy, dh):
     """dh behind the last step: dy of that step."""
     units, steps = plan.units, plan.steps
@@ -147,7 +147,7 @@ def last_gradient(plan, first, rows, dy, dh):
             dh[row * units + k] = dy[((first + row) * steps + steps - 1) * units + k]
 
 
-@jit()
+@inner()
 def pass_on(plan, first, rows, t, dy, matrix, da, dh, in_da, in_dh, gates):
     """dh of the step before: what is left in dh, plus dy of that step, plus da[t] R^T."""
     units, steps = plan.units, plan.steps

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.processor import TASKS
 from minitl.kernels.simd import clear
@@ -70,7 +70,7 @@ def _add_rows(task: Task, plan: Columns, matrix: Numbers, total: Numbers):
             total[column] += matrix[row * plan.columns + column]
 
 
-@jit()
+@inner()
 def fold(numbers, first, count):
     """The sum of some neighbours, half of them added to the other half until few are left; they are not kept."""
     while count > 8:

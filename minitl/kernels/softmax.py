@@ -8,7 +8,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, flat
-from minitl.kernels.jit import inlined, jit
+from minitl.kernels.jit import inlined, inner
 from minitl.kernels.launch import Numbers, Task, TaskKernel, launch, task_kernel
 from minitl.kernels.processor import ELEMENTS_PER_TASK
 from minitl.kernels.row_sums import fold
@@ -84,7 +84,7 @@ def _backward(task: Task, plan: Rows, dp: Numbers, p: Numbers, dz: Numbers):
             dz[k] = p[k] * (dp[k] - inner)
 
 
-@jit()
+@inner()
 def softmax_row(z, p, wide):
     """Write one row's softmax into p; return log sum exp(z). `wide` is what `is_wide` says."""
     if wide is None:
@@ -92,7 +92,7 @@ def softmax_row(z, p, wide):
     return _wide_row(z, p)
 
 
-@jit()
+@inner()
 def _narrow_row(z, p):
     largest = z[0]
     for c in range(1, len(z)):
@@ -107,7 +107,7 @@ def _narrow_row(z, p):
     return largest + np.log(total)
 
 
-@jit()
+@inner()
 def _wide_row(z, p):
     """The same with LANES maxima and sums at a time, which are put together at the end."""
     lanes, whole = np.empty(LANES, z.dtype), len(z) // LANES * LANES

@@ -6,7 +6,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, flat
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner, jit
 from minitl.kernels.softmax import is_wide, softmax_row
 from minitl.ops.sparse_categorical_cross_entropy import EPSILON, check, check_labels
 
@@ -68,7 +68,7 @@ def _backward(dloss, rows, labels, weights, from_logits, wide, d):
                 d[n, t] -= scale / rows[n, t]
 
 
-@jit()
+@inner()
 def _total(row):
     total = row.dtype.type(0)
     for c in range(len(row)):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner, jit
 from minitl.kernels.launch import Indices, Numbers, Task, launch, packed, task_kernel
 from minitl.kernels.simd import as_array
 from minitl.kernels.simd.addresses import address_of
@@ -97,12 +97,12 @@ def _write_address(addresses, place, array):
     addresses[place] = address_of(array)
 
 
-@jit()
+@inner()
 def _normal(value, tiny):
     return type(value)(0) if abs(value) < tiny else value
 
 
-@jit()
+@inner()
 def _piece(task, plan, table, pieces, column, rates):
     """The numbers of one piece of an array: the weight's (column 0), its gradient's (1), or what is remembered (2 and 3)."""
     parameter, begin, count = pieces[3 * task], pieces[3 * task + 1], pieces[3 * task + 2]

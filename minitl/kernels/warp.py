@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner, jit
 from minitl.kernels.simd import blend
 
 CONSTANT, NEAREST, REFLECT, WRAP = range(4)
@@ -66,7 +66,7 @@ def warp(source, index, matrices, mode, cval, order, scale, out):
                             made[to + j * channels + c] = cval * scale
 
 
-@jit(contract=True)
+@inner(contract=True)
 def _places(row, row_step, column, column_step, height, width, channels, place, down, right):
     """Where the pixels of one row come from, its ends going on: an offset, and how far down and right of it. Without branches."""
     last_top, last_left = max(height - 2, 0), max(width - 2, 0)
@@ -78,7 +78,7 @@ def _places(row, row_step, column, column_step, height, width, channels, place, 
         place[U(j)] = (top * width + left) * channels
 
 
-@jit()
+@inner()
 def _places_beyond(row, row_step, column, column_step, height, width, channels, mode, order, place, down, right):
     """The same for the other fill modes, and for the nearest pixel."""
     last_top, last_left = max(height - 2, 0), max(width - 2, 0)
@@ -96,7 +96,7 @@ def _places_beyond(row, row_step, column, column_step, height, width, channels, 
         place[U(j)] = (top * width + left) * channels
 
 
-@jit(contract=True)
+@inner(contract=True)
 def _blend(picture, place, down, right, step_down, step_right, channels, made, to):
     """One row of any number of channels."""
     for j in range(len(place)):
@@ -110,7 +110,7 @@ def _blend(picture, place, down, right, step_down, step_right, channels, made, t
             made[U(o + c)] = upper + w10 * picture[U(k10 + c)] + w11 * picture[U(k11 + c)]
 
 
-@jit()
+@inner()
 def _reflected(position, size):
     """The position inside an axis that is continued by its mirror image; half a pixel beyond its ends is still the end."""
     if -0.5 <= position <= size - 0.5:
@@ -119,7 +119,7 @@ def _reflected(position, size):
     return position if position <= size - 0.5 else 2 * size - 1 - position
 
 
-@jit()
+@inner()
 def _wrapped(position, size):
     """The position inside an axis whose ends are one point."""
     if 0 <= position <= size - 1 or size <= 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import sys
 from types import ModuleType
@@ -40,15 +39,16 @@ PLACES = {
 OURS = {"ops"}  # a folder of ours has the name
 
 
-class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Makes the modules of the table."""
+class Finder:
+    """Finds and makes the modules of the table, as Python's import system asks for it."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """A module of the table, when nobody else has found it."""
         short = name.removeprefix("minitl.")
         if not name.startswith("minitl.") or short not in PLACES or short in OURS:
             return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        loader: Any = self
+        return importlib.machinery.ModuleSpec(name, loader, is_package=True)
 
     def create_module(self, spec: Any) -> ModuleType:
         """An empty module that looks its names up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -260,10 +259,11 @@ class Structure(Trainer):
         return f"<{type(self).__name__}{name}: {len(self._parts())} layers, {self.input_shape} to {self.output_shape}, {sizes}>"
 
     def _repr_html_(self) -> str:
-        if self._graph is None:
-            return f"<pre>{html.escape(repr(self))}</pre>"
-        lines: list[str] = []
-        self.summary(lines.append)
+        import html  # only notebooks need it
+
+        lines = [repr(self)] if self._graph is None else []
+        if self._graph is not None:
+            self.summary(lines.append)
         return f"<pre>{html.escape(lines[0])}</pre>"
 
     # Parameters. A model has none of its own.

@@ -9,7 +9,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import config, jit
+from minitl.kernels.jit import config, inner
 
 
 def _address_in_python(array):
@@ -39,7 +39,7 @@ def _pointer(typingctx, address, like):
     )
 
 
-@jit()
+@inner()
 def _as_array_in_llvm(address, count, like):
     return numba.carray(_pointer(address, like), count)
 

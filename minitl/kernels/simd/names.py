@@ -32,7 +32,7 @@ def ready(dtype: np.dtype) -> None:
     for name, (integers, function) in _functions.items():
         if (name, dtype) not in _compiled and not config.DISABLE_JIT:
             signature = types.void(*[types.intp] * integers, numba.from_dtype(dtype))
-            _compiled[name, dtype] = compile_c(signature)(function)
+            _compiled[name, dtype] = compile_c(signature, function)
             llvmlite.binding.add_symbol(_symbol(name, dtype.itemsize), _compiled[name, dtype].address)
 
 

@@ -45,11 +45,11 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import config, jit
+from minitl.kernels.jit import config, inner
 from minitl.kernels.processor import CACHE_LINE, ROWS, VECTOR_BYTES, VECTORS
 from minitl.kernels.simd.moving import fetch
 from minitl.kernels.simd.names import by_name, call
-from minitl.kernels.simd.row_ends import RowEnds
+from minitl.kernels.simd.row_ends import RowEnds, in_row
 from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
 
 
@@ -155,7 +155,7 @@ def _product_in_tiles(
         column += width
 
 
-@jit()
+@inner()
 def equal_parts(rows, most):
     """How to cut rows into parts of at most `most`, as equal as they come: of how many rows, and how many of them, twice."""
     parts = -(-rows // most)
@@ -218,9 +218,6 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     def load(address, number, kind):
         return builder.load(place(address, number, kind), align=size)
 
-    def in_row(v):  # where the row's vector v begins
-        return INT(v * lanes)
-
     def fetch_next(tile):
         """Bring what the next tile reads and writes nearer."""
         following = builder.add(tile.index, INT(1))
@@ -238,16 +235,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         first = builder.mul(tile.index, INT(P))
         rows_of_a = [load(a_rows, builder.add(first, INT(p)), INT) for p in range(P)]
 
-        def begin(ends):
-            at = builder.mul(first, start_step)
-            for row in sums:
-                for v in range(V):
-                    where = place(start, builder.add(at, in_row(v)), vector)
-                    value = ends.load(where, size) if ends and v == V - 1 else builder.load(where, align=size)
-                    builder.store(value, row[v])
-                at = builder.add(at, start_step)
-
-        ends.both_ways(begin)
+        starts = [builder.add(builder.mul(first, start_step), builder.mul(start_step, INT(p))) for p in range(P)]
+        ends.read([place(start, at, vector) for at in starts], sums, size)
         if not reduce:
             fetch_next(tile)
 
@@ -269,7 +258,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                     k_b = builder.add(in_b, builder.mul(loop2.index, b2))
                     if further is not None:
                         fetch_piece(*further)
-                    weights = [load(b, builder.add(k_b, in_row(v)), vector) for v in range(V)]
+                    columns_of_b = place(b, k_b, vector)
+                    weights = [builder.load(in_row(builder, columns_of_b, v), align=size) for v in range(V)]
                     for p in range(P):
                         number = broadcast(builder, load(k_a, rows_of_a[p], scalar), vector)
                         for v in range(V):
@@ -293,27 +283,19 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         else:
             add_up(None)
 
-        def write(row, address, at, size, ends):
-            for v, value in enumerate(row):
-                where = place(address, builder.add(at, in_row(v)), value.type)
-                if ends and v == V - 1:
-                    ends.store(value, where, size)
-                else:
-                    builder.store(value, where, align=size)
-
-        def end(ends):
-            first = builder.mul(tile.index, INT(P // group))
-            for r in range(P // group):
-                of_group = [[builder.load(total) for total in row] for row in sums[r * group : (r + 1) * group]]
-                row, which = reduce(builder, of_group) if reduce else (of_group[0], None)
-                row = [builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row]
-                at = load(c_rows, builder.add(first, INT(r)), INT)
-                write(row, c, at, size, ends)
-                if which:
-                    with builder.if_then(builder.icmp_signed("!=", note, INT(0))):
-                        write(which(), note, at, 1, ends)
-
-        ends.both_ways(end)
+        totals = [[builder.load(total) for total in row] for row in sums]
+        whiches: list[Callable[[], list[Any]]] = []
+        if reduce:
+            reduced = [reduce(builder, totals[p : p + group]) for p in range(0, P, group)]
+            totals, whiches = [row for row, _ in reduced], [which for _, which in reduced]
+        totals = [[builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row] for row in totals]
+        of_tile = builder.mul(tile.index, INT(P // group))
+        in_c = [load(c_rows, builder.add(of_tile, INT(r)), INT) for r in range(P // group)]
+        ends.write(totals, [place(c, at, vector) for at in in_c], size)
+        if reduce:
+            with builder.if_then(builder.icmp_signed("!=", note, INT(0))):
+                winners = [which() for which in whiches]
+                ends.write(winners, [place(note, at, winners[0][0].type) for at in in_c], 1)
     builder.ret_void()
     return function
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import config, jit
+from minitl.kernels.jit import config, inner
 from minitl.kernels.processor import VECTOR_BYTES
 from minitl.kernels.simd.vectors import INT, lanes, pointer
 
@@ -24,7 +24,7 @@ def _transpose_in_numpy(source, at, row, rows, columns, target, to, to_row):
     target[to + j * to_row + i] = source[at + i * row + j]
 
 
-@jit()
+@inner()
 def _transpose_in_llvm(source, at, row, rows, columns, target, to, to_row):
     """target[to + j to_row + i] = source[at + i row + j] for `rows` x `columns` numbers."""
     size = lanes(source)

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from minitl.kernels.jit import config, jit
+from minitl.kernels.jit import config, inner
 
 
 def _view_in_python(numbers: Any, shape: Any) -> np.ndarray:
@@ -19,7 +19,7 @@ def _view_in_python(numbers: Any, shape: Any) -> np.ndarray:
     return numbers[: math.prod(shape)].reshape(shape)
 
 
-@jit()
+@inner()
 def _view_in_llvm(numbers, shape):
     return numba.carray(numbers, shape)
 

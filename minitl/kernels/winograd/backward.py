@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
 from minitl.kernels.simd import clear, copy, one_of_four, product, sandwich, square_product, square_sum
 from minitl.kernels.winograd.matrices import INPUT_GRADIENT, KERNEL_GRADIENT, OUTPUT_GRADIENT, SUM, mirrored
@@ -59,7 +59,7 @@ def gather(task: Task, s: Sizes, sums: Numbers, parts: Numbers, dbias: Numbers):
             sandwich("1", 0, sums, k * (s.planes * size + s.filters) - s.filters, 0, 0, dbias, 0, 0, 0, s.filters, None, True)
 
 
-@jit()
+@inner()
 def _kernel_products(s, x, block, count, rows, zeros, sums, in_sums, fresh, scratch):
     """dU of some images, of so many rows of tiles, added to what is there."""
     columns, v_columns = s.grid_w, s.grid_w + s.q - 1
@@ -87,7 +87,7 @@ def _kernel_products(s, x, block, count, rows, zeros, sums, in_sums, fresh, scra
         )  # fmt: skip
 
 
-@jit()
+@inner()
 def _image_products(s, dy, dx, block, count, rows, u, zeros, scratch):
     """dV of some images, of so many rows of patches, where V has been."""
     columns = s.grid_w + s.q - 1
@@ -109,7 +109,7 @@ def _image_products(s, dy, dx, block, count, rows, u, zeros, scratch):
         )  # fmt: skip
 
 
-@jit()
+@inner()
 def _image_rows(s, first, count, top, rows, dx, scratch):
     """dx from dV: patches overlap by two pixels, so a strip of them is added up before it is written."""
     channels, edge, side = s.channels, s.edge, s.edge + 2
@@ -140,7 +140,7 @@ def _image_rows(s, first, count, top, rows, dx, scratch):
             clear(dx, (n * s.height + row + side) * image_row, (s.height - row - side) * image_row)
 
 
-@jit()
+@inner()
 def _output_gradients(dy, winner, s, first, count, top, rows, left, columns, scratch, sums, in_bias):
     """dM of some images, of `rows` x `columns` tiles; zero for tiles outside the grid. Their sum is added to dbias."""
     filters, edge = s.filters, s.edge

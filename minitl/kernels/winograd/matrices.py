@@ -10,7 +10,7 @@ Source: A. Lavin and S. Gray, arXiv 1509.09308; on points and rounding B. Baraba
 
 from __future__ import annotations
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 
 INPUT_2 = "1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 -1 0 1"  # B^T
 INPUT_GRADIENT_2 = "1 0 0 0; 0 1 -1 -1; -1 1 1 0; 0 0 0 1"  # B
@@ -55,7 +55,7 @@ SUM = "1 1 | 1 1 1 1"  # of a tile's pixels
 TURNED_2, TURNED_4 = (3, 1, 2, 0), (5, 3, 4, 1, 2, 0)  # the point at which a window turned around has the value of each point
 
 
-@jit()
+@inner()
 def mirrored(edge, plane):
     """The plane in which a window of 3 turned around has what it had in `plane` before.
 

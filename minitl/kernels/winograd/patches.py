@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.simd import clear, copy, prefetch, sandwich
 from minitl.kernels.winograd.matrices import INPUT
 
 
-@jit()
+@inner()
 def fetch_share(array, begin, count, plane, planes):
     """Bring a plane's share of some numbers nearer: of the next block, or of what this one will write."""
     share = -(-count // planes)
     prefetch(array, begin + plane * share, share)
 
 
-@jit()
+@inner()
 def write_patches(x, s, first, count, top, rows, columns, scratch):
     """V of some images: `rows` x `columns` patches, from row of tiles `top`."""
     channels, edge, side = s.channels, s.edge, s.edge + 2
@@ -42,7 +42,7 @@ def write_patches(x, s, first, count, top, rows, columns, scratch):
             )  # fmt: skip
 
 
-@jit()
+@inner()
 def tile_places(count, rows, columns, all_rows, all_columns, step):
     """Where the tiles of some images lie that have patches to spare below and on the right."""
     places = np.empty(count * rows * columns, np.intp)
@@ -52,7 +52,7 @@ def tile_places(count, rows, columns, all_rows, all_columns, step):
     return places
 
 
-@jit()
+@inner()
 def steps(count, step):
     """0, step, 2 step, ...: where rows lie that follow one another."""
     places = np.empty(count, np.intp)
@@ -61,7 +61,7 @@ def steps(count, step):
     return places
 
 
-@jit()
+@inner()
 def copy_pixels(source, at, step, target, to, to_step, pixels, channels):
     """`channels` of so many pixels, of which source and target may have more."""
     pieces, length = (1, pixels * channels) if step == to_step else (pixels, channels)

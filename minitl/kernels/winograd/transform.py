@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minitl.kernels.jit import jit
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Scratch, Task, task_kernel
 from minitl.kernels.simd import clear, sandwich, scaled_sandwich, transpose
 from minitl.kernels.winograd.matrices import KERNEL
@@ -43,7 +43,7 @@ def transform_rotated(task: Task, plan: KernelSizes, kernel: Numbers, u: Numbers
     sandwich(KERNEL, plan.edge, scratch, 0, 3 * size, size, u, to, (plan.edge + 2) * plane, plane, size, None, False)
 
 
-@jit()
+@inner()
 def part_of_u(weights, s, scale, channel, channels, in_filters, filters, scratch):
     """U of some channels and some filters, behind everything else in a task's scratch."""
     size = s.p * s.q * s.channels * s.filters
@@ -52,7 +52,7 @@ def part_of_u(weights, s, scale, channel, channels, in_filters, filters, scratch
         _transform(s.edge, weights, at, size, s.scaled, scale, in_filters, scratch, to, s.plane_u, filters)
 
 
-@jit()
+@inner()
 def _transform(edge, parts, at, size, scaled, scale, in_scale, u, to, plane, count):
     """G g G^T of some entries of the kernel, times the factors of their filters if they have some."""
     row = (edge + 2) * plane
