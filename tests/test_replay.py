@@ -15,7 +15,7 @@ from minitl.graph.run import Run
 from minitl.kernels import add
 from minitl.kernels import pool as pools
 from minitl.kernels.launch import INTERPRETED
-from minitl.kernels.processor import THREADS
+from minitl.kernels.processor import NEAR, THREADS
 from minitl.kernels.recording import Recording
 from minitl.layers import (
     Activation,
@@ -236,6 +236,50 @@ def test_other_inputs_and_other_weights(name, dtype, monkeypatch):
         outputs = played(model, x, monkeypatch)
         same(outputs, walked(model, x))
         assert not any(np.array_equal(a, b) for a, b in zip(outputs, first, strict=True))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_large_batch_goes_through_in_parts(name, monkeypatch):
+    generator, model = np.random.default_rng(0), NETWORKS[name]()
+    change_weights(model, generator)
+    x = drawn(model, generator, 10)
+    replays = plan_of(model).replays
+    replays.at_once = 3
+    recorded(model, x)
+    for _ in range(2):
+        same(played(model, x, monkeypatch), walked(model, x))  # the second is the whole batch at once
+        change_weights(model, generator)
+        x = drawn(model, generator, 10)
+    assert [shapes[0][0][0] for shapes in replays.known] == [2, 3]
+    direct = all(one.rows is not None for one in replays.known.values())
+    assert len(model.shortcut.way.parts) == 4 if direct else model.shortcut.way is None
+    for batch in (3, 4, 1):  # parts of known sizes and of others
+        x = drawn(model, generator, batch)
+        same(listed(model(x, training=False)), walked(model, x))
+
+
+def test_what_is_not_finite_in_the_last_part_is_refused():
+    model, generator = chain(Conv2D(8, 3), Flatten()), np.random.default_rng(0)
+    plan_of(model).replays.at_once = 2
+    x = drawn(model, generator, 6)
+    assert len(recorded(recorded(model, x), x).shortcut.way.parts) == 3
+    x[5] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        model.predict_on_batch(x)
+    same([model(x, training=False)], walked(model, x))
+
+
+def test_parts_are_as_large_as_stays_in_the_caches():
+    model = chain(Conv2D(8, 3, padding="same"), DepthwiseConv2D(3), Flatten(), shape=(10, 10, 4))
+    steps = plan_of(model).steps
+    largest = 4 * (10 * 10 * 8 + 8 * 8 * 8)  # bytes of the depthwise step's input and output
+    assert [replay.samples_at_once(steps, near) for near in (largest - 1, 2 * largest - 1, 2 * largest)] == [1, 1, 2]
+    assert replay.samples_at_once(plan_of(chain(Conv2D(8, 3), shape=(None, 10, 4))).steps, largest) is None
+    numbers = 100 + 3
+    heavy = chain(Dense(3), shape=(100,))  # its weights are 303 numbers, a sample 103
+    assert replay.samples_at_once(plan_of(heavy).steps, 4 * numbers * 8) is None  # 8 of them are fewer than three times 303
+    assert replay.samples_at_once(plan_of(heavy).steps, 4 * numbers * 9) == 9
+    assert plan_of(model).replays.at_once == NEAR // largest
 
 
 def test_what_is_covered_is_what_may_be_recorded():

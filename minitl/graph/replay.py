@@ -8,11 +8,15 @@ recording is thrown away.
 Only plans all of whose steps compute by launches alone are recorded, only where the pass needs little memory, and nothing when
 the recording is in use by another thread: that one walks through the steps, as the first pass does. The results are the
 same to the bit.
+
+A large batch goes through the network in parts, one after another, so small that what a layer writes is still in the caches
+when the next one reads it. Since a sample's result does not depend on its company, these are the same bits, too.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import threading
 from collections.abc import Iterable
@@ -61,8 +65,9 @@ COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid",
 
 def replays_of(steps: Iterable[Step]) -> Replays | None:
     """Where the passes of a plan are recorded, if all of its steps compute by launches alone."""
+    steps = list(steps)
     alone = all(not step.training and (type(step) in TOGETHER or _is_plain(step)) for step in steps)
-    return Replays() if alone and not engine("launch").INTERPRETED else None
+    return Replays(steps) if alone and not engine("launch").INTERPRETED else None
 
 
 class Replays:
@@ -70,12 +75,26 @@ class Replays:
 
     training = False
 
-    def __init__(self) -> None:
+    def __init__(self, steps: list[Step]) -> None:
+        self.at_once = samples_at_once(steps, engine("processor").NEAR)
         self.lock = threading.Lock()  # a recording has its memory only once
         self.known: dict[tuple, Recorded | str | None] = {}  # None for what cannot be played, or would need too much memory
 
     def outputs(self, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs for some inputs, which belong to the caller."""
+        parts = self._parts(arrays)
+        if len(parts) == 1:
+            return self._outputs_at_once(run, arrays)
+        made = [self._outputs_at_once(run, [array[part] for array in arrays]) for part in parts]
+        return [np.concatenate(outputs) for outputs in zip(*made, strict=True)]
+
+    def _parts(self, arrays: list[np.ndarray]) -> list[slice]:
+        samples = {len(array) for array in arrays}
+        most = max(samples)
+        count = -(-most // self.at_once) if self.at_once and len(samples) == 1 else 1
+        return [slice(k * most // count, (k + 1) * most // count) for k in range(max(count, 1))]
+
+    def _outputs_at_once(self, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
         if not self.lock.acquire(False):
             return run.walk(arrays)
         try:
@@ -95,10 +114,15 @@ class Replays:
             self.lock.release()
         return run.walk(arrays)
 
-    def recorded_for(self, arrays: list[np.ndarray]) -> Recorded | None:
-        """What was recorded for inputs like these, if anything was."""
-        known = self.known.get(tuple((array.shape, array.dtype) for array in arrays))
-        return known if isinstance(known, Recorded) else None
+    def recorded_for(self, arrays: list[np.ndarray]) -> list[tuple[slice, Recorded]]:
+        """What was recorded for inputs like these, and for which of their samples; empty if anything of it was not."""
+        found = []
+        for part in self._parts(arrays):
+            known = self.known.get(tuple((array[part].shape, array.dtype) for array in arrays))
+            if not isinstance(known, Recorded):
+                return []
+            found.append((part, known))
+        return found
 
     def _record(self, shapes: tuple, run: Run, arrays: list[np.ndarray]) -> list[np.ndarray]:
         self.known.pop(shapes)
@@ -146,6 +170,22 @@ class Recorded:
         if places is not None:
             self.recording.give_back(own)
         return places
+
+
+def samples_at_once(steps: Iterable[Step], near: int) -> int | None:
+    """How many samples a plan takes at once so that no step reads and writes more than so many bytes, or one of them.
+
+    None is any number: where the weights, which are read again for every part, would cost a good share of what that saves.
+    """
+    weights = sum(array.nbytes for array in weights_of([layer for step in steps for layer in step.layers]))
+    bytes_of = []
+    for step in steps:
+        values = {*step.takes, *step.gives}
+        if any(None in value.shape[1:] for value in values):
+            return None
+        bytes_of.append(sum(math.prod(size or 1 for size in value.shape[1:]) * value.dtype.itemsize for value in values))
+    at_once = max(1, near // max(1, *bytes_of))
+    return at_once if 3 * weights <= at_once * sum(bytes_of) else None
 
 
 def copied_into(recording: Any, array: np.ndarray) -> np.ndarray:

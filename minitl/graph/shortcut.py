@@ -16,7 +16,7 @@ import numpy as np
 from minitl import channels
 from minitl.backend import get_backend
 from minitl.graph import changes
-from minitl.graph.replay import Replays, dictionaries_of, hold
+from minitl.graph.replay import Recorded, Replays, dictionaries_of, hold
 
 
 class Shortcut:
@@ -41,8 +41,11 @@ class Shortcut:
         if not (flags.c_contiguous and flags.aligned and hold(way.dictionaries, way.weights) and way.lock.acquire(False)):
             return None
         try:
-            y = np.empty(way.made.shape, way.dtype)
-            finite = way.recording.play_for(way.rows, x, way.made, y)
+            y = np.empty(way.result, way.dtype)
+            if way.parts is None:
+                finite = way.recording.play_for(way.rows, x, way.made, y)
+            else:
+                finite = all(one.recording.play_for(one.rows, x[part], one.outputs[0], y[part]) for part, one in way.parts)
         finally:
             way.lock.release()
         return y if finite else None
@@ -53,11 +56,12 @@ class Shortcut:
         run = model.new_run()
         outputs = run.forward(arrays)
         replays = run.plan.replays
-        recorded = replays.recorded_for(arrays) if isinstance(replays, Replays) else None
-        if recorded is not None and recorded.rows is not None:
+        parts = replays.recorded_for(arrays) if isinstance(replays, Replays) else []
+        if parts and all(recorded.rows is not None for _, recorded in parts):
+            one = parts[0][1]
             self.way = Way(
-                token, replays.lock, arrays[0].shape, arrays[0].dtype, list(dictionaries_of(recorded.layers)),
-                recorded.weights, recorded.recording, recorded.rows, recorded.outputs[0],
+                token, replays.lock, arrays[0].shape, outputs[0].shape, arrays[0].dtype, list(dictionaries_of(one.layers)),
+                one.weights, one.recording, one.rows, one.outputs[0], parts if len(parts) > 1 else None,
             )  # fmt: skip
         return outputs
 
@@ -68,9 +72,11 @@ class Way(NamedTuple):
     token: object
     lock: threading.Lock
     shape: tuple[int, ...]  # of the input
+    result: tuple[int, ...]  # and of the output
     dtype: np.dtype
     dictionaries: list[dict[str, np.ndarray]]  # which hold the weights
     weights: list[np.ndarray]  # that the recording reads
     recording: Any
-    rows: np.ndarray  # where in it the input's address stands
+    rows: Any  # where in it the input's address stands
     made: np.ndarray  # where the recording leaves its output
+    parts: list[tuple[slice, Recorded]] | None  # which samples go through which recording, where the first is not of all

@@ -36,5 +36,6 @@ PAGE = 4096  # bytes; the processor fetches ahead within one, and rows nearer to
 LEVEL_1 = 1 << 15  # bytes that stay in a core's level-1 cache beside what they are multiplied by
 HALF_OF_LEVEL_1 = 1 << 14  # bytes that stay there beside another block of that size
 LEVEL_2 = 1 << 18  # bytes that stay in a core's level-2 cache beside everything else
+NEAR = 1 << 24  # bytes that are still in one of the caches when the next layer reads what a layer wrote
 TASKS = 16  # enough pieces of work to share evenly, few enough to cost nothing
 ELEMENTS_PER_TASK = 1 << 14  # numbers that one task of an element-wise kernel takes
