@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minitl.kernels import simd
-from minitl.kernels.simd import pooled_tile, tile
+from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.simd import panels, pooled_tile, tile
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
@@ -335,8 +336,29 @@ def test_the_pooled_tile_does_what_its_definition_says(data):
         np.testing.assert_array_equal(ours[1], expected[1])
 
 
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize(("count", "rows", "vectors"), [(3, 20, 4), (1, 1, 1), (2, 5, 3), (0, 4, 2), (2, 0, 2)])
+def test_panels_are_laid_out_as_their_definition_says(count, rows, vectors, scaled, dtype):
+    generator, width = np.random.default_rng(0), vectors * VECTOR_BYTES // np.dtype(dtype).itemsize
+    step, panel = count * width + 5, (rows + 2) * width
+    b, scale = (generator.standard_normal(size).astype(dtype) for size in (3 + rows * step, 2 + count * width))
+    results = []
+    for copy in (_compiled_copy_panels, panels.copy_panels_in_numpy):
+        results.append(np.full(7 + count * panel + width, np.pi, dtype))
+        copy(b, 3, step, scale if scaled else None, 2, results[-1], 7, panel, width, count, rows)
+    np.testing.assert_array_equal(*results)
+    untouched = len(results[0]) - count * rows * width
+    assert (results[0] == np.dtype(dtype).type(np.pi)).sum() == untouched
+
+
 if JIT:
     from numba import njit
+
+    @njit
+    def _compiled_copy_panels(b, at, step, scale, left, target, to, panel, width, count, rows):
+        simd.copy_panels(b, at, step, scale, left, target, to, panel, width, count, rows)
 
     @njit
     def _compiled_product(

@@ -17,10 +17,9 @@ import numpy as np
 from minitl.kernels import memory
 from minitl.kernels.jit import inlined
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
-from minitl.kernels.matrix_product import AHEAD
 from minitl.kernels.places import steps
 from minitl.kernels.processor import HALF_OF_LEVEL_1, LEVEL_2, THREADS
-from minitl.kernels.simd import clear, copy, prefetch, product, tile_columns, whole_vectors
+from minitl.kernels.simd import clear, copy, copy_panels, product, tile_columns, whole_vectors
 
 GROUP = 12  # channels of x that lie together: whole tiles
 WORTH_COPYING = 64  # channels and filters, from which on copying costs less than reading rows of pixels where they lie
@@ -118,8 +117,10 @@ def _copy_groups(plan, x, pixel, pixels, first, last, groups, to):
 @inlined
 def _copy_panel(plan, dy, pixel, pixels, left, width, panel):
     """Filters [left, left + width) of some pixels; what is missing of the panel's columns is zero."""
+    first = pixel * plan.row_in_dy + left
+    if width == plan.panel:
+        copy_panels(dy, first, plan.row_in_dy, None, 0, panel, 0, 0, width, 1, pixels)
+        return
     for k in range(pixels):
-        at = (pixel + k) * plan.row_in_dy + left
-        prefetch(dy, at + AHEAD * plan.row_in_dy, width)
-        copy(dy, at, panel, k * plan.panel, width)
+        copy(dy, first + k * plan.row_in_dy, panel, k * plan.panel, width)
         clear(panel, k * plan.panel + width, plan.panel - width)

@@ -27,10 +27,8 @@ from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
 from minitl.kernels.simd import (
     clear,
     constant,
-    copy,
-    prefetch,
+    copy_panels,
     product_of_far,
-    scaled_sandwich,
     tile_columns,
     transpose,
     whole_vectors,
@@ -44,7 +42,6 @@ FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 DEEP, LARGE = 2048, 1 << 21  # rows and bytes of b, from which on a panel's rows compete for places of the level-2 cache too
 ROWS_PER_PANEL = 384  # that a task takes, where there are tasks enough, or copying its panels would show
 LEAST_ROWS = 48  # that it takes otherwise
-AHEAD = 8  # rows of b that are on their way from memory while one is copied
 ROWS_NEAR = 96  # whose results are finished while they are in the level-2 cache
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
 
@@ -164,8 +161,10 @@ def _multiply(
 ):  # fmt: skip
     first, last, begin, end = _part(task, plan)
     for k in range(0, max(plan.depth, 1), plan.depth_at_once):
-        if plan.copies:
-            _copy_panels(plan, b, k, begin, end, scratch)
+        if plan.b_transposed:
+            _turn(plan, b, k, begin, end, scratch)
+        elif plan.copies == ALL or (plan.copies == LAST and end - begin < plan.panel_columns):
+            lay_out(plan, b, None, k, begin, end, scratch, 0)
         floor = 0.0 if plan.relu and k + plan.depth_at_once >= plan.depth else -np.inf
         _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
 
@@ -177,7 +176,7 @@ def _multiply_with_more(
 ):  # fmt: skip
     first, last, begin, end = _part(task, plan)
     for k in range(0, max(plan.depth, 1), plan.depth_at_once):
-        scale_panels(plan, b, scale, k, begin, end, scratch, 0)
+        lay_out(plan, b, scale, k, begin, end, scratch, 0)
         whole = k + plan.depth_at_once >= plan.depth
         floor = 0.0 if whole and plan.relu and not plan.skips else -np.inf
         finish = whole and (plan.skips or plan.ceiling)
@@ -219,41 +218,31 @@ def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_
             )  # fmt: skip
 
 
-@inlined
-def _copy_panels(plan, b, k, begin, end, panels):
-    """Rows of a block of b from k on, a panel after another; what is missing of the last one's columns is zero."""
+@inner()
+def lay_out(plan, b, scale, k, begin, end, panels, at):
+    """Rows of a block of b from k on, laid out as panels from panels[at] on; what is missing of the last one's columns is zero.
+
+    The columns are multiplied by their factors, if there is a scale.
+    """
     width, terms, size = plan.panel_columns, min(plan.depth_at_once, plan.depth - k), plan.panel_columns * plan.depth_at_once
-    if plan.b_transposed:
-        transpose(b, begin * plan.depth + k, plan.depth, end - begin, terms, panels, 0, width)
-    for j in range(terms):
-        to = j * width
-        for left in range(begin, end, width):
-            at, here = (k + j) * plan.columns + left, min(width, end - left)
-            if plan.copies == ALL or here < width:
-                if not plan.b_transposed:
-                    prefetch(b, at + AHEAD * plan.columns, here)
-                    copy(b, at, panels, to, here)
-                clear(panels, to + here, width - here)
-            to += size
+    whole, first = (end - begin) // width, k * plan.columns + begin
+    copy_panels(b, first, plan.columns, scale, begin, panels, at, size, width, whole, terms)
+    left = begin + whole * width
+    for j in range(terms if left < end else 0):
+        to = at + whole * size + j * width
+        for column in range(end - left):
+            number = b[(k + j) * plan.columns + left + column]
+            panels[to + column] = number if scale is None else number * scale[left + column]
+        clear(panels, to + end - left, left + width - end)
 
 
 @inner()
-def scale_panels(plan, b, scale, k, begin, end, panels, at):
-    """The same of b with its columns multiplied by their factors, to panels[at] and behind it."""
-    width, terms, size = plan.panel_columns, min(plan.depth_at_once, plan.depth - k), plan.panel_columns * plan.depth_at_once
+def _turn(plan, b, k, begin, end, panels):
+    """The same of a b that is transposed, of which a task takes one panel."""
+    terms = min(plan.depth_at_once, plan.depth - k)
+    transpose(b, begin * plan.depth + k, plan.depth, end - begin, terms, panels, 0, plan.panel_columns)
     for j in range(terms):
-        to = at + j * width
-        for left in range(begin, end, width):
-            in_b, here = (k + j) * plan.columns + left, min(width, end - left)
-            if here == width:  # whole vectors
-                prefetch(b, in_b + AHEAD * plan.columns, width)
-                scaled_sandwich("1", 0, b, in_b, 0, 0, scale, left, panels, to, 0, 0, width)
-            else:
-                for column in range(here):
-                    panels[to + column] = b[in_b + column] * scale[left + column]
-                for column in range(here, width):
-                    panels[to + column] = 0
-            to += size
+        clear(panels, j * plan.panel_columns + end - begin, plan.panel_columns - end + begin)
 
 
 @inner()

@@ -22,7 +22,7 @@ from minitl.kernels.depthwise_conv2d import Plan as Window
 from minitl.kernels.depthwise_conv2d import convolve as convolve_depthwise
 from minitl.kernels.depthwise_conv2d import geometry, output_row, plan_of
 from minitl.kernels.launch import Constants, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
-from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, scale_panels
+from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, lay_out
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, LEVEL_2, THREADS
 from minitl.kernels.simd import constant, product, tile_columns, whole_vectors
@@ -141,7 +141,7 @@ def _plan(
 @task_kernel
 def _make_panels(task: Task, plan: Plan, b: Numbers, scale: Numbers, panels: Numbers):
     left = task * plan.panel_columns
-    scale_panels(plan, b, scale, 0, left, min(left + plan.panel_columns, plan.columns), panels, left * plan.depth)
+    lay_out(plan, b, scale, 0, left, min(left + plan.panel_columns, plan.columns), panels, left * plan.depth)
 
 
 @task_kernel
@@ -154,7 +154,7 @@ def _forward(
     panels, in_panels = b, 0
     if plan.own_panels:
         panels, in_panels = scratch, plan.own_panels
-        scale_panels(plan, b, scale, 0, 0, plan.columns, panels, in_panels)
+        lay_out(plan, b, scale, 0, 0, plan.columns, panels, in_panels)
     floor = constant(c, 0.0 if plan.rectified else -np.inf)
     ceiling = constant(c, plan.middle_ceiling if plan.middle_ceiling else np.inf)
     for i in range(first, last):

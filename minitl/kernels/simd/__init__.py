@@ -7,6 +7,7 @@ from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
 from minitl.kernels.simd.exponential import exp, expm1, tanh
 from minitl.kernels.simd.moving import clear, copy, prefetch
 from minitl.kernels.simd.names import ready
+from minitl.kernels.simd.panels import copy_panels
 from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, best_of_window, one_of_four
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
@@ -25,6 +26,7 @@ __all__ = [
     "clear",
     "constant",
     "copy",
+    "copy_panels",
     "depthwise_gradient",
     "depthwise_row",
     "exp",
