@@ -1,6 +1,6 @@
-"""Plants small changes of meaning in a module, one at a time, and counts those that the tests notice.
+"""Plants small changes of meaning in modules, one at a time, and counts those that the tests notice.
 
-    python tests/mutate.py minitl/optimizers.py                         every change, with the tests that run the changed line
+    python tests/mutate.py minitl/optimizers/*.py                       every change, with the tests that run the changed line
     python tests/mutate.py minitl/kernels/dense.py --tests tests/test_pairs.py     compiled code is not traced: name its tests
     python tests/mutate.py minitl/weights.py --sample 40 --jobs 2
 
@@ -108,27 +108,30 @@ def copied() -> Path:
     return folder
 
 
-def tests_by_line(module: str, tests: list[str]) -> dict[int, list[str]]:
-    """Which tests run each line of a module."""
+def tests_by_line(modules: list[str], tests: list[str]) -> dict[str, dict[int, list[str]]]:
+    """Which tests run each line of some modules."""
     import coverage
 
     folder = copied()
     data = folder / "coverage"
     settings = folder / "coverage.ini"
-    settings.write_text(f"[run]\ninclude = */{module}\ndynamic_context = test_function\ndata_file = {data}\n")
+    include = "".join(f"\n    */{module}" for module in modules)
+    settings.write_text(f"[run]\ninclude ={include}\ndynamic_context = test_function\ndata_file = {data}\n")
     command = ["-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, env=_environment(folder))
     if done.returncode:
         raise SystemExit(f"the tests fail without a change:\n{done.stdout[-2000:]}")
     found = coverage.CoverageData(str(data))
     found.read()
-    by_line: dict[int, list[str]] = {}
+    by_module: dict[str, dict[int, list[str]]] = {module: {} for module in modules}
     for file in found.measured_files():
+        by_line = next(by_module[module] for module in modules if Path(file).match(module))
         for line, contexts in found.contexts_by_lineno(file).items():
             by_line[line] = sorted({context for context in contexts if context})
     shutil.rmtree(folder)
-    _give_to_definitions(ast.parse((ROOT / module).read_text()), by_line)
-    return by_line
+    for module, by_line in by_module.items():
+        _give_to_definitions(ast.parse((ROOT / module).read_text()), by_line)
+    return by_module
 
 
 def _give_to_definitions(tree: ast.Module, by_line: dict[int, list[str]]) -> None:
@@ -172,15 +175,31 @@ def selection(by_line: dict[int, list[str]], line: int) -> list[str]:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Plant, run, count; the exit status is 1 when something was not noticed."""
-    module = str(Path(options.module))
+    """Plant, run, count, module by module; the exit status is 1 when something was not noticed."""
+    modules, tests = [str(Path(module)) for module in options.modules], options.tests or ["tests"]
+    by_module = None if options.whole else tests_by_line(modules, tests)
+    folders = [copied() for _ in range(options.jobs)]
+    counts = []
+    for module in modules:
+        counts.append(plant(module, by_module and by_module[module], tests, folders, options))
+        killed, planted = counts[-1]
+        print(f"{module}: {killed} of {planted} changes noticed, {100 * killed / max(1, planted):.1f} %", flush=True)
+    for folder in folders:
+        shutil.rmtree(folder)
+    killed, planted = (sum(column) for column in zip(*counts, strict=True))
+    if len(modules) > 1:
+        print(f"{len(modules)} modules: {killed} of {planted} changes noticed, {100 * killed / max(1, planted):.1f} %")
+    return 0 if killed == planted else 1
+
+
+def plant(
+    module: str, by_line: dict[int, list[str]] | None, tests: list[str], folders: list[Path], options: argparse.Namespace
+) -> tuple[int, int]:
+    """How many of how many changes of a module were noticed; the others are printed."""
     source = (ROOT / module).read_text()
     planted = list(mutants(ast.parse(source)))
     if options.sample and options.sample < len(planted):
         planted = random.Random(options.seed).sample(planted, options.sample)
-    tests = options.tests or ["tests"]
-    by_line = None if options.whole else tests_by_line(module, tests)
-    folders = [copied() for _ in range(options.jobs)]
 
     def judge(entry: tuple[int, str, ast.Module]) -> tuple[int, str, str]:
         line, what, tree = entry
@@ -192,6 +211,7 @@ def main(options: argparse.Namespace) -> int:
             (folder / module).write_text(ast.unparse(tree))
             return line, what, "" if noticed(folder, chosen) else "not noticed"
         finally:
+            (folder / module).write_text(source)
             folders.append(folder)
 
     lines, killed = source.splitlines(), 0
@@ -200,18 +220,15 @@ def main(options: argparse.Namespace) -> int:
             killed += not verdict
             if verdict:
                 print(f"{module}:{line}: {what}: {verdict}\n    {lines[line - 1].strip() if line else ''}", flush=True)
-    for folder in folders:
-        shutil.rmtree(folder)
-    print(f"{module}: {killed} of {len(planted)} changes noticed, {100 * killed / max(1, len(planted)):.1f} %")
-    return 0 if killed == len(planted) else 1
+    return killed, len(planted)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("module", help="a file of the package, such as minitl/losses.py")
+    parser.add_argument("modules", nargs="+", help="files of the package, such as minitl/losses/formulas.py")
     parser.add_argument("--tests", nargs="+", help="test files; by default all; those that run the changed line are used")
     parser.add_argument("--whole", action="store_true", help="run the test files whole: compiled code cannot be traced")
-    parser.add_argument("--sample", type=int, help="plant only so many changes, drawn by --seed")
+    parser.add_argument("--sample", type=int, help="plant only so many changes per module, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     sys.exit(main(parser.parse_args()))
