@@ -80,6 +80,35 @@ def test_files_are_read_as_pillow_reads_them(tmp_path):
     np.testing.assert_array_equal(img_to_array(square), np.asarray(middle))
 
 
+@pytest.mark.parametrize(("shape", "part"), [((20, 40), np.s_[:, 10:30]), ((40, 20), np.s_[10:30])])
+def test_the_middle_of_a_picture_is_what_is_kept(tmp_path, shape, part):
+    picture = RANDOM.integers(0, 256, (*shape, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    kept = load_img(tmp_path / "a.png", target_size=(20, 20), keep_aspect_ratio=True)
+    np.testing.assert_array_equal(img_to_array(kept), picture[part])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([0, 0.5, 1], [0, 128, 255]), ([0, 100, 300], [0, 100, 255]), ([-3, 0.25, 2], [0, 0, 2])]
+)
+def test_numbers_with_a_point_become_bytes(tmp_path, values, expected):
+    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(img_to_array(load_img(tmp_path / "a.tif", "grayscale"))[0, :, 0], expected)
+
+
+def test_how_many_pixels_a_file_may_have_depends_on_its_size(tmp_path, monkeypatch):
+    noise, flat = RANDOM.integers(0, 256, (40, 40, 3), np.uint8), np.zeros((200, 200, 3), np.uint8)
+    for name, picture in (("noise", noise), ("flat", flat)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    monkeypatch.setattr("minitl.preprocessing.image.files.PIXELS_OF_ANY_FILE", 100)
+    assert img_to_array(load_img(tmp_path / "noise.png")).shape == (40, 40, 3)  # 1,600 pixels in 5 kB
+    with pytest.raises(BadImageError, match="200 x 200 pixels are too many"):
+        load_img(tmp_path / "flat.png")
+    monkeypatch.setattr("minitl.preprocessing.image.files.LARGEST", 1599)
+    with pytest.raises(BadImageError, match="too many"):
+        load_img(tmp_path / "noise.png")
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "P", "L", "LA", "RGBA", "1"])
 def test_other_colour_modes_are_converted(tmp_path, mode):
     image = Image.fromarray(PICTURE).convert(mode)
@@ -454,6 +483,17 @@ def test_tables(folder):
     with pytest.warns(UserWarning, match="gone"):
         raw = make(table, folder, y_col="size", class_mode="raw", target_size=(8, 8), batch_size=12, shuffle=False)
     np.testing.assert_array_equal(next(raw)[1], np.arange(12))
+    known = {name: column[:12] for name, column in table.items()}
+    assert next(make(known, folder, target_size=(8, 8), class_mode="binary"))[1].shape == (12,)
+    only = make(known, folder, target_size=(8, 8), classes=["b"], shuffle=False)
+    assert only.filenames == names[6:12] and (next(only)[1] == 1).all()  # one class, one-hot
+    with pytest.raises(ValueError, match="the table has 3"):
+        make({**known, "class": ["a", "b", "c"] * 4}, folder, class_mode="binary")
+    known["w"] = [0.25 * k for k in range(12)]
+    part = ImageDataGenerator(validation_split=0.25).flow_from_dataframe
+    for subset, expected in (("validation", known["w"][:3]), ("training", known["w"][3:])):
+        data = part(known, folder, target_size=(8, 8), weight_col="w", subset=subset, shuffle=False)
+        np.testing.assert_array_equal(next(data)[2], expected)
     with pytest.raises(ValueError, match="did you mean 'filename'"):
         make(table, folder, x_col="filenames")
     with pytest.warns(UserWarning, match="13 of 13"), pytest.raises(ValueError, match="none of the 13"):
@@ -496,6 +536,16 @@ def test_image_dataset_from_directory(folder):
         image_dataset_from_directory(folder, subset="training", validation_split=0.2)
     with pytest.raises(ValueError, match="18 files"):
         image_dataset_from_directory(folder, labels=[1, 2])
+    for split in (0.01, 1.0):  # one side would have no picture
+        with pytest.raises(ValueError, match=f"validation_split={split} leaves nothing on one side"):
+            image_dataset_from_directory(folder, subset="both", validation_split=split, seed=1)
+
+
+def test_what_was_found_is_said_unless_it_is_not_wanted(folder, capsys):
+    image_dataset_from_directory(folder)
+    assert capsys.readouterr().out == "Found 18 files belonging to 3 classes.\n"
+    image_dataset_from_directory(folder, verbose=False)
+    assert capsys.readouterr().out == ""
 
 
 # Recipes.

@@ -515,13 +515,15 @@ def test_outputs_that_look_into_an_input_are_copies(kinds):
         assert not np.may_share_memory(x, y)
 
 
-def test_threads_that_predict_at_once():
+@pytest.mark.parametrize("batch", [1, 5])
+def test_threads_that_predict_at_once(batch):
     model, generator = resnet20(), np.random.default_rng(0)
-    images = [drawn(model, generator, 1) for _ in range(8)]
+    plan_of(model).replays.at_once = 2
+    images = [drawn(model, generator, batch) for _ in range(8)]
     expected = [walked(model, x)[0] for x in images]
 
     def predict(k):
-        for _ in range(100):
+        for _ in range(100 // batch):
             np.testing.assert_array_equal(model(images[k], training=False), expected[k])
 
     with ThreadPoolExecutor(8) as pool:

@@ -53,7 +53,7 @@ def inner(contract: bool = False) -> Callable[[Callable[..., Any]], Callable[...
     """
     options: dict[str, Any] = {"nopython": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     options["fastmath"] = {"contract"} if contract else False
-    return lambda function: function if config.DISABLE_JIT else _Inner(function, None, options, _InnerCompiler)
+    return lambda function: function if config.DISABLE_JIT else _Inner(function, {}, options, _InnerCompiler)
 
 
 class _Inner(CPUDispatcher):
