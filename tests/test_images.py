@@ -80,11 +80,19 @@ def test_files_are_read_as_pillow_reads_them(tmp_path):
     np.testing.assert_array_equal(img_to_array(square), np.asarray(middle))
 
 
-@pytest.mark.parametrize(("shape", "part"), [((20, 40), np.s_[:, 10:30]), ((40, 20), np.s_[10:30])])
-def test_the_middle_of_a_picture_is_what_is_kept(tmp_path, shape, part):
+@pytest.mark.parametrize(
+    ("shape", "target", "part"),
+    [
+        ((20, 40), (20, 20), np.s_[:, 10:30]),
+        ((40, 20), (20, 20), np.s_[10:30]),
+        ((40, 40), (20, 40), np.s_[10:30]),
+        ((40, 40), (40, 10), np.s_[:, 15:25]),
+    ],
+)
+def test_the_middle_of_a_picture_is_what_is_kept(tmp_path, shape, target, part):
     picture = RANDOM.integers(0, 256, (*shape, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    kept = load_img(tmp_path / "a.png", target_size=(20, 20), keep_aspect_ratio=True)
+    kept = load_img(tmp_path / "a.png", target_size=target, keep_aspect_ratio=True)
     np.testing.assert_array_equal(img_to_array(kept), picture[part])
 
 

@@ -68,7 +68,7 @@ def test_shuffle_draws_from_a_buffer():
     first, second = firsts(data), firsts(data)
     assert sorted(first) == sorted(second) == list(range(6)) and first != second and first != list(range(6))
     assert firsts(Pairs().shuffle(6, seed=0)) == first
-    assert firsts(Pairs().shuffle(1, seed=0)) == list(range(6))
+    assert firsts(Pairs().shuffle(1, seed=0)) == firsts(Pairs().shuffle()) == list(range(6))
     orders = [firsts(Pairs().shuffle(2, seed=seed)) for seed in range(40)]
     assert {order[0] for order in orders} == {0, 1} and {order[1] for order in orders} == {0, 1, 2}
     assert len(data) == 6
@@ -77,6 +77,7 @@ def test_shuffle_draws_from_a_buffer():
 def test_repeat():
     data = Pairs().repeat(2)
     assert firsts(data) == [*range(6)] * 2 == firsts(data) and len(data) == 12
+    assert firsts(Pairs().repeat(0)) == []
     for count in (None, -1):
         data = Pairs().repeat(count)
         assert firsts(data.take(15)) == [*range(6), *range(6), *range(3)]
