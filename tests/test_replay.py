@@ -280,6 +280,10 @@ def test_parts_are_as_large_as_stays_in_the_caches():
     assert replay.samples_at_once(plan_of(heavy).steps, 4 * numbers * 8) is None  # 8 of them are fewer than three times 303
     assert replay.samples_at_once(plan_of(heavy).steps, 4 * numbers * 9) == 9
     assert plan_of(model).replays.at_once == NEAR // largest
+    inputs = Input((3,))
+    nothing, x = Model(inputs, inputs), np.ones((5, 3), np.float32)
+    assert replay.samples_at_once(plan_of(nothing).steps, NEAR) == NEAR
+    same([nothing(x, training=False) for _ in range(3)], [x] * 3)
 
 
 def test_what_is_covered_is_what_may_be_recorded():

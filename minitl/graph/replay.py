@@ -184,7 +184,7 @@ def samples_at_once(steps: Iterable[Step], near: int) -> int | None:
         if any(None in value.shape[1:] for value in values):
             return None
         bytes_of.append(sum(math.prod(size or 1 for size in value.shape[1:]) * value.dtype.itemsize for value in values))
-    at_once = max(1, near // max(1, *bytes_of))
+    at_once = max(1, near // max(bytes_of, default=1))
     return at_once if 3 * weights <= at_once * sum(bytes_of) else None
 
 

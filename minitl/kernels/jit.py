@@ -88,7 +88,7 @@ class _InnerLibrary(JITCodeLibrary):
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A function that becomes part of its caller before anything is compiled, and so is compiled once."""
+    """A function that becomes part of its caller before anything is compiled: for a piece of one kernel."""
     return numba.njit(function, inline="always", error_model="numpy")
 
 

@@ -284,18 +284,18 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
             add_up(None)
 
         totals = [[builder.load(total) for total in row] for row in sums]
-        whiches: list[Callable[[], list[Any]]] = []
+        winners: list[Callable[[], list[Any]]] = []  # each emits a row of bytes
         if reduce:
             reduced = [reduce(builder, totals[p : p + group]) for p in range(0, P, group)]
-            totals, whiches = [row for row, _ in reduced], [which for _, which in reduced]
+            totals, winners = [row for row, _ in reduced], [of_row for _, of_row in reduced]
         totals = [[builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row] for row in totals]
         of_tile = builder.mul(tile.index, INT(P // group))
         in_c = [load(c_rows, builder.add(of_tile, INT(r)), INT) for r in range(P // group)]
         ends.write(totals, [place(c, at, vector) for at in in_c], size)
         if reduce:
             with builder.if_then(builder.icmp_signed("!=", note, INT(0))):
-                winners = [which() for which in whiches]
-                ends.write(winners, [place(note, at, winners[0][0].type) for at in in_c], 1)
+                rows = [of_row() for of_row in winners]
+                ends.write(rows, [place(note, at, rows[0][0].type) for at in in_c], 1)
     builder.ret_void()
     return function
 
