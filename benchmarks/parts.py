@@ -9,11 +9,12 @@ Beside it: how many samples go at once. Networks from photographs (224x224) take
 from __future__ import annotations
 
 import argparse
-import time
+import functools
 from typing import Any
 
 import graphs
 import numpy as np
+from turns import medians
 
 from minitl import applications
 
@@ -28,18 +29,6 @@ def network(name: str) -> Any:
     return getattr(applications, name)(weights=None)
 
 
-def ready(name: str, x: np.ndarray, parts: bool) -> tuple[Any, int | None]:
-    """A network that has seen x often enough to play what it recorded, and how many samples it takes at once."""
-    model = network(name)
-    replays = model.new_run().plan.replays
-    at_once = replays.at_once
-    if not parts:
-        replays.at_once = None
-    for _ in range(4):
-        model.predict_on_batch(x)
-    return model, at_once
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=[*graphs.NETWORKS, *PHOTOGRAPHS])
@@ -48,22 +37,17 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     for name in arguments.networks:
         batch = arguments.batch if name in graphs.NETWORKS else min(16, arguments.batch)
-        x = np.random.default_rng(0).standard_normal((batch, *network(name).input_shape[1:]), np.float32)
-        models = [ready(name, x, parts) for parts in (True, False)]
-        seconds: list[list[float]] = [[], []]
-        for number in range(arguments.rounds):
-            for side in (0, 1) if number % 2 else (1, 0):
-                model = models[side][0]
-                started = time.perf_counter()
+        models = {"parts": network(name), "whole": network(name)}
+        x = np.random.default_rng(0).standard_normal((batch, *models["parts"].input_shape[1:]), np.float32)
+        at_once = models["parts"].new_run().plan.replays.at_once
+        models["whole"].new_run().plan.replays.at_once = None
+        for model in models.values():  # until what is recorded is played
+            for _ in range(4):
                 model.predict_on_batch(x)
-                calls = 1 + int(0.1 / (time.perf_counter() - started))
-                started = time.perf_counter()
-                for _ in range(calls):
-                    model.predict_on_batch(x)
-                seconds[side].append((time.perf_counter() - started) / calls / batch)
-        ours, whole = (1e6 * float(np.median(times)) for times in seconds)
+        calls = {way: functools.partial(model.predict_on_batch, x) for way, model in models.items()}
+        parts, whole = (1e6 * seconds / batch for seconds in medians(calls, arguments.rounds, 0.1).values())
         print(
-            f"{name:18} batch {batch:4}, at once {models[0][1] or 'all':>4}: {ours:9.1f} us per image, "
-            f"whole {whole:9.1f} us, ratio {ours / whole:.2f}",
+            f"{name:18} batch {batch:4}, at once {at_once or 'all':>4}: {parts:9.1f} us per image, "
+            f"whole {whole:9.1f} us, ratio {parts / whole:.2f}",
             flush=True,
         )

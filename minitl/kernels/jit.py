@@ -57,7 +57,7 @@ def inner(contract: bool = False) -> Callable[[Callable[..., Any]], Callable[...
 
 
 class _Inner(CPUDispatcher):
-    """A function without the entrances for Python and C that Numba adds, which take a tenth of all compiling."""
+    """A function without the entrances for Python and C that Numba would compile with it."""
 
     def __call__(self, *arguments: Any) -> Any:
         return self.py_func(*arguments)

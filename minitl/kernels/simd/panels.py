@@ -44,15 +44,14 @@ def _copy_panels_in_llvm(typingctx, b, at, step, scale, left, panels, to, panel,
         of_b, of_panels = (pointer(context, builder, sig.args[k], args[k]) for k in (0, 5))
         factors = builder.gep(pointer(context, builder, sig.args[3], args[3]), [args[4]]) if scaled else of_b
         given = [builder.gep(of_b, [args[1]]), args[2], factors, builder.gep(of_panels, [args[6]]), *args[7:]]
-        builder.call(_copying(builder.module, of_b.type, scaled), given)
+        builder.call(_copying(builder.module, of_b.type, b.dtype.bitwidth // 8, scaled), given)
         return context.get_dummy_value()
 
     return types.void(b, intp, intp, scale, intp, panels, intp, intp, intp, intp, intp), codegen
 
 
-def _copying(module: ir.Module, kind: ir.PointerType, scaled: bool) -> ir.Function:
-    """The function of this module for panels of numbers of a kind."""
-    size = {"float": 4, "double": 8}[str(kind.pointee)]
+def _copying(module: ir.Module, kind: ir.PointerType, size: int, scaled: bool) -> ir.Function:
+    """The function of this module for panels of numbers of a kind, of `size` bytes each."""
     name = f"minitl_{'scaled' if scaled else 'copied'}_panels_f{8 * size}"
     if name in module.globals:
         return module.globals[name]
