@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from collections.abc import Iterable
 from functools import lru_cache
@@ -15,6 +14,8 @@ import numpy as np
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """A ValueError for a name that does not exist, with the names near to it, or all of them."""
+    import difflib
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"

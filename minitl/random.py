@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-_sequence = np.random.SeedSequence()
+_sequence: np.random.SeedSequence | None = None  # made by who asks first: NumPy imports its generators when they are used
 
 
 def set_random_seed(seed: int) -> None:
@@ -25,6 +24,8 @@ def set_random_seed(seed: int) -> None:
     global _sequence
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"set_random_seed: expected a whole number of 0 .. 2**32 - 1, got {seed!r}")
+    import random
+
     _sequence = np.random.SeedSequence(int(seed))
     random.seed(int(seed))
     np.random.seed(int(seed))
@@ -49,6 +50,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 def new_generator() -> np.random.Generator:
     """A fresh generator, independent of those given before."""
+    global _sequence
+    _sequence = _sequence or np.random.SeedSequence()
     return np.random.default_rng(_sequence.spawn(1)[0])
 
 

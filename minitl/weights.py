@@ -11,21 +11,20 @@ agree with their size, so that nothing larger than the file itself is ever alloc
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
-import json
 import math
 import os
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from minitl.processes import rank
+
+if TYPE_CHECKING:
+    import zipfile  # this, json, glob and tempfile take long to import: whoever opens a file brings them
 
 CONFIG = "model.json"
 OPTIMIZER = "@optimizer/"
@@ -66,6 +65,8 @@ def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Errors: OSError from the file system, FileNotFoundError when the folder is not there, ValueError for a path that is a pipe,
     a device or a folder.
     """
+    import tempfile
+
     path = Path(os.path.realpath(path))
     check_target(path)
     if rank():  # another process of this training writes it
@@ -104,6 +105,9 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], config: dic
 
     Errors: OSError from the file system; ValueError for a key that could not be read again. The previous file is then untouched.
     """
+    import json
+    import zipfile
+
     for key in arrays:
         _check_key(str(path), f"{key}.npy")
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -120,6 +124,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
     Errors: FileNotFoundError, or WeightFileError, which says what is wrong with the file.
     """
+    import zipfile
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weight file at {path}")
@@ -173,11 +179,16 @@ def named_weights(model: Any) -> dict[str, np.ndarray]:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
+    import zipfile
+
     # A fixed date: the same weights give the same bytes.
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 
 def _read_archive(path: Path, archive: zipfile.ZipFile) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+    import json
+    import zipfile
+
     members = archive.infolist()
     names = [member.filename for member in members]
     if len(set(names)) != len(names):
@@ -230,6 +241,8 @@ def _check_key(path: str, name: str) -> None:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove temporary files for this path whose process has ended."""
+    import glob
+
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         owner = part.name[len(path.name) + 2 :].partition("-")[0]
         if owner.isdecimal() and not _runs(int(owner)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from typing import IO, Any
 
 from minitl.callbacks.base import Callback, Logs
@@ -16,6 +15,8 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the file; a file that is appended to keeps its columns."""
+        import csv
+
         mode = "a+" if self.append else "w"
         self.file: IO[str] = open(self.filename, mode, newline="")  # noqa: SIM115 (on_train_end closes it)
         self.file.seek(0)
@@ -25,6 +26,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the epoch's line."""
+        import csv
+
         row = {"epoch": epoch, **(logs or {})}
         writer: Any = csv.DictWriter(
             self.file, self.columns or list(row), restval="", extrasaction="ignore", delimiter=self.separator

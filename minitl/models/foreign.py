@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import zipfile
 from typing import Any
 
 # Ending -> reader of a model, its writer, reader of weights, their writer; None where there is none.
@@ -76,6 +75,8 @@ def _function(filepath: str | os.PathLike, which: int, otherwise: str) -> Any:
 
 def _is_ours(filepath: str | os.PathLike) -> bool:
     """Whether a file that is there is one that an earlier version wrote under such a name."""
+    import zipfile
+
     if not os.path.isfile(filepath) or not zipfile.is_zipfile(filepath):
         return False
     try:

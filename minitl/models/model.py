@@ -5,7 +5,6 @@ What it computes in one pass lies in a `minitl.graph.run.Run`; what one does wit
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -225,6 +224,8 @@ class Model(Structure):
 
     def to_json(self, **settings: Any) -> str:
         """The architecture as JSON, for `model_from_json`; `settings` go to `json.dumps`."""
+        import json
+
         return json.dumps({"format": FORMAT, "model": encode(self)}, **settings)
 
     def to_yaml(self) -> str:

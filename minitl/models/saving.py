@@ -13,7 +13,6 @@ weights than the file has numbers. What holds a model is never changed half-way:
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -106,6 +105,8 @@ def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> 
 
     Errors: ValueError for a text that describes no model.
     """
+    import json
+
     try:
         described = json.loads(text)
         if "format" not in described:
