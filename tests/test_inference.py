@@ -6,7 +6,7 @@ import pytest
 import minitl
 from minitl.graph.steps import LayerStep
 from minitl.graph.together import Folded, Joined, Separable
-from minitl.kernels import convolution, fused, padding, separable
+from minitl.kernels import convolution, fused, global_average_pool2d, padding, separable
 from minitl.kernels.matrix_product import multiply
 from minitl.kernels.processor import LEVEL_1, THREADS
 from minitl.layers import (
@@ -249,6 +249,41 @@ def test_a_depthwise_and_a_1x1_convolution_in_one_pass_are_the_two_to_the_bit(na
     model.fuse = False
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(together, model(x, training=False), rtol=tolerance, atol=tolerance * np.abs(together).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MOBILE)
+def test_a_mean_behind_them_is_that_of_what_they_give_to_the_bit(name, dtype, monkeypatch):
+    settings, keepdims = MOBILE[name], name in ("plain", "skip")
+    images = mobile(**settings, dtype=dtype)
+    model = Model(images.inputs, GlobalAveragePooling2D(keepdims=keepdims)(images.outputs[0])).astype(dtype)
+    x = np.random.default_rng(1).normal(size=(2 * THREADS + 1, *settings["size"], settings["channels"])).astype(dtype)
+    expected = images(x, training=False)
+    expected, _ = global_average_pool2d.forward(np.asarray(expected))
+    alone = []
+    monkeypatch.setattr(separable.global_average_pool2d, "forward", lambda y: alone.append(len(y)) or (y.mean((1, 2)), None))
+    found = {batch: model.new_run().walk([x[:batch]])[0] for batch in (len(x), 2 * THREADS - 1)}
+    assert found[len(x)].shape == ((len(x), 1, 1, settings["filters"]) if keepdims else (len(x), settings["filters"]))
+    if not settings.get("norm", True):
+        return
+    if not settings.get("skip"):
+        np.testing.assert_array_equal(found[len(x)].reshape(expected.shape), expected)
+    assert alone == [len(x)] * settings.get("skip", False) + [2 * THREADS - 1]  # few images are cut into pieces first
+
+
+def test_a_mean_whose_input_is_needed_or_that_has_a_penalty_stays_by_itself():
+    inputs = Input((16, 16, 8))
+    y = BatchNormalization()(DepthwiseConv2D(3, padding="same")(inputs))
+    y = BatchNormalization()(Conv2D(16, 1)(y))
+    x = np.random.default_rng(0).normal(size=(2 * THREADS, 16, 16, 8)).astype("float32")
+    penalised = Model(inputs, GlobalAveragePooling2D(activity_regularizer="l2")(y))
+    penalised.compile("sgd", "mse")
+    mean = penalised.predict(x, verbose=0)
+    penalty = 0.01 * (mean.astype("float64") ** 2).sum() / len(x)
+    assert penalised.evaluate(x, mean, batch_size=len(x), verbose=0) == pytest.approx(penalty, rel=1e-5)
+    both = Model(inputs, [GlobalAveragePooling2D()(y), y])(x, training=False)
+    np.testing.assert_array_equal(both[0], mean)
+    np.testing.assert_allclose(both[1].mean((1, 2)), mean, rtol=1e-4, atol=1e-5)
 
 
 def test_how_a_depthwise_and_a_1x1_convolution_are_cut():

@@ -7,7 +7,7 @@
     convolution [+ batch normalisation] + sum with a skip [+ ReLU]    at inference: the end of a residual block
     zero padding + depthwise convolution               the zeros are never written
     zero padding + max-pooling of what a ReLU made     at inference: the same
-    depthwise convolution + 1x1 convolution            at inference, each with what is folded into it
+    depthwise + 1x1 convolution [+ global average-pooling]    at inference, each with what is folded into it
     concatenation of what convolutions made    at inference: they write their parts of it
     last softmax or sigmoid + its cross-entropy        the activation's part of the gradient cancels (`joint`)
 
@@ -164,8 +164,12 @@ def _join_depthwise(graph: Graph, at: dict[Node, Step], step: Step) -> None:
     if type(step) is not Folded or type(first) is not Folded or _next(graph, before) is not step.nodes[0]:
         return
     if step.pointwise and step.layer.strides == (1, 1) and first.depthwise:
-        del at[before]
-        at[step.nodes[-1]] = Separable(first, step)
+        mean = _next(graph, step.nodes[-1])
+        if mean is not None and (type(mean.layer) is not GlobalAveragePooling2D or type(at[mean]) is not LayerStep):
+            mean = None
+        del at[before], at[step.nodes[-1]]
+        joined = Separable(first, step, mean)
+        at[joined.nodes[-1]] = joined
 
 
 def _without_zeros(graph: Graph, node: Node, fold: bool, taken: Collection[Node]) -> Step | None:

@@ -211,11 +211,13 @@ class Folded(Step):
 
 
 class Separable(Step):
-    """A depthwise convolution and the 1x1 convolution that alone needs it, each with what is folded into it; only forward."""
+    """A depthwise convolution and the 1x1 convolution that alone needs it, each with what is folded into it, and perhaps the
+    global average-pooling behind them; only forward.
+    """
 
-    def __init__(self, first: Folded, second: Folded):
-        super().__init__([*first.nodes, *second.nodes])
-        self.first, self.second = first, second
+    def __init__(self, first: Folded, second: Folded, mean: Node | None):
+        super().__init__([*first.nodes, *second.nodes, *([mean] if mean else [])])
+        self.first, self.second, self.mean = first, second, mean
         self.takes = (*first.takes, *second.takes[1:])  # with the skip, if there is one
 
     def forward(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
@@ -224,7 +226,8 @@ class Separable(Step):
         x = self.first.entrance.admit(x, self.first.shape)
         separable = engine("separable")
         first, second = separable.First(*self.first.as_depthwise()), separable.Second(*self.second.as_pointwise(skip))
-        return separable.convolve(x, first, second), None
+        y = separable.convolve(x, first, second, mean=self.mean is not None)
+        return y[:, None, None] if self.mean is not None and self.mean.layer.keepdims else y, None
 
 
 class Joined(Step):

@@ -8,6 +8,7 @@ import numpy as np
 
 from minitl.kernels import memory
 from minitl.kernels.arrays import common_dtype, contiguous
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, launch, task_kernel
 from minitl.kernels.simd import constant
 from minitl.ops.window import check_images, check_shape
@@ -41,12 +42,17 @@ def _forward(task: Task, plan: Plan, x: Numbers, y: Numbers):
     pixels, to = constant(x, plan.pixels), task * plan.channels
     for c in range(plan.channels):
         y[to + c] = 0
-    for pixel in range(plan.pixels):
-        at = (task * plan.pixels + pixel) * plan.channels
-        for c in range(plan.channels):
-            y[to + c] += x[at + c]
+    add_pixels(x, task * plan.pixels * plan.channels, plan.pixels, plan.channels, y, to)
     for c in range(plan.channels):
         y[to + c] /= pixels
+
+
+@inner()
+def add_pixels(x, at, pixels, channels, y, to):
+    """Add the pixels of x, one after another, to a row of y."""
+    for pixel in range(pixels):
+        for c in range(channels):
+            y[to + c] += x[at + pixel * channels + c]
 
 
 @task_kernel

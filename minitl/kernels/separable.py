@@ -3,7 +3,8 @@
 A task takes some rows of an image's outputs. It computes what the depthwise convolution gives there into scratch memory, which is
 at home in the level-2 cache, and multiplies that by the matrix of the 1x1 convolution. The matrix is copied into panels once,
 before the tasks begin; for one small image by each thread for itself, since what another thread has just written comes slowly.
-The sums are those of the two convolutions one after the other, to the bit.
+A mean over height and width behind them is taken at once: a task then has a whole image, whose outputs stay in scratch memory.
+The sums are those of the layers one after the other, to the bit.
 
 Source: A. Howard et al., MobileNets, arXiv 1704.04861; `minitl.kernels.depthwise_conv2d`, `minitl.kernels.matrix_product`.
 """
@@ -15,12 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minitl.kernels import memory
+from minitl.kernels import global_average_pool2d, memory
 from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.convolution import pointwise
 from minitl.kernels.depthwise_conv2d import Plan as Window
 from minitl.kernels.depthwise_conv2d import convolve as convolve_depthwise
 from minitl.kernels.depthwise_conv2d import geometry, output_row, plan_of
+from minitl.kernels.global_average_pool2d import add_pixels
+from minitl.kernels.jit import inner
 from minitl.kernels.launch import Constants, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, lay_out
 from minitl.kernels.places import steps
@@ -57,11 +60,11 @@ class Second(NamedTuple):
     skip: np.ndarray | None
 
 
-def convolve(x: np.ndarray, first: First, second: Second) -> np.ndarray:
-    """The second convolution of what the first one gives.
+def convolve(x: np.ndarray, first: First, second: Second, mean: bool = False) -> np.ndarray:
+    """The second convolution of what the first one gives; of that, with `mean`, the mean over height and width.
 
     Shapes: x (N, H, W, C), kernels (K_h, K_w, C, M) and (1, 1, C M, F), bias and scale (C M,) and (F,), skip and y (N, H_out,
-    W_out, F).
+    W_out, F), or y (N, F).
     Errors: ValueError for a skip of another shape.
     """
     rows, columns = geometry(x.shape, first.kernel.shape, None, first.strides, first.padding, first.dilation)
@@ -72,10 +75,13 @@ def convolve(x: np.ndarray, first: First, second: Second) -> np.ndarray:
     limits = first.floor == 0, 0 if first.ceiling == np.inf else int(first.ceiling)
     behind = second.relu, second.ceiling, second.skip is not None
     window = first.kernel.shape, first.strides, first.dilation, rows, columns
-    tasks, scratch, plan = _plan(x.shape, *window, limits, shape[3], behind, dtype)
+    tasks, scratch, plan = _plan(x.shape, *window, limits, shape[3], behind, dtype, mean)
     if plan is None:
-        return pointwise(convolve_depthwise(x, *first), *second)
-    y = memory.empty(shape, dtype)
+        y = pointwise(convolve_depthwise(x, *first), *second)
+        return global_average_pool2d.forward(y)[0] if mean else y
+    if mean and not plan.plan.means:
+        return global_average_pool2d.forward(convolve(x, first, second))[0]
+    y = memory.empty((len(x), shape[3]) if mean else shape, dtype)
     middle, filters, width = second.kernel.shape[2], shape[3], plan.plan.panel_columns
     scale = np.ones(filters, dtype) if second.scale is None else flat(second.scale, dtype)
     b = flat(second.kernel, dtype)
@@ -100,6 +106,8 @@ class Plan(NamedTuple):
     middle_ceiling: int  # and above what, or 0
     own_panels: int  # in a task's scratch, from this number on; or 0, where all tasks read the same
     chunks: int  # of an image's rows
+    chunks_per_task: int
+    means: int  # the first row of a chunk's outputs in a task's scratch, where their mean is wanted; or 0
     depth: int  # of the sums
     depth_at_once: int  # of a panel that is copied
     terms: int  # of a panel that is multiplied at once
@@ -115,7 +123,7 @@ class Plan(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _plan(
     x: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, dilation: Pair, rows: Axis, columns: Axis,
-    limits: tuple[bool, int], filters: int, behind: tuple[bool, int, bool], dtype: np.dtype,
+    limits: tuple[bool, int], filters: int, behind: tuple[bool, int, bool], dtype: np.dtype, mean: bool = False,
 ) -> tuple[int, int, Packed | None]:  # fmt: skip
     """The number of tasks, the size of what lies between, and the plan; None where the two are better done one by one."""
     middle = kernel[2] * kernel[3]
@@ -129,13 +137,17 @@ def _plan(
         return 0, 0, None
     width = min(tile_columns(dtype), whole_vectors(filters, dtype))
     terms = -(-middle // -(-middle * width * dtype.itemsize // LEVEL_1))
-    relu, ceiling, skips = behind
     between = memory.whole_lines(at_once * columns.out * middle)
     panels = -(-filters // width) * middle * width if own else 0
-    product = between if own else 0, chunks, middle, middle, terms, filters, width, relu, ceiling, skips, filters, 0
+    relu, ceiling, skips = behind
+    outputs, before = at_once * columns.out * filters, -(-between // filters)
+    mean = mean and not skips and x[0] >= TASKS_PER_THREAD * THREADS and outputs * dtype.itemsize <= 2 * LEVEL_2
+    cut = (chunks, chunks, before) if mean else (chunks, 1, 0)
+    product = between if own else 0, *cut, middle, middle, terms, filters, width, relu, ceiling, skips, filters, 0
     window = np.array(plan_of(x, kernel, strides, dilation, rows, columns, dtype).plan)
     indices = steps(ROWS_AT_ONCE, middle), steps(ROWS_AT_ONCE, filters), window
-    return x[0] * chunks, between + memory.whole_lines(panels), packed(Plan._make([*limits, *product]), *indices)
+    scratch = before * filters + outputs if mean else between + panels
+    return x[0] * chunks // cut[1], memory.whole_lines(scratch), packed(Plan._make([*limits, *product]), *indices)
 
 
 @task_kernel
@@ -146,21 +158,49 @@ def _make_panels(task: Task, plan: Plan, b: Numbers, scale: Numbers, panels: Num
 
 @task_kernel
 def _forward(
-    task: Task, plan: Plan, x: Numbers, kernel: Numbers, b: Numbers, scale: Numbers, start: Numbers, skip: Numbers, c: Numbers,
+    task: Task, plan: Plan, x: Numbers, kernel: Numbers, b: Numbers, scale: Numbers, start: Numbers, skip: Numbers, y: Numbers,
     bias: Constants, in_a: Indices, in_c: Indices, depthwise: Indices, scratch: Scratch,
 ):  # fmt: skip
-    n, chunk, window = task // plan.chunks, task % plan.chunks, read_plan(depthwise, Window)
-    first, last = chunk * window.out_h // plan.chunks, (chunk + 1) * window.out_h // plan.chunks
+    window, image = read_plan(depthwise, Window), task * plan.columns
     panels, in_panels = b, 0
     if plan.own_panels:
         panels, in_panels = scratch, plan.own_panels
         lay_out(plan, b, scale, 0, 0, plan.columns, panels, in_panels)
-    floor = constant(c, 0.0 if plan.rectified else -np.inf)
-    ceiling = constant(c, plan.middle_ceiling if plan.middle_ceiling else np.inf)
+    c = y
+    if plan.means:
+        c = scratch
+        for k in range(plan.columns):
+            y[image + k] = 0
+    for chunk in range(task * plan.chunks_per_task, (task + 1) * plan.chunks_per_task):
+        n, number = chunk // plan.chunks, chunk % plan.chunks
+        first, last = number * window.out_h // plan.chunks, (number + 1) * window.out_h // plan.chunks
+        begin, rows = (n * window.out_h + first) * window.out_w, (last - first) * window.out_w
+        if plan.means:
+            begin = plan.means
+        _between(plan, window, n, first, last, x, kernel, bias, scratch)
+        _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, c, in_c)
+        if plan.skips or plan.ceiling:
+            finish_rows(plan, skip, c, begin, begin + rows, 0, plan.columns)
+        if plan.means:
+            add_pixels(c, begin * plan.columns, rows, plan.columns, y, image)
+    if plan.means:
+        pixels = constant(x, window.out_h * window.out_w)
+        for k in range(plan.columns):
+            y[image + k] /= pixels
+
+
+@inner()
+def _between(plan, window, n, first, last, x, kernel, bias, scratch):
+    """What the depthwise convolution gives for some rows."""
+    floor = constant(x, 0.0 if plan.rectified else -np.inf)
+    ceiling = constant(x, plan.middle_ceiling if plan.middle_ceiling else np.inf)
     for i in range(first, last):
         output_row(window, n, i, x, kernel, bias, scratch, (i - first) * window.out_w * plan.depth, floor, ceiling)
-    begin, rows = (n * window.out_h + first) * window.out_w, (last - first) * window.out_w
-    finishes = plan.skips or plan.ceiling
+
+
+@inner()
+def _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, c, in_c):
+    """Multiply that by the matrix, whose panels are there."""
     for k in range(0, plan.depth, plan.terms):
         terms = min(plan.terms, plan.depth - k)
         least = 0.0 if plan.relu and not plan.skips and k + terms == plan.depth else -np.inf
@@ -172,5 +212,3 @@ def _forward(
                     start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.columns,
                     c, to, in_c, 0, min(ROWS_AT_ONCE, rows - row), min(plan.panel_columns, plan.columns - left), least,
                 )  # fmt: skip
-    if finishes:
-        finish_rows(plan, skip, c, begin, begin + rows, 0, plan.columns)
