@@ -3,10 +3,11 @@
     python tests/mutate.py minitl/optimizers/*.py                       every change, with the tests that run the changed line
     python tests/mutate.py minitl/kernels/dense.py --tests tests/test_pairs.py     compiled code is not traced: name its tests
     python tests/mutate.py minitl/weights.py --sample 40 --jobs 2
+    python tests/mutate.py $(git ls-files minitl/*.py) --sample 2 --jobs 2 --traced lines   the whole package, by a sample
 
-A change is a comparison turned, an operator exchanged, a number one off, a condition negated, a truth value flipped, a string
-argument emptied, a statement left out, a default changed. What nobody noticed is printed with its line, to be judged: some
-changes are equivalent, the others ask for a test. Works in a copy; a nightly matter. Needs the extra `dev` (coverage).
+A change is a comparison turned, an operator exchanged, a number (a default too) one off, a condition negated, a truth value
+flipped, a copy or a statement left out. What nobody noticed is printed with its line, to be judged: some changes are
+equivalent, the others ask for a test. Works in copies; a nightly matter. Needs the extra `dev` (coverage, pytest-xdist).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import os
 import random
 import shutil
 import subprocess
@@ -23,6 +23,8 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from traced import Traced, environment, record
 
 ROOT = Path(__file__).parent.parent
 LEFT_OUT = (".git", ".venv", ".data", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "results", "*.egg-info")
@@ -34,7 +36,6 @@ OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
     ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.MatMult: ast.Add,
 }  # fmt: skip
-MOST_TESTS = 60  # of one line: the first of them decide
 SECONDS = 300
 
 
@@ -43,14 +44,24 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
     nodes = list(ast.walk(tree))
     errors = {id(inner) for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}
     typed = {id(inner) for node in nodes for inner in _annotations(node)}
-    typed |= {id(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg == "strict"}  # a safeguard of zip
+    typed |= {id(inner) for node in nodes for inner in _equivalent(node)}
     for position, node in enumerate(nodes):
         if id(node) in errors or id(node) in typed:
-            continue  # wording of messages, and types
+            continue  # wording of messages, types, and what changes nothing
         for what, change in _changes(node):
             changed = copy.deepcopy(tree)
             change(list(ast.walk(changed))[position])
             yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(changed)
+
+
+def _equivalent(node: ast.AST) -> Iterator[ast.AST]:
+    """A safeguard of zip, who is said to have been warned, and -1 in a reshape, for which NumPy takes -2 as well."""
+    if isinstance(node, ast.keyword) and node.arg in ("strict", "stacklevel"):
+        yield node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
+        for inner in ast.walk(ast.Tuple(node.args)):
+            if isinstance(inner, ast.UnaryOp) and isinstance(inner.op, ast.USub):
+                yield inner.operand
 
 
 def _annotations(node: ast.AST) -> Iterator[ast.AST]:
@@ -77,6 +88,8 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, object]]:
         yield f"{node.value} -> {not node.value}", lambda n: setattr(n, "value", not n.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         yield f"{node.value} -> {node.value + 1}", lambda n: setattr(n, "value", n.value + 1)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "copy" and not node.args:
+        yield "copy left out", lambda n: _replace_copy(n)
     elif isinstance(node, (ast.If, ast.IfExp, ast.While)):
         yield "condition negated", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
     elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):
@@ -101,6 +114,11 @@ def _replace_unary(node: ast.UnaryOp) -> None:
         node.operand = ast.UnaryOp(ast.Not(), node.operand)
 
 
+def _replace_copy(node: ast.Call) -> None:
+    node.args, node.keywords = [node.func.value], []
+    node.func = ast.parse("lambda same: same", mode="eval").body
+
+
 def copied() -> Path:
     """A copy of the project, in which changes can be planted."""
     folder = Path(tempfile.mkdtemp(prefix="minitl-mutants-"))
@@ -108,92 +126,48 @@ def copied() -> Path:
     return folder
 
 
-def tests_by_line(modules: list[str], tests: list[str]) -> dict[str, dict[int, list[str]]]:
-    """Which tests run each line of some modules."""
-    import coverage
-
-    folder = copied()
-    data = folder / "coverage"
-    settings = folder / "coverage.ini"
-    include = "".join(f"\n    */{module}" for module in modules)
-    settings.write_text(f"[run]\ninclude ={include}\ndynamic_context = test_function\ndata_file = {data}\n")
-    command = ["-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, env=_environment(folder))
-    if done.returncode:
-        raise SystemExit(f"the tests fail without a change:\n{done.stdout[-2000:]}")
-    found = coverage.CoverageData(str(data))
-    found.read()
-    by_module: dict[str, dict[int, list[str]]] = {module: {} for module in modules}
-    for file in found.measured_files():
-        by_line = next(by_module[module] for module in modules if Path(file).match(module))
-        for line, contexts in found.contexts_by_lineno(file).items():
-            by_line[line] = sorted({context for context in contexts if context})
-    shutil.rmtree(folder)
-    for module, by_line in by_module.items():
-        _give_to_definitions(ast.parse((ROOT / module).read_text()), by_line)
-    return by_module
-
-
-def _give_to_definitions(tree: ast.Module, by_line: dict[int, list[str]]) -> None:
-    """What runs once, at import (defaults, attributes of classes, constants), belongs to the tests of what it is part of."""
-    parts = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
-    for node in reversed(parts):  # the inner ones first
-        first, last = (1, tree.body[-1].end_lineno) if isinstance(node, ast.Module) else (node.lineno, node.end_lineno)
-        inside = range(first, (last or first) + 1)
-        tests = sorted({test for line in inside for test in by_line.get(line, [])})
-        random.Random(0).shuffle(tests)
-        for line in inside:
-            by_line[line] = by_line.get(line) or tests
-        # A test may use what its file made at import: of that, the tests of the whole class can tell.
-        for made in (inner for inner in ast.iter_child_nodes(node) if isinstance(node, ast.ClassDef)):
-            if isinstance(made, ast.FunctionDef) and made.name == "__init__":
-                for line in range(made.lineno, (made.end_lineno or made.lineno) + 1):
-                    by_line[line] = sorted({*by_line[line], *tests})
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "ci"}
-
-
 def noticed(folder: Path, chosen: list[str]) -> bool:
     """Whether some tests fail."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, env=_environment(folder), timeout=SECONDS)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(folder), timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return True
-    if done.returncode == 5:
-        raise SystemExit(f"no test was collected: {' '.join(chosen)}")
+    if done.returncode in (4, 5):
+        raise SystemExit(f"{' '.join(chosen)}: no test was collected:\n{done.stdout[-2000:]}")
     return done.returncode != 0
-
-
-def selection(by_line: dict[int, list[str]], line: int) -> list[str]:
-    """Test files and a -k expression for the tests that run a line."""
-    names = sorted({context.split(".")[-1] for context in by_line.get(line, [])})[:MOST_TESTS]
-    files = sorted({f"tests/{context.split('.')[0]}.py" for context in by_line.get(line, [])})
-    return [*files, "-k", " or ".join(names)] if names else []
 
 
 def main(options: argparse.Namespace) -> int:
     """Plant, run, count, module by module; the exit status is 1 when something was not noticed."""
     modules, tests = [str(Path(module)) for module in options.modules], options.tests or ["tests"]
-    by_module = None if options.whole else tests_by_line(modules, tests)
     folders = [copied() for _ in range(options.jobs)]
+    traced = None if options.whole else _traced(options.traced or Path(tempfile.mkdtemp()), folders[0], tests, options.jobs)
     counts = []
     for module in modules:
-        counts.append(plant(module, by_module and by_module[module], tests, folders, options))
-        killed, planted = counts[-1]
-        print(f"{module}: {killed} of {planted} changes noticed, {100 * killed / max(1, planted):.1f} %", flush=True)
+        killed, planted = plant(module, traced, tests, folders, options)
+        if planted:
+            counts.append((killed, planted))
+            print(f"{module}: {killed} of {planted} changes noticed, {100 * killed / planted:.1f} %", flush=True)
     for folder in folders:
         shutil.rmtree(folder)
-    killed, planted = (sum(column) for column in zip(*counts, strict=True))
-    if len(modules) > 1:
-        print(f"{len(modules)} modules: {killed} of {planted} changes noticed, {100 * killed / max(1, planted):.1f} %")
+    killed, planted = map(sum, zip(*counts, strict=True))
+    if len(counts) > 1:
+        print(f"{len(counts)} modules: {killed} of {planted} changes noticed, {100 * killed / planted:.1f} %")
     return 0 if killed == planted else 1
 
 
+def _traced(folder: Path, project: Path, tests: list[str], jobs: int) -> Traced:
+    if not (folder / "coverage").exists():
+        record(project, folder, tests, jobs)
+    traced = Traced(folder)
+    if traced.failed:
+        print(f"without a change fail, and are not used: {', '.join(traced.failed)}", flush=True)
+    return traced
+
+
 def plant(
-    module: str, by_line: dict[int, list[str]] | None, tests: list[str], folders: list[Path], options: argparse.Namespace
+    module: str, traced: Traced | None, tests: list[str], folders: list[Path], options: argparse.Namespace
 ) -> tuple[int, int]:
     """How many of how many changes of a module were noticed; the others are printed."""
     source = (ROOT / module).read_text()
@@ -203,7 +177,7 @@ def plant(
 
     def judge(entry: tuple[int, str, ast.Module]) -> tuple[int, str, str]:
         line, what, tree = entry
-        chosen = tests if by_line is None else selection(by_line, line)
+        chosen = tests if traced is None else traced.selection(module, line)
         if not chosen:
             return line, what, "no test runs this line"
         folder = folders.pop()
@@ -228,6 +202,7 @@ if __name__ == "__main__":
     parser.add_argument("modules", nargs="+", help="files of the package, such as minitl/losses/formulas.py")
     parser.add_argument("--tests", nargs="+", help="test files; by default all; those that run the changed line are used")
     parser.add_argument("--whole", action="store_true", help="run the test files whole: compiled code cannot be traced")
+    parser.add_argument("--traced", type=Path, help="folder that keeps which tests run which line; recorded there first if empty")
     parser.add_argument("--sample", type=int, help="plant only so many changes per module, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)

@@ -6,6 +6,7 @@ import pytest
 from minitl import Input, Model, Sequential, losses
 from minitl.gradcheck import check_gradients
 from minitl.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPooling2D
+from minitl.layers.added_loss import AddedLoss
 from minitl.models import clone_model, load_model
 from minitl.transfer import truncate
 from minitl.transfer.surgery import split
@@ -256,3 +257,12 @@ def test_a_loss_function_may_use_values_of_the_network(backend, tmp_path):
         model.fit(X, TARGETS, sample_weight=np.ones(5), verbose=0)
     with pytest.raises(ValueError, match=r"use model\.add_loss\(\) instead"):
         Model(x, [y, h]).compile("adam", priced)
+
+
+def test_what_joins_the_loss_goes_through_unchanged():
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    layer = AddedLoss()
+    np.testing.assert_array_equal(layer(x), x)
+    y = layer.forward(x, True)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(layer.backward(2 * x), 2 * x)

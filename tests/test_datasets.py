@@ -3,12 +3,25 @@
 import hashlib
 import io
 import os
+import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minitl.datasets import cifar10, cifar100, download, fashion_mnist, glyphs, idx, mnist
+from minitl.datasets import (
+    boston_housing,
+    california_housing,
+    cifar10,
+    cifar100,
+    download,
+    fashion_mnist,
+    glyphs,
+    houses,
+    idx,
+    mnist,
+)
 
 HAVE_CIFAR = all((download.data_folder() / name).is_dir() for name in ("cifar-10-batches-bin", "cifar-100-binary"))
 needs_cifar = pytest.mark.skipif(not HAVE_CIFAR, reason="no CIFAR sets in $MINITL_DATA")
@@ -251,3 +264,71 @@ def test_the_data_command(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "4 files" in out and "not there" in out and "glyphs" in out
     assert main(["data", str(tmp_path / "nowhere")]) == 2
+
+
+def table(path, rows=50):
+    x, y = np.arange(3 * rows, dtype="float32").reshape(rows, 3), np.arange(rows, dtype="float32")
+    np.savez(path, x=x, y=y)
+    return x, y
+
+
+@pytest.mark.parametrize("module", [boston_housing, california_housing])
+@pytest.mark.parametrize(("settings", "seed", "train"), [({}, 113, 40), ({"seed": 5, "test_split": 0.3}, 5, 35)])
+def test_houses_are_drawn_and_split_as_keras_does(module, settings, seed, train, tmp_path):
+    x, y = table(tmp_path / "houses.npz")
+    of_training, of_test = module.load_data(path=str(tmp_path / "houses.npz"), **settings)
+    order = np.arange(50)
+    np.random.RandomState(seed).shuffle(order)
+    for found, chosen in ((of_training, order[:train]), (of_test, order[train:])):
+        np.testing.assert_array_equal(found[0], x[chosen])
+        np.testing.assert_array_equal(found[1], y[chosen])
+
+
+def test_versions_of_california(tmp_path):
+    file = str(tmp_path / "houses.npz")
+    x, _ = table(file, 700)
+    sizes = {
+        version: [len(part[0]) for part in california_housing.load_data(version, file, 0.5)] for version in ("small", "large")
+    }
+    assert sizes == {"small": [300, 300], "large": [350, 350]}
+    small = np.concatenate([part[0] for part in california_housing.load_data("small", file)])
+    np.testing.assert_array_equal(small[np.argsort(small[:, 0])], x[:600])
+    with pytest.raises(ValueError, match="unknown version 'smal'; did you mean 'small'"):
+        california_housing.load_data("smal", file)
+
+
+def test_houses_that_cannot_be_read(tmp_path):
+    file = tmp_path / "houses.npz"
+    table(file)
+    for share in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="test_split must be at least 0 and below 1"):
+            boston_housing.load_data(str(file), test_split=share)
+    assert len(boston_housing.load_data(str(file), test_split=0)[0][0]) == 50
+    np.savez(file, x=np.zeros(3))
+    with pytest.raises(ValueError, match="not an npz file with x and y"):
+        boston_housing.load_data(str(file))
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match="not an npz file with x and y"):
+        boston_housing.load_data(str(file))
+
+
+def test_houses_are_fetched_once_with_their_checksum(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    monkeypatch.setattr(houses, "fetched", lambda *given: asked.append(given) or tmp_path / given[3])
+    table(tmp_path / "boston_housing.npz")
+    table(tmp_path / "california_housing.npz")
+    boston_housing.load_data()
+    california_housing.load_data()
+    assert asked == [
+        (f"{houses.URL}{name}_housing.npz", module.SHA256, tmp_path, f"{name}_housing.npz", "")
+        for name, module in (("boston", boston_housing), ("california", california_housing))
+    ]
+
+
+@pytest.mark.parametrize("name", ["boston_housing", "california_housing", "imdb", "reuters"])
+def test_checksums_are_those_that_keras_publishes(name):
+    keras = pytest.importorskip("keras")
+    theirs = set(re.findall(r"[0-9a-f]{32,64}", (Path(keras.__file__).parent / f"src/datasets/{name}.py").read_text()))
+    ours = set(re.findall(r"[0-9a-f]{32,64}", (Path(download.__file__).parent / f"{name}.py").read_text()))
+    assert ours and ours <= theirs

@@ -14,6 +14,7 @@ from test_gradients import problem
 from minitl import get_backend
 from minitl.__main__ import main
 from minitl.gradcheck import check_adjoint, check_gradients, complex_step, conduct, step_errors
+from minitl.gradcheck.differences import ROUNDING, Slope
 from minitl.gradcheck.problems import Problem
 from minitl.layers import BatchNormalization, Concatenate, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
 from minitl.losses import Loss
@@ -346,3 +347,13 @@ def test_a_number_that_does_not_grow_along_one_way_is_not_taken_for_coarse():
             return np.asarray((c * p.astype(dtype) ** 2).sum())
 
         assert conduct.is_coarse(Problem("c p^2", ["p"], [p], values, lambda dy: [2 * c * p])) == expected
+
+
+def test_steps_are_as_large_as_a_kink_nearby_allows():
+    """With a kink at 3e-5 the first step is too large; the second is not, and rounding counts less in it than in the third."""
+    x = np.array([3e-5])
+    slope = Slope(lambda: np.maximum(x, 0) + 1, np.ones(1), 1e-6)
+    derivative, doubt, noise = slope.along(x, np.array([0]), np.ones(1))
+    assert derivative == pytest.approx(1, abs=1e-8) and doubt < 1e-8
+    assert ROUNDING / 4e-6 <= noise <= 2.1 * ROUNDING / 4e-6
+    assert x[0] == 3e-5

@@ -518,6 +518,15 @@ def test_alpha_dropout_keeps_mean_and_variance():
     np.testing.assert_array_equal(layer(x), x)
 
 
+@pytest.mark.parametrize("stddev", [0.0, 0.3, 1.0])
+def test_gaussian_noise_has_its_deviation_while_training_alone(stddev):
+    layer, x = GaussianNoise(stddev), np.full((200, 500), 2, np.float32)
+    noise = layer.forward(x, True) - x
+    assert abs(noise.mean()) < 0.01 and noise.std() == pytest.approx(stddev, rel=0.01)
+    np.testing.assert_array_equal(layer(x), x)
+    assert layer.draws == (stddev > 0)
+
+
 def test_dropout_with_a_noise_shape_drops_together():
     x = np.ones((300, 4, 5, 2), np.float32)
     y = Dropout(0.5, noise_shape=(None, 1, 1, 1)).forward(x, True)

@@ -432,7 +432,8 @@ def test_numbers_of_other_kinds():
     table = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
     words = read([node("Gather", ["t", "x"], ["y"])], (3,), {"t": table}, kind=kinds.INT64)
     np.testing.assert_array_equal(words(np.array([[4, 0, 1]])), table[[[4, 0, 1]]])
-    assert len(words.trainable_weights) == 1
+    assert len(words.trainable_weights) == 1 and words.inputs[0].dtype == np.int64
+    assert read([node("Neg", ["x"], ["y"])], (3,), {}, kind=kinds.DOUBLE).inputs[0].dtype == np.float32
 
 
 def networks_of_pytorch():
@@ -642,6 +643,9 @@ def test_graphs_that_are_not_read_are_refused_by_node():
             "along axis 0, whose size is open", crop)  # fmt: skip
     refused([helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], coordinate_transformation_mode="tf_crop_and_resize")],
             "need a region", crop[1:])  # fmt: skip
+    elsewhere = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "b")
+    elsewhere.data_location = onnx.TensorProto.EXTERNAL
+    refused([helper.make_node("Add", ["x", "b"], ["y"])], "constant 'b' is in another file; save the model in one", [elsewhere])
     huge = onnx.numpy_helper.from_array(np.array([10**6, 10**6]), "s")
     refused([helper.make_node("ConstantOfShape", ["s"], ["w"], name="c"), helper.make_node("MatMul", ["x", "w"], ["y"])],
             r"\(ConstantOfShape\): asks for a constant", [huge])  # fmt: skip

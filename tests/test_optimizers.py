@@ -305,3 +305,34 @@ def test_the_rate_without_an_argument_and_what_does_not_decay():
     rule.apply([("dense/kernel", kernel, np.zeros(2)), ("dense/bias", bias, np.zeros(2))])
     np.testing.assert_allclose(kernel, 0.95)
     np.testing.assert_array_equal(bias, 1)
+
+
+def test_a_step_is_prepared_once_for_the_same_parameters_and_anew_for_others():
+    optimizer, w, other = Adam(0.1), np.ones(3, "float32"), np.ones(3, "float32")
+    optimizer.apply([("w", w, np.ones_like(w))])
+    (prepared,) = optimizer._passes.values()
+    optimizer.apply([("w", w, np.ones_like(w))])
+    assert list(optimizer._passes.values()) == [prepared] and next(iter(optimizer._passes.values())) is prepared
+    for updates in ([("w", other, w)], [("v", other, w)], [("v", other, w), ("w", w, w)]):
+        optimizer.apply(updates)
+        assert next(iter(optimizer._passes.values())) is not prepared
+        (prepared,) = optimizer._passes.values()
+
+
+@pytest.mark.parametrize("second", [np.ones(3), np.ones((3, 2), "float32")[:, 0], np.ones(3, "float16")])
+def test_weights_that_no_kernel_takes_together_move_as_each_alone(second):
+    first, gradients = np.ones(2, "float32"), [np.array([1, -2], "float32"), np.arange(3).astype(second.dtype)]
+    alone = [first.copy(), second.copy()]
+    together, each = Adam(0.1), [Adam(0.1), Adam(0.1)]
+    for _ in range(3):
+        together.apply([("a", first, gradients[0]), ("b", second, gradients[1])])
+        for optimizer, weights, gradient in zip(each, alone, gradients, strict=True):
+            optimizer.apply([("w", weights, gradient)])
+    np.testing.assert_allclose(first, alone[0], rtol=1e-6)
+    np.testing.assert_allclose(second, alone[1], rtol=1e-3 if second.dtype == np.float16 else 1e-6)
+
+
+def test_a_rate_that_is_read_goes_into_a_pickle_as_a_number():
+    rate = SGD(0.25).learning_rate
+    for again in (pickle.loads(pickle.dumps(rate)), copy.deepcopy(rate)):
+        assert type(again) is float and again == 0.25

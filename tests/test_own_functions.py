@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from minitl import ops, regularizers
+from minitl import losses, ops, regularizers
 from minitl.backend import use_backend
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, load_keras
 from minitl.layers import ELU, Activation, Conv2D, Dense, Embedding, GlobalAveragePooling1D, Input, Layer, LeakyReLU, PReLU, ReLU
+from minitl.losses.own import OwnLoss
 from minitl.models import Model, Sequential, clone_model, load_model
 from minitl.optimizers import SGD
 from minitl.schedules import LearningRateSchedule
@@ -292,3 +293,16 @@ def test_an_activation_of_ones_own_goes_back_as_the_built_in_one_does(backend):
     for ours, expected in zip(*back, strict=True):
         assert abs(expected).max() > 0.1
         np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_a_loss_of_one_s_own_is_called_what_its_function_is_called():
+    def mine(y_true, y_pred):
+        return ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+    class Theirs:
+        def __call__(self, y_true, y_pred):
+            return mine(y_true, y_pred)
+
+    for loss, name in ((losses.get(mine), "mine"), (OwnLoss(Theirs()), "Theirs")):
+        assert loss.name == name and loss.reduction == "sum_over_batch_size"
+        assert float(loss(Y, Y + 2)) == pytest.approx(4)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import CASES, forward_arguments
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minitl.kernels import simd
@@ -52,6 +53,20 @@ def test_book_and_engine_agree(name, dtype, data):
             close(a, b, dtype)
     for before, after in zip(kept, arguments, strict=True):
         np.testing.assert_array_equal(before, after)  # nobody writes to an argument
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+@pytest.mark.parametrize("name", sorted(CASES))
+@given(data=st.data())
+@settings(max_examples=3)
+def test_a_gradient_of_another_shape_is_refused(name, folder, data):
+    module = importlib.import_module(f"minitl.{folder}.{name}")
+    arguments = data.draw(CASES[name](np.float64))
+    y, cache = module.forward(*forward_arguments(name, arguments))
+    if np.ndim(y):
+        for shape in ((*y.shape, 1), (y.shape[0] + 1, *y.shape[1:]), (*y.shape[:-1], y.shape[-1] + 1)):
+            with pytest.raises(ValueError, match=re.escape(f"dy must have shape {y.shape}, got {shape}")):
+                module.backward(np.ones(shape), cache)
 
 
 @pytest.mark.parametrize("name", ["conv2d", "dense", "batch_norm", "depthwise_conv2d", "conv2d_transpose", "group_norm"])

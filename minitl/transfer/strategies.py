@@ -108,7 +108,6 @@ def full(task: Task, epochs: int = 10, rate: float = 2e-4) -> None:
 
     Source: J. Yosinski et al., How transferable are features in deep neural networks?, arXiv 1411.1792.
     """
-    task.unfreeze()
     task.phase("all", epochs, rate)
 
 
@@ -188,7 +187,6 @@ def reinitialize(task: Task, epochs: int = 10, rate: float = 1e-3, layers: int =
         raise ValueError(f"reinitialize: layers={layers} of {len(names)} in the base: {', '.join(names)}")
     chosen = task.unfreeze(names[-layers:])
     draw_again(task.model, chosen)
-    task.unfreeze()
     if freeze_rest and len(chosen) < len(names):
         freeze(task.model, names[:-layers])
     task.phase(f"new {', '.join(chosen)}", epochs, rate)

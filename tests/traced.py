@@ -1,0 +1,102 @@
+"""Which tests run a line of the package, and how long they take: what `tests/mutate.py` chooses tests by.
+
+`record` runs the suite once under coverage, with every test as a context of its own; `Traced` reads what it wrote.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+MOST_TESTS = 60  # per line
+MOST_SECONDS = 60.0
+
+
+def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
+    """Run tests under coverage; lines go to `folder/coverage`, seconds and verdicts to `folder/tests.xml`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "coverage.ini"
+    settings.write_text(
+        "[run]\nsource_pkgs = minitl\ndynamic_context = test_function\nparallel = true\npatch = subprocess\n"
+        f"data_file = {folder / 'coverage'}\ndisable_warnings = no-data-collected, module-not-imported\n"
+    )
+    coverage = [sys.executable, "-m", "coverage"]
+    suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder"]
+    suite += [f"--junitxml={folder / 'tests.xml'}", *tests]
+    subprocess.run([*coverage, "run", f"--rcfile={settings}", *suite], cwd=project, env=environment(project), check=False)
+    subprocess.run([*coverage, "combine", "-q", f"--rcfile={settings}"], cwd=project, check=True)
+
+
+def environment(project: Path) -> dict[str, str]:
+    """The variables under which the tests of a copy of the project run."""
+    return {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "ci"}
+
+
+class Traced:
+    """What `record` wrote: the tests that passed, with their seconds and the lines of every module that they ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seconds, failed = _verdicts(folder / "tests.xml")
+        self.failed = sorted(failed)
+        self.lines: dict[str, dict[str, set[int]]] = defaultdict(dict)  # module -> test -> lines
+        self.size: dict[str, int] = defaultdict(int)  # test -> lines of the whole package
+        for test, module, lines in _contexts(folder / "coverage"):
+            if test in self.seconds:
+                self.lines[module][test] = lines
+                self.size[test] += len(lines)
+
+    def selection(self, module: str, line: int) -> list[str]:
+        """The tests that can tell, those first that run little besides the module, within a minute."""
+        of_module = self.lines[module]
+        tests = {test for test, lines in of_module.items() if line in lines} or self._of_the_definition(module, line)
+        chosen, seconds = [], 0.0
+        for test in sorted(tests, key=lambda test: (-len(of_module[test]) / self.size[test], self.seconds[test])):
+            if len(chosen) < MOST_TESTS and (not chosen or seconds + self.seconds[test] <= MOST_SECONDS):
+                chosen.append(test)
+                seconds += self.seconds[test]
+        return chosen
+
+    def _of_the_definition(self, module: str, line: int) -> set[str]:
+        """What runs once, at import (defaults, attributes, constants), belongs to the tests of the innermost part with any."""
+        tree = ast.parse(Path(module).read_text())
+        parts = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+        around = [range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in parts]
+        for part in sorted((part for part in around if line in part), key=len):
+            tests = {test for test, lines in self.lines[module].items() if lines.intersection(part)}
+            if tests:
+                return tests
+        return set(self.lines[module])
+
+
+def _verdicts(file: Path) -> tuple[dict[str, float], set[str]]:
+    """Seconds of each test function that passed, all its cases together, and the names of those that did not."""
+    seconds: dict[str, float] = defaultdict(float)
+    failed = set()
+    for case in ElementTree.parse(file).iter("testcase"):
+        test = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').split('[')[0]}"
+        seconds[test] += float(case.get("time", 0))
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.add(test)
+    return {test: value for test, value in seconds.items() if test not in failed}, failed
+
+
+def _contexts(file: Path) -> list[tuple[str, str, set[int]]]:
+    """Test, module and lines, from coverage's database."""
+    from coverage.numbits import numbits_to_nums
+
+    query = (
+        "select context.context, file.path, line_bits.numbits from line_bits"
+        " join file on file.id = file_id join context on context.id = context_id where context.context != ''"
+    )
+    with sqlite3.connect(file) as database:
+        rows = database.execute(query).fetchall()
+    return [
+        (f"tests/{test.replace('.', '.py::', 1)}", path[path.rindex("/minitl/") + 1 :], set(numbits_to_nums(bits)))
+        for test, path, bits in rows
+    ]
