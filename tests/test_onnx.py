@@ -243,6 +243,19 @@ ANY_AXES = {  # operators that no layer has, or on axes that no layer touches: n
     "nearest": ("Resize", {"nearest_mode": "ceil"}, {"inputs": ["x", "", "b"], "b": np.array([1, 1, 0.6, 1.7], np.float32)}),
     "channels too": ("Resize", {}, {"inputs": ["x", "", "b"], "b": np.array([1, 2, 1, 1], np.float32)}),
     "framed": ("Pad", {}, {"p": np.array([0, 0, 1, 2, 0, 0, 3, 0]), "v": np.array(1.5, np.float32)}),
+    "more channels": ("Pad", {}, {"p": np.array([0, 2, 1, 0, 0, 1, 0, 1])}),
+    "running sums": ("CumSum", {}, {"a": np.array(2)}),
+    "running sums from behind": ("CumSum", {"reverse": 1}, {"a": np.array(3)}),
+    "running sums of those before": ("CumSum", {"exclusive": 1}, {"a": np.array(1)}),
+    "running sums of those behind": ("CumSum", {"exclusive": 1, "reverse": 1}, {"a": np.array(-1)}),
+    "log of sums": ("ReduceLogSumExp", {}, {"a": np.array([1, 3])}),
+    "log of sums, fewer axes": ("ReduceLogSumExp", {"keepdims": 0}, {"a": np.array([2])}),
+    "sum of nothing": ("ReduceSum", {"noop_with_empty_axes": 1}, {}),
+    "mean of each image": ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, {}),
+    "chosen by a constant": ("Where", {}, {"inputs": ["c", "x", "b"], "c": np.arange(8) > 4, "b": np.ones(1, np.float32)}),
+    "all samples": ("Slice", {}, {"s": np.array([0, 1]), "e": np.array([2**40, 3]), "a": np.array([0, 1])}),
+    "no border": ("MaxPool", {"kernel_shape": [3, 2], "auto_pad": "VALID"}, {}),
+    "scales of groups": ("GroupNormalization", {"num_groups": 1}, {"s": np.ones(1, np.float32) * 2, "b": np.ones(1, np.float32)}),
 }  # fmt: skip
 
 
@@ -615,6 +628,90 @@ def test_whole_networks_of_the_standard():
         y = network(np.transpose(x, network.onnx_orders["inputs"][0]))
         y = np.transpose(y, np.argsort(network.onnx_orders["outputs"][0]))
         np.testing.assert_allclose(y, onnx.numpy_helper.to_array(expected), rtol=1e-3, atol=1e-5)
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+IMAGE, OPEN, LINE = ("N", 3, 8, 8), ("N", 3, None, None), ("N", 3, 8)
+REFUSED = {  # shape of x, node, attributes, constants, what is said
+    "max of open images": (OPEN, "MaxPool", {"kernel_shape": [2, 2], "dilations": [2, 2]}, {}, "images of a known size"),
+    "ceil of open images": (OPEN, "MaxPool", {"kernel_shape": [2, 2], "ceil_mode": 1}, {}, "ceil_mode needs images"),
+    "border of open images": (OPEN, "MaxPool", {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, {}, "SAME_UPPER needs"),
+    "means of open images": (OPEN, "AveragePool", {"kernel_shape": [2, 2], "pads": [1, 1, 0, 0]}, {}, "means at the border need"),
+    "turned from open images": (OPEN, "ConvTranspose", {}, {"w": ones(3, 2, 3, 3)}, "transposed convolutions need images"),
+    "blocks of open images": (OPEN, "SpaceToDepth", {"blocksize": 2}, {}, "images of a known size"),
+    "shape of open images": (OPEN, "Shape", {}, {}, "needs a known shape"),
+    "a matrix of open images": (OPEN, "Flatten", {"axis": 2}, {}, "axis 2 needs a known shape behind it"),
+    "negative pads": (IMAGE, "MaxPool", {"kernel_shape": [2, 2], "pads": [0, -1, 0, 0]}, {}, r"negative pads \[0, -1, 0, 0\]"),
+    "ceil and counted zeros": (
+        IMAGE, "AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1}, {},
+        "count_include_pad together with ceil_mode is not known"),
+    "negative steps at a border": (LINE, "MaxPool", {"kernel_shape": [2], "pads": [1, 0]}, {}, "sequences that may be negative"),
+    "pooling over three axes": (("N", 3, 4, 4, 4), "GlobalMaxPool", {}, {}, "global pooling over 3 axes is not known"),
+    "convolution over three axes": (("N", 3, 4, 4, 4), "Conv", {}, {"w": ones(2, 3, 2, 2, 2)}, "convolutions over 3 axes"),
+    "strides and dilations": (
+        IMAGE, "Conv", {"strides": [2, 2], "dilations": [2, 2]}, {"w": ones(2, 3, 2, 2)},
+        r"strides \[2, 2\] together with dilations \[2, 2\] are not known"),
+    "a kernel that comes in": (IMAGE, "Conv", {}, {"inputs": ["x", "x"]}, "input 'x' depends on the data; only constants"),
+    "other channels": (IMAGE, "Pad", {}, {"p": np.array([0, 1, 0, 0, 0, 0, 0, 0]), "v": ones()}, "other channels with value 1.0"),
+    "other ends of steps": (LINE, "Pad", {}, {"p": np.array([0, 0, 1, 0, 0, 0]), "v": ones()}, "zeros are known, and others"),
+    "mirrored borders": (IMAGE, "Pad", {"mode": "reflect"}, {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, "mode 'reflect'"),
+    "negative borders": (IMAGE, "Pad", {}, {"p": np.array([0, 0, 1, 1, 0, 0, -1, 1])}, "negative ones, and those of the batch"),
+    "more samples": (IMAGE, "Pad", {}, {"p": np.array([1, 0, 0, 0, 0, 0, 0, 0])}, "negative ones, and those of the batch"),
+    "several open axes": (OPEN, "Reshape", {}, {"s": np.array([0, -1, 2, 0])}, "several open axes are not known"),
+    "cut where the data say": (LINE, "Slice", {}, {"inputs": ["x", "x", "x"]}, "depends on the data"),
+    "chosen by the data": (LINE, "Gather", {}, {"inputs": ["x", "x"]}, "places that depend on the data are not known"),
+    "columns chosen by the data": (LINE, "Gather", {"axis": 1}, {"inputs": ["w", "x"], "w": ones(3, 3)}, "rows of a matrix"),
+    "a shape that comes in": (LINE, "Expand", {}, {"inputs": ["x", "x"]}, "depends on the data"),
+    "no shape": (LINE, "Tile", {}, {"inputs": ["x", ""]}, "needs a shape that is a constant"),
+    "no such operation of two": (IMAGE, "BitShift", {"direction": "LEFT"}, {"inputs": ["x", "x"]}, "unknown operator 'BitShift'"),
+    "other activations": (
+        ("T", 2, 3), "RNN", {"hidden_size": 2, "activations": ["Elu"]}, {"w": ones(1, 2, 3), "r": ones(1, 2, 2)},
+        r"activations \['Elu'\] are not known"),
+    "clipped states": (
+        ("T", 2, 3), "RNN", {"hidden_size": 2, "clip": 1.0}, {"w": ones(1, 2, 3), "r": ones(1, 2, 2)}, "clip, input_forget and"),
+    "several lengths": (
+        ("T", 2, 3), "RNN", {"hidden_size": 2},
+        {"inputs": ["x", "w", "r", "", "n"], "w": ones(1, 2, 3), "r": ones(1, 2, 2), "n": np.array([1, 2], np.int32)},
+        "sequences of several lengths"),
+    "a first state": (
+        (5, 2, 3), "RNN", {"hidden_size": 2},
+        {"inputs": ["x", "w", "r", "", "", "h"], "w": ones(1, 2, 3), "r": ones(1, 2, 2), "h": ones(1, 2, 2)},
+        "a first state that is a constant, and not zero, is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_uses_of_operators_that_are_refused(name):
+    shape, kind, attributes, given, message = REFUSED[name]
+    constants = {key: value for key, value in given.items() if key != "inputs"}
+    x, y = helper.make_tensor_value_info("x", FLOAT, shape), helper.make_tensor_value_info("y", FLOAT, None)
+    held = [onnx.numpy_helper.from_array(value, key) for key, value in constants.items()]
+    graph = helper.make_graph(
+        [node(kind, given.get("inputs", ["x", *constants]), ["y"], name="n", **attributes)], "g", [x], [y], held
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    with pytest.raises(ValueError, match=rf"node 'n' \({kind}\): .*{message}"):
+        import_onnx(proto)
+
+
+def test_graphs_whose_inputs_and_outputs_are_not_read(tmp_path):
+    def refused(shape, kind, message, nodes=(), y="y"):
+        x, out = helper.make_tensor_value_info("x", kind, shape), helper.make_tensor_value_info(y, FLOAT, None)
+        graph = helper.make_graph(list(nodes) or [node("Identity", ["x"], ["y"])], "g", [x], [out])
+        with pytest.raises(ValueError, match=message):
+            import_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+
+    kinds = onnx.TensorProto
+    refused((2, 3), kinds.STRING, "the input 'x' holds object, not numbers")
+    refused((2, 3), kinds.COMPLEX64, "the input 'x' holds complex64, not numbers")
+    refused((), FLOAT, "the input 'x' has no axis; a batch is needed")
+    one = helper.make_tensor("value", FLOAT, (1,), [1.0])
+    refused((2, 3), FLOAT, "the output 'c' depends on no input", [node("Constant", [], ["c"], value=one)], "c")
+    with pytest.raises(FileNotFoundError, match=r"no file at .*none\.onnx"):
+        import_onnx(tmp_path / "none.onnx")
 
 
 def test_graphs_that_are_not_read_are_refused_by_node():
