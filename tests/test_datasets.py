@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,12 @@ from minitl.datasets import (
     glyphs,
     houses,
     idx,
+    imdb,
     mnist,
+    reuters,
+    word_lists,
 )
+from minitl.utils import get_file
 
 HAVE_CIFAR = all((download.data_folder() / name).is_dir() for name in ("cifar-10-batches-bin", "cifar-100-binary"))
 needs_cifar = pytest.mark.skipif(not HAVE_CIFAR, reason="no CIFAR sets in $MINITL_DATA")
@@ -332,3 +338,85 @@ def test_checksums_are_those_that_keras_publishes(name):
     theirs = set(re.findall(r"[0-9a-f]{32,64}", (Path(keras.__file__).parent / f"src/datasets/{name}.py").read_text()))
     ours = set(re.findall(r"[0-9a-f]{32,64}", (Path(download.__file__).parent / f"{name}.py").read_text()))
     assert ours and ours <= theirs
+
+
+def packed(path, members):
+    """A zip or tar archive of names and texts."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in members.items():
+                archive.writestr(name, text)
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            for name, text in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(text)
+                archive.addfile(info, io.BytesIO(text.encode()))
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tgz"])
+@pytest.mark.parametrize("inside", ["photos/", ""])
+def test_archives_are_unpacked_beside_once(ending, inside, tmp_path):
+    archive = tmp_path / f"photos{ending}"
+    packed(archive, {f"{inside}a.txt": "first", f"{inside}b/c.txt": "second"})
+    folder = download.unpack_beside(archive)
+    assert folder == tmp_path / "photos" and (folder / "a.txt").read_text() == "first"
+    assert (folder / "b" / "c.txt").read_text() == "second"
+    (folder / "a.txt").write_text("mine")
+    assert (download.unpack_beside(archive) / "a.txt").read_text() == "mine"  # what is there stays
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", archive.name]
+
+
+def test_one_folder_of_another_name_stays_inside(tmp_path):
+    packed(tmp_path / "photos.zip", {"other/a.txt": "first"})
+    assert (download.unpack_beside(tmp_path / "photos.zip") / "other" / "a.txt").read_text() == "first"
+
+
+def test_what_is_no_archive_leaves_nothing(tmp_path):
+    (tmp_path / "photos.zip").write_text("no archive")
+    with pytest.raises(ValueError, match=r"photos\.zip is no zip or tar archive"):
+        download.unpack_beside(tmp_path / "photos.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos.zip"]
+
+
+def test_an_archive_writes_nothing_outside(tmp_path):
+    (tmp_path / "in").mkdir()
+    packed(tmp_path / "in" / "photos.tar.gz", {"../escaped.txt": "outside"})
+    with pytest.raises(tarfile.TarError):
+        download.unpack_beside(tmp_path / "in" / "photos.tar.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["photos.tar.gz"]
+
+
+def test_get_file_asks_for_what_its_arguments_say(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    monkeypatch.setattr(download, "fetched", lambda *given: asked.append(given) or given[2] / given[3])
+    address = "https://example.org/sets/photos.tar.gz"
+    assert get_file("a.txt", address, file_hash="0" * 64) == str(tmp_path / "datasets" / "a.txt")
+    assert get_file(origin=address, md5_hash="1" * 32, cache_subdir="mine") == str(tmp_path / "mine" / "photos.tar.gz")
+    get_file("b.txt", address, file_hash="2" * 32)
+    get_file("c.txt", address)
+    (tmp_path / "datasets" / "photos").mkdir(parents=True)
+    for settings in ({"untar": True}, {"extract": True}):
+        assert get_file("photos.tgz", address, **settings) == str(tmp_path / "datasets" / "photos")
+    assert get_file("photos", address, untar=True) == str(tmp_path / "datasets" / "photos")
+    assert [(str(folder.name), name, checksum) for _, checksum, folder, name, _ in asked] == [
+        ("datasets", "a.txt", f"sha256:{'0' * 64}"),
+        ("mine", "photos.tar.gz", f"md5:{'1' * 32}"),
+        ("datasets", "b.txt", f"md5:{'2' * 32}"),
+        ("datasets", "c.txt", None),
+        ("datasets", "photos.tgz", None),
+        ("datasets", "photos.tgz", None),
+        ("datasets", "photos.tar.gz", None),
+    ]
+    assert {given[0] for given in asked} == {address}
+
+
+@pytest.mark.parametrize(("module", "file"), [(imdb, "imdb_word_index.json"), (reuters, "reuters_word_index.json")])
+def test_numbers_of_words(module, file, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(word_lists, "fetched", lambda *given: asked.append(given) or tmp_path / given[3])
+    (tmp_path / file).write_text(json.dumps({"the": 1, "film": 2}))
+    assert module.get_word_index() == {"the": 1, "film": 2}
+    assert asked[0][3] == file and asked[0][1].startswith("md5:")
