@@ -73,7 +73,7 @@ def match_torch(
             if array is None:
                 continue
             expected = tensor.out({**layer.parameters, **layer.state}[tensor.ours]).shape
-            if array.shape != expected and array.size == int(np.prod(expected)) and array.squeeze().ndim < array.ndim:
+            if array.shape != expected and [n for n in array.shape if n != 1] == [n for n in expected if n != 1]:
                 array = array.reshape(expected)  # a 1x1 convolution that stands for a dense layer, or the other way
             if array.shape == expected:
                 found[f"{path}/{tensor.ours}"] = name, contiguous(tensor.back(array))

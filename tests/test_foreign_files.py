@@ -1,0 +1,224 @@
+"""Odd files of other programs: dtypes that NumPy has not, tensors without numbers, names out of order, and what is refused."""
+
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from minitl import set_random_seed
+from minitl.interop import (
+    load_keras,
+    load_keras_weights,
+    load_safetensors,
+    load_torch,
+    save_keras,
+    save_keras_weights,
+    save_safetensors,
+    save_torch,
+)
+from minitl.interop.safe_tensors import read_safetensors
+from minitl.interop.torch_files import read_torch, write_torch
+from minitl.layers import Conv2D, Dense, Embedding, Flatten, GlobalAveragePooling2D, Input
+from minitl.models import Sequential
+
+X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+
+
+def small(seed=0):
+    set_random_seed(seed)
+    return Sequential([Input((4,)), Dense(3, name="first"), Dense(2, name="second")])
+
+
+def safetensors(path, entries):
+    """A file of names with dtype, shape and bytes, as the format's description has it."""
+    header, data = {}, b""
+    for name, (dtype, shape, numbers) in entries.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(numbers)]}
+        data += numbers
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    numbers = np.array([1.5, -2.0, 0.0], np.float32)
+    safetensors(tmp_path / "w.safetensors", {"a": ("BF16", [3], (numbers.view(np.uint32) >> 16).astype("<u2").tobytes())})
+    arrays, metadata = read_safetensors(tmp_path / "w.safetensors")
+    assert arrays["a"].dtype == np.float32 and metadata == {}
+    np.testing.assert_array_equal(arrays["a"], numbers)
+
+
+def test_safetensors_that_are_refused(tmp_path):
+    safetensors(tmp_path / "w.safetensors", {"a": ("F8_E4M3", [2], b"\0\0")})
+    with pytest.raises(ValueError, match="a has dtype F8_E4M3, which NumPy does not have; convert it first"):
+        read_safetensors(tmp_path / "w.safetensors")
+    with pytest.raises(FileNotFoundError, match="no file at"):
+        read_safetensors(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="unknown layout 'tensorflow'"):
+        save_safetensors(small(), tmp_path / "w.safetensors", layout="tensorflow")
+
+
+@pytest.mark.parametrize(("save", "load", "name"), [
+    (save_safetensors, load_safetensors, "w.safetensors"), (save_keras_weights, load_keras_weights, "w.weights.h5"),
+])  # fmt: skip
+def test_loading_what_is_there_keeps_the_rest(save, load, name, tmp_path):
+    set_random_seed(3)
+    part, model = Sequential([Input((4,)), Dense(3, name="first")]), small(1)
+    before = [w.copy() for w in model.get_weights()]
+    save(part, tmp_path / name)
+    with pytest.raises(ValueError, match="second"):
+        load(model, tmp_path / name)
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    load(model, tmp_path / name, **({"strict": False} if load is load_safetensors else {"by_name": True}))
+    for a, b in zip(model.get_weights(), [*part.get_weights(), *before[2:]], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_embeddings_of_pytorch(tmp_path):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Embedding(5, 3)
+    torch.save({"words.weight": theirs.weight.data}, tmp_path / "w.pt")
+    model = Sequential([Input((2,), dtype="int64"), Embedding(5, 3, name="words"), Flatten()])
+    load_torch(model, tmp_path / "w.pt")
+    np.testing.assert_array_equal(model.get_weights()[0], theirs.weight.detach().numpy())
+
+
+def test_a_1x1_convolution_stands_for_a_dense_layer_and_back(tmp_path):
+    kernel, bias = np.arange(12, dtype=np.float32).reshape(3, 4), np.arange(3, dtype=np.float32)
+    write_torch(tmp_path / "conv.pt", {"head.weight": kernel[:, :, None, None], "head.bias": bias})
+    dense = Sequential([Input((4,)), Dense(3, name="head")])
+    load_torch(dense, tmp_path / "conv.pt")
+    np.testing.assert_array_equal(dense.get_weights()[0], kernel.T)
+    write_torch(tmp_path / "dense.pt", {"head.weight": kernel, "head.bias": bias})
+    conv = Sequential([Input((2, 2, 4)), Conv2D(3, 1, name="head"), GlobalAveragePooling2D()])
+    load_torch(conv, tmp_path / "dense.pt")
+    np.testing.assert_array_equal(conv.get_weights()[0][0, 0], kernel.T)
+    wide = Sequential([Input((2, 2, 1)), Conv2D(3, 2, name="head"), GlobalAveragePooling2D()])
+    with pytest.raises(ValueError, match="head/kernel"):  # as many numbers, and in another order
+        load_torch(wide, tmp_path / "dense.pt")
+
+
+def test_names_in_alphabetical_order_tell_nothing(tmp_path):
+    write_torch(tmp_path / "w.pt", {f"{name}.weight": np.eye(4, dtype=np.float32) for name in "abc"})
+    model = Sequential([Input((4,)), *(Dense(4, use_bias=False) for _ in range(3))])
+    with pytest.raises(ValueError, match=r"its names are sorted, so that their order tells nothing; give the names by match="):
+        load_torch(model, tmp_path / "w.pt")
+    write_torch(tmp_path / "w.pt", {f"{name}.weight": k * np.eye(4, dtype=np.float32) for k, name in enumerate("bca")})
+    load_torch(model, tmp_path / "w.pt")
+    assert [w[0, 0] for w in model.get_weights()] == [0, 1, 2]
+
+
+def test_tensors_without_numbers_and_of_other_dtypes(tmp_path):
+    torch = pytest.importorskip("torch")
+    given = {"empty": torch.zeros(0, 3), "half": torch.ones(2, dtype=torch.bfloat16), "whole": torch.arange(3)}
+    torch.save(given, tmp_path / "w.pt")
+    arrays = read_torch(tmp_path / "w.pt")
+    assert {name: (a.shape, a.dtype.name) for name, a in arrays.items()} == {
+        "empty": ((0, 3), "float32"), "half": ((2,), "float32"), "whole": ((3,), "int64")
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="a: PyTorch has no storage of complex64"):
+        write_torch(tmp_path / "c.pt", {"a": np.ones(2, np.complex64)})
+    assert not (tmp_path / "c.pt").exists()
+
+
+def changed(source, target, name, change):
+    """A copy of an archive with a member changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for member in old.namelist():
+            data = old.read(member)
+            new.writestr(member, change(data) if member.endswith(name) else data)
+
+
+def test_pytorch_s_files_that_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file at"):
+        read_torch(tmp_path / "none.pt")
+    save_torch(small(), tmp_path / "w.pt")
+    for name, change, message in (
+        ("data.pkl", lambda data: data.replace(b"storage", b"pointer"), "refers to a 'pointer', which is no storage"),
+        ("byteorder", lambda data: b"big", "the numbers are big-endian; little is read"),
+        ("data.pkl", lambda data: b"\x80\x02}q\x00.", "holds no tensors; save model.state_dict"),
+        ("data.pkl", lambda data: b"\x80\x02]q\x00.", "holds a list, no dictionary of tensors"),
+        ("data.pkl", lambda data: data + b"\0" * (65 << 20), "the description of the tensors is too long"),
+        ("data/0", lambda data: data[:-1], r"storage 0 claims 12 numbers and holds 47 bytes"),
+    ):
+        changed(tmp_path / "w.pt", tmp_path / "changed.pt", name, change)
+        with pytest.raises(ValueError, match=message):
+            read_torch(tmp_path / "changed.pt")
+    with zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 100_000)
+    with pytest.raises(ValueError, match="the members claim more bytes than the file has"):
+        read_torch(tmp_path / "packed.pt")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(17, 2) * 3)
+    with pytest.raises(ValueError, match="no PyTorch file"):
+        read_torch(tmp_path / "old.pt")
+
+
+def described(tmp_path, change):
+    """A Keras file whose description was changed."""
+    save_keras(small(), tmp_path / "m.keras")
+    edit = lambda data: json.dumps(change(json.loads(data))).encode()  # noqa: E731
+    changed(tmp_path / "m.keras", tmp_path / "changed.keras", "config.json", edit)
+    return load_keras(tmp_path / "changed.keras")
+
+
+def layers_of(description):
+    return description["config"]["layers"]
+
+
+def test_descriptions_of_keras_that_are_refused(tmp_path):
+    def other_class(description):
+        return {**description, "class_name": "Subclassed"}
+
+    def channels_first(description):
+        layers_of(description)[-1]["config"]["data_format"] = "channels_first"
+        return description
+
+    for change, message in (
+        (other_class, "describes a Subclassed, no Functional or Sequential model"),
+        (channels_first, "data_format='channels_first'; only channels_last is read"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            described(tmp_path, change)
+
+
+def test_initializers_of_other_programs_are_not_needed(tmp_path):
+    def unknown(description):
+        layers_of(description)[-1]["config"]["kernel_initializer"] = {"class_name": "Mine", "config": {}}
+        return description
+
+    np.testing.assert_array_equal(described(tmp_path, unknown)(X), small()(X))
+
+
+def test_files_of_keras_without_an_architecture(tmp_path):
+    save_keras_weights(small(), tmp_path / "w.weights.h5")
+    with pytest.raises(ValueError, match="holds weights only; build the model and call load_weights"):
+        load_keras(tmp_path / "w.weights.h5")
+    with pytest.raises(FileNotFoundError, match="no file at"):
+        load_keras(tmp_path / "none.keras")
+
+
+def test_numbers_of_keras_s_files_that_are_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    save_keras_weights(small(), tmp_path / "w.weights.h5")
+
+    def replaced(kind, **settings):
+        (tmp_path / "x.weights.h5").write_bytes((tmp_path / "w.weights.h5").read_bytes())
+        with h5py.File(tmp_path / "x.weights.h5", "a") as file:
+            path = next(p for p in every(file) if p.endswith("/0") and file[p].shape == (4, 3))
+            del file[path]
+            file.create_dataset(path, dtype=kind, **settings)
+        load_keras_weights(small(), tmp_path / "x.weights.h5")
+
+    def every(group):
+        found = []
+        group.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        return found
+
+    with pytest.raises(ValueError, match="keeps its numbers in another file, which is not read"):
+        replaced("float32", shape=(4, 3), external=[(str(tmp_path / "numbers.raw"), 0, 48)])
+    with pytest.raises(ValueError, match=r"holds \|S5, not numbers"):
+        replaced("S5", shape=(4, 3))
+    with pytest.raises(ValueError, match=r"claims shape .* more than the file has"):
+        replaced("float32", shape=(40_000, 30_000), chunks=(100, 100))
