@@ -420,3 +420,32 @@ def test_numbers_of_words(module, file, tmp_path, monkeypatch):
     (tmp_path / file).write_text(json.dumps({"the": 1, "film": 2}))
     assert module.get_word_index() == {"the": 1, "film": 2}
     assert asked[0][3] == file and asked[0][1].startswith("md5:")
+
+
+def test_ink_is_read_between_the_pixels_and_is_nowhere_outside():
+    cell = np.random.default_rng(0).random((2, glyphs.CELL, glyphs.CELL)).astype("float32")
+    places = np.random.default_rng(1).uniform(-2, glyphs.CELL + 1, (3, 4, 5, 2))
+    cells = np.array([1, 0, 1])
+    found = glyphs._sample(cell, cells, places)
+    framed = np.pad(cell, ((0, 0), (4, 4), (4, 4)))
+    for image, row, column in np.ndindex(3, 4, 5):
+        y, x = places[image, row, column] + 4
+        i, j = int(np.floor(y)), int(np.floor(x))
+        corners = framed[cells[image], i : i + 2, j : j + 2]
+        expected = np.array([1 - (y - i), y - i]) @ corners @ np.array([1 - (x - j), x - j])
+        assert found[image, row, column] == pytest.approx(expected, abs=1e-5)
+
+
+def test_paint_is_what_it_was():
+    """Colours, gradient, texture, blur and noise of three pictures, whose ink is drawn here; NumPy's generators are stable."""
+    ink = np.zeros((3, 32, 32), np.float32)
+    ink[:, 8:24, 12:20] = 1
+    painted = glyphs._paint(ink, np.random.default_rng(5)).astype(int)
+    np.testing.assert_allclose(painted[:, ::9, 4::12].mean(axis=-1).round().astype(int), PAINTED, atol=1)
+
+
+PAINTED = [
+    [[86, 70, 74], [97, 187, 79], [91, 184, 86], [113, 97, 87]],
+    [[42, 50, 74], [25, 216, 53], [19, 214, 45], [4, 13, 30]],
+    [[23, 28, 0], [29, 178, 14], [37, 184, 10], [42, 35, 18]],
+]

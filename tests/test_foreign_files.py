@@ -222,3 +222,44 @@ def test_numbers_of_keras_s_files_that_are_refused(tmp_path):
         replaced("S5", shape=(4, 3))
     with pytest.raises(ValueError, match=r"claims shape .* more than the file has"):
         replaced("float32", shape=(40_000, 30_000), chunks=(100, 100))
+
+
+@pytest.mark.parametrize(("value", "taken"), [(None, True), (False, True), (True, False), (3, False)])
+def test_settings_that_are_not_made_may_be_unknown(value, taken, tmp_path):
+    def more(description):
+        layers_of(description)[-1]["config"]["made_up"] = value
+        return description
+
+    if taken:
+        np.testing.assert_array_equal(described(tmp_path, more)(X), small()(X))
+    else:
+        with pytest.raises(ValueError, match=f"does not take made_up={value} here"):
+            described(tmp_path, more)
+
+
+@pytest.mark.parametrize(("rate", "taken"), [(1, True), ([1, 1], True), (2, False)])
+def test_a_dilation_that_changes_nothing_may_be_unknown(rate, taken, tmp_path):
+    def dilated(description):
+        layers_of(description)[-1]["config"]["dilation_rate"] = rate
+        return description
+
+    if taken:
+        assert described(tmp_path, dilated)(X).shape == (3, 2)
+    else:
+        with pytest.raises(ValueError, match="does not take dilation_rate=2 here"):
+            described(tmp_path, dilated)
+
+
+def test_a_sequential_is_built_for_the_shape_that_its_file_tells(tmp_path):
+    def without_input(description):
+        layers = layers_of(description)
+        description["config"]["layers"] = [entry for entry in layers if entry["class_name"] != "InputLayer"]
+        for entry in layers:
+            entry["config"].pop("batch_input_shape", None)
+            entry["config"].pop("batch_shape", None)
+        description["config"]["build_input_shape"] = [None, 4]
+        return description
+
+    found = described(tmp_path, without_input)
+    assert found.input_shape == (None, 4)
+    np.testing.assert_array_equal(found(X), small()(X))
