@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from minitl import set_random_seed
+from minitl.__main__ import main
 from minitl.applications import imagenet
+from minitl.batches import known_length
 from minitl.callbacks import TensorBoard, TerminateOnNaN
 from minitl.constraints import MaxNorm
 from minitl.embeddings import Vectors, load_vectors
@@ -35,6 +37,7 @@ from minitl.metrics import Metric
 from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
 from minitl.rate_finder import find_learning_rate
+from minitl.resume import checked_state
 from minitl.transfer import fine_tune, truncate
 from minitl.weights import read, write
 
@@ -317,3 +320,100 @@ def test_mistakes_of_photographs_are_those_that_are_wrong(tmp_path, monkeypatch)
     ]  # fmt: skip
     assert [sure for *_, sure in found["mistakes"]] == pytest.approx([0.8, 0.7])
     np.testing.assert_array_equal(found["confusion"], [[1, 1], [1, 1]])
+
+
+def state_of_a_run():
+    model = Sequential([Input((4,)), Dropout(0.5), Dense(2)])
+    model.compile(SGD(0.1, momentum=0.9), "mse")
+    model.fit(X, Y, batch_size=4, verbose=0, callbacks=[TerminateOnNaN()])
+    return model.training_run.get_state()
+
+
+def test_a_state_of_training_that_fit_wrote_is_taken():
+    state = state_of_a_run()
+    assert checked_state(state) is state
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda state: 3, TypeError, "the state of training is not as fit writes it"),
+        *((lambda state, name=name: {**state, name: "x"}, TypeError, "not as fit writes it") for name in
+          ("epoch", "step", "source", "frozen", "layers", "callbacks", "history")),
+        (lambda state: {**state, "source": {"taken": "x"}}, TypeError, "the state of the data is not as fit writes it"),
+        (lambda state: {**state, "epoch": -1}, ValueError, "stands at epoch -1, batch"),
+        (lambda state: {**state, "step": -1}, ValueError, "batch -1"),
+        (lambda state: {**state, "step": 2, "means": None}, ValueError, "batch 2"),
+        (lambda state: {**state, "callbacks": [["EarlyStopping"]]}, TypeError, "the callbacks' state is not as fit writes it"),
+        (lambda state: {**state, "callbacks": [3]}, TypeError, "the callbacks' state is not as fit writes it"),
+        (lambda state: {**state, "shuffling": {"bit_generator": "MT19937"}}, (ValueError, TypeError), ""),
+        (lambda state: {**state, "layers": {"dropout/generator": {"state": 3}}}, (ValueError, TypeError, KeyError), ""),
+    ],
+)  # fmt: skip
+def test_a_state_of_training_that_fit_did_not_write_is_refused(change, kind, message):
+    with pytest.raises(kind, match=message or None):
+        checked_state(change(state_of_a_run()))
+
+
+def test_memory_of_a_weight_that_is_there_no_more_is_left_out(tmp_path):
+    model = small()
+    model.compile(SGD(0.1, momentum=0.9), "mse")
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "m.npz")
+    arrays, config = read(tmp_path / "m.npz")
+    slot = next(key for key in arrays if key.startswith("@optimizer/"))
+    write(tmp_path / "m.npz", {**arrays, "@optimizer/gone/kernel/velocity": arrays[slot]}, config)
+    again = load_model(tmp_path / "m.npz")
+    assert set(again.optimizer.memory) == set(model.optimizer.memory)
+    for path, memory in model.optimizer.memory.items():
+        for name, array in memory.items():
+            np.testing.assert_array_equal(again.optimizer.memory[path][name], array)
+
+
+class Unsized:
+    """A data set that has a length and does not know it."""
+
+    def __len__(self):
+        raise TypeError("no length")
+
+    def __iter__(self):
+        return iter([(X[:4], Y[:4]), (X[4:8], Y[4:8])])
+
+
+def test_data_that_do_not_know_their_length():
+    assert known_length(Unsized()) is None and known_length(iter([])) is None and known_length([1, 2]) == 2
+    model, other = small(), small()
+    for one in (model, other):
+        one.compile(SGD(0.1), "mse")
+    model.fit(Unsized(), verbose=0)
+    other.fit(X[:8], Y[:8], batch_size=4, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_not_finite_is_told_where_it_begins():
+    model = small()
+    model.compile(SGD(0.1), "mse")
+    with pytest.raises(ValueError, match="every layer's output is finite, so look at the loss, the targets and the sample"):
+        model.fit(X, 1e30 * Y, verbose=0)
+    with pytest.raises(ValueError, match="the input holds NaN or infinity in 1 places"):
+        model.fit(np.where(np.arange(48).reshape(12, 4) == 5, np.nan, X), Y, verbose=0)
+    model.layers[0].parameters["kernel"][0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the weights .*dense.*/kernel are not finite; lower the learning rate"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_folders_that_the_data_command_is_asked_about(tmp_path, capsys):
+    for name, count in (("cats", 2), ("dogs", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            (tmp_path / name / f"{number}.png").write_bytes(b"")
+    assert main(["data", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{tmp_path}: 3 pictures in 2 classes" in lines
+    assert [line.split() for line in lines[-2:]] == [["cats", "2"], ["dogs", "1"]]
+
+
+def test_a_file_of_layers_that_is_not_there(tmp_path, capsys):
+    assert main(["gradcheck", f"{tmp_path}/none.py:Mine", "--input", "4,8"]) == 2
+    assert f"no file {tmp_path}/none.py" in capsys.readouterr().err
