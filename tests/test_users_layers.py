@@ -1,0 +1,160 @@
+"""Layers of one's own in training: what their backward must leave and return, each mistake by one error; and short forms."""
+
+import numpy as np
+import pytest
+
+from minitl import layers
+from minitl.layers import Dense, Input, Lambda, Layer
+from minitl.models import Model, Sequential
+from minitl.optimizers import SGD
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(6, 4)).astype("float32"), RNG.normal(size=(6, 4)).astype("float32")
+
+
+class Scaled(Layer):
+    """y = w x, and right; those below change one thing each."""
+
+    def build(self, input_shape):
+        self.w = self.add_weight("w", input_shape[-1:], "ones")
+
+    def forward(self, x, training):
+        self.x = x
+        return x * self.w
+
+    def backward(self, dy):
+        self.gradients["w"] = (dy * self.x).sum(axis=0)
+        return dy * self.w
+
+
+class Forgets(Scaled):
+    def backward(self, dy):
+        return dy * self.w
+
+
+class NotSummed(Scaled):
+    def backward(self, dy):
+        self.gradients["w"] = dy * self.x
+        return dy * self.w
+
+
+class ReturnsNothing(Scaled):
+    def backward(self, dy):
+        super().backward(dy)
+
+
+class OtherShape(Scaled):
+    def backward(self, dy):
+        return super().backward(dy)[:, :2]
+
+
+class Holds(Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Dense(4, name="inner")
+
+    def forward(self, x, training):
+        return self.inner.forward(x, training)
+
+    def backward(self, dy):
+        return self.inner.backward(dy)
+
+
+class DoesNotReach(Holds):
+    def backward(self, dy):
+        return dy
+
+
+def trained(layer, below=True):
+    model = Sequential([Input((4,)), *([Dense(4)] if below else []), layer])
+    model.compile(SGD(0.1), "mse")
+    model.train_on_batch(X, Y)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "message"),
+    [
+        (Forgets, ValueError, r"Forgets.*backward\(\) left no gradient; set self.gradients\['w'\] in it"),
+        (NotSummed, ValueError, r"gradient of 'w': expected shape \(4,\), got \(6, 4\); sum over the axes along which"),
+        (ReturnsNothing, TypeError, r"backward\(\) returned NoneType; it must return dx"),
+        (OtherShape, ValueError, r"dx: expected shape \(None, 4\), got \(6, 2\); return dx in the shape of x"),
+        (DoesNotReach, ValueError, r"its backward\(\) did not reach .*inner.* inside it; call backward\(dy\) of every layer"),
+    ],
+)
+def test_mistakes_of_a_backward_pass(layer, kind, message):
+    with pytest.raises(kind, match=message):
+        trained(layer())
+
+
+def test_what_is_not_needed_need_not_be_right():
+    trained(ReturnsNothing(), below=False)  # nothing below learns
+    layer = Forgets()
+    layer.trainable = False
+    trained(layer)
+    inner = DoesNotReach()
+    inner.inner.trainable = False
+    trained(inner)
+
+
+@pytest.mark.parametrize("make", [Scaled, Holds])
+def test_a_right_layer_learns_by_its_gradient(make):
+    layer = make()
+    model = Sequential([Input((4,)), layer])
+    model.compile(SGD(0.1), "mse")
+    before = [w.copy() for w in model.get_weights()]
+    error = 2 * (model.predict(X, verbose=0) - Y) / Y.size
+    model.train_on_batch(X, Y)
+    gradients = [(error * X).sum(axis=0)] if make is Scaled else [X.T @ error, error.sum(axis=0)]
+    for w, old, gradient in zip(model.get_weights(), before, gradients, strict=True):
+        np.testing.assert_allclose(w, old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+class GivesAList(Layer):
+    def forward(self, x, training):
+        return "no array"
+
+    def backward(self, dy):
+        return dy
+
+
+class GrowsAxes(GivesAList):
+    def forward(self, x, training):
+        return x.reshape(len(x), *[1] * (x.shape[1] % 3), x.shape[1])
+
+
+def test_what_a_forward_pass_must_give():
+    with pytest.raises(TypeError, match=r"forward\(\) must return an array, got str"):
+        GivesAList()(Input((4,)))
+    with pytest.raises(ValueError, match=r"it gave \d axes for one length and \d for another"):
+        GrowsAxes()(Input((None,)))
+
+
+def test_a_gradient_that_a_lambda_is_given():
+    inputs = Input((4,))
+    model = Model(inputs, Lambda(lambda x: x**2, gradient=lambda x, dy: (2 * x * dy)[:, :2])(Dense(4)(inputs)))
+    model.compile(SGD(0.1), "mse")
+    with pytest.raises(ValueError, match=r"gradient\(x, dy\) has shape \(6, 2\); it must have x's, \(6, 4\)"):
+        model.train_on_batch(X, Y)
+
+
+SHORT = {
+    "add": (lambda a, b: a + b, {}),
+    "subtract": (lambda a, b: a - b, {}),
+    "multiply": (lambda a, b: a * b, {}),
+    "average": (lambda a, b: (a + b) / 2, {}),
+    "maximum": (np.maximum, {}),
+    "minimum": (np.minimum, {}),
+    "concatenate": (lambda a, b: np.concatenate([a, b], axis=-1), {}),
+    "dot": (lambda a, b: (a * b).sum(axis=1, keepdims=True), {"axes": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_forms_of_merging_layers(name):
+    function, settings = SHORT[name]
+    a, b = Input((4,)), Input((4,))
+    value = getattr(layers, name)([a, b], name="merged", **settings)
+    assert value.node.layer.name == "merged"
+    np.testing.assert_allclose(Model([a, b], value)([X, Y]), function(X, Y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(getattr(layers, name)([X, Y], **settings), function(X, Y), rtol=1e-5, atol=1e-6)
