@@ -116,6 +116,17 @@ def test_a_cell_is_a_step_of_its_layer(kind, backwards, every):
     agree(*both(RNN(cell(), **settings), [layer(**settings)], Masking()), PADDED)
 
 
+@pytest.mark.parametrize("zeros", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_that_is_left_out_gives_what_it_gives_in_the_layer(kind, zeros):
+    cell, layer = KINDS[kind]
+    settings = {"return_sequences": True, "zero_output_for_mask": zeros}
+    a, b = both(RNN(cell(), **settings), [layer(**settings)], Masking())
+    agree(a, b, PADDED)
+    found = a.predict(PADDED, verbose=0)
+    np.testing.assert_array_equal(found[:, 5:], np.zeros_like(found[:, 5:]) if zeros else np.tile(found[:, 4:5], (1, 2, 1)))
+
+
 @pytest.mark.parametrize("every", [True, False])
 @pytest.mark.parametrize("front", [(), (Masking,)])
 def test_cells_one_upon_the_other(every, front):

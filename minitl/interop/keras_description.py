@@ -180,13 +180,11 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
     """A layer's arguments as Keras writes them; initializers are left out, since the weights come with the file."""
     config: dict[str, Any] = {"name": name, "trainable": bool(layer.trainable), "dtype": layer.dtype.name}
     for key, value in layer.get_config().items():
-        if key.endswith("_initializer") or key in ("name", "trainable", "dtype", "input_shape", "input_dim_", "declared_shape"):
+        if key.endswith("_initializer") or key in ("name", "trainable", "dtype"):
             continue
         if key == "zero_output_for_mask":  # Keras would give zeros for the last step, too, if that is left out
             value = value and layer.return_sequences
         if key == "use_causal_mask":  # of a call, there
-            continue
-        if key == "input_dim" and type(layer).__name__ != "Embedding":
             continue
         if key.endswith("_regularizer") and value is not None:
             if not isinstance(value, L1L2):

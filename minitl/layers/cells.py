@@ -87,7 +87,7 @@ class RNN(Stepwise):
                 cell.built = True
             if not isinstance(cell, Cell):  # one step of zeros builds the layers in it
                 states = [np.zeros((1, size), self.dtype) for size in _sizes(cell)]
-                width = _run_own(cell, np.zeros((1, 1, width), self.dtype), states, None, False).y.shape[-1]
+                width = _run_own(cell, np.zeros((1, 1, width), self.dtype), states, None, True, False).y.shape[-1]
             else:
                 width = cell.units
         self.width = width
@@ -103,7 +103,8 @@ class RNN(Stepwise):
         for cell in self.cells:
             here, states = states[: len(_sizes(cell))], states[len(_sizes(cell)) :]
             run = _run_built_in if isinstance(cell, Cell) else _run_own
-            use = run(cell, y, here, mask, training)
+            zeros = self.zero_output_for_mask or cell is not self.cells[-1]  # the next cell knows by them what is left out
+            use = run(cell, y, here, mask, zeros, training)
             self._uses.append(use)
             y, last, ended = use.y, use.last, [*ended, *use.states]
         if self.stateful:
@@ -213,9 +214,11 @@ class _Use(NamedTuple):
     back: Callable[[np.ndarray, Any, list[Any]], tuple[np.ndarray, list[np.ndarray]]]
 
 
-def _run_built_in(cell: Cell, x: np.ndarray, states: list[np.ndarray], mask: np.ndarray | None, training: bool) -> _Use:
+def _run_built_in(
+    cell: Cell, x: np.ndarray, states: list[np.ndarray], mask: np.ndarray | None, zeros: bool, training: bool
+) -> _Use:
     layer = cell.layer
-    layer.masked = mask is not None
+    layer.masked, layer.zero_output_for_mask = mask is not None, zeros
     if mask is not None and (silent := mask & ~x.any(axis=-1)).any():  # steps that count, and happen to be zeros
         x = x.copy()
         x[silent, 0] = np.finfo(x.dtype).tiny
@@ -231,7 +234,7 @@ def _run_built_in(cell: Cell, x: np.ndarray, states: list[np.ndarray], mask: np.
     return _Use(y, ended[0], ended, back)
 
 
-def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarray | None, training: bool) -> _Use:
+def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarray | None, zeros: bool, training: bool) -> _Use:
     twin, weights = twin_of(cell)
     steps, starts = [Traced(x[:, t]) for t in range(x.shape[1])], [Traced(state) for state in states]
     settings: dict[str, Any] = {"training": training} if takes_training(type(cell).call) else {}
@@ -244,18 +247,20 @@ def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarra
             if [np.shape(state) for state in after] != [np.shape(state) for state in now]:
                 wanted = [np.shape(state) for state in now]
                 raise ValueError(f"{cell.label}: gave states of shapes {[np.shape(s) for s in after]}; state_size says {wanted}")
-            outputs.append(output)
+            own = output
             if mask is not None:  # a step that is left out changes nothing
                 counts = mask[:, t, None]
                 after = [np.where(counts, new, old) for new, old in zip(after, now, strict=True)]
                 output = output * counts if last is None else np.where(counts, output, last)
+            outputs.append(own if zeros else output)
             last, now = output, after
     y = np.stack([plain(output) for output in outputs], axis=1)
-    if mask is not None:
-        y = y * mask[:, :, None]
+    given = None if mask is None or not zeros else mask[:, :, None]
+    if given is not None:
+        y = y * given
 
     def back(dy: np.ndarray, dlast: Any, dstates: list[Any]) -> tuple[np.ndarray, list[np.ndarray]]:
-        dy = dy if mask is None else dy * mask[:, :, None]
+        dy = dy if given is None else dy * given
         pairs = [*zip(outputs, np.moveaxis(dy, 1, 0), strict=True), (last, dlast), *zip(now, dstates, strict=True)]
         found = gradients(end_of(cell, pairs), [*weights.values(), *steps, *starts])
         cell.gradients = dict(zip(weights, found, strict=False))
