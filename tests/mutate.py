@@ -15,14 +15,18 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import functools
+import itertools
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from traced import Traced, environment, record
 
@@ -36,11 +40,22 @@ OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
     ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.MatMult: ast.Add,
 }  # fmt: skip
-SECONDS = 300
+SECONDS = 180  # more than tests that were chosen take: what runs longer has no end
+MEMORY = 16 << 30  # bytes of addresses: what wants more has none
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
-    """Line, what was changed, and the changed tree."""
+class Change(NamedTuple):
+    """One planted change: where, what, the line as it was, and what makes the changed tree."""
+
+    module: str
+    line: int
+    what: str
+    text: str
+    changed: Callable[[], ast.Module]
+
+
+def mutants(tree: ast.Module) -> Iterator[tuple[int, str, Callable[[], ast.Module]]]:
+    """Line, what is changed, and what makes the changed tree."""
     nodes = list(ast.walk(tree))
     errors = {id(inner) for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}
     typed = {id(inner) for node in nodes for inner in _annotations(node)}
@@ -49,9 +64,13 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
         if id(node) in errors or id(node) in typed:
             continue  # wording of messages, types, and what changes nothing
         for what, change in _changes(node):
-            changed = copy.deepcopy(tree)
-            change(list(ast.walk(changed))[position])
-            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(changed)
+            yield getattr(node, "lineno", 0), what, functools.partial(_changed, tree, position, change)
+
+
+def _changed(tree: ast.Module, position: int, change: Callable[[Any], object]) -> ast.Module:
+    copied = copy.deepcopy(tree)
+    change(list(ast.walk(copied))[position])
+    return ast.fix_missing_locations(copied)
 
 
 def _equivalent(node: ast.AST) -> Iterator[ast.AST]:
@@ -71,7 +90,7 @@ def _annotations(node: ast.AST) -> Iterator[ast.AST]:
             yield from ast.walk(part)
 
 
-def _changes(node: ast.AST) -> Iterator[tuple[str, object]]:
+def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], object]]]:
     if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
         new = COMPARISONS[type(node.ops[0])]
         yield f"{type(node.ops[0]).__name__} -> {new.__name__}", lambda n: n.ops.__setitem__(0, new())
@@ -129,8 +148,9 @@ def copied() -> Path:
 def noticed(folder: Path, chosen: list[str]) -> bool:
     """Whether some tests fail."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
+    limits = {"timeout": SECONDS, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))}
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(folder), timeout=SECONDS)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(folder), **limits)
     except subprocess.TimeoutExpired:
         return True
     if done.returncode in (4, 5):
@@ -140,21 +160,47 @@ def noticed(folder: Path, chosen: list[str]) -> bool:
 
 def main(options: argparse.Namespace) -> int:
     """Plant, run, count, module by module; the exit status is 1 when something was not noticed."""
-    modules, tests = [str(Path(module)) for module in options.modules], options.tests or ["tests"]
-    folders = [copied() for _ in range(options.jobs)]
+    tests, folders = options.tests or ["tests"], [copied() for _ in range(options.jobs)]
     traced = None if options.whole else _traced(options.traced or Path(tempfile.mkdtemp()), folders[0], tests, options.jobs)
+
+    def judge(change: Change) -> str:
+        chosen = tests if traced is None else traced.selection(change.module, change.line)
+        if not chosen:
+            return "no test runs this line"
+        folder = folders.pop()
+        try:
+            (folder / change.module).write_text(ast.unparse(change.changed()))
+            return "" if noticed(folder, chosen) else "not noticed"
+        finally:
+            shutil.copy(ROOT / change.module, folder / change.module)
+            folders.append(folder)
+
+    planted = [change for module in options.modules for change in chosen_changes(str(Path(module)), options.sample, options.seed)]
     counts = []
-    for module in modules:
-        killed, planted = plant(module, traced, tests, folders, options)
-        if planted:
-            counts.append((killed, planted))
-            print(f"{module}: {killed} of {planted} changes noticed, {100 * killed / planted:.1f} %", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for module, group in itertools.groupby(zip(planted, pool.map(judge, planted), strict=True), lambda pair: pair[0].module):
+            verdicts = []
+            for change, verdict in group:
+                verdicts.append(verdict)
+                if verdict:
+                    print(f"{module}:{change.line}: {change.what}: {verdict}\n    {change.text}", flush=True)
+            counts.append((verdicts.count(""), len(verdicts)))
+            print(_share(module, *counts[-1]), flush=True)
     for folder in folders:
         shutil.rmtree(folder)
-    killed, planted = map(sum, zip(*counts, strict=True))
+    killed, of = map(sum, zip(*counts, strict=True))
     if len(counts) > 1:
-        print(f"{len(counts)} modules: {killed} of {planted} changes noticed, {100 * killed / planted:.1f} %")
-    return 0 if killed == planted else 1
+        print(_share(f"{len(counts)} modules", killed, of))
+    return 0 if killed == of else 1
+
+
+def chosen_changes(module: str, sample: int | None, seed: int) -> list[Change]:
+    """All changes of a module, or some that are drawn."""
+    source = (ROOT / module).read_text()
+    found, lines = list(mutants(ast.parse(source))), source.splitlines()
+    if sample and sample < len(found):
+        found = random.Random(seed).sample(found, sample)
+    return [Change(module, line, what, lines[line - 1].strip() if line else "", changed) for line, what, changed in found]
 
 
 def _traced(folder: Path, project: Path, tests: list[str], jobs: int) -> Traced:
@@ -166,35 +212,8 @@ def _traced(folder: Path, project: Path, tests: list[str], jobs: int) -> Traced:
     return traced
 
 
-def plant(
-    module: str, traced: Traced | None, tests: list[str], folders: list[Path], options: argparse.Namespace
-) -> tuple[int, int]:
-    """How many of how many changes of a module were noticed; the others are printed."""
-    source = (ROOT / module).read_text()
-    planted = list(mutants(ast.parse(source)))
-    if options.sample and options.sample < len(planted):
-        planted = random.Random(options.seed).sample(planted, options.sample)
-
-    def judge(entry: tuple[int, str, ast.Module]) -> tuple[int, str, str]:
-        line, what, tree = entry
-        chosen = tests if traced is None else traced.selection(module, line)
-        if not chosen:
-            return line, what, "no test runs this line"
-        folder = folders.pop()
-        try:
-            (folder / module).write_text(ast.unparse(tree))
-            return line, what, "" if noticed(folder, chosen) else "not noticed"
-        finally:
-            (folder / module).write_text(source)
-            folders.append(folder)
-
-    lines, killed = source.splitlines(), 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for line, what, verdict in pool.map(judge, planted):
-            killed += not verdict
-            if verdict:
-                print(f"{module}:{line}: {what}: {verdict}\n    {lines[line - 1].strip() if line else ''}", flush=True)
-    return killed, len(planted)
+def _share(what: str, killed: int, planted: int) -> str:
+    return f"{what}: {killed} of {planted} changes noticed, {100 * killed / planted:.1f} %"
 
 
 if __name__ == "__main__":
