@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from test_layers import LAYERS, with_moved_weights
 
+from minitl import activations, rare_activations
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, import_onnx
 from minitl.interop.onnx_functions import READERS as FUNCTIONS
@@ -67,6 +68,15 @@ def test_every_layer_is_exported(name, tmp_path):
         y = again(np.transpose(x, again.onnx_orders["inputs"][0]))
         y = np.transpose(y, np.argsort(again.onnx_orders["outputs"][0]))
         np.testing.assert_allclose(y, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted({*activations.NAMED, *rare_activations.NAMED} - {"linear"}))
+def test_every_activation_is_exported(name, tmp_path):
+    inputs = Input((3, 5))
+    model = Model(inputs, Activation(name)(inputs))
+    x = np.linspace(-4, 4, 60).reshape(4, 3, 5).astype(np.float32) + np.float32(1e-3)  # and not where it jumps
+    export_onnx(model, tmp_path / "m.onnx")
+    np.testing.assert_allclose(run(tmp_path / "m.onnx", x)[0], model(x), rtol=1e-5, atol=1e-6)
 
 
 def test_states_of_recurrent_layers_are_exported(tmp_path):

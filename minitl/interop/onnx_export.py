@@ -13,6 +13,7 @@ import numpy as np
 
 from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
+from minitl.interop.onnx_activations import write_activation
 from minitl.interop.onnx_attention import WRITERS_OF_ATTENTION
 from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
 from minitl.interop.onnx_sequences import WRITERS_OF_SEQUENCES
@@ -156,28 +157,7 @@ class Writer:
             return self.layer(name, [x], [x.shape])[0].name
         if callable(name):
             raise ValueError(f"activation {name.__name__}: ONNX has nothing for a function of your own; use one that has a name")
-        n, node = x.name, self.node
-        if name in ("softmax", "log_softmax"):
-            return node("Softmax" if name == "softmax" else "LogSoftmax", [n], axis=1 if x.first else -1)
-        if name == "gelu":
-            half = node("Mul", [n, self.constant(0.5)])
-            erf = node("Erf", [node("Mul", [n, self.constant(np.sqrt(0.5))])])
-            return node("Mul", [half, node("Add", [erf, self.constant(1.0)])])
-        if name == "silu":
-            return node("Mul", [n, node("Sigmoid", [n])])
-        if name == "relu6":
-            return node("Clip", [n, self.constant(0.0), self.constant(6.0)])
-        settings: dict[str, dict[str, float]] = {
-            "leaky_relu": {"alpha": 0.2}, "hard_sigmoid": {"alpha": 1 / 6, "beta": 0.5},
-        }  # fmt: skip
-        kinds = {
-            "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu", "selu": "Selu", "softplus": "Softplus",
-            "exponential": "Exp", "leaky_relu": "LeakyRelu", "hard_sigmoid": "HardSigmoid", "hard_silu": "HardSwish",
-            "softsign": "Softsign", "celu": "Celu",
-        }  # fmt: skip
-        if name not in kinds:
-            raise ValueError(f"activation {name}: there is no operator for it here; use another one, or cut the model below it")
-        return node(kinds[name], [n], **settings.get(name, {}))
+        return write_activation(self, name, x.name, 1 if x.first else -1)
 
     def pads(self, x: Tensor, window: Any, strides: Any, padding: str) -> dict[str, Any]:
         """The border of a sliding window, as ONNX wants it."""
