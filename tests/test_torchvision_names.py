@@ -1,0 +1,85 @@
+"""ResNets whose files come from PyTorch, in torchvision's names: the network that is built computes what PyTorch's does."""
+
+import numpy as np
+import pytest
+
+from minitl.applications import resnet, squeezenet
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Block(nn.Module):
+    """He et al.'s blocks: two 3x3 convolutions, or with `wide` 4 a bottleneck, whose 3x3 convolution has the stride."""
+
+    def __init__(self, channels, width, stride, wide):
+        super().__init__()
+        sizes = (
+            [(channels, width, 3), (width, width, 3)]
+            if wide == 1
+            else [(channels, width, 1), (width, width, 3), (width, 4 * width, 1)]
+        )
+        self.count, strided = len(sizes), 0 if wide == 1 else 1
+        for k, (a, b, size) in enumerate(sizes):
+            setattr(self, f"conv{k + 1}", nn.Conv2d(a, b, size, stride if k == strided else 1, size // 2, bias=False))
+            setattr(self, f"bn{k + 1}", nn.BatchNorm2d(b))
+        if stride > 1 or channels != wide * width:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, wide * width, 1, stride, bias=False), nn.BatchNorm2d(wide * width)
+            )
+
+    def forward(self, x):
+        y = x
+        for k in range(1, self.count + 1):
+            y = getattr(self, f"bn{k}")(getattr(self, f"conv{k}")(y))
+            y = torch.relu(y) if k < self.count else y
+        return torch.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
+
+
+class Network(nn.Module):
+    def __init__(self, counts, wide, classes):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        channels = 64
+        for stage, count in enumerate(counts):
+            width, blocks = 64 << stage, []
+            for number in range(count):
+                blocks.append(Block(channels, width, 2 if stage and not number else 1, wide))
+                channels = wide * width
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "counts", "wide"), [(resnet.ResNet18, (2, 2, 2, 2), 1), (resnet.ResNet50, (3, 4, 6, 3), 4)], ids=["18", "50"]
+)
+def test_a_file_in_torchvision_s_names(make, counts, wide, tmp_path):
+    torch.manual_seed(0)
+    theirs = Network(counts, wide, 7).eval()
+    with torch.no_grad():
+        for module in theirs.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.2, 0.6)
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    model = make(weights=tmp_path / "w.pth", input_shape=(64, 64, 3), classes=7, classifier_activation=None)
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    with torch.no_grad():
+        expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+    found = model.predict(x, verbose=0)
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_pixels_as_torchvision_wants_them():
+    pixels = np.full((1, 1, 1, 3), 255.0)
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    for prepare in (resnet.preprocess_torch, squeezenet.preprocess_torch):
+        np.testing.assert_allclose(prepare(pixels).reshape(-1), expected, rtol=1e-5)
