@@ -374,3 +374,9 @@ def test_optimizer_memory_that_does_not_fit_is_refused(tmp_path, slot):
     copy = load_model(tmp_path / "m.npz", compile=False)
     assert copy.optimizer is None
     np.testing.assert_array_equal(copy.get_weights()[0], model.get_weights()[0])
+
+
+def test_objects_are_no_weights(tmp_path):
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        weights.write(tmp_path / "w.npz", {"layer/kernel": np.array([{}, 3], dtype=object)})
+    assert not list(tmp_path.iterdir())

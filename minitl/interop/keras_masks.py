@@ -32,8 +32,8 @@ def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[di
 
 
 def settle_masks(model: Any) -> None:
-    """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras; where one asks for that
-    of a recurrent layer, the steps that are left out are zeros, and else they repeat the output before.
+    """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras; a layer that asks for
+    that of a recurrent one, whose left out steps are zeros, leaves the same steps out.
 
     Errors: ValueError where some layers ask for the mask and others look at the numbers, or where the steps are in reverse order
     and the mask is not.
@@ -48,9 +48,7 @@ def settle_masks(model: Any) -> None:
             continue
         takers = list(_takers(model, node.outputs[0], KEEPS_ZEROS))
         asks = [isinstance(taker.layer, ASKS) for taker in takers]
-        repeats = isinstance(layer, Recurrent) and not layer.zero_output_for_mask
-        mixed = any(asks) and (not all(asks) or (repeats and _is_output(model, node.outputs[0])))
-        if mixed and (repeats or isinstance(layer, layers.Embedding)):
+        if any(asks) and not all(asks) and isinstance(layer, layers.Embedding):
             raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
         if isinstance(layer, layers.Embedding):
             layer.mask_zero = any(asks) or not asks
@@ -60,8 +58,6 @@ def settle_masks(model: Any) -> None:
                     f"{layer.label}: returns its steps in reverse order, and Keras hands their mask on as it was; "
                     "the layers behind would leave out other steps than those that were masked"
                 )
-            if repeats:
-                layer.zero_output_for_mask = True
             for taker in takers:
                 for asking in getattr(taker.layer, "both", [taker.layer]):
                     asking.masked = True
@@ -86,13 +82,6 @@ def _has_mask_behind(layer: Any) -> bool:
     if isinstance(layer, Recurrent):
         return layer.return_sequences and layer.masked
     return marks_steps(layer)
-
-
-def _is_output(model: Any, value: Any) -> bool:
-    if value in model.graph.outputs:
-        return True
-    passed = [node for node in model.graph.consumers[value] if isinstance(node.layer, KEEPS_ZEROS)]
-    return any(_is_output(model, node.outputs[0]) for node in passed)
 
 
 def _inside(model: Any) -> Iterator[Any]:
