@@ -63,8 +63,8 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, Callable[[], ast.Modul
     for position, node in enumerate(nodes):
         if id(node) in errors or id(node) in typed:
             continue  # wording of messages, types, and what changes nothing
-        for what, change in _changes(node):
-            yield getattr(node, "lineno", 0), what, functools.partial(_changed, tree, position, change)
+        for what, change, changed in _changes(node):
+            yield getattr(changed, "lineno", 0), what, functools.partial(_changed, tree, position, change)
 
 
 def _changed(tree: ast.Module, position: int, change: Callable[[Any], object]) -> ast.Module:
@@ -90,7 +90,21 @@ def _annotations(node: ast.AST) -> Iterator[ast.AST]:
             yield from ast.walk(part)
 
 
-def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], object]]]:
+def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], object], ast.AST]]:
+    """What is changed, how, and the node in whose line that is."""
+    for what, change in _changes_of(node):
+        yield what, change, node
+    if isinstance(node, (ast.FunctionDef, ast.If, ast.For, ast.With, ast.ClassDef)):
+        for place, statement in enumerate(node.body):
+            drops = isinstance(statement, (ast.AugAssign, ast.Raise)) or (
+                isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+            )
+            if drops or (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], (ast.Attribute, ast.Subscript))):
+                left = f"left out: {ast.unparse(statement)[:60]}"
+                yield left, lambda n, place=place: n.body.__setitem__(place, ast.Pass()), statement
+
+
+def _changes_of(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], object]]]:
     if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
         new = COMPARISONS[type(node.ops[0])]
         yield f"{type(node.ops[0]).__name__} -> {new.__name__}", lambda n: n.ops.__setitem__(0, new())
@@ -113,14 +127,6 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], object]]]:
         yield "condition negated", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
     elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):
         yield "returns None", lambda n: setattr(n, "value", ast.Constant(None))
-    if isinstance(node, (ast.FunctionDef, ast.If, ast.For, ast.With, ast.ClassDef)):
-        for place, statement in enumerate(node.body):
-            drops = isinstance(statement, (ast.AugAssign, ast.Raise)) or (
-                isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
-            )
-            if drops or (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], (ast.Attribute, ast.Subscript))):
-                left = f"left out: {ast.unparse(statement)[:60]}"
-                yield left, lambda n, place=place: n.body.__setitem__(place, ast.Pass())
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -52,26 +53,42 @@ class Traced:
                 self.size[test] += len(lines)
 
     def selection(self, module: str, line: int) -> list[str]:
-        """The tests that can tell, those first that run little besides the module, within a minute."""
-        of_module = self.lines[module]
-        tests = {test for test, lines in of_module.items() if line in lines} or self._of_the_definition(module, line)
+        """The tests that can tell, within a minute: first those that share a word with the line, and run little besides."""
+        of_module, source = self.lines[module], Path(module).read_text()
+        tests = self._that_run(ast.parse(source), of_module, line)
+        words = set(re.findall(r"[a-z]{4,}", source.splitlines()[line - 1])) if line else set()
+
+        def order(test: str) -> tuple[int, float, float]:
+            shared = words & set(re.findall(r"[a-z]{4,}", test))
+            return -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
+
         chosen, seconds = [], 0.0
-        for test in sorted(tests, key=lambda test: (-len(of_module[test]) / self.size[test], self.seconds[test])):
+        for test in sorted(tests, key=order):
             if len(chosen) < MOST_TESTS and (not chosen or seconds + self.seconds[test] <= MOST_SECONDS):
                 chosen.append(test)
                 seconds += self.seconds[test]
         return chosen
 
-    def _of_the_definition(self, module: str, line: int) -> set[str]:
-        """What runs once, at import (defaults, attributes, constants), belongs to the tests of the innermost part with any."""
-        tree = ast.parse(Path(module).read_text())
+    def _that_run(self, tree: ast.Module, of_module: dict[str, set[int]], line: int) -> set[str]:
+        """The tests that run a line of a function; what runs once, at import (defaults, attributes, constants), belongs to the
+        tests of the innermost part with any.
+        """
         parts = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
-        around = [range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in parts]
-        for part in sorted((part for part in around if line in part), key=len):
-            tests = {test for test, lines in self.lines[module].items() if lines.intersection(part)}
+        around = sorted((node for node in parts if node.lineno <= line <= (node.end_lineno or 0)), key=_length)
+        if around and isinstance(around[0], ast.FunctionDef) and line >= around[0].body[0].lineno:
+            tests = {test for test, lines in of_module.items() if line in lines}
             if tests:
                 return tests
-        return set(self.lines[module])
+        for part in around:
+            inside = range(part.body[0].lineno, (part.end_lineno or 0) + 1)
+            tests = {test for test, lines in of_module.items() if lines.intersection(inside)}
+            if tests:
+                return tests
+        return set(of_module)
+
+
+def _length(node: ast.ClassDef | ast.FunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno
 
 
 def _verdicts(file: Path) -> tuple[dict[str, float], set[str]]:
