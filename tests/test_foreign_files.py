@@ -18,6 +18,7 @@ from minitl.interop import (
     save_safetensors,
     save_torch,
 )
+from minitl.interop.keras_compile import compile_as_described
 from minitl.interop.safe_tensors import read_safetensors
 from minitl.interop.torch_files import read_torch, write_torch
 from minitl.layers import Conv2D, Dense, Embedding, Flatten, GlobalAveragePooling2D, Input
@@ -263,3 +264,44 @@ def test_a_sequential_is_built_for_the_shape_that_its_file_tells(tmp_path):
     found = described(tmp_path, without_input)
     assert found.input_shape == (None, 4)
     np.testing.assert_array_equal(found(X), small()(X))
+
+
+def compiled_as(described):
+    model = small()
+    compile_as_described(model, {"optimizer": "sgd", "loss": "mse", **described}, "the file", {})
+    return model
+
+
+@pytest.mark.parametrize(
+    "accuracy",
+    [
+        "accuracy",
+        {"class_name": "MeanMetricWrapper", "config": {"name": "accuracy", "dtype": "float32", "fn": "categorical_accuracy"}},
+        {"class_name": "MeanMetricWrapper", "config": {"name": "categorical_accuracy", "dtype": "float32"}},
+        {"class_name": "function", "config": "categorical_accuracy"},
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_metrics_as_older_versions_describe_them(accuracy, nested):
+    model = compiled_as({"metrics": [[accuracy]] if nested else [accuracy]})
+    y = np.eye(2)[[0, 1, 1]]
+    right = (model.predict(X, verbose=0).argmax(axis=1) == [0, 1, 1]).mean()
+    assert model.evaluate(X, y, verbose=0)[1] == pytest.approx(right)
+
+
+def test_losses_as_older_versions_describe_them():
+    for loss in (
+        {"class_name": "function", "config": "mean_absolute_error"},
+        {"class_name": "LossFunctionWrapper", "config": {"fn": "mae"}},
+    ):
+        assert type(compiled_as({"loss": loss}).loss).__name__ == "MeanAbsoluteError"
+    assert (
+        type(compiled_as({"loss": {"class_name": "MeanAbsoluteError", "config": {"name": "mine"}}}).loss).__name__
+        == "MeanAbsoluteError"
+    )
+
+
+def test_what_cannot_be_compiled_leaves_the_model_as_it_was():
+    with pytest.warns(UserWarning, match="the file: the model is not compiled .*Mine.*; call compile"):
+        model = compiled_as({"loss": {"class_name": "Mine", "config": {}}})
+    assert model.optimizer is None and model.predict(X, verbose=0).shape == (3, 2)

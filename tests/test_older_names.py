@@ -6,9 +6,10 @@ import pytest
 from minitl import Input, Model, Sequential, layers, utils
 from minitl.activations import linear
 from minitl.applications import LeNet5, resnet50, vgg19
-from minitl.legacy import applications, drawing
+from minitl.legacy import applications, backend_values, drawing
 from minitl.legacy import backend as keras_backend
 from minitl.legacy import layers as older
+from minitl.legacy.wrappers import KerasClassifier
 from minitl.utils import set_random_seed
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
@@ -156,3 +157,37 @@ def test_linear_is_x_itself():
 def test_lengths_of_lines_are_no_function(capsys):
     Sequential([Input((4,)), layers.Dense(2)]).summary(80)
     assert "dense" in capsys.readouterr().out
+
+
+def test_a_classifier_takes_labels_and_one_hot_rows():
+    def build():
+        set_random_seed(0)
+        model = Sequential([Input((4,)), layers.Dense(3, activation="softmax")])
+        model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    labels = np.array(["b", "a", "c"])
+    for y in (labels, np.eye(3)[[1, 0, 2]]):
+        classifier = KerasClassifier(build, epochs=2, verbose=0)
+        classifier.fit(X, y)
+        np.testing.assert_allclose(classifier.predict_proba(X), classifier.model.predict(X, verbose=0))
+        said = classifier.predict(X)
+        assert list(said) == list(np.array(classifier.classes_)[classifier.model.predict(X, verbose=0).argmax(axis=1)])
+        right = said == (labels if y is labels else np.array([1, 0, 2]))
+        assert classifier.score(X, y) == pytest.approx(right.mean())
+
+
+def test_a_gradient_is_not_differentiated_again(tmp_path):
+    inputs = Input((4,))
+    hidden = layers.Dense(3)(inputs)
+    y = layers.Dense(1, activation="tanh")(hidden)
+    slope = backend_values.gradients(y, [hidden])[0]
+    model = Model(inputs, slope)
+    kernel = model.get_weights()[2] if len(model.get_weights()) > 2 else None
+    assert model(X).shape == (3, 3) and (kernel is None or kernel.shape == (3, 1))
+    model.compile("sgd", "mse")
+    with pytest.raises(NotImplementedError, match="a gradient is not differentiated again; nothing below it may learn"):
+        model.train_on_batch(X, np.zeros((3, 3)))
+    with pytest.raises(NotImplementedError, match="cannot be saved; save the network, and ask for its gradients again"):
+        model.save(tmp_path / "m.npz")
+    assert not list(tmp_path.iterdir())
