@@ -417,3 +417,49 @@ def test_folders_that_the_data_command_is_asked_about(tmp_path, capsys):
 def test_a_file_of_layers_that_is_not_there(tmp_path, capsys):
     assert main(["gradcheck", f"{tmp_path}/none.py:Mine", "--input", "4,8"]) == 2
     assert f"no file {tmp_path}/none.py" in capsys.readouterr().err
+
+
+class OtherName(Dense):
+    """Computes as a Dense layer."""
+
+
+class OtherForward(Dense):
+    def forward(self, x, training):
+        return 0.5 * super().forward(x, training)
+
+    def backward(self, dy):
+        return super().backward(0.5 * dy)
+
+
+class OtherWay(Dense):
+    def compute(self, x, training):
+        y, cache = super().compute(x, training)
+        return 0.5 * y, cache
+
+
+def test_the_activation_of_an_output_is_known_where_a_layer_computes_as_ours():
+    named = [kind(3, activation="softmax").output_activation for kind in (Dense, OtherName, OtherForward, OtherWay)]
+    assert named == ["softmax", "softmax", None, None]
+    y = 0.25 * np.ones((12, 2), np.float32)
+    for kind in (OtherForward, OtherWay):
+        set_random_seed(0)
+        model = Sequential([Input((4,)), kind(2, activation="sigmoid")])
+        model.compile(SGD(0.1), "binary_crossentropy")
+        p = np.clip(model.predict(X, verbose=0), 1e-7, 1 - 1e-7)
+        assert model.evaluate(X, y, verbose=0) == pytest.approx(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(), rel=1e-4)
+
+
+def test_the_row_of_no_word_stays_zero_and_has_no_gradient():
+    words = np.array([[0, 1, 2], [2, 0, 0]])
+    for mask_zero in (True, False):
+        layer = Embedding(4, 3, mask_zero=mask_zero)
+        y = layer.forward(words, True)
+        layer.backward(np.ones_like(y))
+        counts = [0 if mask_zero else 3, 1, 2, 0]
+        np.testing.assert_array_equal(layer.gradients["embeddings"], np.repeat(counts, 3).reshape(4, 3))
+        assert y[0, 0].any() != mask_zero
+
+
+def test_vectors_of_words_have_the_table_s_dtype():
+    words = Input((3,), dtype="int64")
+    assert Embedding(4, 3)(words).dtype == np.float32 and Embedding(4, 3, dtype="float64")(words).dtype == np.float64
