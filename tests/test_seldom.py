@@ -31,6 +31,8 @@ from minitl.layers import (
     RandomCrop,
     Rescaling,
     TimeDistributed,
+    ZeroPadding1D,
+    ZeroPadding2D,
 )
 from minitl.losses import MeanSquaredError
 from minitl.metrics import Metric
@@ -463,3 +465,15 @@ def test_the_row_of_no_word_stays_zero_and_has_no_gradient():
 def test_vectors_of_words_have_the_table_s_dtype():
     words = Input((3,), dtype="int64")
     assert Embedding(4, 3)(words).dtype == np.float32 and Embedding(4, 3, dtype="float64")(words).dtype == np.float64
+
+
+@pytest.mark.parametrize("given", [((1, 2), 3), [[1, 2], [3, 3]], np.array([[1, 2], [3, 3]]), ((1, 2), (3, 3))])
+def test_borders_in_any_form(given):
+    images = np.ones((1, 2, 2, 1), np.float32)
+    np.testing.assert_array_equal(ZeroPadding2D(given)(images), np.pad(images, ((0, 0), (1, 2), (3, 3), (0, 0))))
+
+
+@pytest.mark.parametrize("given", [2, (2,), (2, 2), np.array([2, 2]), [(2, 2)]])
+def test_borders_of_sequences(given):
+    steps = np.ones((1, 3, 2), np.float32)
+    np.testing.assert_array_equal(ZeroPadding1D(given)(steps), np.pad(steps, ((0, 0), (2, 2), (0, 0))))

@@ -279,10 +279,11 @@ def borders(name: str, given: Any, dimensions: int) -> tuple[Pair, ...]:
 
     Errors: ValueError for anything but whole numbers of at least 0, one, one per axis, or two per axis.
     """
-    per_axis = [given] * dimensions if np.ndim(given) == 0 else list(given)
+    several = (list, tuple, np.ndarray)
+    per_axis = list(given) if isinstance(given, several) else [given] * dimensions
     if dimensions == 1 and len(per_axis) == 2:
         per_axis = [tuple(per_axis)]
-    both = [(n, n) if np.ndim(n) == 0 else tuple(n) for n in per_axis]
+    both = [tuple(n) if isinstance(n, several) else (n, n) for n in per_axis]
     numbers = [n for ends in both for n in ends]
     if (
         len(both) != dimensions
