@@ -4,10 +4,23 @@ import numpy as np
 import pytest
 
 from minitl import losses, ops, regularizers
-from minitl.backend import use_backend
+from minitl.backend import op, use_backend
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, load_keras
-from minitl.layers import ELU, Activation, Conv2D, Dense, Embedding, GlobalAveragePooling1D, Input, Layer, LeakyReLU, PReLU, ReLU
+from minitl.layers import (
+    ELU,
+    Activation,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    GlobalAveragePooling1D,
+    Input,
+    Layer,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+)
 from minitl.losses.own import OwnLoss
 from minitl.models import Model, Sequential, clone_model, load_model
 from minitl.optimizers import SGD
@@ -306,3 +319,37 @@ def test_a_loss_of_one_s_own_is_called_what_its_function_is_called():
     for loss, name in ((losses.get(mine), "mine"), (OwnLoss(Theirs()), "Theirs")):
         assert loss.name == name and loss.reduction == "sum_over_batch_size"
         assert float(loss(Y, Y + 2)) == pytest.approx(4)
+
+
+def test_losses_that_define_their_call_and_those_that_define_nothing():
+    class OwnCall(losses.Loss):
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            return ops.mean(ops.abs(y_true - y_pred), axis=-1) * 3
+
+    class Renamed(losses.MeanSquaredError):
+        pass
+
+    class Both(losses.Loss):
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            return 5.0
+
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+    for loss, expected in ((OwnCall(), 3 * np.abs(Y).mean()), (Renamed(), (Y**2).mean()), (Both(), (Y**2).mean())):
+        model = Sequential([Input((6,)), Dense(2, kernel_initializer="zeros")])
+        model.compile(SGD(0.1), loss)
+        assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
+        model.train_on_batch(X, Y)
+        assert any(w.any() for w in model.get_weights())
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_dropout_of_nothing_keeps_all(backend):
+    x = np.ones((3, 5), np.float32)
+    with use_backend(backend):
+        layer = Dropout(0.0)
+        np.testing.assert_array_equal(layer.forward(x, True), x)
+        y, cache = op("dropout").forward(x, 0.0, np.random.default_rng(0))
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(op("dropout").backward(2 * x, cache), 2 * x)
