@@ -21,6 +21,7 @@ from minitl.history import History
 from minitl.layers import (
     GRU,
     LSTM,
+    AlphaDropout,
     Bidirectional,
     Dense,
     Dropout,
@@ -37,9 +38,10 @@ from minitl.layers import (
 from minitl.losses import MeanSquaredError
 from minitl.metrics import Metric
 from minitl.models import Model, Sequential, load_model
-from minitl.optimizers import SGD
+from minitl.optimizers import SGD, Adam
 from minitl.rate_finder import find_learning_rate
 from minitl.resume import checked_state
+from minitl.schedules import CosineDecay
 from minitl.transfer import fine_tune, truncate
 from minitl.weights import read, write
 
@@ -477,3 +479,40 @@ def test_borders_in_any_form(given):
 def test_borders_of_sequences(given):
     steps = np.ones((1, 3, 2), np.float32)
     np.testing.assert_array_equal(ZeroPadding1D(given)(steps), np.pad(steps, ((0, 0), (2, 2), (0, 0))))
+
+
+def test_alpha_dropout_by_its_formula():
+    rate, low = 0.3, -1.0507009873554805 * 1.6732632423543772
+    gain = ((1 - rate) * (1 + rate * low**2)) ** -0.5
+    shift = -gain * low * rate
+    x = np.random.default_rng(0).normal(size=(50, 40))
+    layer = AlphaDropout(rate, dtype="float64")
+    y = layer.forward(x, True)
+    kept = layer.backward(np.ones_like(x)) != 0
+    assert 0.65 < kept.mean() < 0.75
+    np.testing.assert_allclose(y[kept], gain * x[kept] + shift, rtol=1e-6)
+    np.testing.assert_allclose(y[~kept], gain * low + shift, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.1), lambda: SGD(CosineDecay(0.1, 10))])
+def test_an_optimizer_that_has_forgotten_begins_anew(make):
+    used, fresh = make(), make()
+    gradient = np.array([1.0, -2.0], np.float32)
+    other = np.ones(2, np.float32)
+    for _ in range(3):
+        used.apply([("w", other, gradient)])
+    used.forget()
+    assert used.iterations == 0 and not used.memory
+    a, b = np.ones(2, np.float32), np.ones(2, np.float32)
+    for _ in range(2):
+        used.apply([("w", a, gradient)])
+        fresh.apply([("w", b, gradient)])
+    np.testing.assert_array_equal(a, b)
+
+
+def test_shapes_for_which_a_recurrent_layer_is_built():
+    described, called = LSTM(3), LSTM(3)
+    described(Input((5, 4)))
+    called(np.ones((2, 5, 4), np.float32))
+    assert described.input_shape == (None, 5, 4) and called.input_shape == (None, None, 4)
+    assert called(np.ones((2, 7, 4), np.float32)).shape == (2, 3)

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 MOST_TESTS = 60  # per line
 MOST_SECONDS = 60.0
+OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
 
 
 def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
@@ -55,7 +56,7 @@ class Traced:
     def selection(self, module: str, line: int) -> list[str]:
         """The tests that can tell, within a minute: first those that share a word with the line, and run little besides."""
         of_module, source = self.lines[module], Path(module).read_text()
-        tests = self._that_run(ast.parse(source), of_module, line)
+        inside, tests = self._that_run(ast.parse(source), of_module, line)
         words = set(re.findall(r"[a-z]{4,}", source.splitlines()[line - 1])) if line else set()
 
         def order(test: str) -> tuple[int, float, float]:
@@ -67,24 +68,24 @@ class Traced:
             if len(chosen) < MOST_TESTS and (not chosen or seconds + self.seconds[test] <= MOST_SECONDS):
                 chosen.append(test)
                 seconds += self.seconds[test]
-        return chosen
+        return chosen if inside else [*chosen, *OF_SIGNATURES]
 
-    def _that_run(self, tree: ast.Module, of_module: dict[str, set[int]], line: int) -> set[str]:
-        """The tests that run a line of a function; what runs once, at import (defaults, attributes, constants), belongs to the
-        tests of the innermost part with any.
+    def _that_run(self, tree: ast.Module, of_module: dict[str, set[int]], line: int) -> tuple[bool, set[str]]:
+        """Whether a line stands inside a function, and the tests that run it; what runs once, at import (defaults, attributes,
+        constants), belongs to the tests of the innermost part with any.
         """
         parts = [node for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
         around = sorted((node for node in parts if node.lineno <= line <= (node.end_lineno or 0)), key=_length)
         if around and isinstance(around[0], ast.FunctionDef) and line >= around[0].body[0].lineno:
             tests = {test for test, lines in of_module.items() if line in lines}
             if tests:
-                return tests
+                return True, tests
         for part in around:
             inside = range(part.body[0].lineno, (part.end_lineno or 0) + 1)
             tests = {test for test, lines in of_module.items() if lines.intersection(inside)}
             if tests:
-                return tests
-        return set(of_module)
+                return False, tests
+        return False, set(of_module)
 
 
 def _length(node: ast.ClassDef | ast.FunctionDef) -> int:
