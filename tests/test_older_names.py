@@ -1,12 +1,15 @@
 """What older programs call by other names: functions of Keras's backend, layers of Keras 1, arguments, methods, values."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 
-from minitl import Input, Model, Sequential, layers, utils
+from minitl import Input, Model, Sequential, layers, optimizers, utils
 from minitl.activations import linear
 from minitl.applications import LeNet5, resnet50, vgg19
-from minitl.legacy import applications, backend_values, drawing
+from minitl.legacy import applications, backend_values, drawing, warn_once
 from minitl.legacy import backend as keras_backend
 from minitl.legacy import layers as older
 from minitl.legacy.wrappers import KerasClassifier
@@ -191,3 +194,35 @@ def test_a_gradient_is_not_differentiated_again(tmp_path):
     with pytest.raises(NotImplementedError, match="cannot be saved; save the network, and ask for its gradients again"):
         model.save(tmp_path / "m.npz")
     assert not list(tmp_path.iterdir())
+
+
+def fitted(**settings):
+    model = Sequential([Input((4,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, 0], verbose=0, **settings)
+
+
+OLD = {  # what is written, and what the warning says that it is today
+    "Convolution2D(32, 3, 3)": (lambda: older.Convolution2D(8, 3, 3), "Conv2D(32, (3, 3))"),
+    "Conv2D(32, 3, 3)": (lambda: layers.Conv2D(8, 3, 3, border_mode="same"), "Conv2D(32, (3, 3))"),
+    "Deconvolution2D": (lambda: older.Deconvolution2D(4, 3, 2), "Conv2DTranspose"),
+    "merge": (lambda: older.merge([Input((4,)), Input((4,))]), "the layers Add, Concatenate, Multiply"),
+    "CuDNNLSTM": (lambda: older.CuDNNLSTM(3), "LSTM"),
+    "CuDNNGRU": (lambda: older.CuDNNGRU(3), "GRU"),
+    "optimizers.adam": (lambda: optimizers.adam(0.1), "optimizers.Adam"),
+    "nb_epoch": (lambda: fitted(nb_epoch=1), "epochs"),
+    "Embedding(dropout=)": (lambda: layers.Embedding(5, 3, dropout=0.2), "a SpatialDropout1D behind it"),
+    "border_mode=": (lambda: layers.Conv1D(4, 3, border_mode="same"), "padding="),
+    "output_dim=": (lambda: layers.Dense(output_dim=4), "units="),
+}
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_an_old_spelling_warns_once_with_the_modern_one(old):
+    write, modern = OLD[old]
+    warn_once.cache_clear()
+    with pytest.warns(FutureWarning, match=re.escape(f"{old} is an old spelling of {modern}")):
+        write()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write()

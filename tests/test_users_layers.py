@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minitl import layers
+from minitl.backend import use_backend
 from minitl.layers import Dense, Input, Lambda, Layer
 from minitl.models import Model, Sequential
 from minitl.optimizers import SGD
@@ -158,3 +159,17 @@ def test_short_forms_of_merging_layers(name):
     assert value.node.layer.name == "merged"
     np.testing.assert_allclose(Model([a, b], value)([X, Y]), function(X, Y), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(getattr(layers, name)([X, Y], **settings), function(X, Y), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(("name", "first"), [("Maximum", [3, 2, 5]), ("Minimum", [1, 2, -5])])
+def test_at_a_tie_the_first_value_has_the_gradient(backend, name, first):
+    a, b, c = (np.array([row], np.float32) for row in (first, [2, 2, 0], [2, 2, 0]))
+    with use_backend(backend):
+        layer = getattr(layers, name)()
+        y = layer.forward([b, a, c], True)
+        np.testing.assert_array_equal(y, a)
+        found = layer.backward(np.ones_like(y))
+        np.testing.assert_array_equal(np.concatenate(found), [[0, 1, 0], [1, 0, 1], [0, 0, 0]])
+        layer.forward([b, c], True)
+        np.testing.assert_array_equal(np.concatenate(layer.backward(np.ones_like(y))), [[1, 1, 1], [0, 0, 0]])
