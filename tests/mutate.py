@@ -74,9 +74,13 @@ def _changed(tree: ast.Module, position: int, change: Callable[[Any], object]) -
 
 
 def _equivalent(node: ast.AST) -> Iterator[ast.AST]:
-    """A safeguard of zip, who is said to have been warned, and -1 in a reshape, for which NumPy takes -2 as well."""
+    """A safeguard of zip, who is said to have been warned, whether `astype` copies what needs no change, and -1 in a reshape, for
+    which NumPy takes -2 as well.
+    """
     if isinstance(node, ast.keyword) and node.arg in ("strict", "stacklevel"):
         yield node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "astype":
+        yield from (keyword.value for keyword in node.keywords if keyword.arg == "copy")
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
         for inner in ast.walk(ast.Tuple(node.args)):
             if isinstance(inner, ast.UnaryOp) and isinstance(inner.op, ast.USub):

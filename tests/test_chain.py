@@ -8,6 +8,7 @@ import pytest
 from minitl.backend import use_backend
 from minitl.layers import Transitions
 from minitl.losses import ChainCrossentropy
+from minitl.ops import crf
 
 N, T, K = 3, 4, 3
 RNG = np.random.default_rng(0)
@@ -76,3 +77,14 @@ def test_what_fits_to_no_chain():
         ChainCrossentropy()(LABELS[:, :3], layer()(SCORES))
     with pytest.raises(ValueError, match=r"needs scores \(N, T, K\) with known K, got \(None, 4\)"):
         Transitions()(np.ones((2, 4)))
+
+
+def test_the_best_labels_are_those_of_the_highest_score():
+    made = layer()
+    transitions, start = made.get_weights()
+    lengths = np.array([4, 2, 1])
+    found = crf.decode(made(SCORES), lengths)
+    for x, labels, length in zip(SCORES, found, lengths, strict=True):
+        best = max(itertools.product(range(K), repeat=int(length)), key=lambda each: score(x, transitions, start, each))
+        np.testing.assert_array_equal(labels, [*best, *[-1] * (T - length)])
+    np.testing.assert_array_equal(crf.decode(made(SCORES))[0], found[0])

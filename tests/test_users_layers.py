@@ -6,6 +6,7 @@ import pytest
 from minitl import layers
 from minitl.backend import use_backend
 from minitl.layers import Dense, Input, Lambda, Layer
+from minitl.losses import CategoricalCrossentropy
 from minitl.models import Model, Sequential
 from minitl.optimizers import SGD
 
@@ -174,3 +175,45 @@ def test_at_a_tie_the_first_value_has_the_gradient(backend, name, first):
         layer = getattr(layers, name)()
         layer.forward([b, c], True)
         np.testing.assert_array_equal(np.concatenate(layer.backward(np.ones_like(y))), [[1, 1, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_slopes_at_the_threshold_are_those_below_zero_and_above_elsewhere(backend):
+    """As in Keras: at 0 a leaky ReLU has its slope, at a threshold above 0 it has 1."""
+    x = np.array([-1, 0, 1, 2], np.float32)
+    with use_backend(backend):
+        for settings, expected in (
+            ({"negative_slope": 0.5}, [0.5, 0.5, 1, 1]),
+            ({"negative_slope": 0.5, "threshold": 1.0}, [0.5, 0.5, 1, 1]),
+            ({"negative_slope": 0.5, "max_value": 2.0}, [0.5, 0.5, 1, 0]),
+        ):
+            layer = layers.ReLU(**settings)
+            y = layer.forward(x[None], True)
+            np.testing.assert_array_equal(layer.backward(np.ones_like(y))[0], expected)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_large_logits_of_every_step(backend):
+    logits = np.zeros((2, 3, 4), np.float32)
+    logits[:, :, 1] = [[1000, -1000, 0], [5, 1000, -1000]]
+    y = np.eye(4, dtype=np.float32)[[[1, 0, 2], [1, 1, 3]]]
+    with use_backend(backend):
+        loss = CategoricalCrossentropy(from_logits=True, reduction=None)(y, logits)
+    expected = [[0, np.log(3), np.log(4)], [np.log(1 + 3 * np.exp(-5)), 0, np.log(3)]]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_nearest_pixels_are_pixels_that_were_there():
+    images = np.random.default_rng(0).integers(0, 2, (4, 16, 16, 1)).astype(np.float32) * 100
+    for interpolation, mixes in (("nearest", False), ("bilinear", True)):
+        layer = layers.RandomRotation(0.1, interpolation=interpolation)
+        layer(images)
+        turned = layer.forward(images, True)
+        assert (set(np.unique(turned)) - {0.0, 100.0} != set()) == mixes
+        assert not np.array_equal(turned, images)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/a", "a@b", "@a", "a\\b", "a\0", ".", "..", " a", 3, ("a",)])
+def test_names_that_could_be_no_key_in_a_file(name):
+    with pytest.raises(ValueError, match="a layer's name must not be empty nor contain"):
+        Dense(2, name=name)
