@@ -256,6 +256,31 @@ def test_an_official_file_that_cannot_be_fetched_is_named(tmp_path, monkeypatch)
         applications.ResNet20(weights="cifar10")
 
 
+@pytest.mark.parametrize(("make", "settings", "file"), [
+    ("MobileNetV2", {"input_shape": (96, 96, 3)}, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"),
+    ("MobileNetV2", {"input_shape": (96, 128, 3)}, "tf_kernels_1.0_224_no_top.h5"),
+    ("MobileNetV2", {"input_shape": (100, 100, 3), "alpha": 0.35}, "tf_kernels_0.35_224_no_top.h5"),
+    ("MobileNetV2", {"input_shape": (192, 192, 3), "include_top": True}, "tf_kernels_1.0_192.h5"),
+    ("MobileNetV2", {}, "tf_kernels_1.0_224_no_top.h5"),
+    ("MobileNet", {"input_shape": (128, 128, 3), "alpha": 0.25}, "mobilenet_2_5_128_tf_no_top.h5"),
+    ("MobileNet", {"input_shape": (128, 160, 3)}, "mobilenet_1_0_224_tf_no_top.h5"),
+    ("MobileNet", {"input_shape": (100, 100, 3), "alpha": 0.75}, "mobilenet_7_5_224_tf_no_top.h5"),
+    ("MobileNet", {"include_top": True}, "mobilenet_1_0_224_tf.h5"),
+])  # fmt: skip
+def test_which_official_file_belongs_to_a_size(make, settings, file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINITL_DATA", str(tmp_path))
+    asked = []
+
+    def no_network(url, *_, **__):
+        asked.append(url)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", no_network)
+    with pytest.raises(OSError, match=r"put .* into .* yourself"):
+        getattr(applications, make)(**{"include_top": False, "weights": "imagenet", **settings})
+    assert len(asked) == 1 and asked[0].endswith(file)
+
+
 def test_own_input_and_own_top():
     from minitl.layers import Dense, Input
 
