@@ -9,6 +9,7 @@ import pytest
 from minitl import Input, Model, Sequential, layers, optimizers, utils
 from minitl.activations import linear
 from minitl.applications import LeNet5, resnet50, vgg19
+from minitl.callbacks import Callback
 from minitl.legacy import applications, backend_values, drawing, warn_once
 from minitl.legacy import backend as keras_backend
 from minitl.legacy import layers as older
@@ -226,3 +227,21 @@ def test_an_old_spelling_warns_once_with_the_modern_one(old):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write()
+
+
+def test_callbacks_of_batches_by_their_older_names():
+    class Counts(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_batch_begin(self, batch, logs=None):
+            self.seen.append(("begin", batch))
+
+        def on_batch_end(self, batch, logs=None):
+            self.seen.append(("end", batch, sorted(logs)))
+
+    model = Sequential([Input((4,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    counts = Counts()
+    model.fit(np.concatenate([X, X]), np.zeros(6), batch_size=3, verbose=0, callbacks=[counts])
+    assert counts.seen == [("begin", 0), ("end", 0, ["loss"]), ("begin", 1), ("end", 1, ["loss"])]

@@ -1,9 +1,9 @@
-"""ResNets whose files come from PyTorch, in torchvision's names: the network that is built computes what PyTorch's does."""
+"""Networks whose files come from PyTorch, in torchvision's names: the network that is built computes what PyTorch's does."""
 
 import numpy as np
 import pytest
 
-from minitl.applications import resnet, squeezenet
+from minitl.applications import mobilenet_v2, resnet, squeezenet, vgg
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -60,22 +60,104 @@ class Network(nn.Module):
     ("make", "counts", "wide"), [(resnet.ResNet18, (2, 2, 2, 2), 1), (resnet.ResNet50, (3, 4, 6, 3), 4)], ids=["18", "50"]
 )
 def test_a_file_in_torchvision_s_names(make, counts, wide, tmp_path):
+    agree(make, Network(counts, wide, 7), tmp_path)
+
+
+def agree(make, theirs, folder):
+    """The network that is made for a file of theirs gives what theirs does."""
     torch.manual_seed(0)
-    theirs = Network(counts, wide, 7).eval()
+    theirs.eval()
     with torch.no_grad():
         for module in theirs.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
                 module.weight.uniform_(0.2, 0.6)
-    torch.save(theirs.state_dict(), tmp_path / "w.pth")
-    model = make(weights=tmp_path / "w.pth", input_shape=(64, 64, 3), classes=7, classifier_activation=None)
+            elif isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight)
+    torch.save(theirs.state_dict(), folder / "w.pth")
+    arrays = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
+    (folder / "w.safetensors").write_bytes(pytest.importorskip("safetensors.numpy").save(arrays, {"format": "pt"}))
+    settings = {"input_shape": (64, 64, 3), "classes": 7, "classifier_activation": None}
+    model, other = (make(weights=folder / name, **settings) for name in ("w.pth", "w.safetensors"))
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
     with torch.no_grad():
         expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
     found = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(other.predict(x, verbose=0), found)
     assert np.abs(expected).max() > 1e-2
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+class Inverted(nn.Module):
+    def __init__(self, channels, filters, stride, expansion):
+        super().__init__()
+        wide = expansion * channels
+
+        def normalised(a, b, size, stride, groups):
+            return nn.Sequential(
+                nn.Conv2d(a, b, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(b), nn.ReLU6()
+            )
+
+        first = [normalised(channels, wide, 1, 1, 1)] if expansion > 1 else []
+        depthwise = normalised(wide, wide, 3, stride, wide)
+        self.conv = nn.Sequential(*first, depthwise, nn.Conv2d(wide, filters, 1, bias=False), nn.BatchNorm2d(filters))
+        self.adds = stride == 1 and channels == filters
+
+    def forward(self, x):
+        return x + self.conv(x) if self.adds else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        features = [nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6())]
+        channels = 32
+        for filters, stride, count in mobilenet_v2.STAGES:
+            for number in range(count):
+                features.append(
+                    Inverted(channels, filters, 1 if number else stride, 6 if channels > 32 or number or filters > 16 else 1)
+                )
+                channels = filters
+        features.append(nn.Sequential(nn.Conv2d(320, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU6()))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+class VGG(nn.Module):
+    def __init__(self, counts, classes):
+        super().__init__()
+        features, channels = [], 3
+        for count, width in zip(counts, vgg.WIDTHS, strict=True):
+            for _ in range(count):
+                features += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            features.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Sequential(
+            nn.Linear(512 * 4, 4096),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(4096, 4096),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(4096, classes),
+        )
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "twin"),
+    [(mobilenet_v2.MobileNetV2, lambda: MobileNetV2(7)), (vgg.VGG16, lambda: VGG((2, 2, 3, 3, 3), 7))],
+    ids=["MobileNetV2", "VGG16"],
+)
+def test_other_networks_in_torchvision_s_names(make, twin, tmp_path):
+    agree(make, twin(), tmp_path)
 
 
 def test_pixels_as_torchvision_wants_them():

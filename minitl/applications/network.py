@@ -106,6 +106,19 @@ def pooled(x: Value, pooling: str | None) -> Value:
     return x if pooling is None else (GlobalAveragePooling2D if pooling == "avg" else GlobalMaxPooling2D)()(x)
 
 
+def is_of_torch(weights: Any) -> bool:
+    """Whether weights are a file in PyTorch's names, whose networks differ from Keras's in details."""
+    if not str(weights).lower().endswith(".safetensors"):
+        return str(weights).lower().endswith((".pth", ".pt", ".th"))
+    from minitl.interop.needs import need
+
+    try:
+        with need("safetensors").safe_open(os.fspath(weights), "np") as file:
+            return not any("/" in name for name in file.keys())  # noqa: SIM118 - it is no dictionary
+    except Exception:  # whoever loads it says what is wrong with it
+        return False
+
+
 def finish(
     inputs: Value,
     outputs: Value,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import Published, finish, image_input, member, published, top
+from minitl.applications.network import Published, finish, image_input, is_of_torch, member, published, top
 from minitl.graph.value import Value
 from minitl.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
 from minitl.models import Model
@@ -80,7 +80,7 @@ def ResNet(
     Inputs: `preprocess_input(x)`. Where a stage begins, Keras's network takes every other pixel in its first 1x1 convolution,
     torchvision's in the 3x3 one behind it. A PyTorch file is taken for what it is: torchvision's network is built for it.
     """
-    block, label = _bottleneck_torch if _is_torch(weights) else _bottleneck, f"resnet{depth}"
+    block, label = _bottleneck_torch if is_of_torch(weights) else _bottleneck, f"resnet{depth}"
     return _resnet(
         label, BOTTLENECKS[depth], block, include_top, weights, input_tensor, input_shape, pooling, classes,
         classifier_activation, name or label,
@@ -172,7 +172,3 @@ def torch_name(path: str) -> str | None:
     if parts[2] == "0":
         return f"{module}.downsample.{'0' if parts[3] == 'conv' else '1'}"
     return f"{module}.{parts[3]}{parts[2]}"
-
-
-def _is_torch(weights: Any) -> bool:
-    return str(weights).lower().endswith((".pth", ".pt", ".th"))
