@@ -1,11 +1,13 @@
 """What older programs call by other names: functions of Keras's backend, layers of Keras 1, arguments, methods, values."""
 
+import importlib
 import re
 import warnings
 
 import numpy as np
 import pytest
 
+import minitl
 from minitl import Input, Model, Sequential, layers, optimizers, utils
 from minitl.activations import linear
 from minitl.applications import LeNet5, resnet50, vgg19
@@ -13,6 +15,7 @@ from minitl.callbacks import Callback
 from minitl.legacy import applications, backend_values, drawing, warn_once
 from minitl.legacy import backend as keras_backend
 from minitl.legacy import layers as older
+from minitl.legacy.modules import PLACES as OLD_MODULES
 from minitl.legacy.wrappers import KerasClassifier
 from minitl.utils import set_random_seed
 
@@ -245,3 +248,13 @@ def test_callbacks_of_batches_by_their_older_names():
     counts = Counts()
     model.fit(np.concatenate([X, X]), np.zeros(6), batch_size=3, verbose=0, callbacks=[counts])
     assert counts.seen == [("begin", 0), ("end", 0, ["loss"]), ("begin", 1), ("end", 1, ["loss"])]
+
+
+def test_names_of_the_package():
+    for name in OLD_MODULES:
+        if "." not in name:
+            assert getattr(minitl, name) is importlib.import_module(f"minitl.{name}")
+    for name in ("nonsense", "Layers"):
+        with pytest.raises(AttributeError, match=f"module 'minitl' has no attribute '{name}'"):
+            getattr(minitl, name)
+    assert minitl.Loss is importlib.import_module("minitl.losses").Loss and minitl.plot.__name__ == "minitl.plot"
