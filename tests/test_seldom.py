@@ -121,6 +121,7 @@ def test_a_table_of_words_that_is_fixed_has_no_gradient():
     lambda: TimeDistributed(Dense(2)),
 ])  # fmt: skip
 def test_a_wrapper_draws_when_its_layer_does(wrapped):
+    set_random_seed(0)
     layer = wrapped()
     steps = np.random.default_rng(2).normal(size=(2, 5, 4)).astype("float32")
     layer(steps)

@@ -6,7 +6,7 @@ import pytest
 from minitl import layers
 from minitl.backend import use_backend
 from minitl.layers import Dense, Input, Lambda, Layer
-from minitl.losses import CategoricalCrossentropy
+from minitl.losses import BinaryCrossentropy, CategoricalCrossentropy
 from minitl.models import Model, Sequential
 from minitl.optimizers import SGD
 
@@ -217,3 +217,47 @@ def test_nearest_pixels_are_pixels_that_were_there():
 def test_names_that_could_be_no_key_in_a_file(name):
     with pytest.raises(ValueError, match="a layer's name must not be empty nor contain"):
         Dense(2, name=name)
+
+
+def test_a_name_may_have_200_characters():
+    assert Dense(2, name="n" * 200).name == "n" * 200
+    with pytest.raises(ValueError, match="a layer's name may have 200 characters, got 201"):
+        Dense(2, name="n" * 201)
+
+
+@pytest.mark.parametrize(("factor", "low", "high"), [(0.1, -36, 36), ((0.05, 0.25), 18, 90), ((-0.5, -0.25), -180, -90)])
+def test_rotations_are_shares_of_a_full_turn(factor, low, high):
+    layer = layers.RandomRotation(factor)
+    layer(np.zeros((1, 8, 8, 1), np.float32))
+    angles = layer.parameters_of(1000, 8, 8)["theta"]
+    assert low <= angles.min() < low + 0.05 * (high - low) and high - 0.05 * (high - low) < angles.max() <= high
+
+
+def test_a_quarter_turn_is_against_the_clock():
+    images = np.random.default_rng(0).normal(size=(2, 9, 9, 1)).astype(np.float32)
+    turned = layers.RandomRotation((0.25, 0.25), interpolation="nearest").forward(images, True)
+    np.testing.assert_array_equal(turned, np.rot90(images, axes=(1, 2)))
+
+
+def test_weights_of_another_shape_are_refused_all_together():
+    model = Sequential([Input((4,)), Dense(3, name="first"), Dense(3, name="second")])
+    before = [w.copy() for w in model.get_weights()]
+    for position, shape in ((0, (3,)), (2, (1, 3)), (3, (1,)), (3, ())):
+        given = [np.full_like(w, 7) for w in before]
+        given[position] = np.ones(shape, np.float32)  # it could be stretched to the weight's shape
+        with pytest.raises(ValueError, match=f"weight {position}: expected shape .*load weights of the same network"):
+            model.set_weights(given)
+        for w, old in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(w, old)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_where_the_logarithm_is_cut_off_the_gradient_is_zero(backend):
+    p, y = np.array([[1e-9, 0.5, 1 - 1e-9, 1e-9]]), np.array([[1.0, 1.0, 0.0, 0.0]])
+    with use_backend(backend):
+        loss = BinaryCrossentropy()
+        value = loss.forward(y, p, None, False)
+        found = loss.backward()
+    expected = [-np.log(1e-7), np.log(2), -np.log(1e-7), 0]
+    assert value == pytest.approx(np.mean(expected), rel=1e-6)
+    np.testing.assert_allclose(found, [[0, -2 / 4, 0, 1 / 4]], rtol=1e-6)
