@@ -3,7 +3,7 @@
     python tests/mutate.py minitl/optimizers/*.py                       every change, with the tests that run the changed line
     python tests/mutate.py minitl/kernels/dense.py --tests tests/test_pairs.py     compiled code is not traced: name its tests
     python tests/mutate.py minitl/weights.py --sample 40 --jobs 2
-    python tests/mutate.py $(git ls-files minitl/*.py) --sample 2 --jobs 2 --traced lines   the whole package, by a sample
+    python tests/mutate.py $(git ls-files "minitl/*.py") --sample 2 --jobs 2 --traced lines   the whole package, by a sample
 
 A change is a comparison turned, an operator exchanged, a number (a default too) one off, a condition negated, a truth value
 flipped, a copy or a statement left out. What nobody noticed is printed with its line, to be judged: some changes are
@@ -57,20 +57,19 @@ class Change(NamedTuple):
 def mutants(tree: ast.Module) -> Iterator[tuple[int, str, Callable[[], ast.Module]]]:
     """Line, what is changed, and what makes the changed tree."""
     nodes = list(ast.walk(tree))
-    errors = {id(inner) for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}
-    typed = {id(inner) for node in nodes for inner in _annotations(node)}
-    typed |= {id(inner) for node in nodes for inner in _equivalent(node)}
+    left_alone = {id(inner) for node in nodes if isinstance(node, ast.Raise) for inner in ast.walk(node)}  # wording
+    left_alone |= {id(inner) for node in nodes for inner in (*_annotations(node), *_equivalent(node))}
     for position, node in enumerate(nodes):
-        if id(node) in errors or id(node) in typed:
-            continue  # wording of messages, types, and what changes nothing
+        if id(node) in left_alone:
+            continue
         for what, change, changed in _changes(node):
             yield getattr(changed, "lineno", 0), what, functools.partial(_changed, tree, position, change)
 
 
 def _changed(tree: ast.Module, position: int, change: Callable[[Any], object]) -> ast.Module:
-    copied = copy.deepcopy(tree)
-    change(list(ast.walk(copied))[position])
-    return ast.fix_missing_locations(copied)
+    other = copy.deepcopy(tree)
+    change(list(ast.walk(other))[position])
+    return ast.fix_missing_locations(other)
 
 
 def _equivalent(node: ast.AST) -> Iterator[ast.AST]:

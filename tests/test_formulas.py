@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minitl import initializers, losses, regularizers, schedules
+from minitl.backend import use_backend
 
 STEPS = range(45)
 
@@ -384,3 +385,26 @@ def test_a_function_of_a_shape_is_an_initializer():
 def test_what_cannot_be_drawn_is_refused(name, arguments):
     with pytest.raises(ValueError, match=f"{name}: {next(iter(arguments))} must be a number in"):
         getattr(initializers, name)(**arguments)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_large_logits_of_every_step(backend):
+    logits = np.zeros((2, 3, 4), np.float32)
+    logits[:, :, 1] = [[1000, -1000, 0], [5, 1000, -1000]]
+    y = np.eye(4, dtype=np.float32)[[[1, 0, 2], [1, 1, 3]]]
+    with use_backend(backend):
+        loss = losses.CategoricalCrossentropy(from_logits=True, reduction=None)(y, logits)
+    expected = [[0, np.log(3), np.log(4)], [np.log(1 + 3 * np.exp(-5)), 0, np.log(3)]]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_where_the_logarithm_is_cut_off_the_gradient_is_zero(backend):
+    p, y = np.array([[1e-9, 0.5, 1 - 1e-9, 1e-9]]), np.array([[1.0, 1.0, 0.0, 0.0]])
+    with use_backend(backend):
+        loss = losses.BinaryCrossentropy()
+        value = loss.forward(y, p, None, False)
+        found = loss.backward()
+    expected = [-np.log(1e-7), np.log(2), -np.log(1e-7), 0]
+    assert value == pytest.approx(np.mean(expected), rel=1e-6)
+    np.testing.assert_allclose(found, [[0, -2 / 4, 0, 1 / 4]], rtol=1e-6)

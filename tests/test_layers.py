@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minitl
+from minitl.backend import op
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     ELU,
@@ -620,3 +621,91 @@ def test_initializers_have_the_variance_that_they_promise(name, low, high):
     if name not in ("ones",):
         assert abs(values.mean()) < 0.002
     assert minitl.initializers.fans((3, 3, 8, 16)) == (72, 144)
+
+
+SHORT = {
+    "add": (lambda a, b: a + b, {}),
+    "subtract": (lambda a, b: a - b, {}),
+    "multiply": (lambda a, b: a * b, {}),
+    "average": (lambda a, b: (a + b) / 2, {}),
+    "maximum": (np.maximum, {}),
+    "minimum": (np.minimum, {}),
+    "concatenate": (lambda a, b: np.concatenate([a, b], axis=-1), {}),
+    "dot": (lambda a, b: (a * b).sum(axis=1, keepdims=True), {"axes": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_forms_of_merging_layers(name):
+    function, settings = SHORT[name]
+    a, b = Input((4,)), Input((4,))
+    value = getattr(minitl.layers, name)([a, b], name="merged", **settings)
+    assert value.node.layer.name == "merged"
+    x, y = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
+    np.testing.assert_allclose(Model([a, b], value)([x, y]), function(x, y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(getattr(minitl.layers, name)([x, y], **settings), function(x, y), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(("name", "first"), [("Maximum", [3, 2, 5]), ("Minimum", [1, 2, -5])])
+def test_at_a_tie_the_first_value_has_the_gradient(backend, name, first):
+    a, b, c = (np.array([row], np.float32) for row in (first, [2, 2, 0], [2, 2, 0]))
+    with minitl.use_backend(backend):
+        layer = getattr(minitl.layers, name)()
+        y = layer.forward([b, a, c], True)
+        np.testing.assert_array_equal(y, a)
+        found = layer.backward(np.ones_like(y))
+        np.testing.assert_array_equal(np.concatenate(found), [[0, 1, 0], [1, 0, 1], [0, 0, 0]])
+        layer = getattr(minitl.layers, name)()
+        layer.forward([b, c], True)
+        np.testing.assert_array_equal(np.concatenate(layer.backward(np.ones_like(y))), [[1, 1, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_slopes_at_the_threshold_are_those_below_zero_and_above_elsewhere(backend):
+    """As in Keras: at 0 a leaky ReLU has its slope, at a threshold above 0 it has 1."""
+    x = np.array([-1, 0, 1, 2], np.float32)
+    with minitl.use_backend(backend):
+        for settings, expected in (
+            ({"negative_slope": 0.5}, [0.5, 0.5, 1, 1]),
+            ({"negative_slope": 0.5, "threshold": 1.0}, [0.5, 0.5, 1, 1]),
+            ({"negative_slope": 0.5, "max_value": 2.0}, [0.5, 0.5, 1, 0]),
+        ):
+            layer = ReLU(**settings)
+            y = layer.forward(x[None], True)
+            np.testing.assert_array_equal(layer.backward(np.ones_like(y))[0], expected)
+
+
+def test_nearest_pixels_are_pixels_that_were_there():
+    images = np.random.default_rng(0).integers(0, 2, (4, 16, 16, 1)).astype(np.float32) * 100
+    for interpolation, mixes in (("nearest", False), ("bilinear", True)):
+        layer = RandomRotation(0.1, interpolation=interpolation)
+        layer(images)
+        turned = layer.forward(images, True)
+        assert (set(np.unique(turned)) - {0.0, 100.0} != set()) == mixes
+        assert not np.array_equal(turned, images)
+
+
+@pytest.mark.parametrize(("factor", "low", "high"), [(0.1, -36, 36), ((0.05, 0.25), 18, 90), ((-0.5, -0.25), -180, -90)])
+def test_rotations_are_shares_of_a_full_turn(factor, low, high):
+    layer = RandomRotation(factor)
+    layer(np.zeros((1, 8, 8, 1), np.float32))
+    angles = layer.parameters_of(1000, 8, 8)["theta"]
+    assert low <= angles.min() < low + 0.05 * (high - low) and high - 0.05 * (high - low) < angles.max() <= high
+
+
+def test_a_quarter_turn_is_against_the_clock():
+    images = np.random.default_rng(0).normal(size=(2, 9, 9, 1)).astype(np.float32)
+    turned = RandomRotation((0.25, 0.25), interpolation="nearest").forward(images, True)
+    np.testing.assert_array_equal(turned, np.rot90(images, axes=(1, 2)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_dropout_of_nothing_keeps_all(backend):
+    x = np.ones((3, 5), np.float32)
+    with minitl.use_backend(backend):
+        layer = Dropout(0.0)
+        np.testing.assert_array_equal(layer.forward(x, True), x)
+        y, cache = op("dropout").forward(x, 0.0, np.random.default_rng(0))
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(op("dropout").backward(2 * x, cache), 2 * x)

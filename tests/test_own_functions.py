@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minitl import losses, ops, regularizers
-from minitl.backend import op, use_backend
+from minitl.backend import use_backend
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, load_keras
 from minitl.layers import (
@@ -12,7 +12,6 @@ from minitl.layers import (
     Activation,
     Conv2D,
     Dense,
-    Dropout,
     Embedding,
     GlobalAveragePooling1D,
     Input,
@@ -342,14 +341,3 @@ def test_losses_that_define_their_call_and_those_that_define_nothing():
         assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
         model.train_on_batch(X, Y)
         assert any(w.any() for w in model.get_weights())
-
-
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_dropout_of_nothing_keeps_all(backend):
-    x = np.ones((3, 5), np.float32)
-    with use_backend(backend):
-        layer = Dropout(0.0)
-        np.testing.assert_array_equal(layer.forward(x, True), x)
-        y, cache = op("dropout").forward(x, 0.0, np.random.default_rng(0))
-        np.testing.assert_array_equal(y, x)
-        np.testing.assert_array_equal(op("dropout").backward(2 * x, cache), 2 * x)

@@ -353,3 +353,15 @@ def test_models_and_what_goes_with_them(name):
     kind, make, message = MODELS[name]
     with pytest.raises(kind, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/a", "a@b", "@a", "a\\b", "a\0", ".", "..", " a", 3, ("a",)])
+def test_names_that_could_be_no_key_in_a_file(name):
+    with pytest.raises(ValueError, match="a layer's name must not be empty nor contain"):
+        Dense(2, name=name)
+
+
+def test_a_name_may_have_200_characters():
+    assert Dense(2, name="n" * 200).name == "n" * 200
+    with pytest.raises(ValueError, match="a layer's name may have 200 characters, got 201"):
+        Dense(2, name="n" * 201)

@@ -380,3 +380,15 @@ def test_objects_are_no_weights(tmp_path):
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         weights.write(tmp_path / "w.npz", {"layer/kernel": np.array([{}, 3], dtype=object)})
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_another_shape_are_refused_all_together():
+    model = Sequential([Input((4,)), Dense(3, name="first"), Dense(3, name="second")])
+    before = [w.copy() for w in model.get_weights()]
+    for position, shape in ((0, (3,)), (2, (1, 3)), (3, (1,)), (3, ())):
+        given = [np.full_like(w, 7) for w in before]
+        given[position] = np.ones(shape, np.float32)  # it could be stretched to the weight's shape
+        with pytest.raises(ValueError, match=f"weight {position}: expected shape .*load weights of the same network"):
+            model.set_weights(given)
+        for w, old in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(w, old)

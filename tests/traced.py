@@ -22,8 +22,9 @@ OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_s
 
 def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
     """Run tests under coverage; lines go to `folder/coverage`, seconds and verdicts to `folder/tests.xml`."""
+    folder = folder.resolve()  # the tests run in another one
     folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "coverage.ini"
+    settings = folder / "settings.ini"
     settings.write_text(
         "[run]\nsource_pkgs = minitl\ndynamic_context = test_function\nparallel = true\npatch = subprocess\n"
         f"data_file = {folder / 'coverage'}\ndisable_warnings = no-data-collected, module-not-imported\n"

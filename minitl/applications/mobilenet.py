@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import Published, finish, image_input, pooled
+from minitl.applications.network import Published, finish, image_input, pooled, published_size
 from minitl.graph.value import Value
 from minitl.layers import (
     Activation,
@@ -46,7 +46,7 @@ def MobileNet(
         x = Activation(classifier_activation or "linear", name="predictions")(x)
     else:
         x = pooled(x, pooling)
-    rows = inputs.shape[1] if inputs.shape[1] == inputs.shape[2] and inputs.shape[1] in (128, 160, 192, 224) else 224
+    rows = published_size(inputs, (128, 160, 192, 224))
     text = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}.get(alpha)
     files = {
         "imagenet": Published(f"{BASE}/mobilenet_{text}_{rows}_tf.h5"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import Published, finish, image_input, is_of_torch, top
+from minitl.applications.network import Published, finish, image_input, is_of_torch, published_size, top
 from minitl.graph.value import Value
 from minitl.layers import Add, BatchNormalization, Conv2D, DepthwiseConv2D, ReLU, ZeroPadding2D
 from minitl.models import Model
@@ -42,7 +42,7 @@ def MobileNetV2(
     x = Conv2D(divisible(1280 * alpha) if alpha > 1 else 1280, 1, use_bias=False, name="Conv_1")(x)
     x = ReLU(6.0, name="out_relu")(normalised(x, "Conv_1_bn"))
     x = top(x, include_top, pooling, classes, classifier_activation)
-    rows = inputs.shape[1] if inputs.shape[1] == inputs.shape[2] and inputs.shape[1] in SIZES else 224
+    rows = published_size(inputs, SIZES)
     files = {
         "imagenet": Published(f"{BASE}_{float(alpha)}_{rows}.h5"),
         "imagenet without top": Published(f"{BASE}_{float(alpha)}_{rows}_no_top.h5"),

@@ -106,6 +106,12 @@ def pooled(x: Value, pooling: str | None) -> Value:
     return x if pooling is None else (GlobalAveragePooling2D if pooling == "avg" else GlobalMaxPooling2D)()(x)
 
 
+def published_size(inputs: Value, sizes: tuple[int, ...]) -> int:
+    """For which size of images the published weights are: the network's own, if it is square and one of theirs, else 224."""
+    rows, columns = inputs.shape[1:3]
+    return rows if rows is not None and rows == columns and rows in sizes else 224
+
+
 def is_of_torch(weights: Any) -> bool:
     """Whether weights are a file in PyTorch's names, whose networks differ from Keras's in details."""
     if not str(weights).lower().endswith(".safetensors"):

@@ -32,12 +32,10 @@ def write_activation(w: Any, name: str, x: str, channels: int) -> str:
     Errors: ValueError for an activation that no operators make.
     """
     if name in ("softmax", "log_softmax"):
-        written: str = w.node("Softmax" if name == "softmax" else "LogSoftmax", [x], axis=channels)
-        return written
+        return w.node("Softmax" if name == "softmax" else "LogSoftmax", [x], axis=channels)
     if name in ONE:
         kind, settings = ONE[name]
-        written = w.node(kind, [x], **settings)
-        return written
+        return w.node(kind, [x], **settings)
     if name not in SEVERAL:
         raise ValueError(f"activation {name}: there is no operator for it here; use another one, or cut the model below it")
     return SEVERAL[name](w, x)

@@ -76,11 +76,10 @@ def convolve(x: np.ndarray, first: First, second: Second, mean: bool = False) ->
     behind = second.relu, second.ceiling, second.skip is not None
     window = first.kernel.shape, first.strides, first.dilation, rows, columns
     tasks, scratch, plan = _plan(x.shape, *window, limits, shape[3], behind, dtype, mean)
-    if plan is None:
-        y = pointwise(convolve_depthwise(x, *first), *second)
-        return global_average_pool2d.forward(y)[0] if mean else y
-    if mean and not plan.plan.means:
+    if mean and (plan is None or not plan.plan.means):
         return global_average_pool2d.forward(convolve(x, first, second))[0]
+    if plan is None:
+        return pointwise(convolve_depthwise(x, *first), *second)
     y = memory.empty((len(x), shape[3]) if mean else shape, dtype)
     middle, filters, width = second.kernel.shape[2], shape[3], plan.plan.panel_columns
     scale = np.ones(filters, dtype) if second.scale is None else flat(second.scale, dtype)

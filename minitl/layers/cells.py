@@ -247,20 +247,19 @@ def _run_own(cell: Any, x: np.ndarray, states: list[np.ndarray], mask: np.ndarra
             if [np.shape(state) for state in after] != [np.shape(state) for state in now]:
                 wanted = [np.shape(state) for state in now]
                 raise ValueError(f"{cell.label}: gave states of shapes {[np.shape(s) for s in after]}; state_size says {wanted}")
-            own = output
             if mask is not None:  # a step that is left out changes nothing
                 counts = mask[:, t, None]
                 after = [np.where(counts, new, old) for new, old in zip(after, now, strict=True)]
                 output = output * counts if last is None else np.where(counts, output, last)
-            outputs.append(own if zeros else output)
+            outputs.append(output)
             last, now = output, after
     y = np.stack([plain(output) for output in outputs], axis=1)
-    given = None if mask is None or not zeros else mask[:, :, None]
-    if given is not None:
-        y = y * given
+    counted = mask[:, :, None] if mask is not None and zeros else None
+    if counted is not None:
+        y = y * counted
 
     def back(dy: np.ndarray, dlast: Any, dstates: list[Any]) -> tuple[np.ndarray, list[np.ndarray]]:
-        dy = dy if given is None else dy * given
+        dy = dy if counted is None else dy * counted
         pairs = [*zip(outputs, np.moveaxis(dy, 1, 0), strict=True), (last, dlast), *zip(now, dstates, strict=True)]
         found = gradients(end_of(cell, pairs), [*weights.values(), *steps, *starts])
         cell.gradients = dict(zip(weights, found, strict=False))
