@@ -296,3 +296,10 @@ def test_they_cost_nothing_until_they_are_used():
     program = "import sys, minitl.applications; print([m for m in sys.modules if 'interop' in m or 'applications.' in m])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "[]\n"
+
+
+def test_modes_of_pixels():
+    with pytest.raises(ValueError, match="unknown preprocessing mode 'theano'"):
+        imagenet.preprocessing("theano")
+    pixels = np.array([0.0, 127.5, 255.0]).reshape(1, 1, 1, 3)
+    np.testing.assert_allclose(imagenet.preprocess_input(pixels, mode="tf").reshape(-1), [-1, 0, 1], atol=1e-6)

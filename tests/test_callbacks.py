@@ -1,11 +1,14 @@
 """What callbacks decide, on made-up numbers: each sees the logs of an epoch, and the model that it changes is a stand-in."""
 
 import math
+import sys
+import types
 import warnings
 
 import numpy as np
 import pytest
 
+from minitl import set_random_seed
 from minitl.callbacks import (
     BackupAndRestore,
     Callback,
@@ -13,6 +16,8 @@ from minitl.callbacks import (
     LearningRateScheduler,
     ModelCheckpoint,
     ReduceLROnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
 )
 from minitl.layers import Dense, Input
 from minitl.models import Sequential
@@ -307,3 +312,54 @@ def test_what_is_no_callback_is_said(wrong):
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(TypeError, match=r"callbacks: expected a Callback, got .*; is it a class"):
         model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[wrong])
+
+
+X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+def small(**settings):
+    set_random_seed(0)
+    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
+
+
+class Events:
+    """What a writer of event files was told."""
+
+    def __init__(self, folder):
+        self.folder, self.told, self.closed = folder, [], 0
+        Events.last = self
+
+    def add_scalar(self, name, value, step):
+        self.told.append((name, value, step))
+
+    def close(self):
+        self.closed += 1
+
+
+def test_event_files(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=Events))
+    model = small()
+    model.compile(SGD(0.1), "mse")
+    callback = TensorBoard("here")
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[callback])
+    told = Events.last
+    assert told.folder == "here" and told.closed == 1 and callback.writer is None
+    assert told.told == [("epoch_loss", loss, epoch) for epoch, loss in enumerate(history.history["loss"])]
+
+
+def test_event_files_without_a_writer(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    model = small()
+    model.compile(SGD(0.1), "mse")
+    with pytest.warns(UserWarning, match="TensorBoard: nothing is written, since tensorboardX is not installed"):
+        model.fit(X, Y, epochs=1, verbose=0, callbacks=[TensorBoard("here")])
+
+
+def test_a_run_ends_at_a_loss_that_is_no_number():
+    callback = TerminateOnNaN()
+    for loss, stops in ((1.0, False), (None, False), (np.nan, True), (np.inf, True)):
+        callback.model = types.SimpleNamespace(stop_training=False)
+        callback.on_train_batch_end(0, {} if loss is None else {"loss": loss})
+        assert callback.model.stop_training == stops

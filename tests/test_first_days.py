@@ -167,3 +167,19 @@ def test_the_command(capsys, tmp_path):
     capsys.readouterr()
     assert main(["gradcheck", "--op", "dense"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_folders_that_the_data_command_is_asked_about(tmp_path, capsys):
+    for name, count in (("cats", 2), ("dogs", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            (tmp_path / name / f"{number}.png").write_bytes(b"")
+    assert main(["data", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{tmp_path}: 3 pictures in 2 classes" in lines
+    assert [line.split() for line in lines[-2:]] == [["cats", "2"], ["dogs", "1"]]
+
+
+def test_a_file_of_layers_that_is_not_there(tmp_path, capsys):
+    assert main(["gradcheck", f"{tmp_path}/none.py:Mine", "--input", "4,8"]) == 2
+    assert f"no file {tmp_path}/none.py" in capsys.readouterr().err

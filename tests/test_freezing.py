@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 
+from minitl import set_random_seed
 from minitl.backend import use_backend
-from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+from minitl.layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePooling1D,
+    Input,
+    MaxPooling2D,
+)
 from minitl.models import Model, Sequential
 from minitl.objective import forward_loss, trained_layers
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
@@ -274,3 +285,15 @@ def test_a_model_that_was_frozen_otherwise_is_refused():
     discriminator, _, _ = gan()
     discriminator.layers[-1].trainable = True  # a part of it is free: then flags say what learns
     assert changed(discriminator, lambda: discriminator.train_on_batch(x, y)) == [False, False, True, True]
+
+
+TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+def test_a_table_of_words_that_is_fixed_has_no_gradient():
+    set_random_seed(0)
+    model = Sequential([Input((3,), dtype="int64"), Embedding(5, 4, trainable=False), GlobalAveragePooling1D(), Dense(2)])
+    model.compile(SGD(0.5), "mse")
+    before = model.layers[0].get_weights()[0].copy()
+    model.fit(np.array([[0, 1, 2], [3, 4, 0]]), TARGETS[:2], verbose=0)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], before)

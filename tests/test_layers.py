@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minitl
+from minitl import set_random_seed
 from minitl.backend import op
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
@@ -60,6 +61,7 @@ from minitl.layers import (
     PReLU,
     RandomBrightness,
     RandomContrast,
+    RandomCrop,
     RandomFlip,
     RandomRotation,
     RandomTranslation,
@@ -709,3 +711,72 @@ def test_dropout_of_nothing_keeps_all(backend):
         y, cache = op("dropout").forward(x, 0.0, np.random.default_rng(0))
         np.testing.assert_array_equal(y, x)
         np.testing.assert_array_equal(op("dropout").backward(2 * x, cache), 2 * x)
+
+
+@pytest.mark.parametrize("wrapped", [
+    lambda: Bidirectional(GRU(3, dropout=0.5)), lambda: Bidirectional(LSTM(3)), lambda: TimeDistributed(Dropout(0.5)),
+    lambda: TimeDistributed(Dense(2)),
+])  # fmt: skip
+def test_a_wrapper_draws_when_its_layer_does(wrapped):
+    set_random_seed(0)
+    layer = wrapped()
+    steps = np.random.default_rng(2).normal(size=(2, 5, 4)).astype("float32")
+    layer(steps)
+    differs = not np.array_equal(layer.forward(steps, True), layer.forward(steps, True))
+    assert layer.draws == differs
+
+
+def test_shapes_that_an_inner_layer_declares():
+    assert Bidirectional(LSTM(3, input_shape=(5, 4))).declared_shape == (None, 5, 4)
+    assert Bidirectional(LSTM(3, input_shape=(5, 4)), input_shape=(6, 4)).declared_shape == (None, 6, 4)
+
+
+def test_crops_at_inference_are_of_the_middle_and_have_a_gradient():
+    images = np.random.default_rng(3).normal(size=(2, 8, 6, 3)).astype("float32")
+    layer = RandomCrop(4, 4)
+    y = layer.forward(images, False)
+    dx = layer.backward(np.ones_like(y))
+    assert dx.shape == images.shape
+    slope = (layer(images + 1e-2 * dx) - layer(images - 1e-2 * dx)).sum() / 2e-2
+    assert slope == pytest.approx(float((dx * dx).sum()), rel=1e-2)
+
+
+def test_the_row_of_no_word_stays_zero_and_has_no_gradient():
+    words = np.array([[0, 1, 2], [2, 0, 0]])
+    for mask_zero in (True, False):
+        layer = Embedding(4, 3, mask_zero=mask_zero)
+        y = layer.forward(words, True)
+        layer.backward(np.ones_like(y))
+        counts = [0 if mask_zero else 3, 1, 2, 0]
+        np.testing.assert_array_equal(layer.gradients["embeddings"], np.repeat(counts, 3).reshape(4, 3))
+        assert y[0, 0].any() != mask_zero
+
+
+def test_vectors_of_words_have_the_table_s_dtype():
+    words = Input((3,), dtype="int64")
+    assert Embedding(4, 3)(words).dtype == np.float32 and Embedding(4, 3, dtype="float64")(words).dtype == np.float64
+
+
+@pytest.mark.parametrize("given", [((1, 2), 3), [[1, 2], [3, 3]], np.array([[1, 2], [3, 3]]), ((1, 2), (3, 3))])
+def test_borders_in_any_form(given):
+    images = np.ones((1, 2, 2, 1), np.float32)
+    np.testing.assert_array_equal(ZeroPadding2D(given)(images), np.pad(images, ((0, 0), (1, 2), (3, 3), (0, 0))))
+
+
+@pytest.mark.parametrize("given", [2, (2,), (2, 2), np.array([2, 2]), [(2, 2)]])
+def test_borders_of_sequences(given):
+    steps = np.ones((1, 3, 2), np.float32)
+    np.testing.assert_array_equal(ZeroPadding1D(given)(steps), np.pad(steps, ((0, 0), (2, 2), (0, 0))))
+
+
+def test_alpha_dropout_by_its_formula():
+    rate, low = 0.3, -1.0507009873554805 * 1.6732632423543772
+    gain = ((1 - rate) * (1 + rate * low**2)) ** -0.5
+    shift = -gain * low * rate
+    x = np.random.default_rng(0).normal(size=(50, 40))
+    layer = AlphaDropout(rate, dtype="float64")
+    y = layer.forward(x, True)
+    kept = layer.backward(np.ones_like(x)) != 0
+    assert 0.65 < kept.mean() < 0.75
+    np.testing.assert_allclose(y[kept], gain * x[kept] + shift, rtol=1e-6)
+    np.testing.assert_allclose(y[~kept], gain * low + shift, rtol=1e-6)

@@ -12,6 +12,7 @@ from minitl.backend import use_backend
 from minitl.layers import Dense, Input
 from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD, Adam, AdamW, RMSprop
+from minitl.schedules import CosineDecay
 
 
 def steps(optimizer, gradients, w=1.0):
@@ -336,3 +337,19 @@ def test_a_rate_that_is_read_goes_into_a_pickle_as_a_number():
     rate = SGD(0.25).learning_rate
     for again in (pickle.loads(pickle.dumps(rate)), copy.deepcopy(rate)):
         assert type(again) is float and again == 0.25
+
+
+@pytest.mark.parametrize("make", [lambda: SGD(0.1, momentum=0.9), lambda: Adam(0.1), lambda: SGD(CosineDecay(0.1, 10))])
+def test_an_optimizer_that_has_forgotten_begins_anew(make):
+    used, fresh = make(), make()
+    gradient = np.array([1.0, -2.0], np.float32)
+    other = np.ones(2, np.float32)
+    for _ in range(3):
+        used.apply([("w", other, gradient)])
+    used.forget()
+    assert used.iterations == 0 and not used.memory
+    a, b = np.ones(2, np.float32), np.ones(2, np.float32)
+    for _ in range(2):
+        used.apply([("w", a, gradient)])
+        fresh.apply([("w", b, gradient)])
+    np.testing.assert_array_equal(a, b)

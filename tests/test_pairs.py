@@ -321,12 +321,35 @@ def test_the_tile_does_what_its_definition_says(data):
     a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
     start = generator.standard_normal(rows * columns)
     results = []
-    for product in (_compiled_product, _compiled_product_of_far, tile.product_in_numpy):
+    for product, more in (
+        (_compiled_product, ()),
+        (_compiled_finished_product, (True, 0, False, start)),
+        (tile.product_in_numpy, ()),
+    ):
         c = np.full(rows * columns, np.nan)
-        product(a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 0, c_rows, 0, rows, columns, floor)
+        product(a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 0, c_rows, 0, rows, columns, floor, *more)
         results.append(c)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_allclose(*results[1:], atol=1e-12)
+
+
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@given(data=st.data())
+def test_the_tile_that_finishes_does_what_its_definition_says(data):
+    rows, columns = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 100))
+    counters, step, floor, generator = product_settings(data.draw, columns)
+    a, b = generator.standard_normal(2000), generator.standard_normal(4000)
+    a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
+    start, skip = generator.standard_normal(rows * columns), 3 * generator.standard_normal(rows * columns + 3)
+    skip[generator.random(len(skip)) < data.draw(st.sampled_from([0, 0.01]))] = np.nan
+    far, ceiling, skips = data.draw(st.booleans()), data.draw(st.sampled_from([0, 2])), data.draw(st.booleans())
+    results = []
+    for product in (_compiled_finished_product, tile.finished_product_in_numpy):
+        c = np.full(rows * columns + 3, np.pi)
+        given = a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 3, c_rows, 0, rows, columns, floor
+        product(*given, far, ceiling, skips, skip)
+        results.append(c)
+    np.testing.assert_allclose(*results, atol=1e-12)
 
 
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
@@ -382,12 +405,14 @@ if JIT:
         simd.product(a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor)
 
     @njit
-    def _compiled_product_of_far(
-        a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
-    ):
-        simd.product_of_far(
-            a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor
-        )
+    def _compiled_finished_product(
+        a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor,
+        far, ceiling, skips, skip,
+    ):  # fmt: skip
+        simd.finished_product(
+            a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor,
+            far, ceiling, skips, skip,
+        )  # fmt: skip
 
     @njit
     def _compiled_pooled_product(

@@ -1,9 +1,11 @@
 """From a folder of photographs to a model, what is said of folders that are no good, and explanations by their definitions."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -717,3 +719,22 @@ def test_the_network_from_scratch_learns():
     assert (predicted == labels[1::2]).mean() > 0.9
     again = from_scratch(images[::2], labels[::2], 2, 0, updates=40)
     np.testing.assert_array_equal(again.get_weights()[0], network.get_weights()[0])
+
+
+def test_mistakes_of_photographs_are_those_that_are_wrong(tmp_path, monkeypatch):
+    predicting = importlib.import_module("minitl.photographs.predict")  # the package has the function under that name
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.png").write_bytes(b"")
+    said = {"cats/0.png": ("cats", 0.9), "cats/1.png": ("dogs", 0.3), "dogs/0.png": ("cats", 0.8), "dogs/1.png": ("dogs", 0.1)}
+    made = [predicting.Prediction(str(tmp_path / f), label, {"cats": p, "dogs": 1 - p}) for f, (label, p) in said.items()]
+    monkeypatch.setattr(predicting, "opened", lambda model: types.SimpleNamespace(class_names=["cats", "dogs"]))
+    monkeypatch.setattr(predicting, "predict", lambda model, files: made)
+    found = predicting.evaluate(None, tmp_path)
+    assert found["accuracy"] == 50 and found["unreadable"] == []
+    assert [(file[len(str(tmp_path)) + 1 :], truth, said) for file, truth, said, _ in found["mistakes"]] == [
+        ("dogs/0.png", "dogs", "cats"), ("cats/1.png", "cats", "dogs")
+    ]  # fmt: skip
+    assert [sure for *_, sure in found["mistakes"]] == pytest.approx([0.8, 0.7])
+    np.testing.assert_array_equal(found["confusion"], [[1, 1], [1, 1]])

@@ -6,6 +6,7 @@ import pytest
 import minitl
 from minitl import backend, losses
 from minitl.layers import Dense, Embedding, Input
+from minitl.losses import MeanSquaredError
 from minitl.losses.reduction import reduced
 
 RANDOM = np.random.default_rng(5)
@@ -167,3 +168,13 @@ def test_weights_of_columns_and_traced_ones():
     traced = minitl.autodiff.Traced(weights)
     total = reduced(minitl.autodiff.Traced(values), traced, "sum")
     assert minitl.autodiff.gradients(total, [traced])[0].tolist() == values.tolist()
+
+
+def test_whole_numbers_as_predictions():
+    assert MeanSquaredError()(np.zeros((2, 3)), np.array([[1, 2, 3], [0, 0, 1]])) == pytest.approx(15 / 6)
+
+
+def test_weights_for_losses_of_rows():
+    loss = MeanSquaredError()
+    np.testing.assert_array_equal(loss.spread(np.arange(6).reshape(2, 3), (2, 3, 4)), np.arange(6).reshape(2, 3, 1).repeat(4, 2))
+    np.testing.assert_array_equal(loss.spread(np.array([[2.0], [3.0]]), (2, 4)), [[2] * 4, [3] * 4])

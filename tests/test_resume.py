@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from minitl.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, RandomFlip
 from minitl.models import Sequential, load_model
+from minitl.optimizers import SGD
 from minitl.preprocessing.image import ImageDataGenerator
+from minitl.resume import checked_state
 
 ROOT = Path(__file__).parent.parent
 X = np.random.default_rng(0).random((60, 8, 8, 3)).astype(np.float32)
@@ -219,3 +221,40 @@ def test_kills_at_random_moments(tmp_path):
         process.communicate()
         done = subprocess.run([*start, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True).stdout
         assert done == expected
+
+
+ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+def state_of_a_run():
+    model = Sequential([Input((4,)), Dropout(0.5), Dense(2)])
+    model.compile(SGD(0.1, momentum=0.9), "mse")
+    model.fit(ROWS, TARGETS, batch_size=4, verbose=0, callbacks=[TerminateOnNaN()])
+    return model.training_run.get_state()
+
+
+def test_a_state_of_training_that_fit_wrote_is_taken():
+    state = state_of_a_run()
+    assert checked_state(state) is state
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda state: 3, TypeError, "the state of training is not as fit writes it"),
+        *((lambda state, name=name: {**state, name: "x"}, TypeError, "not as fit writes it") for name in
+          ("epoch", "step", "source", "frozen", "layers", "callbacks", "history")),
+        (lambda state: {**state, "source": {"taken": "x"}}, TypeError, "the state of the data is not as fit writes it"),
+        (lambda state: {**state, "epoch": -1}, ValueError, "stands at epoch -1, batch"),
+        (lambda state: {**state, "step": -1}, ValueError, "batch -1"),
+        (lambda state: {**state, "step": 2, "means": None}, ValueError, "batch 2"),
+        (lambda state: {**state, "callbacks": [["EarlyStopping"]]}, TypeError, "the callbacks' state is not as fit writes it"),
+        (lambda state: {**state, "callbacks": [3]}, TypeError, "the callbacks' state is not as fit writes it"),
+        (lambda state: {**state, "shuffling": {"bit_generator": "MT19937"}}, (ValueError, TypeError), ""),
+        (lambda state: {**state, "layers": {"dropout/generator": {"state": 3}}}, (ValueError, TypeError, KeyError), ""),
+    ],
+)  # fmt: skip
+def test_a_state_of_training_that_fit_did_not_write_is_refused(change, kind, message):
+    with pytest.raises(kind, match=message or None):
+        checked_state(change(state_of_a_run()))

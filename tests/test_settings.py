@@ -165,3 +165,10 @@ def test_a_model_of_no_numbers_is_refused():
         model.astype("text")
     with pytest.raises(ValueError, match="dtype must be one of numbers"):
         Sequential.from_config({**model.get_config(), "dtype": []})
+
+
+def test_counts_have_a_limit():
+    assert positive("units", 2**31 - 1) == 2**31 - 1
+    for count in (2**31, 2**40):
+        with pytest.raises(ValueError, match=r"units must be less than 2\*\*31"):
+            positive("units", count)

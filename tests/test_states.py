@@ -259,3 +259,11 @@ def test_marks_cross_the_border_of_a_model_inside(inner, tmp_path):
     for model in (nested, clone_model(nested), load_model(tmp_path / "m.npz")):
         model.set_weights(flat.get_weights())
         np.testing.assert_array_equal(model.predict(words, verbose=0), expected)
+
+
+def test_shapes_for_which_a_recurrent_layer_is_built():
+    described, called = LSTM(3), LSTM(3)
+    described(Input((5, 4)))
+    called(np.ones((2, 5, 4), np.float32))
+    assert described.input_shape == (None, 5, 4) and called.input_shape == (None, None, 4)
+    assert called(np.ones((2, 7, 4), np.float32)).shape == (2, 3)

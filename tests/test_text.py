@@ -365,3 +365,16 @@ def test_a_file_of_words_runs_nothing(tmp_path):
     (tmp_path / "imdb.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not an npz file"):
         imdb.load_data(str(tmp_path / "imdb.npz"))
+
+
+def test_vectors_of_words(tmp_path):
+    vectors = Vectors(["a", "b"], np.eye(2, 3, dtype=np.float32))
+    assert repr(vectors) == "<Vectors: 2 words, 3 numbers each>"
+    np.savez(tmp_path / "v.npz", words=np.frombuffer(b"a\nb", np.uint8))
+    with pytest.raises(ValueError, match="expected arrays words and vectors, got words"):
+        load_vectors(tmp_path / "v.npz")
+    np.savez(tmp_path / "v.npz", words=np.frombuffer(b"a\nb\nc", np.uint8), vectors=np.eye(2, 3))
+    with pytest.raises(ValueError, match="3 words and 2 vectors"):
+        load_vectors(tmp_path / "v.npz")
+    np.savez(tmp_path / "v.npz", words=np.frombuffer(b"a\nb", np.uint8), vectors=np.eye(2, 3), scale=np.float32(0.5))
+    np.testing.assert_array_equal(load_vectors(tmp_path / "v.npz")["b"], [0, 0.5, 0])

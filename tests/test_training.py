@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl import class_weights
+from minitl import class_weights, set_random_seed
 from minitl.backend import get_backend
+from minitl.batches import known_length
 from minitl.callbacks import (
     Callback,
     CSVLogger,
@@ -18,6 +19,8 @@ from minitl.callbacks import (
     ModelCheckpoint,
     ReduceLROnPlateau,
 )
+from minitl.constraints import MaxNorm
+from minitl.history import History
 from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from minitl.losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from minitl.metrics import SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy
@@ -668,3 +671,66 @@ def test_a_network_without_weights_is_measured():
     with pytest.warns(UserWarning, match="has no weights to train; its losses are computed, and nothing learns"):
         found = model.fit(x, x, verbose=0).history["loss"]
     assert found == [pytest.approx(np.mean((x / 2) ** 2), rel=1e-5)]
+
+
+ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+def small(**settings):
+    set_random_seed(0)
+    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
+
+
+def test_constraints_hold_when_a_step_is_made_of_parts():
+    whole, parts = (small(kernel_constraint=MaxNorm(0.3)) for _ in range(2))
+    for model, accumulate in ((whole, 1), (parts, 3)):
+        model.compile(SGD(0.5), "mse")
+        model.fit(ROWS, TARGETS, batch_size=12, epochs=3, shuffle=False, verbose=0, accumulate=accumulate)
+        assert np.linalg.norm(model.layers[-1].get_weights()[0], axis=0).max() <= 0.3 + 1e-6
+    for a, b in zip(whole.get_weights(), parts.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_table_of_epochs_begins_where_a_curve_does():
+    history = History()
+    history.append(0, {"loss": 3.0})
+    history.append(1, {"loss": 2.0, "val_loss": 2.5})
+    assert history._repr_html_().count("<tr>") == 3
+    rows = [row.split("<td>")[1:] for row in history._repr_html_().split("<tr>")[1:]]
+    cells = [[cell.split("<")[0] for cell in row] for row in rows]
+    assert cells[0] == ["epoch", "loss", "val_loss"] and [row[0] for row in cells[1:]] == ["1", "2"]
+    assert [float(row[1]) for row in cells[1:]] == [3.0, 2.0] and cells[1][2] == "" and float(cells[2][2]) == 2.5
+
+
+class Unsized:
+    """A data set that has a length and does not know it."""
+
+    def __len__(self):
+        raise TypeError("no length")
+
+    def __iter__(self):
+        return iter([(ROWS[:4], TARGETS[:4]), (ROWS[4:8], TARGETS[4:8])])
+
+
+def test_data_that_do_not_know_their_length():
+    assert known_length(Unsized()) is None and known_length(iter([])) is None and known_length([1, 2]) == 2
+    model, other = small(), small()
+    for one in (model, other):
+        one.compile(SGD(0.1), "mse")
+    model.fit(Unsized(), verbose=0)
+    other.fit(ROWS[:8], TARGETS[:8], batch_size=4, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_not_finite_is_told_where_it_begins():
+    model = small()
+    model.compile(SGD(0.1), "mse")
+    with pytest.raises(ValueError, match="every layer's output is finite, so look at the loss, the targets and the sample"):
+        model.fit(ROWS, 1e30 * TARGETS, verbose=0)
+    with pytest.raises(ValueError, match="the input holds NaN or infinity in 1 places"):
+        model.fit(np.where(np.arange(48).reshape(12, 4) == 5, np.nan, ROWS), TARGETS, verbose=0)
+    model.layers[0].parameters["kernel"][0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the weights .*dense.*/kernel are not finite; lower the learning rate"):
+        model.fit(ROWS, TARGETS, verbose=0)

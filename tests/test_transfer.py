@@ -690,3 +690,13 @@ def test_pretraining_writes_weights_and_card(tmp_path, capsys):
     text = (tmp_path / "letters.md").read_text()
     assert "epoch  1" in text and "Accuracy on" in text
     assert main(["pretrain", "leters", "--output", str(tmp_path)]) == 2
+
+
+ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+
+
+def test_reinitialize_needs_layers_in_the_base():
+    model = Sequential([Input((4,)), Dense(3, name="base"), Dense(2, activation="softmax")])
+    for layers in (0, 2):
+        with pytest.raises(ValueError, match=f"reinitialize: layers={layers} of 1 in the base: base"):
+            fine_tune(model, (ROWS, np.arange(12) % 2), "reinitialize", layers=layers, verbose=0)

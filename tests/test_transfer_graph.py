@@ -384,3 +384,10 @@ def test_features_of_a_base_that_draws_random_numbers_are_refused(layer):
         extract_features(model, X)
     quiet = Model(inputs, Dense(3, activation="softmax")(Flatten()(Dropout(0.0)(inputs))))
     assert extract_features(quiet, X).shape == (24, 192)
+
+
+def test_a_layer_that_stands_twice_cannot_be_cut_at():
+    inputs, shared = Input((4,)), Dense(4, name="shared")
+    model = Model(inputs, Dense(2)(shared(shared(inputs))))
+    with pytest.raises(ValueError, match=r"the layer 'shared' gives 2 values; use Model\(inputs, the one that you want\)"):
+        truncate(model, "shared")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minitl import set_random_seed
 from minitl.layers import Dense, Input, Lambda, Layer
 from minitl.models import Model, Sequential
 from minitl.optimizers import SGD
@@ -135,3 +136,36 @@ def test_a_gradient_that_a_lambda_is_given():
     model.compile(SGD(0.1), "mse")
     with pytest.raises(ValueError, match=r"gradient\(x, dy\) has shape \(6, 2\); it must have x's, \(6, 4\)"):
         model.train_on_batch(X, Y)
+
+
+ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+
+
+class OtherName(Dense):
+    """Computes as a Dense layer."""
+
+
+class OtherForward(Dense):
+    def forward(self, x, training):
+        return 0.5 * super().forward(x, training)
+
+    def backward(self, dy):
+        return super().backward(0.5 * dy)
+
+
+class OtherWay(Dense):
+    def compute(self, x, training):
+        y, cache = super().compute(x, training)
+        return 0.5 * y, cache
+
+
+def test_the_activation_of_an_output_is_known_where_a_layer_computes_as_ours():
+    named = [kind(3, activation="softmax").output_activation for kind in (Dense, OtherName, OtherForward, OtherWay)]
+    assert named == ["softmax", "softmax", None, None]
+    y = 0.25 * np.ones((12, 2), np.float32)
+    for kind in (OtherForward, OtherWay):
+        set_random_seed(0)
+        model = Sequential([Input((4,)), kind(2, activation="sigmoid")])
+        model.compile(SGD(0.1), "binary_crossentropy")
+        p = np.clip(model.predict(ROWS, verbose=0), 1e-7, 1 - 1e-7)
+        assert model.evaluate(ROWS, y, verbose=0) == pytest.approx(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(), rel=1e-4)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minitl import ops
+from minitl.constraints import MaxNorm
 from minitl.layers import LSTM, BatchNormalization, Dense, DepthwiseConv2D, Embedding, Input, Layer
 from minitl.layers.variable import Variable, array_of
 from minitl.metrics import AUC, Metric, Precision
@@ -199,3 +200,50 @@ def test_a_variable_by_itself():
     assert made[0] is fractions and made[1] is whole and array_of(part) is part and array_of(7) == 7
     np.testing.assert_array_equal([fractions, whole], [[0.5, 0.25], [1, 2]])
     assert [type(x) for x in (kernel + kernel, np.add.reduce(kernel), kernel.value)] == [np.ndarray] * 3
+
+
+X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+class Weighted(Layer):
+    def build(self, input_shape):
+        self.first = self.add_weight((3,), initializer="ones")
+        self.second = self.add_weight(shape=(2,), initializer="ones", trainable=False)
+        self.third = self.add_weight((1,), "named", initializer="ones", constraint=MaxNorm(1.0))
+
+    def call(self, x):
+        return x * 1.0
+
+
+def test_weights_without_a_name_and_with_the_shape_in_front():
+    layer = Weighted()
+    layer(X)
+    assert list(layer.parameters) == ["weight", "named"] and list(layer.state) == ["weight_1"]
+    assert [w.shape for w in layer.get_weights()] == [(3,), (1,), (2,)]
+    assert list(layer.constraints) == ["named"] and len(layer.trainable_weights) == 2
+    layer.trainable = False
+    assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == 3
+
+
+class Largest(Metric):
+    def __init__(self, name="largest"):
+        super().__init__(name)
+        self.seen = self.add_weight((2,), initializer="zeros")
+        self.number = self.add_weight(name="number", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.seen.assign(np.maximum(self.seen.numpy(), np.max(y_pred, axis=0)))
+        self.number.assign_add(1.0)
+
+    def result(self):
+        return float(self.seen.numpy().max())
+
+
+def test_variables_of_a_metric_go_on_from_a_state():
+    metric, other = Largest(), Largest()
+    assert metric.seen.shape == (2,) and metric.number.shape == ()
+    metric.update_state(Y, Y)
+    state = copy.deepcopy(metric.get_state())
+    other.set_state(state)
+    assert other.result() == metric.result() == Y.max() and float(other.number.numpy()) == float(metric.number.numpy())

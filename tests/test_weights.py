@@ -11,11 +11,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from minitl import weights
-from minitl.layers import BatchNormalization, Conv2D, Dense, Flatten, Input, Layer, MaxPooling2D
+from minitl import set_random_seed, weights
+from minitl.layers import BatchNormalization, Conv2D, Dense, Flatten, Input, Layer, MaxPooling2D, Rescaling
 from minitl.models import Sequential, clone_model, load_model
 from minitl.optimizers import SGD, Adam
 from minitl.schedules import CosineDecay, WarmUp
+from minitl.weights import read, write
 
 X = np.random.default_rng(0).standard_normal((20, 8, 8, 2)).astype(np.float32)
 Y = np.arange(20) % 3
@@ -392,3 +393,49 @@ def test_weights_of_another_shape_are_refused_all_together():
             model.set_weights(given)
         for w, old in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(w, old)
+
+
+ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
+
+
+def small(**settings):
+    set_random_seed(0)
+    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
+
+
+BROKEN = {
+    "preprocessing": 5, "class_names": "cats", "origin": {"licence": 3}, "checkpoint": {"filepath": "a"}, "format": "x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BROKEN)
+def test_descriptions_that_are_no_description(key, tmp_path):
+    small().save(tmp_path / "m.npz")
+    arrays, config = read(tmp_path / "m.npz")
+    write(tmp_path / "m.npz", arrays, {**config, key: BROKEN[key]})
+    with pytest.raises(ValueError, match=r"m\.npz"):
+        load_model(tmp_path / "m.npz")
+
+
+def test_layers_of_a_file_are_layers(tmp_path):
+    model = Sequential([Input((4,)), Rescaling(2.0)])
+    Sequential([Input((4,)), Rescaling(2.0), Dense(2)]).save(tmp_path / "m.npz")
+    assert model.layers
+    with pytest.raises(ValueError, match="Rescaling is not a layer"):
+        load_model(tmp_path / "m.npz", custom_objects={"Rescaling": lambda **_: None})
+
+
+def test_memory_of_a_weight_that_is_there_no_more_is_left_out(tmp_path):
+    model = small()
+    model.compile(SGD(0.1, momentum=0.9), "mse")
+    model.fit(ROWS, TARGETS, verbose=0)
+    model.save(tmp_path / "m.npz")
+    arrays, config = read(tmp_path / "m.npz")
+    slot = next(key for key in arrays if key.startswith("@optimizer/"))
+    write(tmp_path / "m.npz", {**arrays, "@optimizer/gone/kernel/velocity": arrays[slot]}, config)
+    again = load_model(tmp_path / "m.npz")
+    assert set(again.optimizer.memory) == set(model.optimizer.memory)
+    for path, memory in model.optimizer.memory.items():
+        for name, array in memory.items():
+            np.testing.assert_array_equal(again.optimizer.memory[path][name], array)

@@ -26,13 +26,14 @@ def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.ini"
     settings.write_text(
-        "[run]\nsource_pkgs = minitl\ndynamic_context = test_function\nparallel = true\npatch = subprocess\n"
+        "[run]\nsource_pkgs = minitl\ndynamic_context = test_function\nparallel = true\ncontext = ${PYTEST_CURRENT_TEST-}\n"
         f"data_file = {folder / 'coverage'}\ndisable_warnings = no-data-collected, module-not-imported\n"
     )
     coverage = [sys.executable, "-m", "coverage"]
     suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder"]
     suite += [f"--junitxml={folder / 'tests.xml'}", *tests]
-    subprocess.run([*coverage, "run", f"--rcfile={settings}", *suite], cwd=project, env=environment(project), check=False)
+    started = {**environment(project), "COVERAGE_PROCESS_START": str(settings)}  # what a test starts belongs to that test
+    subprocess.run([*coverage, "run", f"--rcfile={settings}", *suite], cwd=project, env=started, check=False)
     subprocess.run([*coverage, "combine", "-q", f"--rcfile={settings}"], cwd=project, check=True)
 
 
@@ -115,7 +116,14 @@ def _contexts(file: Path) -> list[tuple[str, str, set[int]]]:
     )
     with sqlite3.connect(file) as database:
         rows = database.execute(query).fetchall()
-    return [
-        (f"tests/{test.replace('.', '.py::', 1)}", path[path.rindex("/minitl/") + 1 :], set(numbits_to_nums(bits)))
-        for test, path, bits in rows
-    ]
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for context, path, bits in rows:
+        found[_test(context), path[path.rindex("/minitl/") + 1 :]] |= set(numbits_to_nums(bits))
+    return [(test, module, lines) for (test, module), lines in found.items()]
+
+
+def _test(context: str) -> str:
+    """`test_losses.test_mae` of a test's own process, `tests/test_docs.py::test_block[1] (call)` of one that it started."""
+    if "::" in context:
+        return re.split(r"\[| \(", context)[0]
+    return f"tests/{context.replace('.', '.py::', 1)}"

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minitl.kernels import memory
-from minitl.kernels.add import add_skip
 from minitl.kernels.arrays import common_dtype, contiguous
 from minitl.kernels.jit import inlined, inner
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
@@ -26,9 +25,8 @@ from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
 from minitl.kernels.simd import (
     clear,
-    constant,
     copy_panels,
-    product_of_far,
+    finished_product,
     tile_columns,
     transpose,
     whole_vectors,
@@ -42,7 +40,7 @@ FEW_ROWS = 12  # for fewer, copying a panel costs more than it saves
 DEEP, LARGE = 2048, 1 << 21  # rows and bytes of b, from which on a panel's rows compete for places of the level-2 cache too
 ROWS_PER_PANEL = 384  # that a task takes, where there are tasks enough, or copying its panels would show
 LEAST_ROWS = 48  # that it takes otherwise
-ROWS_NEAR = 96  # whose results are finished while they are in the level-2 cache
+ROWS_NEAR = 96  # that meet all panels of a task while they, and what they skip with, are in the level-2 cache
 ROWS_AT_ONCE = 1024  # whose places are written down: the same array serves any number of rows
 
 
@@ -166,7 +164,7 @@ def _multiply(
         elif plan.copies == ALL or (plan.copies == LAST and end - begin < plan.panel_columns):
             lay_out(plan, b, None, k, begin, end, scratch, 0)
         floor = 0.0 if plan.relu and k + plan.depth_at_once >= plan.depth else -np.inf
-        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
+        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor, c, False)
 
 
 @task_kernel
@@ -178,14 +176,11 @@ def _multiply_with_more(
     for k in range(0, max(plan.depth, 1), plan.depth_at_once):
         lay_out(plan, b, scale, k, begin, end, scratch, 0)
         whole = k + plan.depth_at_once >= plan.depth
-        floor = 0.0 if whole and plan.relu and not plan.skips else -np.inf
-        finish = whole and (plan.skips or plan.ceiling)
-        at_once = ROWS_NEAR if finish else max(1, last - first)
+        floor = 0.0 if whole and plan.relu else -np.inf
+        at_once = ROWS_NEAR if whole and (plan.skips or plan.ceiling) else max(1, last - first)
         for row in range(first, last, at_once):
             below = min(row + at_once, last)
-            _multiply_panels(plan, k, row, below, begin, end, a, in_a, b, start, c, in_c, scratch, floor)
-            if finish:
-                finish_rows(plan, skip, c, row, below, begin, end)
+            _multiply_panels(plan, k, row, below, begin, end, a, in_a, b, start, c, in_c, scratch, floor, skip, whole)
 
 
 @inlined
@@ -201,8 +196,8 @@ def _part(task, plan):
 
 
 @inlined
-def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, panels, floor):
-    """Some terms of the sums, of some rows and columns, added to what is in c of those before."""
+def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, panels, floor, skip, finish):
+    """Some terms of the sums, of some rows and columns, added to what is in c of those before; the last ones also to the skip."""
     width, terms = plan.panel_columns, min(plan.depth_at_once, plan.depth - k)
     for left in range(begin, end, width):
         source, at, step = b, k * plan.columns + left, plan.columns
@@ -210,11 +205,12 @@ def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_
             source, at, step = panels, (left - begin) * plan.depth_at_once, width
         for row in range(first, last, ROWS_AT_ONCE):
             to = row * plan.row_in_c + plan.first_in_c + left
-            product_of_far(
+            finished_product(
                 a, row * plan.row_in_a + k * plan.step_in_a, in_a, 0,
                 source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
                 start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.row_in_c,
                 c, to, in_c, 0, min(ROWS_AT_ONCE, last - row), min(width, end - left), floor,
+                True, plan.ceiling if finish else 0, plan.skips and finish, skip,
             )  # fmt: skip
 
 
@@ -243,16 +239,3 @@ def _turn(plan, b, k, begin, end, panels):
     transpose(b, begin * plan.depth + k, plan.depth, end - begin, terms, panels, 0, plan.panel_columns)
     for j in range(terms):
         clear(panels, j * plan.panel_columns + end - begin, plan.panel_columns - end + begin)
-
-
-@inner()
-def finish_rows(plan, skip, c, first, last, begin, end):
-    """Add the skip, and cut off what is below zero or above the ceiling."""
-    ceiling = constant(c, plan.ceiling)
-    for row in range(first, last):
-        at = row * plan.row_in_c + plan.first_in_c
-        if plan.skips:
-            add_skip(skip, row * plan.columns + begin, c, at + begin, end - begin, plan.relu)
-        if plan.ceiling:
-            for k in range(at + begin, at + end):
-                c[k] = ceiling if c[k] > ceiling else c[k]

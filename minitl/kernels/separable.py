@@ -25,10 +25,10 @@ from minitl.kernels.depthwise_conv2d import geometry, output_row, plan_of
 from minitl.kernels.global_average_pool2d import add_pixels
 from minitl.kernels.jit import inner
 from minitl.kernels.launch import Constants, Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
-from minitl.kernels.matrix_product import ROWS_AT_ONCE, finish_rows, lay_out
+from minitl.kernels.matrix_product import ROWS_AT_ONCE, lay_out
 from minitl.kernels.places import steps
 from minitl.kernels.processor import LEVEL_1, LEVEL_2, THREADS
-from minitl.kernels.simd import constant, product, tile_columns, whole_vectors
+from minitl.kernels.simd import constant, finished_product, tile_columns, whole_vectors
 from minitl.kernels.simd.entries import read_plan
 from minitl.ops.window import Axis, Padding, Pair, check_shape
 
@@ -177,9 +177,7 @@ def _forward(
         if plan.means:
             begin = plan.means
         _between(plan, window, n, first, last, x, kernel, bias, scratch)
-        _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, c, in_c)
-        if plan.skips or plan.ceiling:
-            finish_rows(plan, skip, c, begin, begin + rows, 0, plan.columns)
+        _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, skip, c, in_c)
         if plan.means:
             add_pixels(c, begin * plan.columns, rows, plan.columns, y, image)
     if plan.means:
@@ -198,16 +196,18 @@ def _between(plan, window, n, first, last, x, kernel, bias, scratch):
 
 
 @inner()
-def _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, c, in_c):
+def _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, skip, c, in_c):
     """Multiply that by the matrix, whose panels are there."""
     for k in range(0, plan.depth, plan.terms):
         terms = min(plan.terms, plan.depth - k)
-        least = 0.0 if plan.relu and not plan.skips and k + terms == plan.depth else -np.inf
+        whole = k + terms == plan.depth
+        least = 0.0 if plan.relu and whole else -np.inf
         for left in range(0, plan.columns, plan.panel_columns):
             for row in range(0, rows, ROWS_AT_ONCE):
                 to, at = (begin + row) * plan.columns + left, in_panels + left * plan.depth + k * plan.panel_columns
-                product(
+                finished_product(
                     scratch, row * plan.depth + k, in_a, 0, panels, at, ((1, 0, 0), (1, 0, 0), (terms, 1, plan.panel_columns)),
                     start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.columns,
                     c, to, in_c, 0, min(ROWS_AT_ONCE, rows - row), min(plan.panel_columns, plan.columns - left), least,
+                    False, plan.ceiling if whole else 0, plan.skips and whole, skip,
                 )  # fmt: skip

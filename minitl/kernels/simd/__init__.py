@@ -12,7 +12,7 @@ from minitl.kernels.simd.pooled_tile import pooled_product
 from minitl.kernels.simd.pooling import best_of_sandwich, best_of_window, one_of_four
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
 from minitl.kernels.simd.square import square_product, square_sum
-from minitl.kernels.simd.tile import product, product_of_far
+from minitl.kernels.simd.tile import finished_product, product
 from minitl.kernels.simd.transposing import transpose
 from minitl.kernels.simd.vectors import lanes, tile_columns, tile_rows, whole_vectors
 from minitl.kernels.simd.views import constant, view
@@ -31,13 +31,13 @@ __all__ = [
     "depthwise_row",
     "exp",
     "expm1",
+    "finished_product",
     "lanes",
     "moments",
     "one_of_four",
     "pooled_product",
     "prefetch",
     "product",
-    "product_of_far",
     "products",
     "ready",
     "sandwich",

@@ -95,6 +95,32 @@ def fetch(builder: ir.IRBuilder, place: Any, write: bool = False) -> None:
     builder.call(function, [builder.bitcast(place, byte), *(ir.IntType(32)(n) for n in (int(write), 2, 1))])
 
 
+def slot(builder: ir.IRBuilder, value: Any) -> Any:
+    """A place for a number that changes, which LLVM turns into a register."""
+    place = cgutils.alloca_once(builder, INT)
+    builder.store(value, place)
+    return place
+
+
+def rows_fetched(module: ir.Module, write: bool, size: int) -> ir.Function:
+    """The function of this module that brings rows nearer, which begin where a table says: a call of its own, or every tile would
+    have to be compiled with it.
+    """
+    name = f"minitl_fetch_{'written' if write else 'read'}_f{8 * size}"
+    if name in module.globals:
+        return module.globals[name]
+    function = internal(module, name, [INT] * 4)
+    table, begin, rows, columns = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    with cgutils.for_range(builder, rows) as row:
+        in_table = builder.inttoptr(builder.add(table, builder.mul(row.index, INT(8))), INT.as_pointer())
+        address = builder.add(begin, builder.mul(builder.load(in_table), INT(size)))
+        with cgutils.for_range_slice(builder, INT(0), builder.mul(columns, INT(size)), INT(CACHE_LINE), INT) as (k, _):
+            fetch(builder, builder.inttoptr(builder.add(address, k), ir.IntType(8).as_pointer()), write)
+    builder.ret_void()
+    return function
+
+
 prefetch: Any = prefetch_in_numpy if config.DISABLE_JIT else _prefetch_in_llvm
 copy: Any = copy_in_numpy if config.DISABLE_JIT else _copy_in_llvm
 clear: Any = clear_in_numpy if config.DISABLE_JIT else _clear_in_llvm

@@ -37,6 +37,7 @@ Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multipli
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +47,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, inner
-from minitl.kernels.processor import CACHE_LINE, ROWS, VECTOR_BYTES, VECTORS
-from minitl.kernels.simd.moving import fetch
+from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
+from minitl.kernels.simd.moving import fetch, rows_fetched, slot
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds, in_row
 from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
@@ -79,32 +80,55 @@ def _product_in_llvm(
 
     Row r begins at a[a_at + a_rows[a_row + r]] and c[c_at + c_rows[c_row + r]]; the arrays may be pointers.
     """
-    return _product_call(product_types(a, a_rows, b, start, c, c_rows), far=0)
+    return _product_call(product_types(a, a_rows, b, start, c, c_rows))
+
+
+def finished_product_in_numpy(
+    a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor,
+    far, ceiling, skips, skip,
+):  # fmt: skip
+    """What `finished_product` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
+    given = a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns
+    product_in_numpy(*given, -np.inf if skips else floor)
+    for r in range(rows):
+        at = c_at + c_rows[c_row + r] + np.arange(columns)
+        total = c[at] + skip[at] if skips else c[at]
+        total = np.where(total < floor, floor, total)
+        c[at] = np.where(total > ceiling, ceiling, total) if ceiling else total
 
 
 @intrinsic
-def _product_of_far_in_llvm(
+def _finished_product_in_llvm(
     typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
-    c, c_at, c_rows, c_row, rows, columns, floor,
+    c, c_at, c_rows, c_row, rows, columns, floor, far, ceiling, skips, skip,
 ):  # fmt: skip
-    """The same for rows of a and c that are in memory and not near: while a tile is computed, those of the next are asked for.
+    """As `product`; with `skips`, what is in the same place of `skip` is added first; and what is above a whole `ceiling` is cut
+    off, unless that is 0.
 
-    Only where the last counter alone counts, and a row of a is a run of neighbours.
+    With `far`, rows of a and c are in memory and not near: while a tile is computed, those of the next are asked for. Only where
+    the last counter alone counts, and a row of a is a run of neighbours.
     """
-    return _product_call(product_types(a, a_rows, b, start, c, c_rows), far=1)
+    intp = types.intp
+    return _product_call([*product_types(a, a_rows, b, start, c, c_rows), intp, intp, intp, skip])
 
 
-def _product_call(kinds: list[Any], far: int) -> Any:
+def _product_call(kinds: list[Any]) -> Any:
     def codegen(context, builder, sig, args):
         *arguments, floor = product_arguments(context, builder, sig.args, args)
-        call(builder, "product", kinds[0].dtype.bitwidth // 8, [*arguments, INT(far), floor])
+        more, size = [INT(0)] * 3, kinds[0].dtype.bitwidth // 8
+        if len(args) > 17:
+            far, ceiling, skips, skip = args[17:]
+            skip = builder.ptrtoint(pointer(context, builder, sig.args[20], skip), INT)
+            skip = builder.add(skip, builder.mul(args[11], INT(size)))
+            more = [far, ceiling, builder.select(builder.icmp_signed("!=", skips, INT(0)), skip, INT(0))]
+        call(builder, "product", size, [*arguments, *more, floor])
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
 
 
 product: Any = product_in_numpy if config.DISABLE_JIT else _product_in_llvm
-product_of_far: Any = product_in_numpy if config.DISABLE_JIT else _product_of_far_in_llvm
+finished_product: Any = finished_product_in_numpy if config.DISABLE_JIT else _finished_product_in_llvm
 
 
 def product_types(a: Any, a_rows: Any, b: Any, start: Any, c: Any, c_rows: Any) -> list[Any]:
@@ -131,9 +155,9 @@ def product_arguments(context: Any, builder: ir.IRBuilder, kinds: Any, args: Any
     ]  # fmt: skip
 
 
-@by_name("product", 19)
+@by_name("product", 21)
 def _product_in_tiles(
-    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, far, floor
+    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, far, ceiling, skip, floor
 ):  # fmt: skip
     """The compiled product: cut rows and columns into tiles as equal as they come."""
     size = itemsize(floor)
@@ -149,7 +173,8 @@ def _product_in_tiles(
                 _tiles(
                     here, vectors, count, width, a, a_rows + 8 * first, b + size * column,
                     n0, a0, b0, n1, a1, b1, n2, a2, b2,
-                    start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first, far, floor,
+                    start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first,
+                    far, ceiling, skip + size * column if skip != 0 else 0, floor,
                 )  # fmt: skip
                 first += here * count
         column += width
@@ -173,7 +198,7 @@ def itemsize(typingctx, number):
 @intrinsic
 def _tiles(
     typingctx, rows, vectors, count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2,
-    start, start_step, c, c_rows, far, floor,
+    start, start_step, c, c_rows, far, ceiling, skip, floor,
 ):  # fmt: skip
     """A switch over (rows, vectors) that calls the function for `count` such tiles."""
 
@@ -182,7 +207,7 @@ def _tiles(
         call_tiles(builder, shapes, args, lambda P, V: emit_tiles(builder.module, P, V, sig.args[-1].bitwidth // 8))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 21, floor), codegen
+    return types.void(*[types.intp] * 23, floor), codegen
 
 
 def call_tiles(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
@@ -195,20 +220,23 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     """The function tiles_PxV of this module: P rows, V vectors of numbers of `size` bytes, one tile below another.
 
     `reduce` makes one row of every four rows of sums, which then goes to c, and gives what makes a row of bytes, which goes to
-    the same place of one more array if its address is not 0. Without it, that address is a flag: whether rows are far.
+    the same place of one more array if its address is not 0. Without it, three numbers say what `finished_product` does besides:
+    whether rows are far, the ceiling, and the address of the skip.
     """
     lanes, scalar, group = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size], 4 if reduce else 1
     name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
-    function = internal(module, name, [INT] * 19 + [scalar])
-    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, note, floor = function.args
+    function = internal(module, name, [INT] * (19 if reduce else 21) + [scalar])
+    count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *more, floor = function.args
+    far, ceiling, skip = (None, None, None) if reduce else more
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     ends = RowEnds(builder, width, V, lanes)
     floors = broadcast(builder, floor, vector)
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
+    skipped = [cgutils.alloca_once(builder, vector) for _ in range(V)]
 
     def place(address, number, kind):  # an address that x86 and ARM compute while they load
         one = kind.element if isinstance(kind, ir.VectorType) else kind
@@ -225,11 +253,14 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
             read = () if spread else ((False, a_rows, a, n2),)
             for write, table, begin, columns in (*read, (True, c_rows, c, INT(V * lanes))):
                 first = builder.add(table, builder.mul(following, INT(8 * P)))
-                builder.call(_rows_fetched(module, write, size), [first, begin, INT(P), columns])
+                builder.call(rows_fetched(module, write, size), [first, begin, INT(P), columns])
+            with builder.if_then(is_skip):
+                builder.call(rows_fetched(module, False, size), [first, skip, INT(P), columns])
 
     spread = not reduce and V == VECTORS and P == ROWS  # most tiles: what they fetch must not come all at once
     if not reduce:
-        is_far = builder.and_(builder.icmp_signed("!=", note, INT(0)), builder.icmp_signed("==", a2, INT(1)))
+        is_far = builder.and_(builder.icmp_signed("!=", far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
+        is_skip, is_limited = (builder.icmp_signed("!=", value, INT(0)) for value in (skip, ceiling))
 
     with cgutils.for_range(builder, count) as tile:
         first = builder.mul(tile.index, INT(P))
@@ -277,50 +308,40 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                     row, below = (load(a_rows, builder.add(following, INT(p)), INT) for p in range(2))
                     length, gap = builder.mul(n2, INT(size)), builder.mul(builder.sub(builder.sub(below, row), n2), INT(size))
                     begin_of_next = builder.add(a, builder.mul(row, INT(size)))
-                    add_up((_slot(builder, begin_of_next), _slot(builder, length), length, gap))
+                    add_up((slot(builder, begin_of_next), slot(builder, length), length, gap))
                 with near:
                     add_up(None)
         else:
             add_up(None)
 
+        in_c = [load(c_rows, builder.add(builder.mul(tile.index, INT(P // group)), INT(r)), INT) for r in range(P // group)]
+        if not reduce:
+            with builder.if_then(is_skip):
+                for row, at in zip(sums, in_c, strict=True):
+                    ends.read([place(skip, at, vector)], [skipped], size)
+                    for total, added in zip(row, skipped, strict=True):
+                        builder.store(builder.fadd(builder.load(total), builder.load(added)), total)
         totals = [[builder.load(total) for total in row] for row in sums]
         winners: list[Callable[[], list[Any]]] = []  # each emits a row of bytes
         if reduce:
             reduced = [reduce(builder, totals[p : p + group]) for p in range(0, P, group)]
             totals, winners = [row for row, _ in reduced], [of_row for _, of_row in reduced]
         totals = [[builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row] for row in totals]
-        of_tile = builder.mul(tile.index, INT(P // group))
-        in_c = [load(c_rows, builder.add(of_tile, INT(r)), INT) for r in range(P // group)]
+        if not reduce:
+            for row, values in zip(sums, totals, strict=True):
+                for total, value in zip(row, values, strict=True):
+                    builder.store(value, total)
+            with builder.if_then(is_limited):
+                most = broadcast(builder, builder.sitofp(ceiling, scalar), vector)
+                for total in itertools.chain(*sums):
+                    value = builder.load(total)
+                    builder.store(builder.select(builder.fcmp_ordered(">", value, most), most, value), total)
+            totals = [[builder.load(total) for total in row] for row in sums]
         ends.write(totals, [place(c, at, vector) for at in in_c], size)
         if reduce:
+            note = more[0]
             with builder.if_then(builder.icmp_signed("!=", note, INT(0))):
                 rows = [of_row() for of_row in winners]
                 ends.write(rows, [place(note, at, rows[0][0].type) for at in in_c], 1)
-    builder.ret_void()
-    return function
-
-
-def _slot(builder: ir.IRBuilder, value: Any) -> Any:
-    """A place for a number that changes, which LLVM turns into a register."""
-    place = cgutils.alloca_once(builder, INT)
-    builder.store(value, place)
-    return place
-
-
-def _rows_fetched(module: ir.Module, write: bool, size: int) -> ir.Function:
-    """The function of this module that brings rows nearer, which begin where a table says: a call of its own, or every tile would
-    have to be compiled with it.
-    """
-    name = f"minitl_fetch_{'written' if write else 'read'}_f{8 * size}"
-    if name in module.globals:
-        return module.globals[name]
-    function = internal(module, name, [INT] * 4)
-    table, begin, rows, columns = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    with cgutils.for_range(builder, rows) as row:
-        in_table = builder.inttoptr(builder.add(table, builder.mul(row.index, INT(8))), INT.as_pointer())
-        address = builder.add(begin, builder.mul(builder.load(in_table), INT(size)))
-        with cgutils.for_range_slice(builder, INT(0), builder.mul(columns, INT(size)), INT(CACHE_LINE), INT) as (k, _):
-            fetch(builder, builder.inttoptr(builder.add(address, k), ir.IntType(8).as_pointer()), write)
     builder.ret_void()
     return function
