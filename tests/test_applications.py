@@ -44,6 +44,8 @@ LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101"}
 def test_networks_have_their_published_sizes_and_their_passes_can_be_recorded(name):
     model = getattr(applications, name)(weights=None)
     assert model.count_params() == SIZES[name]
+    rows = {"LeNet5": 32, "Xception": 299, "InceptionV3": 299}.get(name, 32 if name[6:] in ("20", "32", "44", "56") else 224)
+    assert model.input_shape == (None, rows, rows, 1 if name == "LeNet5" else 3)
     assert INTERPRETED or model.new_run().plan.replays is not None
 
 
@@ -59,11 +61,15 @@ def test_deeper_ones_have_their_sizes(name):
     assert model.count_params() == DEEPER[name]
 
 
-@pytest.mark.parametrize("name", ["Xception", "InceptionV3", "DenseNet121", "ResNet50V2", "EfficientNetB0"])
+@pytest.mark.parametrize(
+    "name", ["Xception", "InceptionV3", "DenseNet121", "ResNet50V2", "EfficientNetB0", "VGG16", "MobileNet", "MobileNetV2"]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_networks_are_keras_s(name, tmp_path):
     keras = pytest.importorskip("keras")
     settings = {"weights": None, "include_top": False, "pooling": "avg", "input_shape": (96, 96, 3)}
+    if "MobileNet" in name:
+        settings["alpha"] = 0.5
     theirs, ours = getattr(keras.applications, name)(**settings), getattr(applications, name)(**settings)
     assert [type(layer).__name__ for layer in ours.layers] == [type(layer).__name__ for layer in theirs.layers]
     drawn = np.random.default_rng(0)
@@ -303,3 +309,30 @@ def test_modes_of_pixels():
         imagenet.preprocessing("theano")
     pixels = np.array([0.0, 127.5, 255.0]).reshape(1, 1, 1, 3)
     np.testing.assert_allclose(imagenet.preprocess_input(pixels, mode="tf").reshape(-1), [-1, 0, 1], atol=1e-6)
+
+
+def test_names_of_layers_in_published_files_of_efficientnet_lite():
+    names = {
+        "stem_conv": "_conv_stem", "stem_bn": "_bn0", "head_conv": "_conv_head", "head_bn": "_bn1", "predictions": "_fc",
+        "block0_depthwise": "_blocks.0._depthwise_conv", "block12_expand_bn": "_blocks.12._bn0", "block3_add": None, "pool": None,
+    }  # fmt: skip
+    assert {path: applications.efficientnet_lite.torch_name(path) for path in names} == names
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(7, 7), (8, 7), (7, 8), (6, 10), (9, 12)])
+def test_windows_that_reach_over_the_edge(rows, columns):
+    from minitl.layers import Input
+
+    inputs = Input((rows, columns, 2))
+    model = Model(inputs, applications.squeezenet.ceil_pooling(inputs, "pool"))
+    x = np.random.default_rng(0).random((1, rows, columns, 2)).astype(np.float32)
+    starts = [range(0, n - 1, 2) if n % 2 == 0 else range(0, n - 2, 2) for n in (rows, columns)]
+    expected = [[x[0, i : i + 3, j : j + 3].max(axis=(0, 1)) for j in starts[1]] for i in starts[0]]
+    np.testing.assert_array_equal(model(x)[0], expected)
+
+
+def test_the_fast_network_has_its_recipe_s_widths():
+    from minitl.applications.fast_cifar import fast_cifar
+
+    filters = [layer.filters for layer in fast_cifar().layers if hasattr(layer, "filters")]
+    assert filters == [24, 64, 64, 256, 256, 256, 256]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minitl import callbacks, constraints, initializers, layers, losses, optimizers, regularizers, schedules
-from minitl.errors import check_numbers, numeric, positive
+from minitl.errors import check_numbers, numeric, positive, unknown
 from minitl.models import Sequential
 
 NEEDED = {
@@ -172,3 +172,9 @@ def test_counts_have_a_limit():
     for count in (2**31, 2**40):
         with pytest.raises(ValueError, match=r"units must be less than 2\*\*31"):
             positive("units", count)
+
+
+def test_names_near_to_what_came():
+    known = ["conv1", "conv2", "conv3", "conv4", "dense"]
+    assert str(unknown("layer", "Conv5", known)).count("conv") == 3  # not all that are near
+    assert str(unknown("layer", "x", known)) == "unknown layer 'x'; known: conv1, conv2, conv3, conv4, dense"

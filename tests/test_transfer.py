@@ -673,12 +673,15 @@ def test_pretraining_by_the_fast_recipe_writes_weights_and_card(tmp_path, monkey
     monkeypatch.setattr(cifar100, "load_data", lambda: ((x, y), (x_test[:300], y_test[:300])))
     made = pretrain.pretrain("cifar100", tmp_path, epochs=1, samples=500)
     assert (made.loss.label_smoothing, made.layers[-2].scale) == (0.1, 1 / 3)  # the recipe of a hundred classes
+    assert made.output_shape == (None, 100)
     model = load_model(tmp_path / "cifar100.npz")
     for ours, kept in zip(made.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, kept)
         np.testing.assert_array_equal(kept, kept.astype(np.float16).astype(np.float32))
     found = model.predict(model.preprocessing(x_test[:300]), verbose=0).argmax(axis=1)
     assert f": {100 * np.mean(found == y_test[:300, 0]):.2f} %" in (tmp_path / "cifar100.md").read_text()
+    text = (tmp_path / "cifar100.md").read_text()
+    assert "held-out" not in text and "Recipe: `minitl.applications.fast_cifar`, batch 500." in text
 
 
 def test_pretraining_writes_weights_and_card(tmp_path, capsys):
@@ -686,9 +689,10 @@ def test_pretraining_writes_weights_and_card(tmp_path, capsys):
 
     assert main(["pretrain", "letters", "--output", str(tmp_path), "--epochs", "1", "--samples", "260"]) == 0
     model = load_model(tmp_path / "letters.npz")
-    assert model.preprocessing is not None
+    assert model.preprocessing is not None and model.output_shape == (None, 26)
     text = (tmp_path / "letters.md").read_text()
-    assert "epoch  1" in text and "Accuracy on" in text
+    assert "epoch  1" in text and "Accuracy on" in text and "and on held-out training pictures" in text
+    assert "Recipe: batch 32, Adam" in text and "0 .. 255, RGB, 32x32: x / 255." in text
     assert main(["pretrain", "leters", "--output", str(tmp_path)]) == 2
 
 

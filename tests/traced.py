@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
+ROOT = Path(__file__).parent.parent
 MOST_TESTS = 60  # per line
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
@@ -38,8 +39,9 @@ def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """The variables under which the tests of a copy of the project run."""
-    return {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "ci"}
+    """The variables under which the tests of a copy of the project run: with the data of the project itself."""
+    data = {"MINITL_DATA": str(ROOT / ".data"), "MINITL_SHARED": str(ROOT.parent / "shared")}
+    return {**data, **os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "ci"}
 
 
 class Traced:

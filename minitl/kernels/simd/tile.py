@@ -26,6 +26,7 @@ of the kernel and the counters run over images, rows and columns of dy. The call
 b must be readable in whole vectors: `padding.pad_columns` gives a matrix of such a width. c is written exactly.
 `start` is where the sum begins: a bias (its row step 0), c itself (to add to it), or zeros; `floor` is 0 for ReLU
 and -inf for none. Each element's sum runs over k in one order, whatever the tile, so no choice here changes a bit.
+The end of a residual block is done on the way out: `finished_product` adds what it skips with, and knows a ceiling.
 
 LLVM, left to itself, keeps such a tile in memory. Numba lets a function emit LLVM instructions itself
 (`numba.extending.intrinsic`), which is what happens below: `emit_tiles` writes the function for tiles of given P, V
@@ -80,7 +81,7 @@ def _product_in_llvm(
 
     Row r begins at a[a_at + a_rows[a_row + r]] and c[c_at + c_rows[c_row + r]]; the arrays may be pointers.
     """
-    return _product_call(product_types(a, a_rows, b, start, c, c_rows))
+    return _product_call(product_types(a, a_rows, b, start, c, c_rows), lambda *_: [INT(0)] * 3)
 
 
 def finished_product_in_numpy(
@@ -109,19 +110,21 @@ def _finished_product_in_llvm(
     the last counter alone counts, and a row of a is a run of neighbours.
     """
     intp = types.intp
-    return _product_call([*product_types(a, a_rows, b, start, c, c_rows), intp, intp, intp, skip])
+
+    def more(context, builder, args):
+        begin = builder.ptrtoint(pointer(context, builder, skip, args[20]), INT)
+        begin = builder.add(begin, builder.mul(args[11], INT(a.dtype.bitwidth // 8)))
+        return [args[17], args[18], builder.select(builder.icmp_signed("!=", args[19], INT(0)), begin, INT(0))]
+
+    return _product_call([*product_types(a, a_rows, b, start, c, c_rows), intp, intp, intp, skip], more)
 
 
-def _product_call(kinds: list[Any]) -> Any:
+def _product_call(kinds: list[Any], more: Callable[..., list[Any]]) -> Any:
+    """The signature and the code of a call of the compiled product; `more` gives its last numbers: far, the ceiling, the skip."""
+
     def codegen(context, builder, sig, args):
         *arguments, floor = product_arguments(context, builder, sig.args, args)
-        more, size = [INT(0)] * 3, kinds[0].dtype.bitwidth // 8
-        if len(args) > 17:
-            far, ceiling, skips, skip = args[17:]
-            skip = builder.ptrtoint(pointer(context, builder, sig.args[20], skip), INT)
-            skip = builder.add(skip, builder.mul(args[11], INT(size)))
-            more = [far, ceiling, builder.select(builder.icmp_signed("!=", skips, INT(0)), skip, INT(0))]
-        call(builder, "product", size, [*arguments, *more, floor])
+        call(builder, "product", kinds[0].dtype.bitwidth // 8, [*arguments, *more(context, builder, args), floor])
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
