@@ -227,6 +227,7 @@ LAYERS = {
     "layer norm over all axes": (lambda: LayerNormalization(axis=[1, 2, 3]), IMAGES, IMAGES),
     "softmax along an axis": (lambda: Softmax(axis=-2), IMAGES, IMAGES),
     "group norm": (lambda: GroupNormalization(2), IMAGES, IMAGES),
+    "group norm, every channel": (lambda: GroupNormalization(-1, scale=False), IMAGES, IMAGES),
     "leaky relu": (lambda: LeakyReLU(0.1), ROWS, ROWS),
     "elu": (lambda: ELU(0.7), ROWS, ROWS),
     "prelu": (lambda: PReLU("ones", shared_axes=[1, 2]), IMAGES, IMAGES),

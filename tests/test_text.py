@@ -256,6 +256,7 @@ def test_vectorization_settings(tmp_path):
         (lambda: TextVectorization(vocabulary=["a", "a"]), "'a' twice"),
         (lambda: TextVectorization(2, vocabulary=["a"]), "max_tokens=2"),
         (lambda: TextVectorization(output_mode="tf_idf", vocabulary=["a"]), "needs idf_weights"),
+        (lambda: TextVectorization(output_mode="count", vocabulary=["a"], idf_weights=[2.0]), "belong to output_mode='tf_idf'"),
         (lambda: TextVectorization(vocabulary=["a"])([3]), "expected texts, got int"),
         (lambda: TextVectorization(vocabulary=["a"])(Input((1,))), "not inside a model"),
     ],

@@ -1,6 +1,8 @@
 """Which tests run a line of the package, and how long they take: what `tests/mutate.py` chooses tests by.
 
-`record` runs the suite once under coverage, with every test as a context of its own; `Traced` reads what it wrote.
+`record` runs the suite once under coverage, with every test as a context of its own, and this file as a plugin of pytest that
+says which test is running; `Traced` reads what it wrote. What fixtures run belongs to all tests of their file, and what a test
+starts as a process to that test.
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 MOST_TESTS = 60  # per line
+MOST_CASES = 8  # of one test among them
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
 
@@ -27,15 +33,36 @@ def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.ini"
     settings.write_text(
-        "[run]\nsource_pkgs = minitl\ndynamic_context = test_function\nparallel = true\ncontext = ${PYTEST_CURRENT_TEST-}\n"
+        "[run]\nsource_pkgs = minitl\nparallel = true\ncontext = ${PYTEST_CURRENT_TEST-}\n"
         f"data_file = {folder / 'coverage'}\ndisable_warnings = no-data-collected, module-not-imported\n"
     )
     coverage = [sys.executable, "-m", "coverage"]
-    suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder"]
-    suite += [f"--junitxml={folder / 'tests.xml'}", *tests]
-    started = {**environment(project), "COVERAGE_PROCESS_START": str(settings)}  # what a test starts belongs to that test
+    suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "traced", f"--junitxml={folder / 'tests.xml'}"]
+    suite += ["-n", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder", *tests]
+    started = {**environment(project), "COVERAGE_PROCESS_START": str(settings)}
+    started["PYTHONPATH"] += f"{os.pathsep}{Path(__file__).parent}"
     subprocess.run([*coverage, "run", f"--rcfile={settings}", *suite], cwd=project, env=started, check=False)
     subprocess.run([*coverage, "combine", "-q", f"--rcfile={settings}"], cwd=project, check=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: Any) -> None:
+    """Pytest's hook in front of a test's fixtures."""
+    _switch(item.nodeid.split("::")[0])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: Any) -> None:
+    """Pytest's hook in front of a test."""
+    _switch(item.nodeid)
+
+
+def _switch(context: str) -> None:
+    import coverage
+
+    current = coverage.Coverage.current()
+    if current is not None:
+        current.switch_context(context)
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -52,9 +79,14 @@ class Traced:
         self.failed = sorted(failed)
         self.lines: dict[str, dict[str, set[int]]] = defaultdict(dict)  # module -> test -> lines
         self.size: dict[str, int] = defaultdict(int)  # test -> lines of the whole package
-        for test, module, lines in _contexts(folder / "coverage"):
-            if test in self.seconds:
-                self.lines[module][test] = lines
+        of_file: dict[str, list[str]] = defaultdict(list)
+        for test in self.seconds:
+            of_file[test.split("::")[0]].append(test)
+        for context, module, lines in _contexts(folder / "coverage"):
+            for test in [context] if context in self.seconds else of_file.get(context, []):
+                self.lines[module].setdefault(test, set()).update(lines)
+        for tests in self.lines.values():
+            for test, lines in tests.items():
                 self.size[test] += len(lines)
 
     def selection(self, module: str, line: int) -> list[str]:
@@ -67,11 +99,19 @@ class Traced:
             shared = words & set(re.findall(r"[a-z]{4,}", test))
             return -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
 
-        chosen, seconds = [], 0.0
+        chosen: list[str] = []
+        cases, seconds = Counter[str](), 0.0
         for test in sorted(tests, key=order):
-            if len(chosen) < MOST_TESTS and (not chosen or seconds + self.seconds[test] <= MOST_SECONDS):
-                chosen.append(test)
-                seconds += self.seconds[test]
+            function = test.split("[")[0]
+            if (
+                len(chosen) == MOST_TESTS
+                or cases[function] == MOST_CASES
+                or (chosen and seconds + self.seconds[test] > MOST_SECONDS)
+            ):
+                continue
+            chosen.append(test)
+            cases[function] += 1
+            seconds += self.seconds[test]
         return chosen if inside else [*chosen, *OF_SIGNATURES]
 
     def _that_run(self, tree: ast.Module, of_module: dict[str, set[int]], line: int) -> tuple[bool, set[str]]:
@@ -97,19 +137,19 @@ def _length(node: ast.ClassDef | ast.FunctionDef) -> int:
 
 
 def _verdicts(file: Path) -> tuple[dict[str, float], set[str]]:
-    """Seconds of each test function that passed, all its cases together, and the names of those that did not."""
-    seconds: dict[str, float] = defaultdict(float)
+    """Seconds of each case of a test that passed, and the names of those that did not."""
+    seconds: dict[str, float] = {}
     failed = set()
     for case in ElementTree.parse(file).iter("testcase"):
-        test = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').split('[')[0]}"
-        seconds[test] += float(case.get("time", 0))
+        test = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '')}"
+        seconds[test] = float(case.get("time", 0))
         if case.find("failure") is not None or case.find("error") is not None:
             failed.add(test)
     return {test: value for test, value in seconds.items() if test not in failed}, failed
 
 
 def _contexts(file: Path) -> list[tuple[str, str, set[int]]]:
-    """Test, module and lines, from coverage's database."""
+    """Test, or file of tests, module and lines, from coverage's database."""
     from coverage.numbits import numbits_to_nums
 
     query = (
@@ -118,14 +158,7 @@ def _contexts(file: Path) -> list[tuple[str, str, set[int]]]:
     )
     with sqlite3.connect(file) as database:
         rows = database.execute(query).fetchall()
-    found: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for context, path, bits in rows:
-        found[_test(context), path[path.rindex("/minitl/") + 1 :]] |= set(numbits_to_nums(bits))
-    return [(test, module, lines) for (test, module), lines in found.items()]
-
-
-def _test(context: str) -> str:
-    """`test_losses.test_mae` of a test's own process, `tests/test_docs.py::test_block[1] (call)` of one that it started."""
-    if "::" in context:
-        return re.split(r"\[| \(", context)[0]
-    return f"tests/{context.replace('.', '.py::', 1)}"
+    return [
+        (re.sub(r" \((setup|call|teardown)\)$", "", context), path[path.rindex("/minitl/") + 1 :], set(numbits_to_nums(bits)))
+        for context, path, bits in rows
+    ]

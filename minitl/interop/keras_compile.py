@@ -129,8 +129,6 @@ def _made(what: str, described: Any, classes: dict[str, Any], own: dict[str, Any
     if kind not in classes:
         raise unknown(what, kind, classes)
     left_out = {"dtype", "fn", "is_legacy_optimizer", *(() if what == "metric" else ("name",))}
-    if not config.get("warmup_steps"):
-        left_out.add("warmup_steps")
     given = {name: value for name, value in config.items() if value is not None and name not in left_out}
     return classes[kind](**{name: _plain(value) for name, value in given.items()})
 

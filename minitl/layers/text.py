@@ -87,6 +87,8 @@ class TextVectorization(Layer):
             if idf_weights is None or len(idf_weights) != len(words):
                 raise ValueError("TextVectorization: output_mode='tf_idf' needs idf_weights, one per word of the vocabulary")
             idf_weights = np.asarray(idf_weights, np.float32)
+        elif idf_weights is not None:
+            raise ValueError(f"TextVectorization: idf_weights belong to output_mode='tf_idf', got {self.output_mode!r}")
         self.vocabulary, self.idf_weights = words, idf_weights
         self._numbers = {word: number for number, word in enumerate(words, self._special)}
 
@@ -138,7 +140,7 @@ class TextVectorization(Layer):
             np.add.at(row, found, 1)
         if self.output_mode == "multi_hot":
             return np.minimum(entries, 1)
-        if self.output_mode == "tf_idf" and self.idf_weights is not None:  # any other word has the mean of the weights
+        if self.idf_weights is not None:  # any other word has the mean of the weights
             entries[:, 0] *= self.idf_weights.mean() if len(self.idf_weights) else 0
             entries[:, 1 : 1 + len(self.idf_weights)] *= self.idf_weights
         return entries
