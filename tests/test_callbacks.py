@@ -137,6 +137,7 @@ def test_the_best_weights_come_back_and_nothing_is_kept_for_the_next_run(capsys)
     done, model = run(stopping, [3, 1, 2, 2, 9])
     assert (done, model.value, stopping.stopped_epoch, stopping.best_epoch) == (4, 1, 3, 1)
     assert capsys.readouterr().out == "restored the weights of epoch 2\n"
+    assert stopping.best_weights is None  # their memory is free again
     done, model = run(stopping, [5, 4, 4.5])  # worse numbers than in the first run
     assert (done, model.value, stopping.best_epoch, stopping.stopped_epoch) == (3, 1, 1, 0)
     quiet = EarlyStopping(patience=2)

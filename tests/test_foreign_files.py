@@ -266,6 +266,21 @@ def test_a_sequential_is_built_for_the_shape_that_its_file_tells(tmp_path):
     np.testing.assert_array_equal(found(X), small()(X))
 
 
+def test_a_sequential_takes_the_shape_that_its_first_layer_declares(tmp_path):
+    def without_input(description):
+        layers = [entry for entry in layers_of(description) if entry["class_name"] != "InputLayer"]
+        for entry, units in zip(layers, (4, 7), strict=False):  # what a later layer declares is not asked
+            entry["config"]["batch_input_shape"] = [None, units]
+            entry["config"].pop("batch_shape", None)
+        description["config"]["layers"] = layers
+        description["config"].pop("build_input_shape", None)
+        return description
+
+    found = described(tmp_path, without_input)
+    assert found.input_shape == (None, 4) and found.built
+    np.testing.assert_array_equal(found(X), small()(X))
+
+
 def compiled_as(described):
     model = small()
     compile_as_described(model, {"optimizer": "sgd", "loss": "mse", **described}, "the file", {})

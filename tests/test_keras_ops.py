@@ -154,6 +154,13 @@ def test_keras_s_random_numbers():
     random.set_random_seed(1)
     np.testing.assert_array_equal(first, random.normal((3,)))
     assert random.SeedGenerator(5).next() == random.SeedGenerator(5).next()
+    drawn = [seeds.next() for _ in range(100)]
+    assert 2**30 < max(drawn) < 2**31 and min(drawn) >= 0
+    normal, truncated = random.normal((20000,), seed=1), random.truncated_normal((20000,), seed=1)
+    assert normal.std() == pytest.approx(1, rel=0.03) and truncated.std() == pytest.approx(0.88, rel=0.03)
+    assert abs(normal.mean()) < 0.03 and abs(truncated.mean()) < 0.03
+    uniform = random.uniform((20000,), seed=1)
+    assert uniform.min() < 0.01 and uniform.max() > 0.99 and uniform.mean() == pytest.approx(0.5, rel=0.03)
     with pytest.raises(AttributeError, match="has no attribute 'gamma'"):
         random.gamma((3,))
 

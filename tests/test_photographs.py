@@ -69,6 +69,8 @@ def test_from_a_folder_to_a_model(trained, folder):
     assert "28 photographs in 2 classes" in said and "95 % interval" in said and "always the largest class: 50.0 %" in said
     assert "the same head on raw pixels" in said and "a small network from scratch, with augmentation: " in said
     assert list(result.controls) == ["the same head on raw pixels, 16x16", "a small network from scratch, with augmentation"]
+    shares = [share * len(result.held) / 100 for share in result.controls.values()]
+    assert all(0 <= share <= len(result.held) and share == pytest.approx(round(share)) for share in shares)
     model = load_model(output)
     assert model.class_names == ["blobs", "stripes"] and model.preprocessing.size is None
     assert model.origin == {"base": "EfficientNetLite0, ImageNet", "licence": "Apache-2.0"}

@@ -160,6 +160,13 @@ def pair(x, y, axis):
     return crf.forward(np.zeros(x), np.asarray(y), axis)
 
 
+def uses_values(outputs):
+    inside = Dense(4)(ROWS)
+    model = Model(ROWS, [Dense(4)(inside) for _ in range(outputs)])
+    model.compile("sgd", lambda t, p: 3.0 if inside is not None else t)
+    return model
+
+
 MODELS = {
     "a model with unknown arguments": (
         TypeError,
@@ -304,6 +311,21 @@ MODELS = {
         ValueError,
         lambda: lstm.forward(np.ones((2, 3, 7)), np.ones((2, 8)), None),
         r"x must be \(N, T, 8\) for 2 units, got \(2, 3, 7\)",
+    ),
+    "an lstm without steps": (
+        ValueError,
+        lambda: lstm.forward(np.ones((2, 8)), np.ones((2, 8)), None),
+        r"x must be \(N, T, 8\) for 2 units, got \(2, 8\)",
+    ),
+    "a loss that uses values of two outputs": (
+        ValueError,
+        lambda: uses_values(2).fit(X, [X, X], verbose=0),
+        r"use model.add_loss\(\) instead",
+    ),
+    "a loss that uses values and gives a number": (
+        ValueError,
+        lambda: uses_values(1).fit(X, X, verbose=0),
+        "uses values of the network, but gives float",
     ),
     "an optimizer without a rule": (NotImplementedError, lambda: Rule().apply([("w", X, X)]), r"Rule must define update\(w, g"),
     "an initializer without one": (NotImplementedError, lambda: Start()((2, 3), None), "Start must define __call__"),

@@ -70,6 +70,9 @@ def test_photographs(tmp_path):
     assert model.score(paths, labels) == 1 and list(model.classes_) == ["blobs", "stripes"]
     arrays = [np.asarray(draw(kind, 30 + i)) for kind in (0, 1) for i in range(3)]
     assert ImageClassifier(size=64, strength=0.1).fit(arrays, [0, 0, 0, 1, 1, 1]).predict_proba(arrays).shape == (6, 2)
+    many = [arrays[i % 6] for i in range(70)]  # more than go through the base at once
+    few = model.predict_proba(arrays)
+    np.testing.assert_allclose(model.predict_proba(many), few[np.arange(70) % 6], rtol=1e-4, atol=1e-6)
     (tmp_path / "bad.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="1 of 2 photographs cannot be read"):
         model.predict([paths[0], tmp_path / "bad.jpg"])

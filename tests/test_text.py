@@ -374,6 +374,9 @@ def test_vectors_of_words(tmp_path):
     np.savez(tmp_path / "v.npz", words=np.frombuffer(b"a\nb", np.uint8))
     with pytest.raises(ValueError, match="expected arrays words and vectors, got words"):
         load_vectors(tmp_path / "v.npz")
+    np.savez(tmp_path / "v.npz", words=np.array([{}], object), vectors=np.eye(2, 3))
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        load_vectors(tmp_path / "v.npz")
     np.savez(tmp_path / "v.npz", words=np.frombuffer(b"a\nb\nc", np.uint8), vectors=np.eye(2, 3))
     with pytest.raises(ValueError, match="3 words and 2 vectors"):
         load_vectors(tmp_path / "v.npz")
