@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl.errors import as_array
+
 Batch = tuple[np.ndarray, Any, Any]
 
 
@@ -255,13 +257,13 @@ def check_same_classes(first: Any, second: Any, where: str) -> None:
 
 
 def is_array(x: Any, inputs: int = 1) -> bool:
-    """Whether x is an array of samples, or as many as the model has inputs, and not a source of batches."""
+    """Whether x is an array of samples, perhaps alone in a list, or as many as the model has inputs, and no source of batches."""
     if isinstance(x, (np.ndarray, dict)) or hasattr(x, "__array__") or hasattr(x, "to_numpy"):
         return True
     if not isinstance(x, (list, tuple)):
         return False
     if x and isinstance(x[0], np.ndarray):
-        return inputs > 1
+        return inputs > 1 or len(x) == 1
     return not (x and isinstance(x[0], tuple))
 
 
@@ -280,7 +282,7 @@ def as_arrays(part: Any) -> Any:
         part = part.to_numpy()
     if isinstance(part, np.ma.MaskedArray):
         raise TypeError("got a masked array; fill it (x.filled(0)), masks are not used")
-    return np.asarray(part)
+    return as_array(part)
 
 
 def rows(part: Any, which: Any) -> Any:

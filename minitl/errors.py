@@ -27,6 +27,16 @@ def wrong_shape(where: str, expected: object, got: object, advice: str) -> Value
     return ValueError(f"{where}: expected shape {expected}, got {got}; {advice}")
 
 
+def as_array(data: Any) -> np.ndarray:
+    """An array of what a user gave; a ValueError for rows of different lengths says what makes them equally long."""
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError("expected rows of one length, got several lengths; make them equally long with pad_sequences") from None
+
+
 def positive(name: str, value: Any) -> int:
     """Check a count: a whole number of at least 1, and less than 2**31.
 

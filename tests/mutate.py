@@ -41,6 +41,7 @@ OPERATORS = {
     ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.MatMult: ast.Add,
 }  # fmt: skip
 SECONDS = 180  # more than tests that were chosen take: what runs longer has no end
+COMPILING = 900  # the same where all kernels are compiled first, since one of them has changed
 MEMORY = 16 << 30  # bytes of addresses: what wants more has none
 
 
@@ -154,10 +155,10 @@ def copied() -> Path:
     return folder
 
 
-def noticed(folder: Path, chosen: list[str]) -> bool:
-    """Whether some tests fail."""
+def noticed(folder: Path, chosen: list[str], seconds: int) -> bool:
+    """Whether some tests fail, or do not end in time."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
-    limits = {"timeout": SECONDS, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))}
+    limits = {"timeout": seconds, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))}
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(folder), **limits)
     except subprocess.TimeoutExpired:
@@ -179,7 +180,8 @@ def main(options: argparse.Namespace) -> int:
         folder = folders.pop()
         try:
             (folder / change.module).write_text(ast.unparse(change.changed()))
-            return "" if noticed(folder, chosen) else "not noticed"
+            compiles = change.module.startswith(("minitl/kernels/", "minitl/ops/"))
+            return "" if noticed(folder, chosen, COMPILING if compiles else SECONDS) else "not noticed"
         finally:
             shutil.copy(ROOT / change.module, folder / change.module)
             folders.append(folder)

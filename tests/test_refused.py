@@ -317,14 +317,24 @@ MODELS = {
         lambda: lstm.forward(np.ones((2, 8)), np.ones((2, 8)), None),
         r"x must be \(N, T, 8\) for 2 units, got \(2, 8\)",
     ),
+    "rows of different lengths": (
+        ValueError,
+        lambda: Sequential([Dense(2)]).predict([[1, 2, 3, 4], [3]], verbose=0),
+        "expected rows of one length, got several lengths; make them equally long with pad_sequences",
+    ),
+    "rows of different lengths as a batch": (
+        ValueError,
+        lambda: Sequential([Input((4,)), Dense(2)]).predict_on_batch([[1, 2, 3, 4], [3]]),
+        "expected rows of one length",
+    ),
     "a loss that uses values of two outputs": (
         ValueError,
-        lambda: uses_values(2).fit(X, [X, X], verbose=0),
+        lambda: uses_values(2),
         r"use model.add_loss\(\) instead",
     ),
     "a loss that uses values and gives a number": (
         ValueError,
-        lambda: uses_values(1).fit(X, X, verbose=0),
+        lambda: uses_values(1),
         "uses values of the network, but gives float",
     ),
     "an optimizer without a rule": (NotImplementedError, lambda: Rule().apply([("w", X, X)]), r"Rule must define update\(w, g"),

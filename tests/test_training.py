@@ -734,3 +734,23 @@ def test_what_is_not_finite_is_told_where_it_begins():
     model.layers[0].parameters["kernel"][0, 0] = np.nan
     with pytest.raises(ValueError, match=r"the weights .*dense.*/kernel are not finite; lower the learning rate"):
         model.fit(ROWS, TARGETS, verbose=0)
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_one_array_in_a_list_is_that_array(built, kind):
+    histories, models = [], []
+    for wrap in (lambda part: part, lambda part: kind([part])):
+        set_random_seed(0)
+        model = Sequential([*([Input((4,))] if built else []), Dense(3, activation="tanh"), Dense(2)])
+        model.compile(SGD(0.1), "mse", metrics=["mae"])
+        settings = {"epochs": 2, "batch_size": 5, "verbose": 0, "validation_data": (wrap(ROWS), wrap(TARGETS))}
+        histories.append(model.fit(wrap(ROWS), wrap(TARGETS), **settings).history)
+        assert model.input_shape == (None, 4)
+        models.append(model)
+    assert histories[0] == histories[1]
+    model, other = models
+    assert model.evaluate(ROWS, TARGETS, verbose=0) == other.evaluate(kind([ROWS]), kind([TARGETS]), verbose=0)
+    np.testing.assert_array_equal(model.predict(ROWS, verbose=0), other.predict(kind([ROWS]), verbose=0))
+    np.testing.assert_array_equal(model.predict_on_batch(ROWS), other.predict_on_batch(kind([ROWS])))
+    assert model.predict([ROWS[:7], ROWS[7:]], verbose=0).shape == (12, 2)  # several arrays are batches

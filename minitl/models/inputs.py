@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
+from minitl.errors import as_array
 from minitl.graph.value import Value, fits
 
 
@@ -18,7 +19,7 @@ def as_input(x: Any, value: Value, label: str) -> np.ndarray:
     """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{label}: got a masked array; fill it (x.filled(0)), masks are not used")
-    array = channels.inner_images(np.asarray(x), value.shape)
+    array = channels.inner_images(as_array(x), value.shape)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{label}: expected an array of real numbers, got dtype {array.dtype}")
     if not fits(value.shape, array.shape):
@@ -46,4 +47,6 @@ def shapes_of(x: Any) -> Any:
         return {name: (None, *np.shape(part)[1:]) for name, part in x.items()}
     if isinstance(x, (list, tuple)) and len(x) > 1 and all(np.ndim(part) > 1 for part in x):
         return [(None, *np.shape(part)[1:]) for part in x]
+    if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], np.ndarray) and x[0].ndim > 1:
+        return (None, *x[0].shape[1:])
     return (None, *np.shape(x)[1:])
