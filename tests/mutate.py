@@ -163,8 +163,9 @@ def noticed(folder: Path, chosen: list[str], seconds: int) -> bool:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(folder), **limits)
     except subprocess.TimeoutExpired:
         return True
-    if done.returncode in (4, 5) and "ERROR collecting" not in done.stdout:
-        raise SystemExit(f"{' '.join(chosen)}: no test was collected:\n{done.stdout[-2000:]}")
+    said = done.stdout + done.stderr
+    if done.returncode == 5 or "no match in any of" in said:
+        raise SystemExit(f"{' '.join(chosen)}: no test was collected:\n{said[-2000:]}")
     return done.returncode != 0
 
 

@@ -38,7 +38,6 @@ Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multipli
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +48,7 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, inner
 from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
+from minitl.kernels.simd.finishing import finish, rows_finished
 from minitl.kernels.simd.moving import fetch, rows_fetched, slot
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds, in_row
@@ -236,10 +236,10 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     ends = RowEnds(builder, width, V, lanes)
-    floors = broadcast(builder, floor, vector)
+    least = floor if reduce else builder.select(builder.icmp_signed("!=", skip, INT(0)), scalar(-np.inf), floor)
+    floors = broadcast(builder, least, vector)  # what is skipped with comes before the floor
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
-    skipped = [cgutils.alloca_once(builder, vector) for _ in range(V)]
 
     def place(address, number, kind):  # an address that x86 and ARM compute while they load
         one = kind.element if isinstance(kind, ir.VectorType) else kind
@@ -263,7 +263,9 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     spread = not reduce and V == VECTORS and P == ROWS  # most tiles: what they fetch must not come all at once
     if not reduce:
         is_far = builder.and_(builder.icmp_signed("!=", far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
-        is_skip, is_limited = (builder.icmp_signed("!=", value, INT(0)) for value in (skip, ceiling))
+        is_skip = builder.icmp_signed("!=", skip, INT(0))
+        is_more = builder.or_(is_skip, builder.icmp_signed("!=", ceiling, INT(0)))
+    inline = not reduce and V == VECTORS and P >= ROWS - 1  # most tiles; all of them would take long to compile
 
     with cgutils.for_range(builder, count) as tile:
         first = builder.mul(tile.index, INT(P))
@@ -317,34 +319,26 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         else:
             add_up(None)
 
-        in_c = [load(c_rows, builder.add(builder.mul(tile.index, INT(P // group)), INT(r)), INT) for r in range(P // group)]
-        if not reduce:
-            with builder.if_then(is_skip):
-                for row, at in zip(sums, in_c, strict=True):
-                    ends.read([place(skip, at, vector)], [skipped], size)
-                    for total, added in zip(row, skipped, strict=True):
-                        builder.store(builder.fadd(builder.load(total), builder.load(added)), total)
+        table = builder.add(c_rows, builder.mul(tile.index, INT(8 * (P // group))))
+        in_c = [load(table, INT(r), INT) for r in range(P // group)]
+        if inline:
+            with builder.if_then(builder.and_(is_more, builder.not_(ends.part))):
+                skips = [in_row(builder, place(skip, at, vector), v) for at in in_c for v in range(V)]
+                finish(builder, [total for row in sums for total in row], skips, skip, ceiling, floor, size)
         totals = [[builder.load(total) for total in row] for row in sums]
         winners: list[Callable[[], list[Any]]] = []  # each emits a row of bytes
         if reduce:
             reduced = [reduce(builder, totals[p : p + group]) for p in range(0, P, group)]
             totals, winners = [row for row, _ in reduced], [of_row for _, of_row in reduced]
         totals = [[builder.select(builder.fcmp_ordered("<", total, floors), floors, total) for total in row] for row in totals]
-        if not reduce:
-            for row, values in zip(sums, totals, strict=True):
-                for total, value in zip(row, values, strict=True):
-                    builder.store(value, total)
-            with builder.if_then(is_limited):
-                most = broadcast(builder, builder.sitofp(ceiling, scalar), vector)
-                for total in itertools.chain(*sums):
-                    value = builder.load(total)
-                    builder.store(builder.select(builder.fcmp_ordered(">", value, most), most, value), total)
-            totals = [[builder.load(total) for total in row] for row in sums]
         ends.write(totals, [place(c, at, vector) for at in in_c], size)
         if reduce:
             note = more[0]
             with builder.if_then(builder.icmp_signed("!=", note, INT(0))):
                 rows = [of_row() for of_row in winners]
                 ends.write(rows, [place(note, at, rows[0][0].type) for at in in_c], 1)
+        else:
+            with builder.if_then(builder.and_(is_more, ends.part) if inline else is_more):
+                builder.call(rows_finished(module, scalar, size), [table, c, skip, INT(P), width, ceiling, floor])
     builder.ret_void()
     return function
