@@ -14,8 +14,8 @@ from minitl.kernels.simd.vectors import INT, broadcast, internal
 def finish(builder: ir.IRBuilder, totals: list[Any], skips: list[Any], skip: Any, ceiling: Any, floor: Any, size: int) -> None:
     """Inside an intrinsic: total = min(ceiling, max(floor, total + skip)) in every slot.
 
-    Slots are for numbers of `size` bytes, or vectors of them; `skips` are the places of what is added, if the address `skip` is not
-    0; the ceiling is whole, or 0 for none.
+    Slots are for numbers of `size` bytes, or vectors of them; `skips` are the places of what is added, if the address `skip` is
+    not 0; the ceiling is whole, or 0 for none.
     """
     kind = totals[0].type.pointee
 
