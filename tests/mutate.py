@@ -164,7 +164,10 @@ def noticed(folder: Path, chosen: list[str], seconds: int) -> bool:
     except subprocess.TimeoutExpired:
         return True
     said = done.stdout + done.stderr
-    if done.returncode == 5 or "no match in any of" in said:
+    missing, functions = "no match in any of" in said, list(dict.fromkeys(test.split("[")[0] for test in chosen))
+    if missing and functions != chosen:  # of the cases some are drawn from the package: the change has taken one away
+        return noticed(folder, functions, seconds)
+    if done.returncode == 5 or missing:
         raise SystemExit(f"{' '.join(chosen)}: no test was collected:\n{said[-2000:]}")
     return done.returncode != 0
 
