@@ -320,3 +320,15 @@ def test_what_cannot_be_compiled_leaves_the_model_as_it_was():
     with pytest.warns(UserWarning, match="the file: the model is not compiled .*Mine.*; call compile"):
         model = compiled_as({"loss": {"class_name": "Mine", "config": {}}})
     assert model.optimizer is None and model.predict(X, verbose=0).shape == (3, 2)
+
+
+def test_names_that_were_given_by_a_model_do_not_count_against_the_order(tmp_path):
+    target = Sequential([Input((4,)), Dense(4), Dense(4)])
+    first, second = (layer.name for layer in target.layers)
+    source = Sequential([Input((4,)), Dense(4, name=second), Dense(4, name=first)])  # Keras has counted otherwise
+    source.save(tmp_path / "source.h5")
+    target.load_weights(tmp_path / "source.h5")
+    np.testing.assert_array_equal(target(X), source(X))
+    named = Sequential([Input((4,)), Dense(4, name=first), Dense(4, name=second)])  # these names a program has chosen
+    named.load_weights(tmp_path / "source.h5")
+    np.testing.assert_array_equal(named.get_weights()[0], source.get_weights()[2])

@@ -479,6 +479,11 @@ def test_class_modes_and_grey_pictures_of_uneven_size(folder, mode, shape):
     assert shape is None or y.shape == shape
 
 
+def test_pictures_with_their_transparency(folder):
+    x, _ = next(ImageDataGenerator().flow_from_directory(folder, (8, 6), classes=["ant", "bee"], color_mode="rgba", batch_size=4))
+    assert x.shape == (4, 8, 6, 4) and (x[..., 3] == 255).all()
+
+
 def test_tables(folder):
     names = [f"ant/图{i}.png" for i in range(6)] + [f"bee/图{i}.png" for i in range(6)] + ["bee/gone.png"]
     table = {"filename": names, "class": ["a"] * 6 + ["b"] * 7, "size": list(range(13)), "w": [0.5] * 13}
