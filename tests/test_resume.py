@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minitl
+from minitl.batches import ArrayBatches
 from minitl.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
 from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, RandomFlip
 from minitl.models import Sequential, load_model
@@ -258,3 +259,29 @@ def test_a_state_of_training_that_fit_wrote_is_taken():
 def test_a_state_of_training_that_fit_did_not_write_is_refused(change, kind, message):
     with pytest.raises(kind, match=message or None):
         checked_state(change(state_of_a_run()))
+
+
+def test_a_pass_over_arrays_goes_on_in_its_order():
+    source = ArrayBatches(ROWS, TARGETS, batch_size=5, generator=np.random.default_rng(3))
+    list(source)  # a pass before
+    batches = iter(source)
+    next(batches)
+    state = source.get_state()
+    other = ArrayBatches(ROWS, TARGETS, batch_size=5, generator=np.random.default_rng(9))
+    other.set_state(state, True)
+    rest, again = list(batches), list(other)
+    assert len(rest) == len(again) == 2
+    for (x, y, _), (x_again, y_again, _) in zip(rest, again, strict=True):
+        np.testing.assert_array_equal(x, x_again)
+        np.testing.assert_array_equal(y, y_again)
+    for one, two in zip(source, other, strict=True):  # and so does the next one
+        np.testing.assert_array_equal(one[0], two[0])
+
+
+def test_compiling_begins_a_new_run():
+    model = Sequential([Input((4,)), Dense(2)])
+    model.compile(SGD(0.1), "mse")
+    model.fit(ROWS, TARGETS, verbose=0)
+    assert model.training_run is not None
+    model.compile(SGD(0.1), "mse")
+    assert model.training_run is None
