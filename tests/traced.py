@@ -8,6 +8,7 @@ starts as a process to that test.
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import re
 import sqlite3
@@ -21,7 +22,7 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MOST_TESTS = 60  # per line
+MOST_TESTS = 160  # per line
 MOST_CASES = 8  # of one test among them
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
@@ -90,7 +91,10 @@ class Traced:
                 self.size[test] += len(lines)
 
     def selection(self, module: str, line: int) -> list[str]:
-        """The tests that can tell, within a minute: first those that share a word with the line, and run little besides."""
+        """The tests that can tell, within a minute: first those that share a word with the line, and run little besides.
+
+        Where more run it, also some of every file.
+        """
         of_module, source = self.lines[module], Path(module).read_text()
         inside, tests = self._that_run(ast.parse(source), of_module, line)
         words = set(re.findall(r"[a-z]{4,}", source.splitlines()[line - 1])) if line else set()
@@ -99,19 +103,20 @@ class Traced:
             shared = words & set(re.findall(r"[a-z]{4,}", test))
             return -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
 
+        ordered = sorted(tests, key=order)
+        by_file: dict[str, list[str]] = defaultdict(list)
+        for test in ordered:
+            by_file[test.split("::")[0]].append(test)
+        turns = [test for turn in itertools.zip_longest(*by_file.values()) for test in turn if test is not None]
         chosen: list[str] = []
         cases, seconds = Counter[str](), 0.0
-        for test in sorted(tests, key=order):
-            function = test.split("[")[0]
-            if (
-                len(chosen) == MOST_TESTS
-                or cases[function] == MOST_CASES
-                or (chosen and seconds + self.seconds[test] > MOST_SECONDS)
-            ):
+        for test in (*ordered[: MOST_TESTS // 3], *turns):  # the likeliest, and then one of every file, and again
+            function, longer = test.split("[")[0], seconds + self.seconds[test]
+            if test in chosen or cases[function] == MOST_CASES or len(chosen) == MOST_TESTS or (chosen and longer > MOST_SECONDS):
                 continue
             chosen.append(test)
             cases[function] += 1
-            seconds += self.seconds[test]
+            seconds = longer
         return chosen if inside else [*chosen, *OF_SIGNATURES]
 
     def _that_run(self, tree: ast.Module, of_module: dict[str, set[int]], line: int) -> tuple[bool, set[str]]:
