@@ -742,3 +742,19 @@ def test_a_missing_library_is_named_with_its_line(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=r'h5py is not installed; install it with: pip install "minitl\[interop\]"'):
         save_keras_weights(plain(), tmp_path / "w.weights.h5")
     assert io  # the standard library stays
+
+
+def test_what_a_module_of_pytorch_has_beyond_its_layer_is_unexpected():
+    model = Sequential([Input((4,)), Dense(3), Dense(2)])
+    arrays = {
+        "a.weight": np.ones((3, 4)),
+        "a.bias": np.ones(3),
+        "a.mask": np.ones(3),
+        "b.weight": np.ones((2, 3)),
+        "b.bias": np.ones(2),
+    }
+    names = dict(zip([layer.name for layer in model.layers], "ab", strict=True))
+    with pytest.raises(ValueError, match=r"1 unexpected in the file \(a\.mask\)"):
+        load_torch(model, arrays, match=names)
+    report = load_torch(model, {**arrays, "c.weight": np.ones(1)}, match=names, unexpected_ok=True)
+    assert report.unexpected == ["a.mask", "c.weight"] and len(report.pairs) == 4

@@ -42,7 +42,7 @@ def _conv(w: Any, layer: Any, x: Tensor) -> Written:
 
 
 def window(
-    w: Any, x: Tensor, kernel: np.ndarray, bias: Any, strides: Any, dilations: Any, padding: str, groups: int = 1, before: int = 0
+    w: Any, x: Tensor, kernel: np.ndarray, bias: Any, strides: Any, dilations: Any, padding: str, groups: int, before: int = 0
 ) -> str:
     """A convolution: kernel as ONNX has it, (F, C / groups, ...); `before` zeros stand in front of a sequence alone."""
     inputs = [w.first(x), w.constant(kernel)] + ([] if bias is None else [w.constant(bias)])
