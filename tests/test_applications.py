@@ -336,3 +336,55 @@ def test_the_fast_network_has_its_recipe_s_widths():
 
     filters = [layer.filters for layer in fast_cifar().layers if hasattr(layer, "filters")]
     assert filters == [24, 64, 64, 256, 256, 256, 256]
+
+
+@pytest.mark.parametrize("mode", imagenet.MODES)
+def test_images_are_prepared_inside_of_a_network(mode, tmp_path):
+    from minitl.layers import Input, Lambda
+    from minitl.models import load_model
+
+    x = np.random.default_rng(0).uniform(0, 255, (2, 5, 4, 3)).astype(np.float32)
+    expected = imagenet.preprocess_input(x, mode=mode)
+    inputs = Input((5, 4, 3))
+    model = Model(inputs, imagenet.preprocess_input(inputs, mode=mode))
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+    for file in ("m.npz", "m.keras", "m.h5"):
+        model.save(tmp_path / file)
+        np.testing.assert_array_equal(load_model(tmp_path / file)(x), model(x))
+    whole = Input((5, 4, 3), dtype="uint8")
+    of_bytes = Model(whole, imagenet.preprocess_input(whole, mode=mode))
+    np.testing.assert_allclose(
+        of_bytes(x.astype(np.uint8)), imagenet.preprocess_input(x.astype(np.uint8), mode=mode), rtol=1e-5, atol=1e-6
+    )
+    layer = Lambda(lambda x: imagenet.preprocess_input(x, mode=mode))  # with a gradient, where something below it learns
+    layer.forward(x, True)
+    dy, step = np.random.default_rng(1).normal(size=x.shape).astype(np.float32), 1.0
+    slope = ((layer(x + step * dy) - layer(x - step * dy)) * dy).sum() / (2 * step)
+    assert float((layer.backward(dy) * dy).sum()) == pytest.approx(float(slope), rel=1e-3)
+
+
+def test_the_tutorial_s_network_learns_on_images_of_0_to_255():
+    from minitl.layers import Dense, Dropout, GlobalAveragePooling2D, Input, RandomFlip
+    from minitl.losses import BinaryCrossentropy
+    from minitl.models import Sequential
+    from minitl.optimizers import Adam
+
+    base = applications.MobileNetV2(input_shape=(32, 32, 3), include_top=False, weights=None, alpha=0.35)
+    base.trainable = False
+    inputs = Input((32, 32, 3))
+    x = Sequential([RandomFlip("horizontal")])(inputs)
+    x = applications.mobilenet_v2.preprocess_input(x)
+    x = Dropout(0.2)(GlobalAveragePooling2D()(base(x, training=False)))
+    model = Model(inputs, Dense(1)(x))
+    model.compile(optimizer=Adam(1e-3), loss=BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+    images, labels = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), np.arange(8) % 2
+    before = base.get_weights()
+    history = model.fit(images, labels, epochs=2, batch_size=4, verbose=0)
+    base.trainable = True
+    for layer in base.layers[:100]:
+        layer.trainable = False
+    model.compile(optimizer=Adam(1e-5), loss=BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+    more = model.fit(images, labels, epochs=4, initial_epoch=history.epoch[-1] + 1, batch_size=4, verbose=0)
+    assert more.epoch == [2, 3] and np.isfinite(more.history["loss"]).all()
+    moved = [bool((old != new).any()) for old, new in zip(before, base.get_weights(), strict=True)]
+    assert any(moved) and not all(moved)

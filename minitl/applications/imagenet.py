@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import unknown
+from minitl.graph.value import Value
 from minitl.preprocessing.record import Preprocessing
 
 # Each a Preprocessing: y = (x scale - mean) / std, of images 0 .. 255.
@@ -32,8 +33,8 @@ def preprocessing(mode: str, size: tuple[int, int] | None = None) -> Preprocessi
     return Preprocessing(size=size, **MODES[mode])  # type: ignore[arg-type]
 
 
-def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> np.ndarray:
-    """Images 0 .. 255, RGB, as a network of some kind wants them.
+def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
+    """Images 0 .. 255, RGB, as a network of some kind wants them; for a value, the value of layers that make them so.
 
     Formula: "tf": x / 127.5 - 1; "caffe": BGR, less the channels' means; "torch": x / 255, less means, over deviations.
     Shapes: x (N, H, W, 3) or (H, W, 3); the result float32.
@@ -43,7 +44,8 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
     from minitl.preprocessing.image.files import check_data_format
 
     check_data_format(data_format)
-    return preprocessing(mode)(x)
+    record = preprocessing(mode)
+    return _prepared(x, record) if isinstance(x, Value) else record(x)
 
 
 def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
@@ -65,3 +67,11 @@ def classes() -> list[tuple[str, str]]:
     """WordNet id and name of the 1,000 classes, in the order of the outputs."""
     lines = (Path(__file__).parent / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     return [(line.split(" ")[0], line.split(" ")[1]) for line in lines]
+
+
+def _prepared(x: Value, record: Preprocessing) -> Value:
+    """The same by layers, of a value such as a model's input."""
+    from minitl.layers import Rescaling
+
+    turned, std = x[..., ::-1] if record.channels == "bgr" else x, np.asarray(record.std)
+    return Rescaling((record.scale / std).tolist(), (-np.asarray(record.mean) / std).tolist())(turned)

@@ -26,9 +26,10 @@ class Preprocessing(Configured):
         if not np.all(np.asarray(self.std) > 0):
             raise ValueError(f"Preprocessing: std must be positive, got {std!r}")
 
-    def __call__(self, x: Any) -> np.ndarray:
+    def __call__(self, x: Any) -> Any:
         """The network's inputs for some images."""
-        x = np.asarray(x, np.float32)
+        if not isinstance(x, np.lib.mixins.NDArrayOperatorsMixin):  # a traced array stays one
+            x = np.asarray(x, np.float32)
         x = x[..., ::-1] if self.channels == "bgr" else x
         return (x * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)
 
