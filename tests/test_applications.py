@@ -14,9 +14,13 @@ from test_datasets import needs_cifar
 
 from minitl import applications, use_backend
 from minitl.applications import imagenet, network, resnet_cifar
+from minitl.applications.fast_cifar import fast_cifar
 from minitl.datasets import cifar10
 from minitl.kernels.launch import INTERPRETED
-from minitl.models import Model
+from minitl.layers import Dense, Dropout, GlobalAveragePooling2D, Input, Lambda, RandomFlip
+from minitl.losses import BinaryCrossentropy
+from minitl.models import Model, Sequential, load_model
+from minitl.optimizers import Adam
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("MINITL_SHARED", ROOT.parent / "shared"))
@@ -288,8 +292,6 @@ def test_which_official_file_belongs_to_a_size(make, settings, file, tmp_path, m
 
 
 def test_own_input_and_own_top():
-    from minitl.layers import Dense, Input
-
     inputs = Input((64, 64, 3))
     base = applications.MobileNetV2(weights=None, include_top=False, input_tensor=inputs, pooling="max", alpha=0.35)
     model = Model(inputs, Dense(3)(base.output))
@@ -321,8 +323,6 @@ def test_names_of_layers_in_published_files_of_efficientnet_lite():
 
 @pytest.mark.parametrize(("rows", "columns"), [(7, 7), (8, 7), (7, 8), (6, 10), (9, 12)])
 def test_windows_that_reach_over_the_edge(rows, columns):
-    from minitl.layers import Input
-
     inputs = Input((rows, columns, 2))
     model = Model(inputs, applications.squeezenet.ceil_pooling(inputs, "pool"))
     x = np.random.default_rng(0).random((1, rows, columns, 2)).astype(np.float32)
@@ -332,17 +332,12 @@ def test_windows_that_reach_over_the_edge(rows, columns):
 
 
 def test_the_fast_network_has_its_recipe_s_widths():
-    from minitl.applications.fast_cifar import fast_cifar
-
     filters = [layer.filters for layer in fast_cifar().layers if hasattr(layer, "filters")]
     assert filters == [24, 64, 64, 256, 256, 256, 256]
 
 
 @pytest.mark.parametrize("mode", imagenet.MODES)
 def test_images_are_prepared_inside_of_a_network(mode, tmp_path):
-    from minitl.layers import Input, Lambda
-    from minitl.models import load_model
-
     x = np.random.default_rng(0).uniform(0, 255, (2, 5, 4, 3)).astype(np.float32)
     expected = imagenet.preprocess_input(x, mode=mode)
     inputs = Input((5, 4, 3))
@@ -364,11 +359,6 @@ def test_images_are_prepared_inside_of_a_network(mode, tmp_path):
 
 
 def test_the_tutorial_s_network_learns_on_images_of_0_to_255():
-    from minitl.layers import Dense, Dropout, GlobalAveragePooling2D, Input, RandomFlip
-    from minitl.losses import BinaryCrossentropy
-    from minitl.models import Sequential
-    from minitl.optimizers import Adam
-
     base = applications.MobileNetV2(input_shape=(32, 32, 3), include_top=False, weights=None, alpha=0.35)
     base.trainable = False
     inputs = Input((32, 32, 3))

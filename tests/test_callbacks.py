@@ -7,8 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
+from rows import ROWS, TARGETS, small
 
-from minitl import set_random_seed
 from minitl.callbacks import (
     BackupAndRestore,
     Callback,
@@ -315,15 +315,6 @@ def test_what_is_no_callback_is_said(wrong):
         model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[wrong])
 
 
-X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
-
-
-def small(**settings):
-    set_random_seed(0)
-    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
-
-
 class Events:
     """What a writer of event files was told."""
 
@@ -343,7 +334,7 @@ def test_event_files(monkeypatch):
     model = small()
     model.compile(SGD(0.1), "mse")
     callback = TensorBoard("here")
-    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[callback])
+    history = model.fit(ROWS, TARGETS, epochs=2, verbose=0, callbacks=[callback])
     told = Events.last
     assert told.folder == "here" and told.closed == 1 and callback.writer is None
     assert told.told == [("epoch_loss", loss, epoch) for epoch, loss in enumerate(history.history["loss"])]
@@ -355,7 +346,7 @@ def test_event_files_without_a_writer(monkeypatch):
     model = small()
     model.compile(SGD(0.1), "mse")
     with pytest.warns(UserWarning, match="TensorBoard: nothing is written, since tensorboardX is not installed"):
-        model.fit(X, Y, epochs=1, verbose=0, callbacks=[TensorBoard("here")])
+        model.fit(ROWS, TARGETS, epochs=1, verbose=0, callbacks=[TensorBoard("here")])
 
 
 def test_a_run_ends_at_a_loss_that_is_no_number():

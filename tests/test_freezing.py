@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rows import TARGETS
 
 from minitl import set_random_seed
 from minitl.backend import use_backend
@@ -285,9 +286,6 @@ def test_a_model_that_was_frozen_otherwise_is_refused():
     discriminator, _, _ = gan()
     discriminator.layers[-1].trainable = True  # a part of it is free: then flags say what learns
     assert changed(discriminator, lambda: discriminator.train_on_batch(x, y)) == [False, False, True, True]
-
-
-TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
 
 
 def test_a_table_of_words_that_is_fixed_has_no_gradient():

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from networks import NETWORKS, TorchGraph, build, data, random_graph
+from rows import ROWS, small
 
 import minitl
-from minitl import set_random_seed
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     Activation,
@@ -522,26 +522,18 @@ def test_a_run_tells_the_gradients_of_every_layer_once_and_whole():
             np.testing.assert_array_equal(gradients[name], gradient)
 
 
-X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-
-
-def small(**settings):
-    set_random_seed(0)
-    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
-
-
 def test_networks_that_begin_in_the_middle_are_copied():
     base = small()
     upper = Model(base.layers[0].output, base.output)
-    hidden = np.tanh(X @ base.get_weights()[0] + base.get_weights()[1])
+    hidden = np.tanh(ROWS @ base.get_weights()[0] + base.get_weights()[1])
     for one in (upper, pickle.loads(pickle.dumps(upper)), copy.deepcopy(upper)):
-        np.testing.assert_allclose(one(hidden), base(X), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(one(hidden), base(ROWS), rtol=1e-5, atol=1e-6)
 
 
 def test_networks_without_a_graph_are_copied():
     model = Sequential([Dense(3, input_shape=(4,)), Dense(2)])
     again = pickle.loads(pickle.dumps(model))
     assert again.input_shape == model.input_shape == (None, 4)
-    np.testing.assert_array_equal(again(X), model(X))
+    np.testing.assert_array_equal(again(ROWS), model(ROWS))
     open_one = pickle.loads(pickle.dumps(Sequential([Dense(3)])))
-    assert open_one(X).shape == (12, 3)
+    assert open_one(ROWS).shape == (12, 3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import ROWS, TARGETS, small
 
 from minitl import plot
 from minitl.calibration import reliability, temperature, tempered
@@ -186,19 +187,10 @@ def test_a_rate_for_several_inputs_and_outputs():
     assert found.losses[0] > 10 * find_learning_rate(model, [a, b], [y, z], steps=20, seed=1).losses[0]
 
 
-X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
-
-
-def small(**settings):
-    set_random_seed(0)
-    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
-
-
 def test_a_rate_that_is_too_high_from_the_beginning():
     model = small()
     model.compile(SGD(1e6), "mse")
     with pytest.raises(ValueError, match=r"the loss exploded at a rate of .*; begin lower than"):
-        find_learning_rate(model, X, Y, lowest=1e3, highest=1e9)
+        find_learning_rate(model, ROWS, TARGETS, lowest=1e3, highest=1e9)
     with pytest.raises(ValueError, match=r"NaN|finite"):
-        find_learning_rate(model, X * np.nan, Y)
+        find_learning_rate(model, ROWS * np.nan, TARGETS)

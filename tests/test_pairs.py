@@ -312,22 +312,28 @@ def product_settings(draw, columns):
     return counters, step, floor, np.random.default_rng(draw(st.integers(0, 99)))
 
 
+def drawn_product(draw, to):
+    """What a product takes in front of c and behind it, where c begins at `to`; how many numbers c has; and a generator."""
+    rows, columns = draw(st.integers(1, 14)), draw(st.integers(1, 100))
+    counters, step, floor, generator = product_settings(draw, columns)
+    a, b = generator.standard_normal(2000), generator.standard_normal(4000)
+    a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
+    front = a, 5, a_rows, 0, b, 7, counters, generator.standard_normal(rows * columns), 0, step
+    return front, (to, c_rows, 0, rows, columns, floor), to + rows * columns, generator
+
+
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
 @given(data=st.data())
 def test_the_tile_does_what_its_definition_says(data):
-    rows, columns = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 100))
-    counters, step, floor, generator = product_settings(data.draw, columns)
-    a, b = generator.standard_normal(2000), generator.standard_normal(4000)
-    a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
-    start = generator.standard_normal(rows * columns)
+    front, behind, size, _ = drawn_product(data.draw, 0)
     results = []
     for product, more in (
         (_compiled_product, ()),
-        (_compiled_finished_product, (True, 0, False, start)),
+        (_compiled_finished_product, (True, 0, False, np.zeros(1))),
         (tile.product_in_numpy, ()),
     ):
-        c = np.full(rows * columns, np.nan)
-        product(a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 0, c_rows, 0, rows, columns, floor, *more)
+        c = np.full(size, np.nan)
+        product(*front, c, *behind, *more)
         results.append(c)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_allclose(*results[1:], atol=1e-12)
@@ -336,18 +342,14 @@ def test_the_tile_does_what_its_definition_says(data):
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
 @given(data=st.data())
 def test_the_tile_that_finishes_does_what_its_definition_says(data):
-    rows, columns = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 100))
-    counters, step, floor, generator = product_settings(data.draw, columns)
-    a, b = generator.standard_normal(2000), generator.standard_normal(4000)
-    a_rows, c_rows = generator.integers(0, 900, rows), generator.permutation(rows) * columns
-    start, skip = generator.standard_normal(rows * columns), 3 * generator.standard_normal(rows * columns + 3)
-    skip[generator.random(len(skip)) < data.draw(st.sampled_from([0, 0.01]))] = np.nan
-    far, ceiling, skips = data.draw(st.booleans()), data.draw(st.sampled_from([0, 2])), data.draw(st.booleans())
+    front, behind, size, generator = drawn_product(data.draw, 3)
+    skip = 3 * generator.standard_normal(size)
+    skip[generator.random(size) < data.draw(st.sampled_from([0, 0.01]))] = np.nan
+    more = data.draw(st.booleans()), data.draw(st.sampled_from([0, 2])), data.draw(st.booleans()), skip
     results = []
     for product in (_compiled_finished_product, tile.finished_product_in_numpy):
-        c = np.full(rows * columns + 3, np.pi)
-        given = a, 5, a_rows, 0, b, 7, counters, start, 0, step, c, 3, c_rows, 0, rows, columns, floor
-        product(*given, far, ceiling, skips, skip)
+        c = np.full(size, np.pi)
+        product(*front, c, *behind, *more)
         results.append(c)
     np.testing.assert_allclose(*results, atol=1e-12)
 

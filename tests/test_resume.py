@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rows import ROWS, TARGETS
 
 import minitl
 from minitl.batches import ArrayBatches
@@ -222,10 +223,6 @@ def test_kills_at_random_moments(tmp_path):
         process.communicate()
         done = subprocess.run([*start, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True).stdout
         assert done == expected
-
-
-ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
 
 
 def state_of_a_run():

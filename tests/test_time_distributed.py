@@ -4,8 +4,9 @@ import copy
 
 import numpy as np
 import pytest
+from rows import small
 
-from minitl import Model, Sequential, callbacks, explain, set_random_seed, transfer
+from minitl import Model, Sequential, callbacks, explain, transfer
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     GRU,
@@ -227,11 +228,6 @@ def test_inputs_that_are_no_sequences_of_what_it_takes_are_refused():
         Sequential([Input((5,)), TimeDistributed(frames())])
     with pytest.raises(ValueError, match=r"expected shape \(None, 8, 8, 2\), got \(None, 9, 9, 2\)"):
         Sequential([Input((4, 9, 9, 2)), TimeDistributed(frames())])
-
-
-def small(**settings):
-    set_random_seed(0)
-    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
 
 
 def test_models_over_steps():

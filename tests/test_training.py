@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from rows import ROWS, TARGETS, small
 
 import minitl
 from minitl import class_weights, set_random_seed
@@ -671,15 +672,6 @@ def test_a_network_without_weights_is_measured():
     with pytest.warns(UserWarning, match="has no weights to train; its losses are computed, and nothing learns"):
         found = model.fit(x, x, verbose=0).history["loss"]
     assert found == [pytest.approx(np.mean((x / 2) ** 2), rel=1e-5)]
-
-
-ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
-
-
-def small(**settings):
-    set_random_seed(0)
-    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
 
 
 def test_constraints_hold_when_a_step_is_made_of_parts():

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from rows import ROWS
 from test_datasets import needs_cifar
 
 from minitl import plot
@@ -694,9 +695,6 @@ def test_pretraining_writes_weights_and_card(tmp_path, capsys):
     assert "epoch  1" in text and "Accuracy on" in text and "and on held-out training pictures" in text
     assert "Recipe: batch 32, Adam" in text and "0 .. 255, RGB, 32x32: x / 255." in text
     assert main(["pretrain", "leters", "--output", str(tmp_path)]) == 2
-
-
-ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
 
 
 def test_reinitialize_needs_layers_in_the_base():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rows import ROWS
 
 from minitl import set_random_seed
 from minitl.layers import Dense, Input, Lambda, Layer
@@ -136,9 +137,6 @@ def test_a_gradient_that_a_lambda_is_given():
     model.compile(SGD(0.1), "mse")
     with pytest.raises(ValueError, match=r"gradient\(x, dy\) has shape \(6, 2\); it must have x's, \(6, 4\)"):
         model.train_on_batch(X, Y)
-
-
-ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
 
 
 class OtherName(Dense):

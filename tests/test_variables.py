@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from rows import ROWS, TARGETS
 
 from minitl import ops
 from minitl.constraints import MaxNorm
@@ -202,10 +203,6 @@ def test_a_variable_by_itself():
     assert [type(x) for x in (kernel + kernel, np.add.reduce(kernel), kernel.value)] == [np.ndarray] * 3
 
 
-X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
-
-
 class Weighted(Layer):
     def build(self, input_shape):
         self.first = self.add_weight((3,), initializer="ones")
@@ -218,7 +215,7 @@ class Weighted(Layer):
 
 def test_weights_without_a_name_and_with_the_shape_in_front():
     layer = Weighted()
-    layer(X)
+    layer(ROWS)
     assert list(layer.parameters) == ["weight", "named"] and list(layer.state) == ["weight_1"]
     assert [w.shape for w in layer.get_weights()] == [(3,), (1,), (2,)]
     assert list(layer.constraints) == ["named"] and len(layer.trainable_weights) == 2
@@ -243,7 +240,7 @@ class Largest(Metric):
 def test_variables_of_a_metric_go_on_from_a_state():
     metric, other = Largest(), Largest()
     assert metric.seen.shape == (2,) and metric.number.shape == ()
-    metric.update_state(Y, Y)
+    metric.update_state(TARGETS, TARGETS)
     state = copy.deepcopy(metric.get_state())
     other.set_state(state)
-    assert other.result() == metric.result() == Y.max() and float(other.number.numpy()) == float(metric.number.numpy())
+    assert other.result() == metric.result() == TARGETS.max() and float(other.number.numpy()) == float(metric.number.numpy())

@@ -10,8 +10,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from rows import ROWS, TARGETS, small
 
-from minitl import set_random_seed, weights
+from minitl import weights
 from minitl.layers import BatchNormalization, Conv2D, Dense, Flatten, Input, Layer, MaxPooling2D, Rescaling
 from minitl.models import Sequential, clone_model, load_model
 from minitl.optimizers import SGD, Adam
@@ -393,15 +394,6 @@ def test_weights_of_another_shape_are_refused_all_together():
             model.set_weights(given)
         for w, old in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(w, old)
-
-
-ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-TARGETS = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
-
-
-def small(**settings):
-    set_random_seed(0)
-    return Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2, **settings)])
 
 
 BROKEN = {

@@ -95,13 +95,6 @@ def fetch(builder: ir.IRBuilder, place: Any, write: bool = False) -> None:
     builder.call(function, [builder.bitcast(place, byte), *(ir.IntType(32)(n) for n in (int(write), 2, 1))])
 
 
-def slot(builder: ir.IRBuilder, value: Any) -> Any:
-    """A place for a number that changes, which LLVM turns into a register."""
-    place = cgutils.alloca_once(builder, INT)
-    builder.store(value, place)
-    return place
-
-
 def rows_fetched(module: ir.Module, write: bool, size: int) -> ir.Function:
     """The function of this module that brings rows nearer, which begin where a table says: a call of its own, or every tile would
     have to be compiled with it.

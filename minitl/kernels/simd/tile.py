@@ -49,7 +49,7 @@ from numba.extending import intrinsic
 from minitl.kernels.jit import config, inner
 from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
 from minitl.kernels.simd.finishing import finish, rows_finished
-from minitl.kernels.simd.moving import fetch, rows_fetched, slot
+from minitl.kernels.simd.moving import fetch, rows_fetched
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds, in_row
 from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
@@ -232,12 +232,17 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         return module.globals[name]
     function = internal(module, name, [INT] * (19 if reduce else 21) + [scalar])
     count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *more, floor = function.args
-    far, ceiling, skip = (None, None, None) if reduce else more
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     ends = RowEnds(builder, width, V, lanes)
-    least = floor if reduce else builder.select(builder.icmp_signed("!=", skip, INT(0)), scalar(-np.inf), floor)
-    floors = broadcast(builder, least, vector)  # what is skipped with comes before the floor
+    least = floor
+    if not reduce:
+        far, ceiling, skip = more
+        is_far = builder.and_(builder.icmp_signed("!=", far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
+        is_skip = builder.icmp_signed("!=", skip, INT(0))
+        is_more = builder.or_(is_skip, builder.icmp_signed("!=", ceiling, INT(0)))
+        least = builder.select(is_skip, scalar(-np.inf), floor)  # what is skipped with comes before the floor
+    floors = broadcast(builder, least, vector)
     # The sums live in stack slots, which LLVM turns into registers.
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(V)] for _ in range(P)]
 
@@ -261,10 +266,6 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 builder.call(rows_fetched(module, False, size), [first, skip, INT(P), columns])
 
     spread = not reduce and V == VECTORS and P == ROWS  # most tiles: what they fetch must not come all at once
-    if not reduce:
-        is_far = builder.and_(builder.icmp_signed("!=", far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
-        is_skip = builder.icmp_signed("!=", skip, INT(0))
-        is_more = builder.or_(is_skip, builder.icmp_signed("!=", ceiling, INT(0)))
     inline = not reduce and V == VECTORS and P >= ROWS - 1  # most tiles; all of them would take long to compile
 
     with cgutils.for_range(builder, count) as tile:
@@ -313,7 +314,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                     row, below = (load(a_rows, builder.add(following, INT(p)), INT) for p in range(2))
                     length, gap = builder.mul(n2, INT(size)), builder.mul(builder.sub(builder.sub(below, row), n2), INT(size))
                     begin_of_next = builder.add(a, builder.mul(row, INT(size)))
-                    add_up((slot(builder, begin_of_next), slot(builder, length), length, gap))
+                    begin, left = (cgutils.alloca_once_value(builder, value) for value in (begin_of_next, length))
+                    add_up((begin, left, length, gap))
                 with near:
                     add_up(None)
         else:
