@@ -26,6 +26,11 @@ def hard_tanh(x: Any) -> Any:
     return np.clip(x, -1, 1)
 
 
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """x / 5 + 1/2, cut off at 0 and 1: what Keras called hard_sigmoid up to version 2."""
+    return np.clip(0.2 * x + 0.5, 0, 1)
+
+
 def log_sigmoid(x: Any) -> Any:
     """log(1 / (1 + exp(-x))) = -log(1 + exp(-x))."""
     return -np.logaddexp(-x, 0)
@@ -75,7 +80,7 @@ def tanh_shrink(x: Any) -> Any:
 NAMED: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        celu, hard_shrink, hard_tanh, log_sigmoid, log_softmax, mish, soft_shrink, softsign, sparse_plus, sparse_sigmoid,
-        squareplus, tanh_shrink,
+        celu, hard_shrink, hard_tanh, keras2_hard_sigmoid, log_sigmoid, log_softmax, mish, soft_shrink, softsign, sparse_plus,
+        sparse_sigmoid, squareplus, tanh_shrink,
     )
 }  # fmt: skip

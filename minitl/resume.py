@@ -40,6 +40,7 @@ class TrainingRun:
             "shuffling": None if self.generator is None else self.generator.bit_generator.state,
             "frozen": [path for path, layer in self.model.named_layers() if not layer.trainable],
             "layers": {name: generator.bit_generator.state for name, generator in layer_generators(self.model)},
+            "carried": {path: layer.carried for path, layer in stateful_layers(self.model) if layer.carried is not None},
             "callbacks": [[type(watcher).__name__, watcher.get_state()] for watcher in self.watchers],
             "history": self.history.get_state(),
         }
@@ -104,20 +105,28 @@ class EndedRun:
 
 def layer_generators(model: Any) -> Iterator[tuple[str, np.random.Generator]]:
     """The random number generators that a model's layers hold, by layer and attribute."""
-    for path, layer in model.named_layers():
+    for path, layer in model.every_layer():
         for name, value in vars(layer).items():
             if isinstance(value, np.random.Generator):
                 yield f"{path}/{name}", value
 
 
+def stateful_layers(model: Any) -> Iterator[tuple[str, Any]]:
+    """The layers whose batches begin where the one before ended."""
+    return ((path, layer) for path, layer in model.every_layer() if getattr(layer, "stateful", False))
+
+
 def restore_layers(model: Any, state: State) -> None:
-    """Put the flags and the generators of a model's layers where a state says."""
+    """Put the flags and the generators of a model's layers where a state says, and what stateful ones carry on."""
     for path, layer in model.named_layers():
         if not layer.is_container:
             layer.trainable = path not in state["frozen"]
     for name, generator in layer_generators(model):
         if name in state["layers"]:
             generator.bit_generator.state = state["layers"][name]
+    for path, layer in stateful_layers(model):
+        carried = state.get("carried", {}).get(path)
+        layer.carried = None if carried is None or carried.shape[1:] != (sum(layer.state_sizes),) else carried.copy()
 
 
 def flatten(state: Any, arrays: dict[str, np.ndarray], key: str) -> Any:
@@ -155,6 +164,9 @@ def checked_state(state: Any) -> State:
     for described in (state.get("shuffling"), *state["layers"].values()):
         if described is not None:
             np.random.default_rng(0).bit_generator.state = described  # raises for what is no generator's state
+    carried = state.get("carried", {})  # older files have none
+    if not isinstance(carried, dict) or not all(isinstance(c, np.ndarray) and c.dtype.kind == "f" for c in carried.values()):
+        raise TypeError("what stateful layers carry on is not as fit writes it")
     if not isinstance(state["source"].get("taken"), int):
         raise TypeError("the state of the data is not as fit writes it")
     if state["epoch"] < 0 or state["step"] < 0 or (state["step"] and not isinstance(state.get("means"), dict)):

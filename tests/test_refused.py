@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+import minitl
 from minitl import constraints, losses, metrics, optimizers, plot, regularizers, schedules, utils
 from minitl.initializers import Initializer
 from minitl.layers import (
-    GRU,
     LSTM,
     BatchNormalization,
     CenterCrop,
@@ -92,8 +92,11 @@ LAYERS = {
         lambda: CenterCrop(9, 4)(np.ones((1, 8, 8, 4))),
         r"images of \(8, 8\) are smaller than \(9, 4\)",
     ),
-    "activation of a recurrent layer": (lambda: LSTM(3, activation="elu"), r"LSTM: computes tanh .*, got 'elu' and 'sigmoid'"),
-    "recurrent activation": (lambda: GRU(3, recurrent_activation="relu"), r"GRU: computes .*got 'tanh' and 'relu'"),
+    "activation of a recurrent layer": (lambda: LSTM(3, activation="thanh"), "unknown activation 'thanh'; did you mean 'tanh'"),
+    "gates of a simple layer": (
+        lambda: minitl.layers.SimpleRNN(3, recurrent_activation="elu"),
+        "SimpleRNN: has no gates for a recurrent_activation, got 'elu'",
+    ),
     "spatial dropout of rows": (lambda: SpatialDropout2D(0.5)(ROWS), r"needs inputs of 4 axes \(N, ..., C\), got \(None, 4\)"),
     "axes of a permutation": (lambda: Permute((1, 3)), r"Permute: dims must be the axes 1 .. 2 in some order, got \(1, 3\)"),
     "permutation of more axes": (lambda: Permute((2, 1))(IMAGES), r"dims \(2, 1\) are for 3 axes, got \(None, 8, 8, 4\)"),

@@ -1,5 +1,6 @@
 """A training run that is interrupted and goes on is, bit for bit, the run that was not."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,22 @@ from rows import ROWS, TARGETS
 import minitl
 from minitl.batches import ArrayBatches
 from minitl.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
-from minitl.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, RandomFlip
+from minitl.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    BatchNormalization,
+    Bidirectional,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GRUCell,
+    Input,
+    RandomFlip,
+    Reshape,
+    TimeDistributed,
+)
 from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD
 from minitl.preprocessing.image import ImageDataGenerator
@@ -87,6 +103,33 @@ def counters():
         ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=0.05),
         EarlyStopping("val_loss", patience=4, restore_best_weights=True),
     ]
+
+
+INSIDE = {
+    "both ways": lambda: Bidirectional(LSTM(4, dropout=0.4)),
+    "cells": lambda: RNN([GRUCell(4, dropout=0.4), GRUCell(3, recurrent_dropout=0.4)]),
+    "every step": lambda: TimeDistributed(Dropout(0.4)),
+    "stateful": lambda: GRU(4, stateful=True),
+    "stateful cells": lambda: RNN(GRUCell(4), stateful=True),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+@pytest.mark.parametrize("batches", [7, 8])
+def test_generators_and_states_inside_of_layers_go_on(name, batches, tmp_path):
+    """In wrappers and cells, which have no path among the model's layers; the eighth batch ends an epoch."""
+
+    def trained(*callbacks):
+        minitl.set_random_seed(3)
+        layers = (Reshape((8, 24)), INSIDE[name](), Flatten(), Dense(3, activation="softmax"))
+        model = Sequential([Input((8, 8, 3)), *layers])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        with contextlib.suppress(KeyboardInterrupt):
+            model.fit(X, Y, 15, epochs=4, shuffle=False, verbose=0, callbacks=list(callbacks))
+        return bits(model)
+
+    trained(BackupAndRestore(tmp_path / "backup", save_freq=1), Interrupt(batches))
+    assert trained(BackupAndRestore(tmp_path / "backup", save_freq=1)) == trained()
 
 
 def train(model, data, callbacks, **kwargs):

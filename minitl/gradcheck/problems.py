@@ -240,7 +240,7 @@ def restored(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
 @contextlib.contextmanager
 def replayed(layer: Layer) -> Iterator[None]:
     """Whatever the layer draws, counts or moves inside the block, it draws, counts and moves again the next time."""
-    leaves = [leaf for _, leaf in layer.named_layers()]
+    leaves = [leaf for _, leaf in layer.every_layer()]
     kept = [_memory(leaf) for leaf in leaves]
     world = np.random.get_state(), random.getstate()
     try:

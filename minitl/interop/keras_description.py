@@ -190,6 +190,9 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
             if not isinstance(value, L1L2):
                 raise ValueError(f"{layer.label}: a regularizer of your own cannot be written to a file of Keras; leave it out")
             value = _entry("keras.regularizers", "L1L2", {"l1": float(value.l1), "l2": float(value.l2)})
+        if value == "keras2_hard_sigmoid":
+            advice = "save to .npz or ONNX, or take hard_sigmoid, which is another function"
+            raise ValueError(f"{layer.label}: Keras 3 does not have the activation {value}; {advice}")
         inner = getattr(layer, key, None)
         if isinstance(inner, Layer):  # in Bidirectional and TimeDistributed
             kind = type(inner).__name__

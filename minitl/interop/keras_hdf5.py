@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.interop.keras_versions import in_terms_of_keras_3
 from minitl.interop.needs import need
 
 MOST_CONFIG = 64 << 20  # bytes of an architecture
@@ -43,7 +44,7 @@ class Opened:
             config, training = None if text is None else json.loads(text), group.attribute("training_config")
             if config is not None and training is not None:
                 config["compile_config"] = json.loads(training)
-            return config, group
+            return in_terms_of_keras_3(config, str(group.attribute("keras_version") or "1")), group
         except Exception as error:  # damaged bytes make HDF5, zip and JSON raise almost anything
             if self.file is not None:
                 self.file.close()
@@ -63,7 +64,9 @@ class Opened:
             data = archive.read("model.weights.h5")
             check_heaps(data, self.path)
             self.file = h5py.File(io.BytesIO(data), "r")
-            return json.loads(archive.read("config.json")), Group(self.file, len(data), self.path)
+            written = json.loads(archive.read("metadata.json")) if "metadata.json" in members else {}
+            config = in_terms_of_keras_3(json.loads(archive.read("config.json")), str(written.get("keras_version", "3")))
+            return config, Group(self.file, len(data), self.path)
 
     def __exit__(self, kind: Any, error: Any, _: Any) -> None:
         self.file.close()

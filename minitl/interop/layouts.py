@@ -108,6 +108,10 @@ def _without_module(layer: Any) -> ValueError:
 
 def _recurrent(layer: Any, prefix: str, ending: str, weights: dict[str, np.ndarray]) -> Iterator[Tensor]:
     """A recurrent layer's arrays; a GRU's gates are update, reset, candidate here, and reset, update, candidate there."""
+    if not layer.is_operation:
+        known, got = " or ".join(layer.known_activations), f"{layer.activation!r} and {layer.recurrent_activation!r}"
+        advice = "exchange the model as .npz, .keras or ONNX"
+        raise ValueError(f"{layer.label}: PyTorch's module computes {known} (and sigmoid, reset_after=True), got {got}; {advice}")
     order = [1, 0, 2] if isinstance(layer, GRU) else range(layer.gates)
 
     def turned(array: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ ONE: dict[str, tuple[str, dict[str, float]]] = {
     "exponential": ("Exp", {}),
     "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "keras2_hard_sigmoid": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
     "sparse_sigmoid": ("HardSigmoid", {"alpha": 0.5, "beta": 0.5}),
     "hard_silu": ("HardSwish", {}),
     "softsign": ("Softsign", {}),

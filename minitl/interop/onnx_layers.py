@@ -330,4 +330,6 @@ WRITERS: dict[type, Callable[..., Written]] = {
     **WRITERS_OF_NORMALIZATION,
     **WRITERS_OF_RECURRENT,
 }
-ACTIVATIONS_OF_THEIR_OWN = (layers.Softmax, layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization)
+ACTIVATIONS_OF_THEIR_OWN = (
+    layers.Softmax, layers.ReLU, layers.LeakyReLU, layers.ELU, ScaledNormalization, layers.LSTM, layers.GRU, layers.SimpleRNN,
+)  # fmt: skip

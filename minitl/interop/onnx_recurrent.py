@@ -20,14 +20,17 @@ from minitl.layers.cells import Cell
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}  # where each of ours stands there
 NOT_EXPORTED = "steps that are left out, and a state that is carried on, are not exported"
 ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+SETTINGS = {"LeakyRelu": (0.01,), "Elu": (1.0,), "HardSigmoid": (0.2, 0.5)}  # alpha and beta where nothing is said
+NAMES: dict[tuple[str, tuple[float, ...]], str] = {
+    ("Tanh", ()): "tanh", ("Sigmoid", ()): "sigmoid", ("Relu", ()): "relu", ("Softsign", ()): "softsign",
+    ("Softplus", ()): "softplus", ("Elu", (1.0,)): "elu", ("LeakyRelu", (0.2,)): "leaky_relu",
+    ("HardSigmoid", (1 / 6, 0.5)): "hard_sigmoid", ("HardSigmoid", (0.2, 0.5)): "keras2_hard_sigmoid",
+}  # fmt: skip
 
 
 def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
     kind, directions = node.op_type, 2 if a.get("direction") == "bidirectional" else 1
-    given = a.get("activations", ACTIVATIONS[kind] * directions)
-    relu = kind == "RNN" and given == ["Relu"] * directions
-    if not relu and given != ACTIVATIONS[kind] * directions:
-        raise ValueError(f"activations {given} are not known; {ACTIVATIONS[kind]} are")
+    found = _activations(a, kind, directions)
     if "clip" in a or a.get("input_forget", 0) or reader.known(node, 7) is not None:
         raise ValueError("clip, input_forget and peepholes are not known")
     lengths, batch_first = reader.known(node, 4), bool(a.get("layout", 0))
@@ -43,13 +46,13 @@ def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
         backwards = k == 1 or a.get("direction") == "reverse"
         settings = {"return_sequences": True, "return_state": True, "use_bias": biases is not None, "go_backwards": backwards}
         weights = [_turned(kernels[k], kind), _turned(recurrent[k], kind)]
+        reset_after = kind == "GRU" and bool(a.get("linear_before_reset", 0))
         if kind == "GRU":
-            settings["reset_after"] = bool(a.get("linear_before_reset", 0))
-        if relu:
-            settings["activation"] = "relu"
+            settings["reset_after"] = reset_after
+        settings.update(found[k])
         if biases is not None:
             of_inputs, of_state = (_turned(bias, kind) for bias in np.split(biases[k], 2))
-            weights.append(np.stack([of_inputs, of_state]) if kind == "GRU" else of_inputs + of_state)
+            weights.append(np.stack([of_inputs, of_state]) if reset_after else of_inputs + of_state)
         layer = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.SimpleRNN}[kind](units, **settings)
         y, *state = with_weights(layer, sequence, *weights, initial_state=_first_state(reader, node, k, batch_first))
         y = np.flip(y, 1) if backwards else y
@@ -57,6 +60,23 @@ def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
     sequences, *states = zip(*results, strict=True)
     y = np.stack(list(sequences), axis=2 if batch_first else 1)
     return [as_plain(y), *(as_plain(np.stack(list(state), axis=int(batch_first))) for state in states)]
+
+
+def _activations(a: Attributes, kind: str, directions: int) -> list[dict[str, str]]:
+    """The activations of every direction, as a layer takes them."""
+    alphas, betas = iter(a.get("activation_alpha", [])), iter(a.get("activation_beta", []))
+    names = []
+    for name in a.get("activations", ACTIVATIONS[kind] * directions):
+        settings = tuple(next(given, value) for given, value in zip((alphas, betas), SETTINGS.get(name, ()), strict=False))
+        known = [ours for (theirs, wanted), ours in NAMES.items() if theirs == name and np.allclose(settings, wanted)]
+        if not known:
+            raise ValueError(f"activation {name} with {settings} is not known; {sorted({theirs for theirs, _ in NAMES})} are")
+        names.append(known[0])
+    each = len(names) // directions
+    if kind == "LSTM" and names[1::each] != names[2::each]:
+        raise ValueError(f"activations {names[:each]}: the second and the third must be the same")
+    found = [{"activation": names[k * each + each - 1]} for k in range(directions)]
+    return found if kind == "RNN" else [{**f, "recurrent_activation": names[k * each]} for k, f in enumerate(found)]
 
 
 def _turned(weight: np.ndarray, kind: str) -> np.ndarray:
@@ -141,12 +161,26 @@ def _direction(w: Any, layer: Any, weights: Any, x: Any, backwards: bool, first:
         inputs += ["", *(w.node("Unsqueeze", [state.name, w.whole([0])]) for state in first)]
     settings = {"hidden_size": units, "direction": "reverse" if backwards else "forward"}
     if kind == "GRU":
-        settings["linear_before_reset"] = 1
-    if kind == "RNN":
-        settings["activations"] = [layer.activation_name.capitalize()]
+        settings["linear_before_reset"] = int(layer.reset_after)
+    settings.update(_named_there(layer, kind))
     y, *states = w.outputs_of(kind, inputs, 3 if kind == "LSTM" else 2, **settings)
     steps = w.node("Transpose", [w.node("Squeeze", [y, w.whole([1])])], perm=[1, 0, 2])
     return steps, [w.node("Squeeze", [state, w.whole([0])]) for state in states]
+
+
+def _named_there(layer: Any, kind: str) -> dict[str, Any]:
+    """The activations of a layer, with their settings."""
+    ours = [layer.activation] if kind == "RNN" else [layer.recurrent_activation, layer.activation]
+    ours += [layer.activation] if kind == "LSTM" else []
+    if ours == [NAMES[name, ()] for name in ACTIVATIONS[kind]]:
+        return {}
+    there: dict[Any, tuple[str, tuple[float, ...]]] = {name: described for described, name in NAMES.items()}
+    if not all(isinstance(name, str) and name in there for name in ours):
+        raise ValueError(f"{layer.label}: ONNX's {kind} knows the activations {sorted(there)}, got {ours}; use one of these")
+    settings = [there[name][1] for name in ours]
+    alphas, betas = ([float(s[place]) for s in settings if len(s) > place] for place in (0, 1))
+    named = {"activations": [there[name][0] for name in ours], "activation_alpha": alphas, "activation_beta": betas}
+    return {name: value for name, value in named.items() if value}
 
 
 def _from_the_end(w: Any, y: str) -> str:
@@ -154,6 +188,6 @@ def _from_the_end(w: Any, y: str) -> str:
 
 
 WRITERS = {
-    **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN), _write_recurrent), layers.Bidirectional: _write_both,
-    layers.RNN: _write_cells,
+    layers.LSTM: _write_recurrent, layers.GRU: _write_recurrent, layers.SimpleRNN: _write_recurrent,
+    layers.Bidirectional: _write_both, layers.RNN: _write_cells,
 }  # fmt: skip

@@ -31,17 +31,7 @@ class Holding(Weighted):
 
     def sublayers(self) -> list[tuple[str, Any]]:
         """The layers that a user's layer holds as attributes, alone or in lists and dictionaries, with their names."""
-        if not self.is_users:
-            return []
-        found: dict[str, Any] = {}
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Holding):
-                found[name] = value
-            elif type(value) in (list, tuple):
-                found.update({f"{name}_{i}": item for i, item in enumerate(value) if isinstance(item, Holding)})
-            elif type(value) is dict:
-                found.update({f"{name}_{key}": item for key, item in value.items() if isinstance(item, Holding)})
-        return list(found.items())
+        return _attributes(self) if self.is_users else []
 
     def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Any]]:
         """This layer under its path, and the layers in it; a model gives the layers in it alone."""
@@ -49,6 +39,16 @@ class Holding(Weighted):
         yield path, self
         for attribute, layer in self.sublayers():
             yield from layer.named_layers(f"{path}/", attribute)
+
+    def every_layer(self) -> Iterator[tuple[str, Any]]:
+        """`named_layers`, and the layers in wrappers: their weights are the wrapper's, their generators and states not."""
+        waiting, seen = list(self.named_layers()), set()
+        while waiting:
+            path, layer = waiting.pop(0)
+            if id(layer) not in seen and not layer.is_container:
+                seen.add(id(layer))
+                yield path, layer
+                waiting += [(f"{path}/{attribute}", inner) for attribute, inner in _attributes(layer)]
 
     @property
     def losses(self) -> list[float]:
@@ -90,3 +90,15 @@ class Holding(Weighted):
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name not in OF_A_CALL}
         return {**kept, "_variables": {}}
+
+
+def _attributes(layer: Holding) -> list[tuple[str, Any]]:
+    found: dict[str, Any] = {}
+    for name, value in list(vars(layer).items()):
+        if isinstance(value, Holding):
+            found[name] = value
+        elif type(value) in (list, tuple):
+            found.update({f"{name}_{i}": item for i, item in enumerate(value) if isinstance(item, Holding)})
+        elif type(value) is dict:
+            found.update({f"{name}_{key}": item for key, item in value.items() if isinstance(item, Holding)})
+    return list(found.items())

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from minitl import initializers, regularizers
+from minitl.autodiff import plain
 from minitl.backend import op
 from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
+from minitl.layers import any_activation
+from minitl.layers.activations import chosen
 from minitl.layers.base import Layer
 from minitl.layers.linear import named
 from minitl.layers.stepwise import Stepwise
@@ -28,14 +31,15 @@ class Recurrent(Stepwise):
     The first step finds a state of zeros, or `layer(x, initial_state=[h])`, with `[h, c]` for an LSTM; `return_state` gives the
     state behind the last step too: y, h, (c). With `stateful` a batch begins where the one before ended, sample by sample, until
     `reset_states()`; gradients end at the batch.
-    Errors: ValueError for other activations than tanh and sigmoid; a state of another shape, or at some calls only; a `stateful`
-    batch of another size than the one before.
+    Other activations than tanh and sigmoid, by names, or functions of your own, are computed step by step, and slower.
+    Errors: ValueError for an unknown activation; a state of another shape, or at some calls only; a `stateful` batch of another
+    size than the one before.
     """
 
     operation: str
     gates: int
     states = 1  # arrays of a state
-    known_activations: tuple[str, ...] = ("tanh",)
+    known_activations: tuple[str, ...] = ("tanh",)  # to the operation
 
     def __init__(
         self,
@@ -66,15 +70,10 @@ class Recurrent(Stepwise):
         elif "input_dim" in kwargs:
             kwargs["input_shape"] = (None, kwargs.pop("input_dim"))
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.activation_name = getattr(activation, "__name__", activation)
-        if self.activation_name not in self.known_activations or (
-            getattr(recurrent_activation, "__name__", recurrent_activation) != "sigmoid"
-        ):
-            known = " or ".join(self.known_activations)
-            raise ValueError(f"{name}: computes {known} (and sigmoid), got {activation!r} and {recurrent_activation!r}")
+        self.activation, self.recurrent_activation = chosen(activation), chosen(recurrent_activation)
         if return_state and self.activity_regularizer is not None:
-            raise ValueError(f"{name}: an activity_regularizer has no meaning for several outputs; leave out return_state")
+            advice = "leave out return_state"
+            raise ValueError(f"{type(self).__name__}: an activity_regularizer has no meaning for several outputs; {advice}")
         check_numbers(self, "[0, 1)", dropout=dropout, recurrent_dropout=recurrent_dropout)
         self.units, self.use_bias = positive("units", units), use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -115,6 +114,11 @@ class Recurrent(Stepwise):
         """Create the bias."""
         layer.add_weight(name, (self.gates * self.units,), self.bias_initializer, self.bias_regularizer)
 
+    @property
+    def is_operation(self) -> bool:
+        """Whether the operation knows the activations."""
+        return self.activation in self.known_activations and self.recurrent_activation == "sigmoid"
+
     def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps from the inputs' sums and the state before."""
         raise NotImplementedError
@@ -149,11 +153,18 @@ class Recurrent(Stepwise):
         if training and self.recurrent_dropout:
             drop_h = op("dropout").forward(np.ones((len(x), self.units), x.dtype), self.recurrent_dropout, self.generator)[0]
         sums, of_sums = op("dense").forward(np.ascontiguousarray(x), weights["kernel"], self.input_bias(weights))
-        h, of_steps = self.steps(sums, weights, start, mask, drop_h)
+        if self.is_operation:
+            h, of_steps = self.steps(sums, weights, start, mask, drop_h)
+        else:
+            h, of_steps = any_activation.forward(self, sums, weights, start, mask, drop_h)
         y = h if self.return_sequences else np.ascontiguousarray(h[:, -1])
         if self.passes_mask and mask is not None:
             y = y * mask[:, :, None]
-        state = self.last_state(h, of_steps) if self.stateful or self.return_state else []
+        state: list[np.ndarray] = []
+        if isinstance(of_steps, any_activation.Steps):
+            state = [np.ascontiguousarray(plain(part)) for part in of_steps.states[-1]]
+        elif self.stateful or self.return_state:
+            state = self.last_state(h, of_steps)
         if self.stateful:
             self.carried = np.concatenate(state, axis=1)
         return ([y, *state] if self.return_state else y), (h.shape, of_sums, of_steps, mask, drop_x)
@@ -173,7 +184,11 @@ class Recurrent(Stepwise):
             dh[:, -1] += dlast[0]
         wanted = any(need.dx) if isinstance(need.dx, tuple) else need.dx
         need = need._replace(dx=wanted)
-        dsums, gradients, dstart = self.steps_backward(dh, dlast[1] if len(dlast) > 1 else None, of_steps, need)
+        dcell = dlast[1] if len(dlast) > 1 else None
+        if isinstance(of_steps, any_activation.Steps):
+            dsums, gradients, dstart = any_activation.backward(self, dh, dcell, of_steps, need)
+        else:
+            dsums, gradients, dstart = self.steps_backward(dh, dcell, of_steps, need)
         dx, dkernel, dbias = op("dense").backward(dsums, of_sums, *need)
         gradients["kernel"] = dkernel
         if self.use_bias and need.parameters:
@@ -200,14 +215,15 @@ class Recurrent(Stepwise):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        accepted = ("activation", "recurrent_activation", "unroll", "implementation", "input_length")
+        accepted = ("unroll", "implementation", "input_length")
         return constructor_arguments(self, skip=("input_shape", "input_dim", *accepted))
 
 
 class LSTM(Recurrent):
     """A memory with gates that write, keep and read it.
 
-    Formula: a = x[t] W + b + h[t-1] R;  c[t] = sigmoid(a_f) c[t-1] + sigmoid(a_i) tanh(a_g);  h[t] = sigmoid(a_o) tanh(c[t]).
+    Formula: a = x[t] W + b + h[t-1] R;  c[t] = sigmoid(a_f) c[t-1] + sigmoid(a_i) tanh(a_g);  h[t] = sigmoid(a_o) tanh(c[t]);
+    `activation` stands for tanh, `recurrent_activation` for sigmoid.
     Shapes: x (N, T, C), kernel (C, 4 units), recurrent_kernel (units, 4 units), bias (4 units,), in the order i, f, g, o;
     y (N, units), or (N, T, units) with `return_sequences`.
     Source: `minitl.ops.lstm`.
@@ -242,10 +258,11 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Two gates, and no memory beside the output.
 
-    Formula: a = h[t-1] R + e;  z, r = sigmoid(x[t] W + b + a);  g = tanh(x_g + r a_g);  h[t] = z h[t-1] + (1 - z) g.
-    Shapes: x (N, T, C), kernel (C, 3 units), recurrent_kernel (units, 3 units), bias (2, 3 units): b and e, in the order z, r, g;
-    y (N, units), or (N, T, units) with `return_sequences`.
-    Errors: ValueError for `reset_after=False`, the form of older programs.
+    Formula: a = h[t-1] R + e;  z, r = sigmoid(x[t] W + b + a);  g = tanh(x_g + r a_g);  h[t] = z h[t-1] + (1 - z) g; with
+    `reset_after=False`, the older form, which is slower here, e = 0 and g = tanh(x_g + (r h[t-1]) R_g);
+    `activation` stands for tanh, `recurrent_activation` for sigmoid.
+    Shapes: x (N, T, C), kernel (C, 3 units), recurrent_kernel (units, 3 units), bias (2, 3 units): b and e, in the order z, r, g,
+    or (3 units,) in the older form; y (N, units), or (N, T, units) with `return_sequences`.
     Source: `minitl.ops.gru`.
     """
 
@@ -253,17 +270,21 @@ class GRU(Recurrent):
 
     def __init__(self, units: int, *args: Any, reset_after: bool = True, **kwargs: Any):
         super().__init__(units, *args, **kwargs)
-        if not reset_after:
-            raise ValueError("GRU: reset_after=False is not there; train anew with reset_after=True, Keras's default since 2.0")
         self.reset_after = reset_after
 
     def add_bias(self, layer: Layer, name: str) -> None:
-        """Create both biases."""
-        layer.add_weight(name, (2, 3 * self.units), self.bias_initializer, self.bias_regularizer)
+        """Create both biases, or the one of the older form."""
+        shape = (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+        layer.add_weight(name, shape, self.bias_initializer, self.bias_regularizer)
 
     def input_bias(self, weights: dict[str, Any]) -> np.ndarray | None:
-        """The first of the two."""
-        return weights["bias"][0] if self.use_bias else None
+        """The first of the two, or the only one."""
+        return weights["bias"].reshape(-1, 3 * self.units)[0] if self.use_bias else None
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether the operation knows the activations, and the form."""
+        return self.reset_after and super().is_operation
 
     def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps."""
@@ -279,23 +300,28 @@ class GRU(Recurrent):
 class SimpleRNN(Recurrent):
     """The output of a step goes into the next one; no gates, so that it forgets quickly.
 
-    Formula: h[t] = f(x[t] W + b + h[t-1] R), f = tanh or ReLU.
+    Formula: h[t] = f(x[t] W + b + h[t-1] R), f = tanh or another activation.
     Shapes: x (N, T, C), kernel (C, units), recurrent_kernel (units, units), bias (units,); y (N, units), or (N, T, units) with
     `return_sequences`.
-    Errors: ValueError for another activation.
+    Errors: ValueError for a recurrent_activation: there are no gates.
     Source: `minitl.ops.simple_rnn`.
     """
 
     operation, gates = "simple_rnn", 1
     known_activations = ("tanh", "relu")
 
+    def __init__(self, units: int, *args: Any, **kwargs: Any):
+        super().__init__(units, *args, **kwargs)
+        if self.recurrent_activation != "sigmoid":
+            raise ValueError(f"SimpleRNN: has no gates for a recurrent_activation, got {self.recurrent_activation!r}")
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "activation": self.activation_name}
+        return {name: value for name, value in super().get_config().items() if name != "recurrent_activation"}
 
     def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps."""
-        rectified = self.activation_name == "relu"
+        rectified = self.activation == "relu"
         return op("simple_rnn").forward(sums, weights["recurrent_kernel"], start, rectified, mask, drop)
 
     def steps_backward(self, dh: np.ndarray, dcell: Any, cache: Any, need: Need) -> tuple[Any, dict[str, Any], Any]:

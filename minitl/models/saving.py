@@ -111,6 +111,8 @@ def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> 
         described = json.loads(text)
         if "format" not in described:
             architecture: Any = importlib.import_module("minitl.interop.keras_architecture")
+            versions: Any = importlib.import_module("minitl.interop.keras_versions")
+            described = versions.in_terms_of_keras_3(described, str(described.get("keras_version", "3")))
             return architecture.rebuilt(described, custom_objects)
         with custom_object_scope(custom_objects or {}):
             return _layer_from({"name": None, **described["model"]}, custom_objects)
