@@ -76,7 +76,8 @@ __path__: list[str] = []  # older programs import `backend.tensorflow_backend`, 
 def __getattr__(name: str) -> Any:  # `backend as K`: what other programs mean by this module's name
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = importlib.import_module("minitl.legacy.backend")
-    if not hasattr(found, name):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(found, name)
+    for module in ("backend", "backend_more", "windows"):
+        found = importlib.import_module(f"minitl.legacy.{module}")
+        if hasattr(found, name):
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

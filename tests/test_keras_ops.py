@@ -44,6 +44,9 @@ def test_keras_s_functions_are_found_in_ops():
 
 SHARES, LABELS = np.random.default_rng(1).uniform(0.1, 0.9, (3, 4)).astype(np.float32), np.array([0, 2, 3])
 SCORES = np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32)
+IMAGES, STEPS, KERNEL = (
+    np.random.default_rng(3).normal(size=shape).astype(np.float32) for shape in ((2, 7, 6, 4), (2, 8, 4), (3, 2, 4, 6))
+)
 CALLS = [
     ("divide_no_nan", (SHARES, np.float32([[0, 1, 2, 0]])), {}), ("erf", (SCORES,), {}),
     ("slice", (SHARES, (1, 0), (2, 3)), {}), ("arcsinh", (SCORES,), {}), ("arctanh", (SHARES,), {}),
@@ -67,6 +70,13 @@ CALLS = [
     ("split", (SHARES, [1]), {}), ("top_k", (SHARES, 2), {}), ("tril", (SHARES,), {}), ("triu", (SHARES,), {"k": 1}),
     ("pad", (SHARES, ((0, 0), (1, 2))), {}), ("pad", (SHARES, ((1, 0), (1, 1)), "reflect"), {}),
     ("pad", (SHARES[None], ((0, 0), (1, 0), (0, 2))), {"constant_values": 3.0}),
+    ("conv", (IMAGES, KERNEL), {}), ("conv", (IMAGES, KERNEL), {"strides": 2, "padding": "same"}),
+    ("conv", (IMAGES, KERNEL), {"dilation_rate": 2}), ("conv", (IMAGES, KERNEL[:, :, :2]), {"strides": (2, 1)}),
+    ("conv", (STEPS, KERNEL[0]), {"strides": 2}), ("depthwise_conv", (IMAGES, KERNEL[..., :2]), {"padding": "same"}),
+    ("separable_conv", (IMAGES, KERNEL[..., :1], KERNEL[:1, :1]), {}), ("max_pool", (IMAGES, 2), {}),
+    ("max_pool", (IMAGES, (3, 2)), {"strides": 1, "padding": "same"}), ("max_pool", (STEPS, 2), {}),
+    ("average_pool", (IMAGES, 3), {"strides": (2, 1)}),
+    ("conv_transpose", (IMAGES, KERNEL.transpose(0, 1, 3, 2)), {"strides": 2}),
     ("zeros", ((2, 3),), {}), ("ones", ((2, 3),), {"dtype": "int32"}), ("eye", (3,), {}), ("logsumexp", (SCORES,), {"axis": 1}),
 ]  # fmt: skip
 
@@ -278,7 +288,7 @@ def test_a_last_axis_of_length_one_is_put_in_or_left_out():
     assert model.predict(np.arange(4.0), verbose=0).shape == (4, 1)
 
 
-@pytest.mark.parametrize("name", sorted(rare_activations.NAMED))
+@pytest.mark.parametrize("name", sorted(rare_activations.NAMED.keys() - {"keras2_hard_sigmoid"}))
 def test_rare_activations_are_keras_s(name, tmp_path):
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
@@ -301,3 +311,102 @@ def test_gradients_of_erf_and_of_a_block():
             return ops.erf(x)[:, :2] * ops.slice(x, (0, 3), (x.shape[0], 2))
 
     assert check_gradients(Both(dtype="float64"), X)
+
+
+class Windows(Layer):
+    """Kernels of its own, in functions."""
+
+    def __init__(self, call, **kernels):
+        super().__init__()
+        self.function, self.shapes = call, kernels
+
+    def build(self, input_shape):
+        self.kernels = {name: self.add_weight(name, shape, "glorot_uniform") for name, shape in self.shapes.items()}
+
+    def call(self, x):
+        return self.function(x, *(getattr(self, name) for name in self.shapes))
+
+
+WINDOWS = {
+    "conv": (lambda x, k: ops.conv(x, k, strides=2, padding="same"), IMAGES, {"a": (3, 2, 4, 3)}),
+    "groups": (lambda x, k: backend.conv2d(x, k, (1, 2), "valid", None, (1, 1)), IMAGES, {"a": (3, 2, 2, 4)}),
+    "steps, causal": (lambda x, k: backend.conv1d(x, k, padding="causal", dilation_rate=2), STEPS, {"a": (3, 4, 2)}),
+    "depthwise": (lambda x, k: backend.depthwise_conv2d(x, k), IMAGES, {"a": (2, 2, 4, 2)}),
+    "separable": (lambda x, k, p: backend.separable_conv2d(x, k, p, 2), IMAGES, {"a": (2, 2, 4, 2), "b": (1, 1, 8, 3)}),
+    "transposed": (lambda x, k: backend.conv2d_transpose(x, k, None, (2, 2)), IMAGES, {"a": (3, 3, 2, 4)}),
+    "pools": (lambda x, w: ops.average_pool(w * ops.max_pool(x, 2, 1), (3, 1), padding="same"), IMAGES, {"a": (4,)}),
+    "pool of steps": (lambda x, w: w * ops.average_pool(x, 3, 2), STEPS, {"a": (4,)}),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_convolutions_and_pools_in_a_call(name):
+    call, x, kernels = WINDOWS[name]
+    assert check_gradients(Windows(call, **kernels), x).ok
+    whole = Windows(call, **kernels)
+    y = whole(x)
+    inputs = Input(x.shape[1:])
+    kernels_alone = [np.array(weight) for weight in whole.get_weights()]
+    as_value = Model(inputs, call(inputs, *kernels_alone))
+    np.testing.assert_allclose(as_value.predict(x, verbose=0), y, atol=1e-6)
+
+
+def test_causal_steps_see_nothing_behind_them():
+    other = STEPS.copy()
+    other[:, 5:] += 1
+    kernel = KERNEL[:, 0]
+    y, changed = (ops.conv(x, kernel, padding="causal", dilation_rate=2) for x in (STEPS, other))
+    assert y.shape == (2, 8, 6) and np.array_equal(y[:, :5], changed[:, :5]) and not np.allclose(y[:, 5:], changed[:, 5:])
+    by_hand = STEPS[:, 0] @ kernel[0] + STEPS[:, 2] @ kernel[1] + STEPS[:, 4] @ kernel[2]
+    np.testing.assert_allclose(y[:, 4], by_hand, atol=1e-5)
+
+
+def test_what_convolutions_as_functions_refuse():
+    with pytest.raises(ValueError, match="takes channels last, got data_format='channels_first'"):
+        ops.conv(IMAGES, KERNEL, data_format="channels_first")
+    with pytest.raises(ValueError, match="output_padding is not there"):
+        ops.conv_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), output_padding=1)
+    with pytest.raises(ValueError, match="unknown pool_mode 'sum'"):
+        backend.pool2d(IMAGES, (2, 2), pool_mode="sum")
+    with pytest.raises(ValueError, match="resize_images: repeats pixels, got 'bilinear'"):
+        backend.resize_images(IMAGES, 2, 2, interpolation="bilinear")
+
+
+def test_what_older_layers_call(capsys):
+    K = backend
+    np.testing.assert_array_equal(K.pool2d(IMAGES, (2, 2), (2, 2)), ops.max_pool(IMAGES, 2))
+    np.testing.assert_array_equal(K.pool2d(IMAGES, (2, 2), pool_mode="avg"), ops.average_pool(IMAGES, 2, 1))
+    np.testing.assert_array_equal(K.reverse(STEPS, 1), STEPS[:, ::-1])
+    np.testing.assert_array_equal(K.reverse(STEPS, (1, -1)), STEPS[:, ::-1, ::-1])
+    np.testing.assert_array_equal(K.resize_images(IMAGES, 2, 3), IMAGES.repeat(2, 1).repeat(3, 2))
+    np.testing.assert_array_equal(K.temporal_padding(STEPS, (2, 1)), np.pad(STEPS, ((0, 0), (2, 1), (0, 0))))
+    np.testing.assert_array_equal(
+        K.spatial_2d_padding(IMAGES, ((1, 0), (2, 1))), np.pad(IMAGES, ((0, 0), (1, 0), (2, 1), (0, 0)))
+    )
+    np.testing.assert_array_equal(K.map_fn(lambda row: 2 * row, X), 2 * X)
+    wanted = (X - 1) / np.sqrt(4 + 1e-3) * 3 + 2
+    np.testing.assert_allclose(K.batch_normalization(X, 1.0, 4.0, 2.0, 3.0), wanted)
+    np.testing.assert_allclose(K.batch_normalization(X, 1.0, 4.0), (wanted - 2) / 3)
+    assert (K.dtype(IMAGES), K.count_params(KERNEL), K.identity(X) is X, K.to_dense(X) is X) == ("float32", 144, True, True)
+    assert not K.is_sparse(X) and K.print_tensor(3, "three:") == 3 and capsys.readouterr().out == "three: 3\n"
+    a, b = np.ones(3), np.zeros(2)
+    K.batch_set_value([(a, [1, 2, 3]), (b, [4, 5])])
+    assert [v.tolist() for v in K.batch_get_value([a, b])] == [[1, 2, 3], [4, 5]]
+    assert K.update_add(a, 1) is a and a.tolist() == [2, 3, 4] and K.update_sub(a, 2).tolist() == [0, 1, 2]
+    assert K.moving_average_update(a, np.array([4, 4, 4]), 0.75).tolist() == [1, 1.75, 2.5]
+    with K.name_scope("here"):
+        kept = K.dropout(np.ones((400, 50)), 0.25, seed=0)
+    assert set(np.unique(kept)) == {0, np.float32(1 / 0.75)} and abs((kept == 0).mean() - 0.25) < 0.01
+    assert len(np.unique(K.dropout(np.ones((4, 50)), 0.5, (4, 1), seed=0), axis=1).T) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_phases_are_known_inside_a_call(turned):
+    class Noisy(Layer):
+        def call(self, x):
+            return backend.in_test_phase(x, lambda: x + 1) if turned else backend.in_train_phase(lambda: x + 1, x)
+
+    model = Sequential([Input((6,)), Noisy()])
+    np.testing.assert_allclose(model(X, training=True), X + 1, atol=1e-6)
+    np.testing.assert_allclose(model.predict(X, verbose=0), X, atol=1e-6)
+    assert backend.in_train_phase(1, 2) == 2 and backend.in_train_phase(1, 2, training=True) == 1

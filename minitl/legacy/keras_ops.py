@@ -58,7 +58,7 @@ def function(name: str) -> Any:
     Errors: AttributeError for one that is not here.
     """
     autodiff: Any = importlib.import_module("minitl.autodiff")
-    for module in ("minitl.legacy.operations", "minitl.legacy.backend", "minitl.activations"):
+    for module in ("minitl.legacy.operations", "minitl.legacy.windows", "minitl.legacy.backend", "minitl.activations"):
         found = getattr(importlib.import_module(module), name, None)
         if callable(found):
             return found
