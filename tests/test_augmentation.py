@@ -6,6 +6,7 @@ The pictures carry their own coordinates: the first channel of a pixel is its ro
 import numpy as np
 import pytest
 
+import minitl
 from minitl.preprocessing.image import ImageDataGenerator
 
 SIZE, COUNT, MIDDLE = 33, 48, 16
@@ -130,3 +131,25 @@ def test_statistics_of_augmented_pictures_are_of_one_round_unless_more_are_asked
 
     np.testing.assert_array_equal(mean(), mean(rounds=1))
     assert not np.array_equal(mean(), mean(rounds=2))
+
+
+MOVES = {
+    "zoom of rows": ("RandomZoom", ((0.5, 0.5), (0.0, 0.0))), "zoom of columns": ("RandomZoom", ((0.0, 0.0), (0.5, 0.5))),
+    "zoom of both": ("RandomZoom", ((-0.5, -0.5), (0.25, 0.25))), "the same zoom": ("RandomZoom", ((-0.5, -0.5),)),
+    "down": ("RandomTranslation", ((0.25, 0.25), (0.0, 0.0))), "left": ("RandomTranslation", ((0.0, 0.0), (-0.25, -0.25))),
+    "a quarter turn": ("RandomRotation", ((0.25, 0.25),)), "turned": ("RandomRotation", ((0.1, 0.1),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("fill_mode", ["reflect", "nearest"])  # a constant begins half a pixel further out there
+def test_layers_move_as_keras_s_do(name, fill_mode):
+    """Of ranges that hold one number alone."""
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    kind, factors = MOVES[name]
+    x = np.random.default_rng(4).random((2, 12, 12, 3)).astype(np.float32)
+    ours = getattr(minitl.layers, kind)(*factors, fill_mode=fill_mode)(x, training=True)
+    theirs = np.asarray(getattr(keras.layers, kind)(*factors, fill_mode=fill_mode)(x, training=True))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert not np.allclose(ours, x, atol=0.1)

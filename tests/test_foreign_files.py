@@ -77,6 +77,17 @@ def test_loading_what_is_there_keeps_the_rest(save, load, name, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_what_has_no_place_is_left_where_that_was_asked_for(tmp_path):
+    set_random_seed(3)
+    whole, part = small(1), Sequential([Input((4,)), Dense(3, name="first")])
+    save_safetensors(whole, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="second"):
+        load_safetensors(part, tmp_path / "w.safetensors")
+    load_safetensors(part, tmp_path / "w.safetensors", strict=False)
+    for ours, theirs in zip(part.get_weights(), whole.get_weights(), strict=False):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_embeddings_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch")
     theirs = torch.nn.Embedding(5, 3)

@@ -253,7 +253,8 @@ def test_the_v_of_step_sizes():
 
 def test_the_command(tmp_path, capsys):
     assert main(["gradcheck", "--op", "softmax"]) == 0
-    assert "right" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert " right\n" in said and said.splitlines().count("softmax") == 2  # the operation, and the activation
     file = tmp_path / "mine.py"
     file.write_text(
         "import numpy as np\nfrom minitl.layers import Layer\n"

@@ -502,6 +502,9 @@ def test_tables(folder):
     assert only.filenames == names[6:12] and (next(only)[1] == 1).all()  # one class, one-hot
     with pytest.raises(ValueError, match="the table has 3"):
         make({**known, "class": ["a", "b", "c"] * 4}, folder, class_mode="binary")
+    mixed = make(known, folder, y_col="size", class_mode="raw", target_size=(8, 8), batch_size=12, seed=3)
+    order = next(mixed)[1].tolist()  # in some order, unless told otherwise
+    assert order != sorted(order) == list(range(12))
     known["w"] = [0.25 * k for k in range(12)]
     part = ImageDataGenerator(validation_split=0.25).flow_from_dataframe
     for subset, expected in (("validation", known["w"][:3]), ("training", known["w"][3:])):

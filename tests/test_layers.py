@@ -787,3 +787,15 @@ def test_alpha_dropout_by_its_formula():
     assert 0.65 < kept.mean() < 0.75
     np.testing.assert_allclose(y[kept], gain * x[kept] + shift, rtol=1e-6)
     np.testing.assert_allclose(y[~kept], gain * low + shift, rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_zoom_shows_more_where_its_factor_is_positive(axis):
+    def zoomed(factor):
+        factors = [(0.0, 0.0), (0.0, 0.0)]
+        factors[axis - 1] = (factor, factor)
+        return RandomZoom(*factors, fill_mode="constant")(np.ones((1, 8, 8, 1)), training=True)[0, :, :, 0]
+
+    y = zoomed(0.5) if axis == 1 else zoomed(0.5).T
+    assert (y[0] < 0.5).all() and (y[-1] < 0.5).all() and (y[3:5] == 1).all()
+    assert (zoomed(-0.5) == 1).all()

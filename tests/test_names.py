@@ -644,6 +644,8 @@ def test_programs_of_the_first_keras():
         try:
             model = Sequential([Convolution2D(4, 3, 3, border_mode="valid", input_shape=(1, 12, 10))])
             assert channels.are_first() and model.output_shape == (None, 10, 8, 4)
+            for shape, turned in (((2, 4, 6, 5), (2, 6, 5, 4)), ((2, 5, 6, 5), (2, 5, 6, 5)), ((2, 3, 6, 4), (2, 3, 6, 4))):
+                assert channels.inner_images(np.ones(shape)).shape == turned  # few channels in front tell
             start = lambda shape, name=None: initializations.normal(shape, scale=0.01, name=name)  # noqa: E731
             model.add(Flatten())
             model.add(Dense(2, init=start, activation="softmax"))
@@ -658,6 +660,8 @@ def test_programs_of_the_first_keras():
         assert not channels.are_first()
     assert initializations.get("zero")((2, 3)).shape == (2, 3) and initializations.get("he_normal")((2, 3)).shape == (2, 3)
     assert initializations.identity((3, 3), scale=2).trace() == 6 and initializations.orthogonal((3, 3)).shape == (3, 3)
+    twice = initializations.orthogonal((3, 3), scale=2)
+    np.testing.assert_allclose(twice @ twice.T, 4 * np.eye(3), atol=1e-5)
     assert initializations.uniform((9, 9), scale=0.5).max() < 0.5 < 1 == initializations.one((2,)).max()
 
 

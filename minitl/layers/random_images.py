@@ -60,7 +60,11 @@ class RandomImage(Layer):
 
 
 class RandomWarp(RandomImage):
-    """What random layers share that move pixels: one affine matrix per image. Source: `minitl.preprocessing.image.transforms`."""
+    """What random layers share that move pixels: one affine matrix per image.
+
+    With `fill_mode="wrap"` the first and the last pixel of an axis count as one, as in `ImageDataGenerator`, and not in Keras.
+    Source: `minitl.preprocessing.image.transforms`.
+    """
 
     fill_mode: str
     fill_value: float
@@ -137,7 +141,8 @@ class RandomZoom(RandomWarp):
     def parameters_of(self, count: int, height: int, width: int) -> dict[str, np.ndarray]:
         """Zoom along both axes."""
         rows = 1 + self.generator.uniform(*self._rows, count)
-        return {"zx": rows, "zy": rows if self._columns is None else 1 + self.generator.uniform(*self._columns, count)}
+        columns = rows if self._columns is None else 1 + self.generator.uniform(*self._columns, count)
+        return {"zx": columns, "zy": rows}
 
 
 class RandomTranslation(RandomWarp):
