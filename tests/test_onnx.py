@@ -290,6 +290,22 @@ def test_operators_on_any_axes_for_any_batch(name):
         np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_neighbours_of_an_even_number_of_channels(size):
+    """By hand: the standard's reference implementation mistakes the batch for the channels."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    node = helper.make_node("LRN", ["x"], ["y"], size=size, alpha=0.9, beta=0.5, bias=0.3)
+    x, y = helper.make_tensor_value_info("x", float32, ["N", 6, 3, 3]), helper.make_tensor_value_info("y", float32, None)
+    network = import_onnx(
+        helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+    )
+    images = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 3, 6)).astype("float32")
+    below, above = (size - 1) // 2, size // 2
+    for c in range(6):
+        squares = (images[..., max(0, c - below) : c + above + 1] ** 2).sum(axis=-1)
+        np.testing.assert_allclose(network(images)[..., c], images[..., c] / np.sqrt(0.3 + 0.9 / size * squares), rtol=1e-5)
+
+
 CUBES = np.random.default_rng(6).normal(size=(4, 3, 2, 3, 2)).astype("float32")
 DECLARED = {  # what needs the batch that a graph declares, or several outputs: shape of x, node, attributes, constants, outputs
     "rows that differ": ((3, 4), "Add", {}, {"b": np.arange(12, dtype=np.float32).reshape(3, 4)}, 1),

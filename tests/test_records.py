@@ -92,6 +92,9 @@ def test_freeze_out_freezes_from_below():
         last = seen.steps[-1][2 * layer]
         np.testing.assert_array_equal(seen.steps[step - 1][2 * layer], last)
         assert (seen.steps[step - 2][2 * layer] != last).any()
+    later = FreezeOut(first=0.4, power=3.0)
+    later.model, later.params = small(), {"epochs": 10}
+    np.testing.assert_allclose([at for _, at in later.times()], [4, 4 + 6 / 8, 10])
     seen = Remember()
     model = small()
     name = model.layers[1].name
