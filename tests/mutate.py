@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import functools
 import itertools
+import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -158,12 +161,17 @@ def copied() -> Path:
 def noticed(folder: Path, chosen: list[str], seconds: int) -> bool:
     """Whether some tests fail, or do not end in time."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen]
-    limits = {"timeout": seconds, "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))}
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (MEMORY, MEMORY))
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.Popen(command, cwd=folder, env=environment(folder), preexec_fn=limit, start_new_session=True, **streams)
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(folder), **limits)
+        said, _ = done.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         return True
-    said = done.stdout + done.stderr
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # with what the tests have started, which may have no end either
+            os.killpg(done.pid, signal.SIGKILL)
+        done.wait()
     missing, functions = "no match in any of" in said, list(dict.fromkeys(test.split("[")[0] for test in chosen))
     if missing and functions != chosen:  # of the cases some are drawn from the package: the change has taken one away
         return noticed(folder, functions, seconds)
