@@ -152,6 +152,7 @@ LAYERS = {
     "conv same": (lambda: Conv2D(4, (3, 2), (2, 1), "same", activation="sigmoid"), IMAGES, (3, 3, 5, 4)),
     "conv 1x1": (lambda: Conv2D(1, 1, use_bias=False, kernel_initializer="lecun_uniform"), IMAGES, (3, 6, 5, 1)),
     "identity": (lambda: minitl.layers.Identity(), IMAGES, IMAGES),
+    "transposed conv of sequences, same": (lambda: minitl.layers.Conv1DTranspose(3, 5, padding="same"), (3, 6, 2), (3, 6, 3)),
     "transposed conv of sequences": (lambda: minitl.layers.Conv1DTranspose(4, 3, strides=2), (3, 5, 2), (3, 11, 4)),
     "depthwise conv of sequences": (lambda: minitl.layers.DepthwiseConv1D(3, depth_multiplier=2), (3, 5, 2), (3, 3, 4)),
     "separable conv of sequences": (lambda: minitl.layers.SeparableConv1D(4, 3, padding="same"), (3, 5, 2), (3, 5, 4)),
@@ -799,3 +800,9 @@ def test_a_zoom_shows_more_where_its_factor_is_positive(axis):
     y = zoomed(0.5) if axis == 1 else zoomed(0.5).T
     assert (y[0] < 0.5).all() and (y[-1] < 0.5).all() and (y[3:5] == 1).all()
     assert (zoomed(-0.5) == 1).all()
+
+
+def test_the_middle_is_cut_out_of_an_image():
+    x = np.arange(9 * 12.0).reshape(1, 9, 12, 1).astype(np.float32)
+    np.testing.assert_array_equal(CenterCrop(3, 4)(x), x[:, 3:6, 4:8])
+    np.testing.assert_array_equal(CenterCrop(8, 3)(x), x[:, :8, 4:7])
