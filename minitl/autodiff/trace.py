@@ -45,7 +45,10 @@ class Traced(NDArrayOperatorsMixin):
 
         def pullback(dy: Any) -> list[Any]:
             dx = np.zeros_like(self.value)
-            np.add.at(dx, key, dy)
+            if _once(key):
+                dx[key] = dy
+            else:
+                np.add.at(dx, key, dy)
             return [dx]
 
         return Traced(self.value[key], [self], pullback)
@@ -171,6 +174,12 @@ def plain(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return type(x)(plain(item) for item in x)
     return {key: plain(item) for key, item in x.items()} if isinstance(x, dict) else x
+
+
+def _once(key: Any) -> bool:
+    """Whether an index takes no element twice: as slices and single places do, and lists of places may not."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in parts)
 
 
 def of_all(inputs: Sequence[Any], y: Any, pullback: Pullback) -> Traced:

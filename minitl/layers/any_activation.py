@@ -11,6 +11,7 @@ import numpy as np
 
 from minitl import activations
 from minitl.autodiff import Traced, gradients, plain
+from minitl.backend import op
 from minitl.graph.plan import Need
 from minitl.layers.recorded import end_of
 
@@ -18,7 +19,7 @@ from minitl.layers.recorded import end_of
 class Steps(NamedTuple):
     """The record of all steps: what went in, and the states behind each of them."""
 
-    weights: dict[str, Traced]
+    weights: list[Traced]  # the recurrent kernel, or its parts, and the second bias of a GRU that has two
     sums: list[Traced]
     start: Traced
     states: list[list[Any]]
@@ -32,7 +33,7 @@ def forward(layer: Any, sums: np.ndarray, weights: dict[str, np.ndarray], start:
     if start is None:
         start = np.zeros((len(sums), layer.states * layer.units), sums.dtype)
     inputs = [Traced(np.ascontiguousarray(sums[:, t])) for t in range(sums.shape[1])]
-    record = Steps(_of_the_state(layer, weights), inputs, Traced(start), [])
+    record = Steps(_of_the_state(weights, CUTS[layer.operation](layer.units)), inputs, Traced(start), [])
     now = _parts(record.start, layer.states)
     for t, step in enumerate(inputs):
         after = STEPS[layer.operation](layer, step, now[0] if drop is None else now[0] * drop, now, record.weights)
@@ -45,46 +46,56 @@ def forward(layer: Any, sums: np.ndarray, weights: dict[str, np.ndarray], start:
 
 def backward(layer: Any, dh: np.ndarray, dcell: Any, record: Steps, need: Need) -> tuple[np.ndarray, dict[str, Any], np.ndarray]:
     """The gradients of the sums, of the weights if they are needed, and of the state in front of the first step."""
-    weights = record.weights if need.parameters else {}
+    weights: list[Traced] = record.weights if need.parameters else []
     pairs = [(states[0], dy) for states, dy in zip(record.states, np.moveaxis(dh, 1, 0), strict=True)]
     end = end_of(layer, [*pairs, (record.states[-1][-1], dcell)])
-    *found, dstart = gradients(end, [*record.sums, *weights.values(), record.start])
-    steps = len(record.sums)
-    return np.stack(found[:steps], axis=1), dict(zip(weights, found[steps:], strict=True)), dstart
+    *found, dstart = gradients(end, [*record.sums, *weights, record.start])
+    dsums, parts = found[: len(record.sums)], found[len(record.sums) :]
+    matrices, vectors = [part for part in parts if part.ndim == 2], [part for part in parts if part.ndim == 1]
+    named = {"recurrent_kernel": np.concatenate(matrices, axis=1)} if matrices else {}
+    return np.stack(dsums, axis=1), {**named, **({"bias": vectors[0]} if vectors else {})}, dstart
 
 
-def _lstm(layer: Any, sums: Any, fed: Any, before: list[Any], weights: dict[str, Any]) -> list[Any]:
+def _lstm(layer: Any, sums: Any, fed: Any, before: list[Any], weights: list[Traced]) -> list[Any]:
     """h and c behind a step, as `minitl.ops.lstm` has it; `fed` is h with dropout."""
     activation, gate = _functions(layer)
-    i, f, g, o = _parts(sums + fed @ weights["recurrent_kernel"], 4)
+    i, f, g, o = _parts(sums + _product(fed, weights[0]), 4)
     c = gate(f) * before[1] + gate(i) * activation(g)
     return [gate(o) * activation(c), c]
 
 
-def _gru(layer: Any, sums: Any, fed: Any, before: list[Any], weights: dict[str, Any]) -> list[Any]:
+def _gru(layer: Any, sums: Any, fed: Any, before: list[Any], weights: list[Traced]) -> list[Any]:
     """h behind a step, as `minitl.ops.gru` has it; in the older form r stands in front of the product."""
     activation, gate = _functions(layer)
-    (x_z, x_r, x_g), (of_z, of_r, of_g) = _parts(sums, 3), _parts(weights["recurrent_kernel"], 3)
-    e_z, e_r, e_g = _parts(weights["bias"], 3) if "bias" in weights else (0, 0, 0)
-    z, r = gate(x_z + fed @ of_z + e_z), gate(x_r + fed @ of_r + e_r)
-    g = activation(x_g + (r * (fed @ of_g + e_g) if layer.reset_after else (r * fed) @ of_g))
-    return [z * before[0] + (1 - z) * g]
+    of_gates, of_candidate, *biases = weights
+    x_z, x_r, x_g = _parts(sums, 3)
+    e_z, e_r, e_g = _parts(biases[0], 3) if biases else (0, 0, 0)
+    a_z, a_r = _parts(_product(fed, of_gates), 2)
+    z, r = gate(x_z + a_z + e_z), gate(x_r + a_r + e_r)
+    a_g = r * (_product(fed, of_candidate) + e_g) if layer.reset_after else _product(r * fed, of_candidate)
+    return [z * before[0] + (1 - z) * activation(x_g + a_g)]
 
 
-def _simple_rnn(layer: Any, sums: Any, fed: Any, before: list[Any], weights: dict[str, Any]) -> list[Any]:
+def _simple_rnn(layer: Any, sums: Any, fed: Any, before: list[Any], weights: list[Traced]) -> list[Any]:
     """h behind a step, as `minitl.ops.simple_rnn` has it."""
-    return [_functions(layer)[0](sums + fed @ weights["recurrent_kernel"])]
+    return [_functions(layer)[0](sums + _product(fed, weights[0]))]
 
 
 STEPS = {"lstm": _lstm, "gru": _gru, "simple_rnn": _simple_rnn}
+CUTS = {"lstm": lambda units: [], "gru": lambda units: [2 * units], "simple_rnn": lambda units: []}  # of the recurrent kernel
 
 
-def _of_the_state(layer: Any, weights: dict[str, np.ndarray]) -> dict[str, Traced]:
-    """The recurrent kernel, and the second bias of a GRU that has two."""
-    found = {"recurrent_kernel": Traced(weights["recurrent_kernel"])}
-    if "bias" in weights and weights["bias"].ndim == 2:
-        found["bias"] = Traced(weights["bias"][1])
-    return found
+def _of_the_state(weights: dict[str, np.ndarray], cuts: list[int]) -> list[Traced]:
+    """The parts of the recurrent kernel, and the second bias of a GRU that has two."""
+    parts = np.split(weights["recurrent_kernel"], cuts, axis=1)
+    second = [weights["bias"][1]] if "bias" in weights and weights["bias"].ndim == 2 else []
+    return [Traced(np.ascontiguousarray(part)) for part in (*parts, *second)]
+
+
+def _product(x: Any, weight: Traced) -> Traced:
+    """x weight, by the operation of a dense layer."""
+    y, cache = op("dense").forward(np.ascontiguousarray(x.value), weight.value, None)
+    return Traced(y, [x, weight], lambda dy: list(op("dense").backward(np.ascontiguousarray(dy), cache)[:2]))
 
 
 def _functions(layer: Any) -> list[Any]:
