@@ -199,7 +199,7 @@ LAYERS = {
     "lstm, other activations": (lambda: LSTM(5, activation="softsign", recurrent_activation="hard_sigmoid"), SEQUENCES, (3, 5)),
     "gru, other activations": (lambda: GRU(5, activation="elu", go_backwards=True, dropout=0.3), SEQUENCES, (3, 5)),
     "gru, older form": (lambda: GRU(5, reset_after=False, return_sequences=True), SEQUENCES, (3, 8, 5)),
-    "simple_rnn, another activation": (lambda: SimpleRNN(5, activation="gelu", recurrent_dropout=0.3), SEQUENCES, (3, 5)),
+    "simple_rnn, another activation": (lambda: SimpleRNN(5, activation="softplus", recurrent_dropout=0.3), SEQUENCES, (3, 5)),
     "bidirectional": (lambda: Bidirectional(LSTM(5)), SEQUENCES, (3, 10)),
     "bidirectional sequences": (lambda: Bidirectional(GRU(5, return_sequences=True), merge_mode="ave"), SEQUENCES, (3, 8, 5)),
     "bidirectional from the end": (

@@ -499,7 +499,7 @@ def test_small_things_of_older_programs(tmp_path, capsys):
     bar = utils.Progbar(3, stateful_metrics=["rate"])
     for step in range(3):
         bar.add(1, [("loss", step), ("rate", step)])
-    assert capsys.readouterr().out.splitlines()[-1] == "3/3 - loss: 1.0000 - rate: 2.0000"
+    assert capsys.readouterr().out.split("\r")[-1] == "3/3 - loss: 1.0000 - rate: 2.0000\n"
 
 
 def test_objects_that_are_known_everywhere(tmp_path):
@@ -557,6 +557,9 @@ def test_the_estimators_of_older_programs():
 
     hot = KerasClassifier(build_fn=lambda: build(loss="categorical_crossentropy"), epochs=20, batch_size=10, verbose=0)
     assert cross_val_score(hot, x, names, cv=2, error_score="raise").mean() > 0.4
+    pairs = KerasClassifier(build_fn=lambda: build(8, "categorical_crossentropy", 2), epochs=1, verbose=0)
+    pairs.fit(x, np.eye(2)[np.arange(90) % 2])
+    assert pairs.classes_.tolist() == [0, 1]
     voters = VotingClassifier([("one", model), ("other", hot)], voting="soft").fit(x, names)
     assert (voters.predict(x) == names).mean() > 0.6
     with pytest.raises(ValueError, match="neither build nor fit takes 'size'"):

@@ -98,6 +98,16 @@ def test_states_go_in_and_on():
     np.testing.assert_allclose(stateful(X[:, 3:]), y[:, -1], atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
+def test_a_mask_counts_for_the_sequences_where_states_come_with_them(activation):
+    x, h = X.copy(), np.ones((3, 5), np.float32)
+    x[1, 4:] = 0
+    layer = GRU(5, activation=activation)
+    y = layer([x, h], mask=np.any(x, axis=-1))
+    np.testing.assert_allclose(y[0], layer([X[:1], h[:1]])[0], atol=1e-6)
+    np.testing.assert_allclose(y[1], layer([X[1:2, :4], h[:1]])[0], atol=1e-6)
+
+
 def test_functions_of_ones_own_and_cells():
     def leaky(x):
         return np.maximum(x, 0.1 * x)
