@@ -41,6 +41,7 @@ from minitl.ops import conv2d, conv2d_transpose, crf, dense, dropout, lstm
 
 IMAGES, ROWS, STEPS = Input((8, 8, 4)), Input((4,)), Input((5, 4))
 OPEN = Input((None, None))
+WORDS = Sequential([Input((3,), dtype="int32", name="words"), Embedding(5, 2)])
 
 LAYERS = {
     "filters that do not fall into groups": (lambda: Conv2D(6, 3, groups=4), "Conv2D: filters=6 do not fall into 4 groups"),
@@ -93,6 +94,14 @@ LAYERS = {
         r"images of \(8, 8\) are smaller than \(9, 4\)",
     ),
     "activation of a recurrent layer": (lambda: LSTM(3, activation="thanh"), "unknown activation 'thanh'; did you mean 'tanh'"),
+    "fractions for whole numbers": (
+        lambda: WORDS.predict(np.full((2, 3), 1.5), verbose=0),
+        "'words' takes whole numbers, got fractions",
+    ),
+    "NaN for whole numbers": (
+        lambda: WORDS.predict(np.full((2, 3), np.nan), verbose=0),
+        "'words' takes whole numbers, got .* NaN",
+    ),
     "gates of a simple layer": (
         lambda: minitl.layers.SimpleRNN(3, recurrent_activation="elu"),
         "SimpleRNN: has no gates for a recurrent_activation, got 'elu'",
@@ -394,6 +403,10 @@ def test_models_and_what_goes_with_them(name):
 def test_names_that_could_be_no_key_in_a_file(name):
     with pytest.raises(ValueError, match="a layer's name must not be empty nor contain"):
         Dense(2, name=name)
+
+
+def test_whole_numbers_may_come_as_floats():
+    np.testing.assert_array_equal(WORDS.predict(np.full((2, 3), 2.0), verbose=0), WORDS.predict(np.full((2, 3), 2), verbose=0))
 
 
 def test_a_name_may_have_200_characters():
