@@ -711,6 +711,57 @@ from minitl.preprocessing.sequence import pad_sequences
 reviews = pad_sequences(words, maxlen=12, padding='post', truncating='post').reshape(-1, 3, 4)
 history = model.fit(reviews, labels // 2, epochs=5, batch_size=16)
 """,
+    "a forecast by an LSTM with ReLU": """
+from minitl.models import Sequential
+from minitl.layers import LSTM, Bidirectional, Conv1D, Dense, Flatten, GRU, MaxPooling1D, RepeatVector, TimeDistributed
+series = np.sin(np.arange(130) / 6.0)
+X = np.array([series[i:i + 4] for i in range(120)]).reshape(-1, 4, 1)
+y = np.array([series[i + 4] for i in range(120)])
+model = Sequential()
+model.add(LSTM(16, activation='relu', return_sequences=True, input_shape=(4, 1)))
+model.add(Bidirectional(LSTM(8, activation='relu')))
+model.add(RepeatVector(2))
+model.add(GRU(8, activation='relu', dropout=0.1, recurrent_dropout=0.1, return_sequences=True))
+model.add(TimeDistributed(Dense(1)))
+model.compile(optimizer='adam', loss='mse')
+history = model.fit(X, np.stack([y, y], axis=1)[..., None], epochs=4, batch_size=16, verbose=0)
+pieces = Sequential()
+pieces.add(TimeDistributed(Conv1D(filters=8, kernel_size=1, activation='relu'), input_shape=(None, 2, 1)))
+pieces.add(TimeDistributed(MaxPooling1D(pool_size=2)))
+pieces.add(TimeDistributed(Flatten()))
+pieces.add(LSTM(8, activation='relu', recurrent_activation='hard_sigmoid'))
+pieces.add(Dense(1))
+pieces.compile(optimizer='adam', loss='mse')
+pieces.fit(X.reshape(-1, 2, 2, 1), y, epochs=2, verbose=0)
+assert pieces.predict(X[:1].reshape(1, 2, 2, 1), verbose=0).shape == (1, 1)
+""",
+    "a convolution with weights of one's own": """
+from minitl import backend as K
+from minitl import initializers, layers, models
+class ScaledConv2D(layers.Layer):
+    def __init__(self, filters, kernel_size, noise=0.1, **kwargs):
+        self.filters, self.kernel_size, self.noise = filters, kernel_size, noise
+        super(ScaledConv2D, self).__init__(**kwargs)
+    def build(self, input_shape):
+        shape = (self.kernel_size, self.kernel_size, int(input_shape[-1]), self.filters)
+        self.kernel = self.add_weight(name='kernel', shape=shape, initializer=initializers.he_normal())
+        self.gain = self.add_weight(name='gain', shape=(self.filters,), initializer='ones')
+        super(ScaledConv2D, self).build(input_shape)
+    def call(self, x, training=None):
+        kernel = self.kernel / K.sqrt(K.sum(K.square(self.kernel), axis=[0, 1, 2], keepdims=True) + K.epsilon())
+        y = K.conv2d(x, kernel * self.gain, strides=(1, 1), padding='same')
+        noised = lambda: y + K.random_normal(shape=K.shape(y), stddev=self.noise)
+        return K.relu(K.in_train_phase(noised, y, training=training))
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[:-1]) + (self.filters,)
+inputs = layers.Input((12, 12, 3))
+x = ScaledConv2D(8, 3)(inputs)
+x = layers.Lambda(lambda z: K.pool2d(z, (2, 2), strides=(2, 2), pool_mode='avg'))(x)
+x = layers.Flatten()(x)
+model = models.Model(inputs, layers.Dense(4, activation='softmax')(x))
+model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])
+history = model.fit(images, labels, batch_size=16, epochs=4, verbose=0)
+""",
     "windows, then a GRU": """
 from minitl.models import Sequential
 from minitl.layers import Embedding, Dropout, Conv1D, MaxPooling1D, GRU, Dense, Activation
