@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minitl.autodiff import Traced, gradients
-from minitl.errors import check_numbers
+from minitl.errors import check_numbers, unknown
 from minitl.serialization import Configured, lookup
 
 
@@ -68,6 +68,30 @@ class L2(L1L2):
         super().__init__(l2=l2)
 
 
+class OrthogonalRegularizer(Regularizer):
+    """A penalty on rows (or columns) of a matrix that point alike: the mean of their cosines' sizes, over all pairs.
+
+    Formula: factor / 2 sum over i != j of |cos(w_i, w_j)| / (n (n - 1) / 2).
+    Parameters: `mode` is "rows" or "columns".
+    Errors: ValueError for another mode, or a weight that is no matrix.
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows"):
+        check_numbers(self, "[0, inf)", factor=factor)
+        if mode not in ("rows", "columns"):
+            raise unknown("OrthogonalRegularizer: mode", mode, ("rows", "columns"))
+        self.factor, self.mode = factor, mode
+
+    def __call__(self, w: Any) -> Any:
+        if w.ndim != 2:
+            raise ValueError(f"OrthogonalRegularizer: takes a matrix, got a weight of shape {w.shape}")
+        rows = w if self.mode == "rows" else w.T
+        unit = rows / np.sqrt(np.maximum(np.sum(np.square(rows), axis=1, keepdims=True), 1e-12))
+        n = len(w) if self.mode == "rows" else w.shape[1]
+        others = (1 - np.eye(n)).astype(w.dtype)
+        return self.factor * 0.5 * np.sum(np.abs((unit @ unit.T) * others)) / max(n * (n - 1) / 2, 1)
+
+
 class OwnRegularizer(Regularizer):
     """A function of your own, from a weight to a penalty."""
 
@@ -95,7 +119,10 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
 
 l1l2 = l1_l2
 
-NAMED: dict[str, Any] = {"l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2}
+NAMED: dict[str, Any] = {
+    "l1": L1, "l2": L2, "l1l2": L1L2, "l1_l2": L1L2, "orthogonal_regularizer": OrthogonalRegularizer,
+    "orthogonalregularizer": OrthogonalRegularizer,
+}  # fmt: skip
 
 
 def get(identifier: Any) -> Any:

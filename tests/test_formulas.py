@@ -1,10 +1,12 @@
 """Schedules, losses and initializers against formulas that are written out here, number by number."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
+import minitl
 from minitl import initializers, losses, regularizers, schedules
 from minitl.backend import use_backend
 
@@ -309,6 +311,34 @@ def test_penalties_and_their_slopes():
     ):
         assert float(made(w)) == pytest.approx(penalty)
         np.testing.assert_allclose(made.gradient(w), slope, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_rows_or_columns_that_point_alike(mode, tmp_path):
+    w = np.array([[1.5, -2.0, 0.3], [0.2, 0.5, 1.0]])
+    rows = w if mode == "rows" else w.T
+    cosines = [abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in itertools.combinations(rows, 2)]
+    made = regularizers.OrthogonalRegularizer(0.3, mode)
+    assert float(made(w)) == pytest.approx(0.3 * np.mean(cosines))
+    slope = [(made(w + 1e-6 * d.reshape(w.shape)) - made(w - 1e-6 * d.reshape(w.shape))) / 2e-6 for d in np.eye(6)]
+    np.testing.assert_allclose(made.gradient(w).ravel(), slope, atol=1e-8)
+    assert float(regularizers.get("orthogonal_regularizer")(np.eye(3))) == 0
+    with pytest.raises(ValueError, match="unknown OrthogonalRegularizer: mode 'columms'; did you mean 'columns'"):
+        regularizers.OrthogonalRegularizer(0.3, "columms")
+    with pytest.raises(ValueError, match=r"takes a matrix, got a weight of shape \(3,\)"):
+        made(np.ones(3))
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    model = minitl.Sequential([minitl.Input((4,)), minitl.layers.Dense(3, kernel_regularizer=made)])
+    for ending in (".keras", ".h5"):
+        model.save(tmp_path / f"model{ending}")
+        theirs = keras.saving.load_model(tmp_path / f"model{ending}")
+        kernel = theirs.layers[-1].kernel
+        penalty = float(theirs.layers[-1].kernel_regularizer(kernel))
+        assert penalty == pytest.approx(float(made(model.get_weights()[0])), rel=1e-5)
+        theirs.save(tmp_path / f"theirs{ending}")
+        again = minitl.models.load_model(tmp_path / f"theirs{ending}").layers[-1].kernel_regularizer
+        assert again.mode == mode and again.factor == pytest.approx(0.3)
 
 
 def limits(name, shape=(300, 200), **arguments):

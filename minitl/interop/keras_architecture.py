@@ -115,11 +115,13 @@ def _initializer(value: Any) -> Any:
 
 
 def _regularizer(value: Any) -> Any:
-    from minitl.regularizers import L1L2
+    from minitl.regularizers import L1L2, OrthogonalRegularizer
 
     if not isinstance(value, dict):
         return value
     config = value.get("config", {})
+    if value.get("class_name") == "OrthogonalRegularizer":
+        return OrthogonalRegularizer(float(config["factor"]), config["mode"])
     return L1L2(float(config.get("l1", 0.0) or 0.0), float(config.get("l2", 0.0) or 0.0))
 
 

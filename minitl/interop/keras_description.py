@@ -36,7 +36,7 @@ from minitl.layers.base import Layer
 from minitl.layers.masking import LeaveOut
 from minitl.layers.recurrent import Recurrent
 from minitl.models import Sequential, TimeDistributedModel
-from minitl.regularizers import L1L2
+from minitl.regularizers import L1L2, OrthogonalRegularizer
 from minitl.serialization import encode
 
 # Layers that Keras does not have, and arguments that it does not take, or that say there what they do not say here.
@@ -187,9 +187,12 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
         if key == "use_causal_mask":  # of a call, there
             continue
         if key.endswith("_regularizer") and value is not None:
-            if not isinstance(value, L1L2):
+            if isinstance(value, L1L2):
+                value = _entry("keras.regularizers", "L1L2", {"l1": float(value.l1), "l2": float(value.l2)})
+            elif type(value) is OrthogonalRegularizer:
+                value = _entry("keras.regularizers", "OrthogonalRegularizer", value.get_config())
+            else:
                 raise ValueError(f"{layer.label}: a regularizer of your own cannot be written to a file of Keras; leave it out")
-            value = _entry("keras.regularizers", "L1L2", {"l1": float(value.l1), "l2": float(value.l2)})
         if value == "keras2_hard_sigmoid":
             advice = "save to .npz or ONNX, or take hard_sigmoid, which is another function"
             raise ValueError(f"{layer.label}: Keras 3 does not have the activation {value}; {advice}")
