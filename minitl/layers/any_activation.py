@@ -33,7 +33,8 @@ def forward(layer: Any, sums: np.ndarray, weights: dict[str, np.ndarray], start:
     if start is None:
         start = np.zeros((len(sums), layer.states * layer.units), sums.dtype)
     inputs = [Traced(np.ascontiguousarray(sums[:, t])) for t in range(sums.shape[1])]
-    record = Steps(_of_the_state(weights, CUTS[layer.operation](layer.units)), inputs, Traced(start), [])
+    cuts = [2 * layer.units] if layer.operation == "gru" else []  # the older form has a product for both gates, and one for g
+    record = Steps(_of_the_state(weights, cuts), inputs, Traced(start), [])
     now = _parts(record.start, layer.states)
     for t, step in enumerate(inputs):
         after = STEPS[layer.operation](layer, step, now[0] if drop is None else now[0] * drop, now, record.weights)
@@ -82,7 +83,6 @@ def _simple_rnn(layer: Any, sums: Any, fed: Any, before: list[Any], weights: lis
 
 
 STEPS = {"lstm": _lstm, "gru": _gru, "simple_rnn": _simple_rnn}
-CUTS = {"lstm": lambda units: [], "gru": lambda units: [2 * units], "simple_rnn": lambda units: []}  # of the recurrent kernel
 
 
 def _of_the_state(weights: dict[str, np.ndarray], cuts: list[int]) -> list[Traced]:

@@ -39,7 +39,7 @@ class Recurrent(Stepwise):
     operation: str
     gates: int
     states = 1  # arrays of a state
-    known_activations: tuple[str, ...] = ("tanh",)  # to the operation
+    known_activations: tuple[str, ...] = ("tanh",)  # by the operation
 
     def __init__(
         self,
