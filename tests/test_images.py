@@ -282,6 +282,8 @@ def test_shifts_in_shares_pixels_and_lists():
     for wanted, allowed in ((3, {-2, -1, 0, 1, 2}), ([2, 5], {-5, -2, 2, 5})):
         generator = ImageDataGenerator(width_shift_range=wanted)
         assert {generator.get_random_transform((9, 9, 3), seed=s)["ty"] for s in range(60)} == allowed
+    nothing = ImageDataGenerator().get_random_transform((9, 9, 3), seed=0)
+    assert nothing == {**dict.fromkeys(nothing, 0), "zx": 1, "zy": 1, "channel_shift_intensity": None, "brightness": None}
     values = [ImageDataGenerator(height_shift_range=0.5).get_random_transform((10, 9, 3), seed=s)["tx"] for s in range(60)]
     assert 4 < max(values) < 5 and -5 < min(values) < -4
 

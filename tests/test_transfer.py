@@ -552,7 +552,13 @@ def test_frozen_layers_are_shown(tmp_path, capsys):
     freeze(model, "conv2d")
     model.summary()
     assert capsys.readouterr().out.count("frozen") == 1
-    plot.model(model, tmp_path / "m.png")
+    figure = plot.model(model, tmp_path / "m.png")
+    blue, orange, grey = (
+        tuple(int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)) for colour in ("#9ecae1", "#fdd0a2", "#eeeeee")
+    )
+    colours = [bar.get_facecolor()[:3] for bar in figure.axes[0].patches if hasattr(bar, "get_width")]
+    kinds = [blue if name == "conv2d" else orange if layer.weights else grey for name, layer in model.named_layers()]
+    np.testing.assert_allclose(colours, kinds)
     plot.features(extract_features(model, X), Y, path=tmp_path / "f.png")
     assert all((tmp_path / f"{n}.png").stat().st_size > 5000 for n in "mf")
 
