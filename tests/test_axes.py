@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minitl.backend import use_backend
-from minitl.layers import Dense, Input, LayerNormalization, Softmax
+from minitl.layers import Dense, Input, LayerNormalization, Normalization, Softmax
 from minitl.models import Sequential, load_model
 
 IMAGE = (4, 5, 6)
@@ -88,3 +88,14 @@ def test_axes_in_onnx(tmp_path, layer):
     np.testing.assert_allclose(found, model.predict(X), atol=1e-5)
     with pytest.raises(ValueError, match="ONNX normalises the last axes"):
         export_onnx(Sequential([Input(IMAGE), LayerNormalization(axis=[1, 3])]), tmp_path / "n.onnx")
+
+
+@pytest.mark.parametrize("axis", [-1, 3, (3,), [-1]])
+def test_the_last_axis_of_a_normalization_may_be_said_in_any_way(axis):
+    x = np.random.default_rng(0).normal(size=(8, 4, 5, 3)).astype(np.float32)
+    layer = Normalization(axis=axis)
+    layer.adapt(x)
+    np.testing.assert_allclose(layer(x), (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2)), atol=1e-5)
+    assert layer.get_config()["axis"] in (-1, 3)
+    with pytest.raises(ValueError, match=r"axis must be -1 .* got \(1, 2\)"):
+        Normalization(axis=(1, 2))

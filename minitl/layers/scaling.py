@@ -53,6 +53,8 @@ class Normalization(Layer):
         super().__init__(**kwargs)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization: give mean and variance, or neither, and call adapt(data)")
+        if isinstance(axis, (list, tuple)) and len(axis) == 1:
+            axis = axis[0]
         if axis is not None and not isinstance(axis, (int, np.integer)):
             raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
         self.axis, self.invert = axis, invert
