@@ -123,7 +123,9 @@ def test_a_reliability_table_by_hand(tmp_path):
     assert table.accuracy[5] == 1 and table.accuracy[9] == pytest.approx(2 / 3)
     assert table.confidence[9] == pytest.approx(0.95)
     assert table.error == pytest.approx(0.25 * 0.45 + 0.75 * (0.95 - 2 / 3))
-    plot.reliability(table, tmp_path / "r.png")
+    bars = plot.reliability(table, tmp_path / "r.png").axes[0].patches
+    np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars], np.linspace(0.05, 0.95, 10))
+    np.testing.assert_allclose([bar.get_height() for bar in bars], table.counts / 4)
     assert (tmp_path / "r.png").stat().st_size > 8000
 
 

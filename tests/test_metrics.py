@@ -184,6 +184,12 @@ def test_variables_of_a_metric_begin_anew():
             return float(self.most)
 
     metric = Largest()
+    assert metric.add_weight((2,), name="pair").shape == metric.add_weight("other", (2,)).shape == (2,)
+    assert metric.add_weight(name="one", shape=()).shape == metric.add_weight((), name="one").shape == ()
+    ones = metric.add_weight((3,), "ones", "float32", name="ones")
+    assert ones.tolist() == [1, 1, 1] and (ones.dtype, ones.name) == (np.float32, "ones")
+    assert metric.add_weight("twos", (2,), "ones").tolist() == [1, 1]
+    metric = Largest()
     assert metric([1.0], [3.0]) == 3
     metric.reset_state()
     assert metric.result() == 0

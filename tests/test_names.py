@@ -379,6 +379,10 @@ def test_merge_of_keras_1():
         model = Model([a, b], old.merge([a, b], mode=mode))
         np.testing.assert_allclose(model([np.array([[1.0, 2, 3]]), np.array([[4.0, 5, 6]])])[0], expected)
     assert Model([a, b], old.merge([a, b], mode="concat", concat_axis=1)).output_shape == (None, 6)
+    a, b = Input((5, 6, 3)), Input((5, 6, 2))  # the last axis, unless another one is named
+    assert old.merge([a, b], mode="concat").shape == old.Merge(mode="concat")([a, b]).shape == (None, 5, 6, 5)
+    a, b = Input((4, 3)), Input((5, 3))
+    assert old.merge([a, b], mode="dot").shape == old.Merge(mode="dot")([a, b]).shape == (None, 4, 5)
     with pytest.raises(ValueError, match="unknown mode"):
         old.merge([a, b], mode="cos")
     with pytest.raises(ValueError, match="functional API"):

@@ -196,6 +196,24 @@ def test_a_loss_of_nan_is_nan(folder, from_logits):
 
 
 @pytest.mark.parametrize("folder", ["ops", "kernels"])
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "categorical_cross_entropy", "sparse_categorical_cross_entropy"])
+def test_the_slope_where_a_logarithm_is_cut_off(folder, name):
+    """Probabilities nearer to 0, or to 1, than 1e-7: against differences of the loss on that side of the edge."""
+    module = importlib.import_module(f"minitl.{folder}.{name}")
+    near = 5e-8
+    p = np.array([[near, 0.4, 0.6 - near], [0.3, near, 0.7 - near], [1 - near, near / 2, near / 2], [near, 1 - near, 0.0 + near]])
+    classes = np.array([0, 0, 1, 2])
+    targets = classes if name.startswith("sparse") else np.eye(3)[classes]
+    _, cache = module.forward(p, targets, None, False)
+    slope = module.backward(1.0, cache)
+    for place in np.ndindex(p.shape):
+        step = np.zeros_like(p)
+        step[place] = 1e-9
+        above, below = (module.forward(p + sign * step, targets, None, False)[0] for sign in (1, -1))
+        assert slope[place] == pytest.approx((above - below) / 2e-9, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_saturated_logits(folder, dtype):
     z = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 1e4]], dtype)

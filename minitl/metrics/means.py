@@ -30,18 +30,19 @@ class Metric(Configured):
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
 
-    def add_weight(
-        self, name: Any = None, shape: Any = (), initializer: Any = "zeros", dtype: Any = None, **_: Any
-    ) -> Variable:  # fmt: skip
+    def add_weight(self, *first: Any, **settings: Any) -> Variable:
         """A variable that `update_state` counts in, as metrics for Keras do; `reset_state` sets it to zero.
 
-        Parameters: `shape` may come first, as in Keras 3; `dtype` is float64 by default.
+        Parameters: `name`, `shape`, `initializer` and `dtype`, which is float64 by default; without names in this order, or as in
+        Keras 3, where the shape comes first, and the name last.
         """
-        if name is not None and not isinstance(name, str):
-            name, shape = (shape if isinstance(shape, str) else None), name
-        draw, shape = initializers.get(initializer), tuple(np.atleast_1d(shape).astype(int)) if np.ndim(shape) or shape else ()
-        array = np.array(draw(shape, new_generator()), dtype or np.float64)
-        return Variable.of(array, name or "variable", self.name, trainable=False)
+        of_keras_3 = bool(first) and not isinstance(first[0], str)
+        order = ("shape", "initializer", "dtype", "name") if of_keras_3 else ("name", "shape", "initializer", "dtype")
+        given = {**dict(zip(order, first, strict=False)), **settings}
+        shape, dtype = given.get("shape") or (), given.get("dtype") or np.float64
+        shape = tuple(np.atleast_1d(shape).astype(int)) if np.ndim(shape) or shape else ()
+        array = np.array(initializers.get(given.get("initializer") or "zeros")(shape, new_generator()), dtype)
+        return Variable.of(array, given.get("name") or "variable", self.name, trainable=False)
 
     add_variable = add_weight
 
