@@ -207,7 +207,7 @@ class Weighted(Layer):
     def build(self, input_shape):
         self.first = self.add_weight((3,), initializer="ones")
         self.second = self.add_weight(shape=(2,), initializer="ones", trainable=False)
-        self.third = self.add_weight((1,), "named", initializer="ones", constraint=MaxNorm(1.0))
+        self.third = self.add_weight((1,), "ones", name="named", constraint=MaxNorm(1.0))
 
     def call(self, x):
         return x * 1.0
@@ -221,6 +221,25 @@ def test_weights_without_a_name_and_with_the_shape_in_front():
     assert list(layer.constraints) == ["named"] and len(layer.trainable_weights) == 2
     layer.trainable = False
     assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == 3
+
+
+@pytest.mark.parametrize("positional", [
+    lambda layer: layer.add_weight((4, 2), "ones", "float32", False, name="w", regularizer="l2"),  # Keras 3
+    lambda layer: layer.add_weight((4, 2), initializer="ones", trainable=False, name="w", regularizer="l2", aggregation="mean"),
+    lambda layer: layer.add_weight("w", (4, 2), "ones", "l2", False),
+    lambda layer: layer.add_weight(name="w", shape=(4, 2), initializer="ones", regularizer="l2", trainable=False, dtype=None),
+])  # fmt: skip
+def test_the_orders_of_a_weight_s_settings(positional):
+    layer = Weighted()
+    weight = positional(layer)
+    assert weight.tolist() == [[1, 1]] * 4 and list(layer.state) == ["w"] and list(layer.regularizers) == ["w"]
+
+
+def test_settings_that_no_weight_has():
+    with pytest.raises(TypeError, match=r"add_weight takes name, shape, .*, constraint, got initialiser"):
+        Weighted().add_weight("w", (2,), initialiser="ones")
+    layer = Weighted()
+    assert layer.add_weight("w", 3, initializer=None, trainable=None).shape == (3,) and list(layer.parameters) == ["w"]
 
 
 class Largest(Metric):

@@ -310,10 +310,10 @@ class SimpleRNN(Recurrent):
     operation, gates = "simple_rnn", 1
     known_activations = ("tanh", "relu")
 
-    def __init__(self, units: int, *args: Any, **kwargs: Any):
-        super().__init__(units, *args, **kwargs)
-        if self.recurrent_activation != "sigmoid":
-            raise ValueError(f"SimpleRNN: has no gates for a recurrent_activation, got {self.recurrent_activation!r}")
+    def __init__(self, units: int, activation: Any = "tanh", *args: Any, recurrent_activation: Any = "sigmoid", **kwargs: Any):
+        if recurrent_activation != "sigmoid":
+            raise ValueError(f"SimpleRNN: has no gates for a recurrent_activation, got {recurrent_activation!r}")
+        super().__init__(units, activation, recurrent_activation, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -15,6 +15,9 @@ from minitl.layers.reserve import reserve
 from minitl.layers.variable import Variable
 from minitl.random import new_generator
 
+IN_ORDER = ("name", "shape", "initializer", "regularizer", "trainable", "dtype", "constraint")
+OF_KERAS_3 = ("shape", "initializer", "dtype", "trainable", "autocast", "regularizer", "constraint", "aggregation", "name")
+WITHOUT_MEANING = ("dtype", "autocast", "aggregation", "synchronization", "use_resource")  # of other devices and precisions
 SWITCHES = {"bias": "use_bias", "gamma": "scale", "beta": "center"}  # what says that a layer is without this weight
 
 
@@ -56,31 +59,39 @@ class Weighted:
         """Itself and the layers that it holds, by their paths."""
         raise NotImplementedError
 
-    def add_weight(
-        self,
-        name: Any = None,
-        shape: Any = None,
-        initializer: Any = "glorot_uniform",
-        regularizer: Any = None,
-        trainable: bool = True,
-        dtype: Any = None,
-        constraint: Any = None,
-    ) -> Variable:
+    def add_weight(self, *first: Any, **settings: Any) -> Variable:
         """Create a named weight, with first values from the initializer, and return it as a variable.
 
-        Parameters: `name`, by default "weight", "weight_1", ...; `shape` may come first, as in Keras 3. `trainable=False` puts it
-        among the state: saved, but moved by no gradient. Optimizers change the array in place, so that an attribute that holds
-        it stays current. Its dtype is the layer's.
+        Parameters: `name`, by default "weight", "weight_1", ...; `shape`, `initializer` ("glorot_uniform"), `regularizer`,
+        `trainable` (True), `dtype`, `constraint`. Without their names they come in this order, or as in Keras 3, where the shape
+        is the first, and the name the last. `trainable=False` puts the weight among the state: saved, but moved by no gradient.
+        Optimizers change the array in place, so that an attribute that holds it stays current. Its dtype is the layer's.
+        Errors: TypeError for a setting that no weight has.
         """
-        if not isinstance(name, str):
-            name, shape = (shape if isinstance(shape, str) else None), (name if name is not None else shape)
+        order = OF_KERAS_3 if first and first[0] is not None and not isinstance(first[0], str) else IN_ORDER
+        given = {**dict(zip(order, first, strict=False)), **settings}
+        unknown = given.keys() - {*IN_ORDER, *WITHOUT_MEANING}
+        if unknown or len(first) > len(order):
+            raise TypeError(f"{self.label}: add_weight takes {', '.join(IN_ORDER)}, got {', '.join(sorted(unknown)) or first}")
+        return self._new_weight(**{name: value for name, value in given.items() if name not in WITHOUT_MEANING})
+
+    def _new_weight(
+        self,
+        name: str | None = None,
+        shape: Any = None,
+        initializer: Any = None,
+        regularizer: Any = None,
+        trainable: bool | None = True,
+        constraint: Any = None,
+    ) -> Variable:
         if name is None:
             count = len(self.parameters) + len(self.state)
             name = f"weight_{count}" if count else "weight"
-        draw, generator, shape = initializers.get(initializer), new_generator(), tuple(() if shape is None else shape)
+        draw, generator = initializers.get("glorot_uniform" if initializer is None else initializer), new_generator()
+        shape = tuple(() if shape is None else np.atleast_1d(shape).astype(int).tolist())
         values = np.asarray(draw(shape, generator)) if reserve.left is None else reserve.take(self.label, name, shape)
         weight = aligned(values, self.dtype)
-        group = self.parameters if trainable else self.state
+        group = self.parameters if trainable or trainable is None else self.state
         group[name] = weight
         if regularizer is not None:
             self.regularizers[name] = regularizers.get(regularizer)
