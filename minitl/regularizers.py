@@ -87,7 +87,7 @@ class OrthogonalRegularizer(Regularizer):
             raise ValueError(f"OrthogonalRegularizer: takes a matrix, got a weight of shape {w.shape}")
         rows = w if self.mode == "rows" else w.T
         unit = rows / np.sqrt(np.maximum(np.sum(np.square(rows), axis=1, keepdims=True), 1e-12))
-        n = len(w) if self.mode == "rows" else w.shape[1]
+        n = rows.shape[0]
         others = (1 - np.eye(n)).astype(w.dtype)
         return self.factor * 0.5 * np.sum(np.abs((unit @ unit.T) * others)) / max(n * (n - 1) / 2, 1)
 

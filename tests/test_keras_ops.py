@@ -364,6 +364,12 @@ def test_causal_steps_see_nothing_behind_them():
 def test_what_convolutions_as_functions_refuse():
     with pytest.raises(ValueError, match="takes channels last, got data_format='channels_first'"):
         ops.conv(IMAGES, KERNEL, data_format="channels_first")
+    for refused in (
+        lambda: backend.resize_images(IMAGES, 2, 2, "channels_first"),
+        lambda: backend.spatial_2d_padding(IMAGES, data_format="channels_first"),
+    ):
+        with pytest.raises(ValueError, match="takes channels last"):
+            refused()
     with pytest.raises(ValueError, match="output_padding is not there"):
         ops.conv_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), output_padding=1)
     with pytest.raises(ValueError, match="unknown pool_mode 'sum'"):
@@ -387,6 +393,10 @@ def test_what_older_layers_call(capsys):
     wanted = (X - 1) / np.sqrt(4 + 1e-3) * 3 + 2
     np.testing.assert_allclose(K.batch_normalization(X, 1.0, 4.0, 2.0, 3.0), wanted)
     np.testing.assert_allclose(K.batch_normalization(X, 1.0, 4.0), (wanted - 2) / 3)
+    of_rows = X.mean(axis=1), X.var(axis=1), np.arange(4.0), np.arange(4.0) + 1
+    wanted = (X - of_rows[0][:, None]) / np.sqrt(of_rows[1][:, None] + 1e-3) * of_rows[3][:, None] + of_rows[2][:, None]
+    np.testing.assert_allclose(K.batch_normalization(X, *of_rows, axis=0), wanted)
+    np.testing.assert_allclose(K.batch_normalization(X.T, *of_rows), wanted.T)
     assert (K.dtype(IMAGES), K.count_params(KERNEL), K.identity(X) is X, K.to_dense(X) is X) == ("float32", 144, True, True)
     assert not K.is_sparse(X) and K.print_tensor(3, "three:") == 3 and capsys.readouterr().out == "three: 3\n"
     a, b = np.ones(3), np.zeros(2)

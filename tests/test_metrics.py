@@ -188,7 +188,7 @@ def test_variables_of_a_metric_begin_anew():
     assert metric.add_weight(name="one", shape=()).shape == metric.add_weight((), name="one").shape == ()
     ones = metric.add_weight((3,), "ones", "float32", name="ones")
     assert ones.tolist() == [1, 1, 1] and (ones.dtype, ones.name) == (np.float32, "ones")
-    assert metric.add_weight("twos", (2,), "ones").tolist() == [1, 1]
+    assert metric.add_weight("twos", (2,), "ones").tolist() == metric.add_weight(None, (2,), "ones").tolist() == [1, 1]
     metric = Largest()
     assert metric([1.0], [3.0]) == 3
     metric.reset_state()

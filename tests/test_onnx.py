@@ -696,6 +696,12 @@ REFUSED = {  # shape of x, node, attributes, constants, what is said
     "other activations": (
         ("T", 2, 3), "RNN", {"hidden_size": 2, "activations": ["Affine"]}, {"w": ones(1, 2, 3), "r": ones(1, 2, 2)},
         r"activation Affine with \(\) is not known; \['Elu', .*\] are"),
+    "too few activations": (
+        ("T", 2, 3), "LSTM", {"hidden_size": 2, "activations": ["Relu"]}, {"w": ones(1, 8, 3), "r": ones(1, 8, 2)},
+        r"activations \['Relu'\]: 3 belong there, such as \['Sigmoid', 'Tanh', 'Tanh'\]"),
+    "two activations of a GRU's four": (
+        ("T", 2, 3), "GRU", {"hidden_size": 2, "direction": "bidirectional", "activations": ["Sigmoid", "Tanh"]},
+        {"w": ones(2, 6, 3), "r": ones(2, 6, 2)}, "4 belong there"),
     "clipped states": (
         ("T", 2, 3), "RNN", {"hidden_size": 2, "clip": 1.0}, {"w": ones(1, 2, 3), "r": ones(1, 2, 2)}, "clip, input_forget and"),
     "several lengths": (

@@ -201,7 +201,7 @@ def test_the_slope_where_a_logarithm_is_cut_off(folder, name):
     """Probabilities nearer to 0, or to 1, than 1e-7: against differences of the loss on that side of the edge."""
     module = importlib.import_module(f"minitl.{folder}.{name}")
     near = 5e-8
-    p = np.array([[near, 0.4, 0.6 - near], [0.3, near, 0.7 - near], [1 - near, near / 2, near / 2], [near, 1 - near, 0.0 + near]])
+    p = np.array([[near, 0.4, 0.6 - near], [0.3, near, 0.7 - near], [1 - near, near / 2, near / 2], [near, 1 - near, near]])
     classes = np.array([0, 0, 1, 2])
     targets = classes if name.startswith("sparse") else np.eye(3)[classes]
     _, cache = module.forward(p, targets, None, False)

@@ -548,14 +548,14 @@ def test_pca():
 
 
 def test_frozen_layers_are_shown(tmp_path, capsys):
+    from matplotlib.colors import to_rgb
+
     model = base()
     freeze(model, "conv2d")
     model.summary()
     assert capsys.readouterr().out.count("frozen") == 1
     figure = plot.model(model, tmp_path / "m.png")
-    blue, orange, grey = (
-        tuple(int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)) for colour in ("#9ecae1", "#fdd0a2", "#eeeeee")
-    )
+    blue, orange, grey = map(to_rgb, ("#9ecae1", "#fdd0a2", "#eeeeee"))
     colours = [bar.get_facecolor()[:3] for bar in figure.axes[0].patches if hasattr(bar, "get_width")]
     kinds = [blue if name == "conv2d" else orange if layer.weights else grey for name, layer in model.named_layers()]
     np.testing.assert_allclose(colours, kinds)

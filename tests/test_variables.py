@@ -238,6 +238,8 @@ def test_the_orders_of_a_weight_s_settings(positional):
 def test_settings_that_no_weight_has():
     with pytest.raises(TypeError, match=r"add_weight takes name, shape, .*, constraint, got initialiser"):
         Weighted().add_weight("w", (2,), initialiser="ones")
+    with pytest.raises(TypeError, match=r"layer Weighted: add_weight takes shape, initializer, .*, name, got"):
+        Weighted().add_weight((2,), *["ones"] * 9)
     layer = Weighted()
     assert layer.add_weight("w", 3, initializer=None, trainable=None).shape == (3,) and list(layer.parameters) == ["w"]
 

@@ -193,7 +193,7 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
                 value = _entry("keras.regularizers", "OrthogonalRegularizer", value.get_config())
             else:
                 raise ValueError(f"{layer.label}: a regularizer of your own cannot be written to a file of Keras; leave it out")
-        if value == "keras2_hard_sigmoid":
+        if key.endswith("activation") and value == "keras2_hard_sigmoid":
             advice = "save to .npz or ONNX, or take hard_sigmoid, which is another function"
             raise ValueError(f"{layer.label}: Keras 3 does not have the activation {value}; {advice}")
         inner = getattr(layer, key, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 def in_terms_of_keras_3(description: Any, version: str) -> Any:
     """A description of layers that a version of Keras wrote, in the words of Keras 3."""
-    return description if version >= "3" else _walked(description)
+    return _walked(description) if version.split(".")[0] in ("1", "2") else description
 
 
 def _walked(part: Any) -> Any:

@@ -65,9 +65,12 @@ def _recurrent(reader: Any, node: Any, a: Attributes) -> Any:
 def _activations(a: Attributes, kind: str, directions: int) -> list[dict[str, str]]:
     """The activations of every direction, as a layer takes them."""
     alphas, betas = iter(a.get("activation_alpha", [])), iter(a.get("activation_beta", []))
-    names = []
-    for name in a.get("activations", ACTIVATIONS[kind] * directions):
-        settings = tuple(next(given, value) for given, value in zip((alphas, betas), SETTINGS.get(name, ()), strict=False))
+    names, usual = [], ACTIVATIONS[kind] * directions
+    given = a.get("activations", usual)
+    if len(given) != len(usual):
+        raise ValueError(f"activations {given}: {len(usual)} belong there, such as {usual}")
+    for name in given:
+        settings = tuple(next(more, value) for more, value in zip((alphas, betas), SETTINGS.get(name, ()), strict=False))
         known = [ours for (theirs, wanted), ours in NAMES.items() if theirs == name and np.allclose(settings, wanted)]
         if not known:
             raise ValueError(f"activation {name} with {settings} is not known; {sorted({theirs for theirs, _ in NAMES})} are")

@@ -25,36 +25,50 @@ class Steps(NamedTuple):
     states: list[list[Any]]
 
 
-def forward(layer: Any, sums: np.ndarray, weights: dict[str, np.ndarray], start: Any, mask: Any, drop: Any) -> Any:
-    """h of all steps, (N, T, units), and the record.
+class StepByStep:
+    """What such a layer does instead of its own `steps`, `steps_backward` and `last_state`."""
 
-    Parameters: `sums`, `start`, `mask` and `drop` as an operation takes them, see `minitl.ops.lstm`.
-    """
-    if start is None:
-        start = np.zeros((len(sums), layer.states * layer.units), sums.dtype)
-    inputs = [Traced(np.ascontiguousarray(sums[:, t])) for t in range(sums.shape[1])]
-    cuts = [2 * layer.units] if layer.operation == "gru" else []  # the older form has a product for both gates, and one for g
-    record = Steps(_of_the_state(weights, cuts), inputs, Traced(start), [])
-    now = _parts(record.start, layer.states)
-    for t, step in enumerate(inputs):
-        after = STEPS[layer.operation](layer, step, now[0] if drop is None else now[0] * drop, now, record.weights)
-        if mask is not None:  # a step that is left out changes nothing
-            after = [np.where(mask[:, t, None], new, old) for new, old in zip(after, now, strict=True)]
-        now = after
-        record.states.append(now)
-    return np.stack([plain(states[0]) for states in record.states], axis=1), record
+    def __init__(self, layer: Any):
+        self.layer = layer
 
+    def steps(
+        self, sums: np.ndarray, weights: dict[str, np.ndarray], start: Any, mask: Any, drop: Any
+    ) -> tuple[np.ndarray, Steps]:
+        """h of all steps, (N, T, units), and the record.
 
-def backward(layer: Any, dh: np.ndarray, dcell: Any, record: Steps, need: Need) -> tuple[np.ndarray, dict[str, Any], np.ndarray]:
-    """The gradients of the sums, of the weights if they are needed, and of the state in front of the first step."""
-    weights: list[Traced] = record.weights if need.parameters else []
-    pairs = [(states[0], dy) for states, dy in zip(record.states, np.moveaxis(dh, 1, 0), strict=True)]
-    end = end_of(layer, [*pairs, (record.states[-1][-1], dcell)])
-    *found, dstart = gradients(end, [*record.sums, *weights, record.start])
-    dsums, parts = found[: len(record.sums)], found[len(record.sums) :]
-    matrices, vectors = [part for part in parts if part.ndim == 2], [part for part in parts if part.ndim == 1]
-    named = {"recurrent_kernel": np.concatenate(matrices, axis=1)} if matrices else {}
-    return np.stack(dsums, axis=1), {**named, **({"bias": vectors[0]} if vectors else {})}, dstart
+        Parameters: `sums`, `start`, `mask` and `drop` as an operation takes them, see `minitl.ops.lstm`.
+        """
+        layer = self.layer
+        if start is None:
+            start = np.zeros((len(sums), layer.states * layer.units), sums.dtype)
+        inputs = [Traced(np.ascontiguousarray(sums[:, t])) for t in range(sums.shape[1])]
+        cuts = [2 * layer.units] if layer.operation == "gru" else []  # its older form has a product for both gates, and one for g
+        record = Steps(_of_the_state(weights, cuts), inputs, Traced(start), [])
+        now = _parts(record.start, layer.states)
+        for t, step in enumerate(inputs):
+            after = STEPS[layer.operation](layer, step, now[0] if drop is None else now[0] * drop, now, record.weights)
+            if mask is not None:  # a step that is left out changes nothing
+                after = [np.where(mask[:, t, None], new, old) for new, old in zip(after, now, strict=True)]
+            now = after
+            record.states.append(now)
+        return np.stack([plain(states[0]) for states in record.states], axis=1), record
+
+    def steps_backward(
+        self, dh: np.ndarray, dcell: Any, record: Steps, need: Need
+    ) -> tuple[np.ndarray, dict[str, Any], np.ndarray]:
+        """The gradients of the sums, of the weights if they are needed, and of the state in front of the first step."""
+        weights: list[Traced] = record.weights if need.parameters else []
+        pairs = [(states[0], dy) for states, dy in zip(record.states, np.moveaxis(dh, 1, 0), strict=True)]
+        end = end_of(self.layer, [*pairs, (record.states[-1][-1], dcell)])
+        *found, dstart = gradients(end, [*record.sums, *weights, record.start])
+        dsums, parts = found[: len(record.sums)], found[len(record.sums) :]
+        matrices, vectors = [part for part in parts if part.ndim == 2], [part for part in parts if part.ndim == 1]
+        named = {"recurrent_kernel": np.concatenate(matrices, axis=1)} if matrices else {}
+        return np.stack(dsums, axis=1), {**named, **({"bias": vectors[0]} if vectors else {})}, dstart
+
+    def last_state(self, h: np.ndarray, record: Steps) -> list[np.ndarray]:
+        """The state behind the last step."""
+        return [np.ascontiguousarray(plain(part)) for part in record.states[-1]]
 
 
 def _lstm(layer: Any, sums: Any, fed: Any, before: list[Any], weights: list[Traced]) -> list[Any]:

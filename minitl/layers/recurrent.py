@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from minitl import initializers, regularizers
-from minitl.autodiff import plain
 from minitl.backend import op
 from minitl.errors import check_numbers, positive
 from minitl.graph.plan import Need
-from minitl.layers import any_activation
 from minitl.layers.activations import chosen
+from minitl.layers.any_activation import StepByStep
 from minitl.layers.base import Layer
 from minitl.layers.linear import named
 from minitl.layers.stepwise import Stepwise
@@ -119,6 +118,11 @@ class Recurrent(Stepwise):
         """Whether the operation knows the activations."""
         return self.activation in self.known_activations and self.recurrent_activation == "sigmoid"
 
+    @property
+    def way(self) -> Any:
+        """What goes through the steps: the layer by its operation, or a record of each step."""
+        return self if self.is_operation else StepByStep(self)
+
     def steps(self, sums: np.ndarray, weights: dict[str, Any], start: Any, mask: Any, drop: Any) -> tuple[np.ndarray, Any]:
         """h of all steps from the inputs' sums and the state before."""
         raise NotImplementedError
@@ -153,18 +157,11 @@ class Recurrent(Stepwise):
         if training and self.recurrent_dropout:
             drop_h = op("dropout").forward(np.ones((len(x), self.units), x.dtype), self.recurrent_dropout, self.generator)[0]
         sums, of_sums = op("dense").forward(np.ascontiguousarray(x), weights["kernel"], self.input_bias(weights))
-        if self.is_operation:
-            h, of_steps = self.steps(sums, weights, start, mask, drop_h)
-        else:
-            h, of_steps = any_activation.forward(self, sums, weights, start, mask, drop_h)
+        h, of_steps = self.way.steps(sums, weights, start, mask, drop_h)
         y = h if self.return_sequences else np.ascontiguousarray(h[:, -1])
         if self.passes_mask and mask is not None:
             y = y * mask[:, :, None]
-        state: list[np.ndarray] = []
-        if isinstance(of_steps, any_activation.Steps):
-            state = [np.ascontiguousarray(plain(part)) for part in of_steps.states[-1]]
-        elif self.stateful or self.return_state:
-            state = self.last_state(h, of_steps)
+        state = self.way.last_state(h, of_steps) if self.stateful or self.return_state else []
         if self.stateful:
             self.carried = np.concatenate(state, axis=1)
         return ([y, *state] if self.return_state else y), (h.shape, of_sums, of_steps, mask, drop_x)
@@ -184,11 +181,7 @@ class Recurrent(Stepwise):
             dh[:, -1] += dlast[0]
         wanted = any(need.dx) if isinstance(need.dx, tuple) else need.dx
         need = need._replace(dx=wanted)
-        dcell = dlast[1] if len(dlast) > 1 else None
-        if isinstance(of_steps, any_activation.Steps):
-            dsums, gradients, dstart = any_activation.backward(self, dh, dcell, of_steps, need)
-        else:
-            dsums, gradients, dstart = self.steps_backward(dh, dcell, of_steps, need)
+        dsums, gradients, dstart = self.way.steps_backward(dh, dlast[1] if len(dlast) > 1 else None, of_steps, need)
         dx, dkernel, dbias = op("dense").backward(dsums, of_sums, *need)
         gradients["kernel"] = dkernel
         if self.use_bias and need.parameters:

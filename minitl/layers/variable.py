@@ -84,3 +84,17 @@ def array_of(x: Any) -> Any:
 
 def _array(x: Any) -> Any:
     return x.view(np.ndarray) if isinstance(x, Variable) else x
+
+
+def in_order(
+    label: str, first: tuple[Any, ...], settings: dict[str, Any], order: tuple[str, ...], of_keras_3: tuple[str, ...]
+) -> dict[str, Any]:
+    """The settings of `add_weight` by name: those that came without theirs are in our order, or, where the first is a shape, in
+    that of Keras 3.
+
+    Errors: TypeError for more than there are.
+    """
+    names = of_keras_3 if first and first[0] is not None and not isinstance(first[0], str) else order
+    if len(first) > len(names):
+        raise TypeError(f"{label}: add_weight takes {', '.join(names)}, got {first}")
+    return {**dict(zip(names, first, strict=False)), **settings}

@@ -12,7 +12,7 @@ from minitl.errors import wrong_shape
 from minitl.kernels.memory import aligned
 from minitl.layers.names import default_name
 from minitl.layers.reserve import reserve
-from minitl.layers.variable import Variable
+from minitl.layers.variable import Variable, in_order
 from minitl.random import new_generator
 
 IN_ORDER = ("name", "shape", "initializer", "regularizer", "trainable", "dtype", "constraint")
@@ -68,11 +68,10 @@ class Weighted:
         Optimizers change the array in place, so that an attribute that holds it stays current. Its dtype is the layer's.
         Errors: TypeError for a setting that no weight has.
         """
-        order = OF_KERAS_3 if first and first[0] is not None and not isinstance(first[0], str) else IN_ORDER
-        given = {**dict(zip(order, first, strict=False)), **settings}
+        given = in_order(self.label, first, settings, IN_ORDER, OF_KERAS_3)
         unknown = given.keys() - {*IN_ORDER, *WITHOUT_MEANING}
-        if unknown or len(first) > len(order):
-            raise TypeError(f"{self.label}: add_weight takes {', '.join(IN_ORDER)}, got {', '.join(sorted(unknown)) or first}")
+        if unknown:
+            raise TypeError(f"{self.label}: add_weight takes {', '.join(IN_ORDER)}, got {', '.join(sorted(unknown))}")
         return self._new_weight(**{name: value for name, value in given.items() if name not in WITHOUT_MEANING})
 
     def _new_weight(

@@ -13,7 +13,7 @@ from minitl.graph.steps import under_way
 from minitl.legacy import backend
 from minitl.legacy.keras_random import truncated_normal  # noqa: F401 (part of it)
 from minitl.legacy.operations import pad, slice  # noqa: F401 (part of it)
-from minitl.legacy.windows import of_values
+from minitl.legacy.windows import check_channels_last, of_values
 from minitl.random import new_generator
 from minitl.rare_activations import softsign  # noqa: F401 (part of it)
 
@@ -46,6 +46,7 @@ def temporal_padding(x: Any, padding: Any = (1, 1)) -> Any:
 @of_values
 def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: Any = None) -> Any:
     """Images with a border of zeros."""
+    check_channels_last(data_format)
     return pad(x, ((0, 0), *map(tuple, padding), (0, 0)))
 
 
@@ -55,6 +56,7 @@ def resize_images(x: Any, height_factor: int, width_factor: int, data_format: An
 
     Errors: ValueError for another interpolation.
     """
+    check_channels_last(data_format)
     if interpolation != "nearest":
         raise ValueError(f"resize_images: repeats pixels, got {interpolation!r}; UpSampling2D and Resizing know more")
     return np.repeat(np.repeat(x, height_factor, axis=1), width_factor, axis=2)
@@ -63,10 +65,14 @@ def resize_images(x: Any, height_factor: int, width_factor: int, data_format: An
 def batch_normalization(
     x: Any, mean: Any, var: Any, beta: Any = None, gamma: Any = None, axis: int = -1, epsilon: float = 1e-3
 ) -> Any:
-    """(x - mean) / sqrt(var + epsilon) gamma + beta."""
-    y = (x - mean) / np.sqrt(var + epsilon)
-    y = y if gamma is None else y * gamma
-    return y if beta is None else y + beta
+    """(x - mean) / sqrt(var + epsilon) gamma + beta; rows of numbers lie along an axis."""
+
+    def along(part: Any) -> Any:
+        return np.reshape(part, [-1 if k == axis % np.ndim(x) else 1 for k in range(np.ndim(x))]) if np.ndim(part) == 1 else part
+
+    y = (x - along(mean)) / np.sqrt(along(var) + epsilon)
+    y = y if gamma is None else y * along(gamma)
+    return y if beta is None else y + along(beta)
 
 
 def map_fn(fn: Callable[[Any], Any], elems: Any, name: Any = None, dtype: Any = None) -> Any:

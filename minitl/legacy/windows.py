@@ -38,7 +38,7 @@ def conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None, dilation_rate: Any = 1
 ) -> Any:
     """A convolution, also causal, also in groups where the kernel has fewer channels than x; kernel (..., channels, filters)."""
-    _check(data_format)
+    check_channels_last(data_format)
     if padding.lower() == "causal":
         reach = (np.shape(kernel)[0] - 1) * _pair(dilation_rate, 1)[1]
         inputs, padding = pad(inputs, ((0, 0), (reach, 0), (0, 0))), "valid"
@@ -51,7 +51,7 @@ def depthwise_conv(
     inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None, dilation_rate: Any = 1
 ) -> Any:
     """A convolution of each channel by itself; kernel (..., channels, multiplier)."""
-    _check(data_format)
+    check_channels_last(data_format)
     settings = {"strides": strides, "padding": padding, "dilation": dilation_rate}
     return _run("depthwise_conv2d", inputs, kernel, settings)
 
@@ -78,7 +78,7 @@ def conv_transpose(
 
     Errors: ValueError for an output_padding.
     """
-    _check(data_format)
+    check_channels_last(data_format)
     if output_padding is not None:
         raise ValueError("conv_transpose: output_padding is not there; cut or pad what comes out")
     return _run("conv2d_transpose", inputs, kernel, {"strides": strides, "padding": padding})
@@ -96,13 +96,8 @@ def average_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str 
     return _pool("average_pool2d", inputs, pool_size, strides, padding, data_format)
 
 
-def conv1d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid", data_format: Any = None, dilation_rate: int = 1) -> Any:
-    """`K.conv1d`."""
-    return conv(x, kernel, strides, padding, data_format, dilation_rate)
-
-
 def conv2d(x: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None, dilation_rate: Any = 1) -> Any:
-    """`K.conv2d`."""
+    """`K.conv2d`, and `K.conv1d`."""
     return conv(x, kernel, strides, padding, data_format, dilation_rate)
 
 
@@ -125,11 +120,11 @@ def pool2d(
     return (max_pool if pool_mode == "max" else average_pool)(x, pool_size, strides, padding, data_format)
 
 
-depthwise_conv2d, separable_conv2d = depthwise_conv, separable_conv
+conv1d, depthwise_conv2d, separable_conv2d = conv2d, depthwise_conv, separable_conv
 
 
 def _pool(operation: str, inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: Any) -> Any:
-    _check(data_format)
+    check_channels_last(data_format)
     settings = {"pool_size": pool_size, "strides": pool_size if strides is None else strides, "padding": padding}
     return _run(operation, inputs, None, settings)
 
@@ -166,6 +161,10 @@ def _pair(setting: Any, rank: int) -> tuple[int, int]:
     return given if len(given) == 2 else (1, given[0])
 
 
-def _check(data_format: Any) -> None:
+def check_channels_last(data_format: Any) -> None:
+    """Refuse images with their channels first: functions of arrays do not turn them.
+
+    Errors: ValueError.
+    """
     if data_format not in (None, "channels_last"):
         raise ValueError(f"a convolution or pooling as a function takes channels last, got data_format={data_format!r}")

@@ -9,7 +9,7 @@ import numpy as np
 from minitl import initializers
 from minitl.errors import wrong_shape
 from minitl.layers.names import default_name
-from minitl.layers.variable import Variable
+from minitl.layers.variable import Variable, in_order
 from minitl.random import new_generator
 from minitl.serialization import Configured
 
@@ -36,9 +36,8 @@ class Metric(Configured):
         Parameters: `name`, `shape`, `initializer` and `dtype`, which is float64 by default; without names in this order, or as in
         Keras 3, where the shape comes first, and the name last.
         """
-        of_keras_3 = bool(first) and not isinstance(first[0], str)
-        order = ("shape", "initializer", "dtype", "name") if of_keras_3 else ("name", "shape", "initializer", "dtype")
-        given = {**dict(zip(order, first, strict=False)), **settings}
+        of_keras_3 = ("shape", "initializer", "dtype", "name")
+        given = in_order(self.name, first, settings, ("name", "shape", "initializer", "dtype"), of_keras_3)
         shape, dtype = given.get("shape") or (), given.get("dtype") or np.float64
         shape = tuple(np.atleast_1d(shape).astype(int)) if np.ndim(shape) or shape else ()
         array = np.array(initializers.get(given.get("initializer") or "zeros")(shape, new_generator()), dtype)
