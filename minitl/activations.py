@@ -13,6 +13,7 @@ from minitl import rare_activations
 from minitl.autodiff import Traced
 from minitl.backend import op
 from minitl.errors import unknown
+from minitl.functions import is_known
 
 Settings = dict[str, Any]
 OPERATION = "activation."  # how an operation is called in an expression of values
@@ -33,7 +34,6 @@ NAMED: dict[str, tuple[str, Settings]] = {
     "softplus": ("softplus", {}),
     "exponential": ("exponential", {}),
 }
-LIBRARIES = ("minitl", "tensorflow", "keras", "torch", "jax")  # whose functions are known by their names
 ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "none": "linear"}
 
 
@@ -51,8 +51,7 @@ def name_of(activation: Any) -> str:
         return "linear"
     if callable(activation) and globals().get(getattr(activation, "__name__", "")) is activation:
         activation = getattr(activation, "__name__")  # noqa: B009 (mypy)
-    module = str(getattr(activation, "__module__", "")).split(".")[0]
-    if callable(activation) and module in LIBRARIES:  # tf.nn.relu, where TensorFlow is installed
+    if is_known(activation):  # tf.nn.relu, where TensorFlow is installed
         activation = getattr(activation, "__name__", activation)
     if not isinstance(activation, str):
         raise TypeError(

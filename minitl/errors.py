@@ -18,7 +18,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
 
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names) or 'none'}"
     return ValueError(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, unknown
+from minitl.functions import is_function
+from minitl.random import new_generator
 from minitl.serialization import Configured, lookup
 
 Shape = tuple[int, ...]
@@ -26,11 +28,24 @@ FINITE = "(-inf, inf)"
 
 
 class Initializer(Configured):
-    """Draws the first values of a weight: call it with a shape and a generator, get float64."""
+    """Draws the first values of a weight: call it with a shape and a generator, get float64; without a generator float32.
+
+    Parameters: one with a `seed` draws the same numbers at every call, whatever the generator; a `dtype` may be given.
+    One of your own defines `__call__(shape, generator)`, or as in Keras `__call__(shape, dtype=None)`.
+    """
 
     kind = "initializer"
+    seed: Any = None
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Any = None, dtype: Any = None) -> np.ndarray:
+        if not isinstance(generator, np.random.Generator):  # Keras has a dtype in its place
+            generator, dtype = new_generator(), dtype or generator or np.float32
+        if self.seed is not None:
+            generator = np.random.default_rng(self.seed.next() if hasattr(self.seed, "next") else self.seed)
+        values = self._draw(tuple(shape), generator)
+        return values if dtype is None else values.astype(dtype)
+
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, generator)")
 
 
@@ -42,44 +57,44 @@ class Constant(Initializer):
             raise ValueError(f"Constant: value must be a number or an array, got {value!r}")
         self.value = value
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         return np.full(shape, self.value)
 
 
 class Zeros(Initializer):
     """Zeros."""
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
     """Ones."""
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         return np.ones(shape)
 
 
 class RandomNormal(Initializer):
     """A normal distribution."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None):
         check_numbers(self, FINITE, mean=mean)
         check_numbers(self, "[0, inf)", stddev=stddev)
-        self.mean, self.stddev = mean, stddev
+        self.mean, self.stddev, self.seed = mean, stddev, _checked(self, seed)
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         return generator.normal(self.mean, self.stddev, shape)
 
 
 class RandomUniform(Initializer):
     """A uniform distribution."""
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None):
         check_numbers(self, FINITE, minval=minval, maxval=maxval)
-        self.minval, self.maxval = minval, maxval
+        self.minval, self.maxval, self.seed = minval, maxval, _checked(self, seed)
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         return generator.uniform(self.minval, self.maxval, shape)
 
 
@@ -90,16 +105,16 @@ class VarianceScaling(Initializer):
     Errors: ValueError for an unknown mode or distribution, or a scale that is not positive.
     """
 
-    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal"):
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: Any = None):
         distribution = {"normal": "truncated_normal"}.get(distribution, distribution)  # Keras's older name
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise unknown("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         if distribution not in ("uniform", "truncated_normal", "untruncated_normal"):
             raise unknown("distribution", distribution, ("uniform", "truncated_normal", "untruncated_normal"))
         check_numbers(self, "(0, inf)", scale=scale)
-        self.scale, self.mode, self.distribution = scale, mode, distribution
+        self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, _checked(self, seed)
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         fan_in, fan_out = fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
@@ -108,49 +123,49 @@ class VarianceScaling(Initializer):
         if self.distribution == "untruncated_normal":
             return generator.standard_normal(shape) * math.sqrt(variance)
         deviation = 0.87962566103423978  # of a normal cut off at two
-        return TruncatedNormal(0.0, 1.0)(shape, generator) * (math.sqrt(variance) / deviation)
+        return TruncatedNormal(0.0, 1.0)._draw(shape, generator) * (math.sqrt(variance) / deviation)
 
 
 class GlorotUniform(VarianceScaling):
     """Uniform, variance 2 / (fan_in + fan_out)."""
 
-    def __init__(self) -> None:
-        super().__init__(1.0, "fan_avg", "uniform")
+    def __init__(self, seed: Any = None):
+        super().__init__(1.0, "fan_avg", "uniform", seed)
 
 
 class GlorotNormal(VarianceScaling):
     """Cut normal, variance 2 / (fan_in + fan_out)."""
 
-    def __init__(self) -> None:
-        super().__init__(1.0, "fan_avg", "truncated_normal")
+    def __init__(self, seed: Any = None):
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed)
 
 
 class HeUniform(VarianceScaling):
     """Uniform, variance 2 / fan_in."""
 
-    def __init__(self) -> None:
-        super().__init__(2.0, "fan_in", "uniform")
+    def __init__(self, seed: Any = None):
+        super().__init__(2.0, "fan_in", "uniform", seed)
 
 
 class HeNormal(VarianceScaling):
     """Cut normal, variance 2 / fan_in."""
 
-    def __init__(self) -> None:
-        super().__init__(2.0, "fan_in", "truncated_normal")
+    def __init__(self, seed: Any = None):
+        super().__init__(2.0, "fan_in", "truncated_normal", seed)
 
 
 class LecunUniform(VarianceScaling):
     """Uniform, variance 1 / fan_in."""
 
-    def __init__(self) -> None:
-        super().__init__(1.0, "fan_in", "uniform")
+    def __init__(self, seed: Any = None):
+        super().__init__(1.0, "fan_in", "uniform", seed)
 
 
 class LecunNormal(VarianceScaling):
     """Cut normal, variance 1 / fan_in."""
 
-    def __init__(self) -> None:
-        super().__init__(1.0, "fan_in", "truncated_normal")
+    def __init__(self, seed: Any = None):
+        super().__init__(1.0, "fan_in", "truncated_normal", seed)
 
 
 class TruncatedNormal(Initializer):
@@ -159,9 +174,9 @@ class TruncatedNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None):
         check_numbers(self, FINITE, mean=mean)
         check_numbers(self, "[0, inf)", stddev=stddev)
-        self.mean, self.stddev, self.seed = mean, stddev, None
+        self.mean, self.stddev, self.seed = mean, stddev, _checked(self, seed)
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         x = generator.standard_normal(shape)
         while (far := np.abs(x) > 2).any():
             x[far] = generator.standard_normal(int(far.sum()))
@@ -176,9 +191,9 @@ class Orthogonal(Initializer):
 
     def __init__(self, gain: float = 1.0, seed: Any = None):
         check_numbers(self, FINITE, gain=gain)
-        self.gain, self.seed = gain, None
+        self.gain, self.seed = gain, _checked(self, seed)
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         rows, columns = math.prod(shape[:-1]), shape[-1]
         q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
         q = q * np.sign(np.diag(r))
@@ -192,7 +207,7 @@ class Identity(Initializer):
         check_numbers(self, FINITE, gain=gain)
         self.gain = gain
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         return self.gain * np.eye(shape[0], shape[1])
 
 
@@ -207,7 +222,7 @@ class Dirac(Initializer):
         check_numbers(self, FINITE, gain=gain)
         self.gain, self.rest = gain, get(rest)
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         kernel = self.rest(shape, generator)
         same = min(shape[-2:])
         kernel[..., :same] = 0
@@ -219,8 +234,8 @@ class Dirac(Initializer):
 class TorchUniform(VarianceScaling):
     """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in): PyTorch's default for convolutions and dense layers."""
 
-    def __init__(self) -> None:
-        super().__init__(1 / 3, "fan_in", "uniform")
+    def __init__(self, seed: Any = None):
+        super().__init__(1 / 3, "fan_in", "uniform", seed)
 
 
 def __getattr__(name: str) -> Any:
@@ -263,9 +278,19 @@ def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
     found = lookup("initializer", identifier, {**NAMED, "owninitializer": OwnInitializer})
     if not callable(found):
         raise TypeError(f"an initializer must be a name or a function of a shape and a generator, got {found!r}")
-    if inspect.isfunction(found) and not _takes_a_generator(found):  # a function of a shape, and perhaps a dtype or a name
-        return OwnInitializer(found)
-    return found
+    own = is_function(found) and not hasattr(found, "get_config")
+    return OwnInitializer(found) if own and not _takes_a_generator(found) else found
+
+
+def drawn(initializer: Any, shape: Shape, generator: np.random.Generator, dtype: Any = np.float64) -> np.ndarray:
+    """What an initializer makes of a shape: one of minitl's, or one of a program's own, which may take what Keras gives it."""
+    if type(initializer).__call__ is Initializer.__call__ or _takes_a_generator(initializer):
+        return np.asarray(initializer(shape, generator))
+    given = list(inspect.signature(initializer).parameters.values())[1:]
+    settings = dict.fromkeys(p.name for p in given if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    if any(p.name == "dtype" for p in given):
+        settings["dtype"] = np.dtype(dtype).name
+    return np.asarray(initializer(shape, **settings))
 
 
 class OwnInitializer(Initializer):
@@ -274,14 +299,20 @@ class OwnInitializer(Initializer):
     def __init__(self, function: Callable[..., Any]):
         self.function = function
 
-    def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
-        required = [p.name for p in list(inspect.signature(self.function).parameters.values())[1:] if p.default is p.empty]
-        return np.asarray(self.function(shape, **dict.fromkeys(required)))
+    def _draw(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+        return drawn(self.function, shape, generator)
 
 
 def _takes_a_generator(function: Callable[..., Any]) -> bool:
     parameters = list(inspect.signature(function).parameters.values())
-    return len(parameters) > 1 and parameters[1].name not in ("dtype", "name", "dim_ordering", "scale")
+    by_place = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(by_place) > 1 and by_place[1] not in ("dtype", "name", "dim_ordering", "scale")
+
+
+def _checked(initializer: Initializer, seed: Any) -> Any:
+    if seed is None or hasattr(seed, "next") or (isinstance(seed, (int, np.integer)) and seed >= 0):
+        return seed
+    raise ValueError(f"{type(initializer).__name__}: seed must be a whole number of at least 0, or None, got {seed!r}")
 
 
 def fans(shape: Shape) -> tuple[float, float]:

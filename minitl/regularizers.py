@@ -8,7 +8,6 @@ Source: Goodfellow, Bengio and Courville, Deep Learning, section 7.1.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from minitl.autodiff import Traced, gradients
 from minitl.errors import check_numbers, unknown
+from minitl.functions import is_function
 from minitl.serialization import Configured, lookup
 
 
@@ -130,9 +130,9 @@ def get(identifier: Any) -> Any:
 
     Errors: ValueError for an unknown name, TypeError for what is no regularizer.
     """
-    found = None if identifier is None else lookup("regularizer", identifier, {**NAMED, "ownregularizer": OwnRegularizer})
-    if inspect.isfunction(found):
+    found: Any = None if identifier is None else lookup("regularizer", identifier, {**NAMED, "ownregularizer": OwnRegularizer})
+    if is_function(found) and not hasattr(found, "gradient"):
         found = OwnRegularizer(found)
-    if found is not None and not (callable(found) and hasattr(found, "gradient")):
+    if found is not None and not hasattr(found, "gradient"):
         raise TypeError(f"a regularizer must be a name, a function of a weight, or a Regularizer, got {found!r}")
     return found

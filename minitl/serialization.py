@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import unknown
+from minitl.functions import function_name, is_function
 
 
 def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -113,8 +114,8 @@ def encode(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if inspect.isfunction(value) and value.__name__.isidentifier():
-        return {"class_name": "function", "config": value.__name__}
+    if is_function(value) and function_name(value).isidentifier():
+        return {"class_name": "function", "config": function_name(value)}
     raise TypeError(f"cannot save {value!r} in a model file; give it a name, or a class with get_config()")
 
 
@@ -144,11 +145,13 @@ def _is_function(data: Any) -> bool:
 
 
 def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
-    """What a user means by a name, a configuration or an object: the named default, or the object itself.
+    """What a user means by a name, a class, a configuration or an object: the named default, or the object itself.
 
     Names are compared without case, as Keras does; a class's own name ("HeNormal") is one, too.
     Errors: ValueError for a name that does not exist.
     """
+    if isinstance(identifier, type):  # without its parentheses
+        return identifier()
     if isinstance(identifier, str):
         if identifier in _custom.get():
             found = _custom.get()[identifier]

@@ -1,9 +1,11 @@
 """`add_loss` of models and of layers: values that join the loss."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from minitl import Input, Model, Sequential, losses
+from minitl import Input, Model, Sequential, backend, losses, set_random_seed
 from minitl.gradcheck import check_gradients
 from minitl.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPooling2D
 from minitl.layers.added_loss import AddedLoss
@@ -39,6 +41,20 @@ def autoencoder():
 def added(model, code):
     p = model.predict(X, verbose=0)
     return 0.1 * (code.predict(X, verbose=0) ** 2).sum(1).mean() - (X * np.log(p) + (1 - X) * np.log(1 - p)).mean(), p
+
+
+class Distance:
+    """A loss that is an object which can be called."""
+
+    def __call__(self, y_true, y_pred):
+        return abs(y_true - y_pred).mean(axis=-1)
+
+
+@pytest.mark.parametrize("loss", [Distance(), functools.partial(lambda y_true, y_pred, of: abs(y_true - y_pred).mean(-1), of=1)])
+def test_losses_that_are_no_functions_use_no_values(loss):
+    model = Sequential([Input((6,)), Dense(6)])
+    model.compile("sgd", loss)
+    assert model.evaluate(X, TARGETS, verbose=0) == pytest.approx(abs(model.predict(X, verbose=0) - TARGETS).mean(), rel=1e-5)
 
 
 def test_an_added_loss_is_counted_and_learnt(backend):
@@ -266,3 +282,41 @@ def test_what_joins_the_loss_goes_through_unchanged():
     y = layer.forward(x, True)
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(layer.backward(2 * x), 2 * x)
+
+
+class Encoder:
+    """A network, and a loss that reaches its code in one of several ways."""
+
+    def __init__(self):
+        set_random_seed(0)
+        x = Input((6,))
+        self.code = Dense(2, name="code")(x)
+        self.model = Model(x, Dense(6)(self.code))
+
+    def distance(self, y_true, y_pred):
+        return of_code(y_true, y_pred, self.code)
+
+
+def of_code(y_true, y_pred, code):
+    return backend.mean(backend.square(y_true - y_pred), axis=-1) + 0.1 * backend.mean(backend.square(code), axis=-1)
+
+
+REACHES = {
+    "around it": lambda encoder: (lambda code: lambda y_true, y_pred: of_code(y_true, y_pred, code))(encoder.code),
+    "given before": lambda encoder: functools.partial(of_code, code=encoder.code),
+    "method": lambda encoder: encoder.distance,
+    "object": lambda encoder: type("Distance", (), {
+        "__init__": lambda self: setattr(self, "code", encoder.code), "__call__": lambda self, *pair: of_code(*pair, self.code)
+    })(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reach", REACHES)
+def test_a_loss_reaches_values_of_the_network(reach):
+    encoder = Encoder()
+    encoder.model.compile("sgd", REACHES[reach](encoder))
+    p, code = encoder.model.predict(X, verbose=0), Model(encoder.model.input, encoder.code).predict(X, verbose=0)
+    expected = ((X - p) ** 2).mean() + 0.1 * (code**2).mean()
+    assert encoder.model.evaluate(X, X, verbose=0) == pytest.approx(expected, rel=1e-5)
+    history = encoder.model.fit(X, X, epochs=20, verbose=0).history["loss"]
+    assert history[-1] < 0.9 * history[0]

@@ -203,6 +203,12 @@ def test_imagenet_networks_give_the_expected_logits(name, photographs, tmp_path)
     assert (logits.argmax(axis=1) == labels).mean() > 0.4  # 12 photographs
 
 
+def test_images_of_uneven_sizes_are_framed_below_and_on_the_right():
+    model = applications.MobileNet(weights=None, include_top=False, input_shape=(50, 49, 3), alpha=0.25)
+    sizes = [model.get_layer(f"conv_dw_{number}").output_shape[1:3] for number in (1, 2, 4, 6, 12)]
+    assert sizes == [(25, 25), (12, 12), (6, 6), (3, 3), (1, 1)]
+
+
 def test_the_packaged_network_knows_what_it_sees():
     model = applications.EfficientNetLite0()
     assert model.preprocessing == imagenet.preprocessing("lite")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,18 @@ def test_what_prints_itself():
     report = check_gradients(Dense(3), np.ones((2, 4)))
     assert "<pre>" in report._repr_html_()
     assert max(map(len, str(report).splitlines())) <= 80
+
+
+def test_a_notebook_is_known_by_its_shell(monkeypatch):
+    from minitl.progress import in_notebook
+
+    shell = type("ZMQInteractiveShell", (), {})()
+    for module, found in (
+        (SimpleNamespace(get_ipython=lambda: shell), True), (SimpleNamespace(get_ipython=lambda: None), False),
+        (SimpleNamespace(), False), (None, False),
+    ):  # fmt: skip
+        monkeypatch.setitem(sys.modules, "IPython", module)
+        assert in_notebook() is found
 
 
 def test_phases_are_named_and_callbacks_work_in_every_phase(capsys, tmp_path):

@@ -21,8 +21,8 @@ from minitl.interop import (
 from minitl.interop.keras_compile import compile_as_described
 from minitl.interop.safe_tensors import read_safetensors
 from minitl.interop.torch_files import read_torch, write_torch
-from minitl.layers import Conv2D, Dense, Embedding, Flatten, GlobalAveragePooling2D, Input
-from minitl.models import Sequential
+from minitl.layers import BatchNormalization, Conv2D, Dense, Embedding, Flatten, GlobalAveragePooling2D, Input
+from minitl.models import Model, Sequential
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
 
@@ -72,9 +72,12 @@ def test_loading_what_is_there_keeps_the_rest(save, load, name, tmp_path):
         load(model, tmp_path / name)
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    load(model, tmp_path / name, **({"strict": False} if load is load_safetensors else {"by_name": True}))
-    for a, b in zip(model.get_weights(), [*part.get_weights(), *before[2:]], strict=True):
-        np.testing.assert_array_equal(a, b)
+    settings = {"strict": False} if load is load_safetensors else {"by_name": True}
+    for into in (lambda: load(model, tmp_path / name, **settings), lambda: model.load_weights(tmp_path / name, **settings)):
+        model.set_weights(before)
+        into()
+        for a, b in zip(model.get_weights(), [*part.get_weights(), *before[2:]], strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_what_has_no_place_is_left_where_that_was_asked_for(tmp_path):
@@ -83,9 +86,37 @@ def test_what_has_no_place_is_left_where_that_was_asked_for(tmp_path):
     save_safetensors(whole, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match="second"):
         load_safetensors(part, tmp_path / "w.safetensors")
+    load_safetensors(part, tmp_path / "w.safetensors", unexpected_ok=True)
+    with pytest.raises(ValueError, match="first/kernel"):
+        load_safetensors(Sequential([Input((4,)), Dense(3, name="third")]), tmp_path / "w.safetensors", unexpected_ok=True)
     load_safetensors(part, tmp_path / "w.safetensors", strict=False)
     for ours, theirs in zip(part.get_weights(), whole.get_weights(), strict=False):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_report_names_eight_entries():
+    from minitl.interop.pairing import Pairs
+
+    names = list("abcdefghij")
+    assert str(Pairs(missing=names[:8])) == "0 pairs; 8 missing in the file (a, b, c, d, e, f, g, h)"
+    assert str(Pairs(unexpected=names[:9])) == "0 pairs; 9 unexpected in the file (a, b, c, d, e, f, g, h, ...)"
+
+
+def test_a_normalisation_that_was_folded_away_is_filled_in_where_the_bias_has_no_place(tmp_path):
+    def network(use_bias, normalisation="norm"):
+        x = Input((6, 6, 2))
+        return Model(x, BatchNormalization(name=normalisation)(Conv2D(3, 3, use_bias=use_bias, name="conv")(x)))
+
+    folded = Sequential([Input((6, 6, 2)), Conv2D(3, 3, name="conv", bias_initializer="ones")])
+    save_safetensors(folded, tmp_path / "w.safetensors")
+    model, x = network(False), np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype(np.float32)
+    load_safetensors(model, tmp_path / "w.safetensors")
+    np.testing.assert_allclose(model.predict(x, verbose=0), folded.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="norm/gamma"):  # it has a place for the bias, so that nothing says what the rest was
+        load_safetensors(network(True), tmp_path / "w.safetensors")
+    save_safetensors(network(True), tmp_path / "whole.safetensors")
+    with pytest.raises(ValueError, match="conv/bias"):  # the file has a normalisation: it was not folded away
+        load_safetensors(network(False), tmp_path / "whole.safetensors")
 
 
 def test_embeddings_of_pytorch(tmp_path):
@@ -325,6 +356,13 @@ def test_losses_as_older_versions_describe_them():
         type(compiled_as({"loss": {"class_name": "MeanAbsoluteError", "config": {"name": "mine"}}}).loss).__name__
         == "MeanAbsoluteError"
     )
+
+
+def test_losses_among_the_metrics_of_a_file():
+    described = {"class_name": "MeanAbsoluteError", "config": {"name": "off", "dtype": "float32", "fn": "mean_absolute_error"}}
+    model, y = compiled_as({"metrics": [described]}), np.eye(2)[[0, 1, 1]]
+    off = abs(model.predict(X, verbose=0) - y).mean()
+    assert model.evaluate(X, y, return_dict=True, verbose=0)["off"] == pytest.approx(off)
 
 
 def test_what_cannot_be_compiled_leaves_the_model_as_it_was():

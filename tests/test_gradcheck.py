@@ -255,6 +255,9 @@ def test_the_command(tmp_path, capsys):
     assert main(["gradcheck", "--op", "softmax"]) == 0
     said = capsys.readouterr().out
     assert " right\n" in said and said.splitlines().count("softmax") == 2  # the operation, and the activation
+    assert main(["gradcheck", "--op", "max_pool2d"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("max_pool2d") == 1 and sum(line.endswith(" right") for line in lines) > 2
     file = tmp_path / "mine.py"
     file.write_text(
         "import numpy as np\nfrom minitl.layers import Layer\n"

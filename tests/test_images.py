@@ -29,6 +29,7 @@ from minitl.preprocessing.image import (
     save_img,
     transforms,
 )
+from minitl.preprocessing.image.dataset import targets_of
 from minitl.utils import image_dataset_from_directory, set_random_seed, to_categorical
 
 RANDOM = np.random.default_rng(0)
@@ -284,6 +285,7 @@ def test_shifts_in_shares_pixels_and_lists():
         assert {generator.get_random_transform((9, 9, 3), seed=s)["ty"] for s in range(60)} == allowed
     nothing = ImageDataGenerator().get_random_transform((9, 9, 3), seed=0)
     assert nothing == {**dict.fromkeys(nothing, 0), "zx": 1, "zy": 1, "channel_shift_intensity": None, "brightness": None}
+    np.testing.assert_array_equal(transforms.matrices(8, 8), [[[1, 0, 0], [0, 1, 0]]])
     values = [ImageDataGenerator(height_shift_range=0.5).get_random_transform((10, 9, 3), seed=s)["tx"] for s in range(60)]
     assert 4 < max(values) < 5 and -5 < min(values) < -4
 
@@ -479,6 +481,16 @@ def test_class_modes_and_grey_pictures_of_uneven_size(folder, mode, shape):
     x, y = batch if shape else (batch, None)
     assert x.shape == (4, 8, 6, 1) and x.dtype == np.float32
     assert shape is None or y.shape == shape
+
+
+def test_pictures_are_shuffled_unless_that_is_declined(folder):
+    make = ImageDataGenerator().flow_from_directory
+    orders = [next(make(folder, (8, 6), batch_size=18, class_mode="sparse", seed=seed))[1].tolist() for seed in (1, 2)]
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]) == make(folder, shuffle=False).classes.tolist()
+
+
+def test_one_class_is_a_column_of_ones():
+    np.testing.assert_array_equal(targets_of("categorical", np.zeros(3, int), 1, "a folder"), np.ones((3, 1)))
 
 
 def test_pictures_with_their_transparency(folder):

@@ -304,6 +304,26 @@ def test_attention_of_another_shape_is_refused(shape):
     assert all(np.array_equal(w, old) for w, old in zip(ours.get_weights(), before, strict=True))
 
 
+def test_axes_that_a_file_says_of_attention():
+    from minitl.interop.keras_attention import settings_of as kept
+
+    for axes in (None, 1, [1], (1,)):
+        assert kept({"num_heads": 2, "attention_axes": axes, "seed": 3}) == {"num_heads": 2}
+    for axes in (2, [2], (1, 2)):
+        with pytest.raises(ValueError, match=r"attention_axes=.* is not known here"):
+            kept({"num_heads": 2, "attention_axes": axes})
+
+
+def test_attention_of_a_width_that_four_does_not_divide():
+    x = Input((7, 6))
+    ours = Model(x, layers.MultiHeadAttention(2, 3, name="attend")(x, x))
+    arrays = {"attend.in_proj_weight": np.arange(108).reshape(18, 6), "attend.in_proj_bias": np.arange(18),
+              "attend.out_proj.weight": np.eye(6), "attend.out_proj.bias": np.zeros(6)}  # fmt: skip
+    load_torch(ours, {name: array.astype(np.float32) for name, array in arrays.items()})
+    query, key, value = (ours.get_layer("attend").parameters[f"{part}_bias"] for part in ("query", "key", "value"))
+    np.testing.assert_array_equal(np.concatenate([query.ravel(), key.ravel(), value.ravel()]), np.arange(18))
+
+
 def test_a_transformer_s_block_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch")
     theirs = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True), 2).eval()

@@ -43,7 +43,8 @@ BOOK_ONLY = {"window": "arithmetic of shapes, which kernels import", "winograd":
 
 # The order of the house: a part may import those before it and itself.
 FLOORS = (
-    "ops", "channels errors processes", "random", "autodiff serialization", "kernels", "backend rare_activations activations",
+    "ops", "channels errors functions processes", "random", "autodiff serialization", "kernels",
+    "backend rare_activations activations",
     "initializers regularizers constraints schedules",
     "batches weights prefetch preprocessing", "graph layers legacy",
 )  # fmt: skip

@@ -18,6 +18,7 @@ from minitl.layers import (
     Masking,
     TimeDistributed,
 )
+from minitl.layers.masking import LeaveOut
 from minitl.masks import masks_of
 from minitl.models import Model, Sequential
 from minitl.optimizers import SGD
@@ -108,6 +109,11 @@ def test_which_layers_hand_a_mask_on():
         assert (found is None) == (expected is None), name
         if expected is not None:
             np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_what_is_left_out_keeps_the_values_kind_of_numbers():
+    values, words = Input((4, 3)), Input((4,), dtype="int64")
+    assert LeaveOut(0)([values, words]).dtype == np.float32
 
 
 def test_many_layers_and_joints():

@@ -143,6 +143,16 @@ def test_what_is_not_a_number_is_a_no_and_of_equal_ones_the_first_are_largest():
     assert metric.hits == metric.alarms == 1
 
 
+def test_classes_are_ranked_at_every_step():
+    steps, flat = metrics.Precision(top_k=1), metrics.Precision(top_k=1)
+    p = RANDOM.uniform(size=(2, 3, 4))
+    targets = np.eye(4)[RANDOM.integers(0, 4, (2, 3))]
+    steps.update_state(targets, p)
+    flat.update_state(targets.reshape(6, 4), p.reshape(6, 4))
+    assert steps.alarms + steps.hits == flat.alarms + flat.hits == 6
+    assert steps.hits == flat.hits == (p.argmax(-1) == targets.argmax(-1)).sum()
+
+
 def test_sequences_are_weighted_per_step():
     steps = RANDOM.uniform(size=(9, 4))
     of_steps, of_numbers = metrics.Recall(thresholds=0.4), metrics.Recall(thresholds=0.4)

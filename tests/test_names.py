@@ -500,6 +500,8 @@ def test_small_things_of_older_programs(tmp_path, capsys):
     assert b"<svg" in drawing.create(prog="dot", format="svg") and drawing.create_png().startswith(b"\x89PNG")
     drawing.write_png(tmp_path / "model.png")
     assert (tmp_path / "model.png").stat().st_size > 1000
+    with pytest.raises(AttributeError, match="has no attribute 'nothing_of_this_name'"):
+        _ = backend.nothing_of_this_name
     bar = utils.Progbar(3, stateful_metrics=["rate"])
     for step in range(3):
         bar.add(1, [("loss", step), ("rate", step)])
@@ -564,6 +566,9 @@ def test_the_estimators_of_older_programs():
     pairs = KerasClassifier(build_fn=lambda: build(8, "categorical_crossentropy", 2), epochs=1, verbose=0)
     pairs.fit(x, np.eye(2)[np.arange(90) % 2])
     assert pairs.classes_.tolist() == [0, 1]
+    column = KerasClassifier(build_fn=build, epochs=1, verbose=0)
+    column.fit(x, np.arange(90)[:, None] % 3 + 4)
+    assert column.classes_.tolist() == [4, 5, 6]
     voters = VotingClassifier([("one", model), ("other", hot)], voting="soft").fit(x, names)
     assert (voters.predict(x) == names).mean() > 0.6
     with pytest.raises(ValueError, match="neither build nor fit takes 'size'"):

@@ -26,6 +26,7 @@ from minitl.layers import (
     Masking,
     Resizing,
     TimeDistributed,
+    UpSampling2D,
 )
 from minitl.losses import SparseCategoricalCrossentropy
 from minitl.models import Model, Sequential, load_model
@@ -52,6 +53,13 @@ def run(file, *arrays):
 
         session = ReferenceEvaluator(str(file))
         return session.run(None, dict(zip(session.input_names, arrays, strict=True)))
+
+
+def test_repeated_pixels_come_back_as_their_layer(tmp_path):
+    model = Sequential([Input((4, 5, 3)), UpSampling2D((2, 3))])
+    for opset in (17, 21):
+        export_onnx(model, tmp_path / "m.onnx", opset)
+        assert type(import_onnx(tmp_path / "m.onnx").layers[-1]) is UpSampling2D
 
 
 @pytest.mark.parametrize("name", LAYERS)

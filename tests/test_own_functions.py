@@ -1,9 +1,12 @@
-"""Functions of one's own in the place of an activation or a regularizer, and layers of one's own on data of any length."""
+"""Functions of one's own as activation, loss, metric or regularizer, and layers of one's own on data of any length."""
+
+import functools
 
 import numpy as np
 import pytest
 
-from minitl import losses, ops, regularizers
+import minitl
+from minitl import constraints, initializers, losses, metrics, ops, regularizers
 from minitl.backend import use_backend
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, load_keras
@@ -135,7 +138,7 @@ def test_onnx_takes_layers_and_refuses_functions(tmp_path):
 @pytest.mark.parametrize(
     ("activation", "error", "message"),
     [
-        (np.tanh, TypeError, "a function of minitl.activations or your own"),
+        (0.3, TypeError, "a function of minitl.activations or your own"),
         (PReLU(), TypeError, "put a layer that has weights behind this one"),
         (lambda z: z[:, :1], ValueError, r"made shape \(12, 1\) of \(12, 3\); it must keep the shape"),
         (lambda z: np.ones((12, 3)), TypeError, "does not depend on its argument"),
@@ -315,7 +318,7 @@ def test_a_loss_of_one_s_own_is_called_what_its_function_is_called():
         def __call__(self, y_true, y_pred):
             return mine(y_true, y_pred)
 
-    for loss, name in ((losses.get(mine), "mine"), (OwnLoss(Theirs()), "Theirs")):
+    for loss, name in ((losses.get(mine), "mine"), (OwnLoss(Theirs()), "theirs")):
         assert loss.name == name and loss.reduction == "sum_over_batch_size"
         assert float(loss(Y, Y + 2)) == pytest.approx(4)
 
@@ -341,3 +344,145 @@ def test_losses_that_define_their_call_and_those_that_define_nothing():
         assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
         model.train_on_batch(X, Y)
         assert any(w.any() for w in model.get_weights())
+
+
+class Called:
+    """An object that can be called, and one of its methods."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+    def method(self, *arguments):
+        return self.function(*arguments)
+
+
+def off(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+
+def named(function):
+    function.__name__ = "mine"
+    return function
+
+
+FORMS = {
+    "lambda": lambda f: lambda *arguments: f(*arguments), "method": lambda f: Called(f).method, "object": Called,
+    "partial": functools.partial, "named partial": lambda f: named(functools.partial(f)),
+}  # fmt: skip
+NAMES = {"lambda": "<lambda>", "object": "called", "named partial": "mine"}  # in the history; of others as the form's
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whatever_can_be_called_is_a_function(form):
+    make, models = FORMS[form], []
+    for wrap in (make, lambda f: f):
+        minitl.set_random_seed(3)
+        dense = Dense(
+            2, activation=wrap(soft), kernel_regularizer=wrap(cubed), kernel_constraint=wrap(lambda w: np.clip(w, -0.5, 0.5)),
+            kernel_initializer=wrap(lambda shape, dtype=None: np.linspace(-1, 1, shape[0] * shape[1]).reshape(shape)),
+        )  # fmt: skip
+        model = Sequential([Input((6,)), dense, Activation(wrap(gated))])
+        model.compile("sgd", wrap(off), metrics=[wrap(off)])
+        models.append((model, model.fit(X, Y, epochs=2, shuffle=False, verbose=0).history))
+    (model, history), (plain, expected) = models
+    for ours, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert history[NAMES.get(form, form)] == expected["off"] and history["loss"] == expected["loss"]
+    report = check_gradients(model, X.astype(float), Y.astype(float))
+    assert report.ok, report
+
+
+def test_a_file_knows_a_function_by_its_name(tmp_path):
+    half = functools.partial(lambda z, factor: factor * z, factor=0.5)
+    model = Sequential([Input((6,)), Dense(2, activation=half, kernel_regularizer=named(functools.partial(cubed)))])
+    model.save(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz", custom_objects={"partial": half, "mine": cubed})
+    np.testing.assert_array_equal(again(X), model(X))
+    with pytest.raises(ValueError, match=r"'partial'; .*it goes into custom_objects=\{'partial': partial\}"):
+        load_model(tmp_path / "m.npz")
+    np.testing.assert_array_equal(clone_model(model).layers[-1].kernel.shape, (6, 2))
+
+
+def test_functions_of_numpy_are_activations():
+    x = X.astype(float)
+    for function in (np.tanh, np.sin):
+        model = Sequential([Input((6,), dtype="float64"), Activation(function, dtype="float64")])
+        np.testing.assert_allclose(model(x), function(x), rtol=1e-12)
+        report = check_gradients(model, x)
+        assert report.ok, report
+
+
+def test_a_class_stands_for_its_default_object():
+    dense = Dense(2, activation=ReLU, kernel_initializer=initializers.Zeros, kernel_regularizer=regularizers.L2,
+                  kernel_constraint=constraints.NonNeg)  # fmt: skip
+    model = Sequential([Input((6,)), dense])
+    model.compile(SGD, losses.MeanAbsoluteError, metrics=[metrics.MeanSquaredError])
+    history = model.fit(X, Y, epochs=1, verbose=0).history
+    assert history["loss"][0] == pytest.approx(abs(Y).mean(), rel=1e-5)
+    assert history["mean_squared_error"][0] == pytest.approx((Y**2).mean(), rel=1e-5)
+    assert dense.regularizers["kernel"].l2 == 0.01 and not dense.get_weights()[0].any()
+
+
+def test_functions_of_metrics_and_losses_as_metrics():
+    hot = np.eye(3)[np.arange(12) % 3]
+    model = Sequential([Input((6,)), Dense(3, activation="softmax")])
+    three = functools.partial(metrics.top_k_categorical_accuracy, k=3)
+    small = functools.partial(losses.huber, delta=0.1)
+    model.compile("sgd", small, metrics=[
+        metrics.categorical_accuracy, named(three), losses.MeanAbsoluteError(), losses.mean_squared_error,
+    ])  # fmt: skip
+    found, p = model.evaluate(X, hot, return_dict=True, verbose=0), model.predict(X, verbose=0)
+    expected = {
+        "loss": small(hot, p).mean(), "categorical_accuracy": (p.argmax(1) == hot.argmax(1)).mean(), "mine": 1.0,
+        "mean_absolute_error": abs(p - hot).mean(), "mean_squared_error": ((p - hot) ** 2).mean(),
+    }  # fmt: skip
+    assert found == {name: pytest.approx(value, rel=1e-5) for name, value in expected.items()}
+
+
+class Start(initializers.Initializer):
+    """As Keras's documentation has one of a program's own."""
+
+    def __init__(self, mean, stddev):
+        self.mean, self.stddev = mean, stddev
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        assert dtype == "float32"
+        return minitl.random.normal(shape, mean=self.mean, stddev=self.stddev, dtype=dtype)
+
+    def get_config(self):
+        return {"mean": self.mean, "stddev": self.stddev}
+
+
+def test_an_initializer_of_ones_own_as_keras_calls_it(tmp_path):
+    minitl.set_random_seed(0)
+    model = Sequential([Input((400,)), Dense(50, kernel_initializer=Start(3, 0.1))])
+    kernel = model.get_weights()[0]
+    assert abs(kernel.mean() - 3) < 0.01 and 0.09 < kernel.std() < 0.11
+    model.save(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz", custom_objects={"Start": Start})
+    assert again.layers[-1].kernel_initializer.get_config() == {"mean": 3, "stddev": 0.1}
+
+
+def test_initializers_with_a_seed_draw_the_same_again():
+    for make in (
+        initializers.RandomNormal, initializers.RandomUniform, initializers.TruncatedNormal, initializers.GlorotUniform,
+        initializers.GlorotNormal, initializers.HeUniform, initializers.HeNormal, initializers.LecunUniform,
+        initializers.LecunNormal, initializers.VarianceScaling, initializers.Orthogonal,
+    ):  # fmt: skip
+        seeded = make(seed=4)
+        first, again, other = seeded((5, 5)), make(seed=4)(shape=(5, 5), dtype="float64"), make(seed=5)((5, 5))
+        np.testing.assert_array_equal(first, again.astype(np.float32))
+        assert first.dtype == np.float32 and (first != other).any() and (make()((5, 5)) != make()((5, 5))).any()
+        a, b = (Sequential([Input((6,)), Dense(2, kernel_initializer=make(seed=4))]) for _ in range(2))
+        np.testing.assert_array_equal(a.get_weights()[0], b.get_weights()[0])
+        assert make.from_config(seeded.get_config()).seed == 4
+    assert initializers.RandomNormal(0.0, 0.1, 4).seed == initializers.glorot_uniform(4).seed == 4
+    generator = minitl.random.SeedGenerator(3)
+    assert (initializers.HeNormal(generator)((4, 4)) != initializers.HeNormal(generator)((4, 4))).any()
+    for wrong in (-1, 0.5, "one"):
+        with pytest.raises(ValueError, match="HeNormal: seed must be a whole number of at least 0, or None"):
+            initializers.HeNormal(seed=wrong)
+    assert initializers.Ones()((2, 3), "int32").dtype == np.int32 and initializers.Zeros()(shape=[2, 3]).shape == (2, 3)

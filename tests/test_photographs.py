@@ -388,6 +388,10 @@ def test_occlusion_is_what_covering_a_square_takes_away(network):
     by_hand[:, 3:6, 6:9] = 0
     fall = model(x)[np.arange(4), np.arange(4)] - model(by_hand)[np.arange(4), np.arange(4)]
     np.testing.assert_allclose(found[:, 4, 7], fall, rtol=1e-4, atol=1e-6)
+    corner = x.copy()
+    corner[:, :3, :3] = 0
+    fall = model(x)[np.arange(4), np.arange(4)] - model(corner)[np.arange(4), np.arange(4)]
+    np.testing.assert_allclose(found[:, 0, 0], fall, rtol=1e-4, atol=1e-6)
     whole = (model(x) - model(np.zeros_like(x)))[np.arange(4), np.arange(4), None, None]
     found = explain.occlusion(model, x, np.arange(4), window=99, stride=1)  # a square larger than the image covers all of it
     np.testing.assert_allclose(found, np.broadcast_to(whole, found.shape), rtol=1e-4, atol=1e-6)

@@ -35,6 +35,7 @@ from minitl.models import Sequential, load_model
 from minitl.optimizers import SGD
 from minitl.preprocessing.image import ImageDataGenerator
 from minitl.resume import checked_state
+from minitl.schedules import CosineDecay
 
 ROOT = Path(__file__).parent.parent
 X = np.random.default_rng(0).random((60, 8, 8, 3)).astype(np.float32)
@@ -211,6 +212,18 @@ def test_a_network_without_a_shape_goes_on(tmp_path):
     model = network(build=False)
     model.fit(X, Y, epochs=3, verbose=0, callbacks=[BackupAndRestore(tmp_path), Interrupt(0)])
     assert bits(model) == bits(whole)
+
+
+def test_a_schedule_and_a_number_do_not_become_each_other(tmp_path):
+    schedule = CosineDecay(0.1, 100)
+    for k, (before, after) in enumerate(((schedule, 0.05), (0.05, schedule))):
+        first, second = network(), network()
+        for model, rate in ((first, before), (second, after)):
+            model.compile(SGD(rate), "sparse_categorical_crossentropy")
+        with pytest.raises(KeyboardInterrupt):
+            first.fit(X, Y, epochs=3, verbose=0, callbacks=[BackupAndRestore(tmp_path / str(k), 1), Interrupt(5)])
+        second.fit(X, Y, epochs=3, verbose=0, callbacks=[BackupAndRestore(tmp_path / str(k), 1)])
+        assert second.optimizer.learning_rate == after and second.optimizer.iterations > 5
 
 
 def test_a_backup_of_another_run_is_refused_and_the_model_stays(tmp_path):

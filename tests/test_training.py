@@ -22,7 +22,18 @@ from minitl.callbacks import (
 )
 from minitl.constraints import MaxNorm
 from minitl.history import History
-from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
+from minitl.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    Layer,
+    MaxPooling2D,
+    SimpleRNN,
+)
 from minitl.losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from minitl.metrics import SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy
 from minitl.models import Model, Sequential, load_model
@@ -723,6 +734,13 @@ def test_what_is_not_finite_is_told_where_it_begins():
         model.fit(ROWS, 1e30 * TARGETS, verbose=0)
     with pytest.raises(ValueError, match="the input holds NaN or infinity in 1 places"):
         model.fit(np.where(np.arange(48).reshape(12, 4) == 5, np.nan, ROWS), TARGETS, verbose=0)
+    x = Input((3, 2))
+    steps, last = SimpleRNN(2, "linear", return_sequences=True, return_state=True, name="memory")(x)
+    memory = Model(x, [Dense(2, name="scores")(steps), last])
+    memory.compile(SGD(0.1), "mse")
+    memory.get_layer("memory").parameters["kernel"][:] = 3e38
+    with pytest.raises(ValueError, match="the first output that is not finite comes from layer 'memory'"):
+        memory.fit(np.ones((4, 3, 2)), [np.ones((4, 3, 2)), np.ones((4, 2))], verbose=0)
     model.layers[0].parameters["kernel"][0, 0] = np.nan
     with pytest.raises(ValueError, match=r"the weights .*dense.*/kernel are not finite; lower the learning rate"):
         model.fit(ROWS, TARGETS, verbose=0)

@@ -703,6 +703,15 @@ def test_pretraining_writes_weights_and_card(tmp_path, capsys):
     assert main(["pretrain", "leters", "--output", str(tmp_path)]) == 2
 
 
+def test_the_whole_base_may_begin_anew():
+    set_random_seed(0)
+    model = Sequential([Input((4,)), Dense(3, name="one"), Dense(3, name="two"), Dense(2, activation="softmax")])
+    before = model.get_weights()
+    fine_tune(model, (ROWS, np.arange(12) % 2), "reinitialize", layers=2, epochs=1, verbose=0)
+    assert all(layer.trainable for layer in model.layers)
+    assert all(abs(a - b).max() > 0.1 for a, b in zip(before[:4:2], model.get_weights()[:4:2], strict=True))
+
+
 def test_reinitialize_needs_layers_in_the_base():
     model = Sequential([Input((4,)), Dense(3, name="base"), Dense(2, activation="softmax")])
     for layers in (0, 2):

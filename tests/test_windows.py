@@ -67,7 +67,14 @@ def test_parts_of_data():
     assert a.tolist() == list(range(8)) and d.tolist() == [16, 18] and len(b) == 8 and len(c) == 2
     left, right = split_dataset(x, right_size=3, shuffle=True, seed=0)
     assert len(left) == 7 and sorted([*left, *right]) == list(range(10))
-    for sizes in ({"left_size": 10}, {"left_size": 0}, {"left_size": 0, "right_size": 4}, {"left_size": 7, "right_size": 4}):
+    for sizes in (
+        {"left_size": 10},
+        {"right_size": 10},
+        {"left_size": 10, "right_size": 0},
+        {"left_size": 0},
+        {"left_size": 0, "right_size": 4},
+        {"left_size": 7, "right_size": 4},
+    ):
         with pytest.raises(ValueError, match="do not part 10 samples"):
             split_dataset(x, **sizes)
     assert pack_x_y_sample_weight(x) is x and pack_x_y_sample_weight([x]) == ([x],) and pack_x_y_sample_weight(x, y) == (x, y)

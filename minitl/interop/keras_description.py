@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
 
+from minitl.functions import is_function
 from minitl.interop.keras_attention import called
 from minitl.interop.keras_operations import called_on, described_operation
 from minitl.layers import (
@@ -201,7 +201,7 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
             kind = type(inner).__name__
             value = _entry("keras.layers", kind, _settings(inner, inner.name or kind.lower()))
         config[key] = encode(value)
-        if inspect.isfunction(value):
+        if is_function(value):
             config[key].update(module="builtins", registered_name="function")
     return {key: value for key, value in config.items() if key not in LEFT_OUT.get(type(layer), ())}
 

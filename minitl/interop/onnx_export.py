@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.functions import function_name
 from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
 from minitl.interop.onnx_activations import write_activation
@@ -156,7 +157,9 @@ class Writer:
         if isinstance(name, Layer):
             return self.layer(name, [x], [x.shape])[0].name
         if callable(name):
-            raise ValueError(f"activation {name.__name__}: ONNX has nothing for a function of your own; use one that has a name")
+            raise ValueError(
+                f"activation {function_name(name)}: ONNX has nothing for a function of your own; use one that has a name"
+            )
         return write_activation(self, name, x.name, 1 if x.first else -1)
 
     def pads(self, x: Tensor, window: Any, strides: Any, padding: str) -> dict[str, Any]:

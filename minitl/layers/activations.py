@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from minitl import activations, initializers, rare_activations, regularizers
 from minitl.backend import op
 from minitl.channels import inner_axis
 from minitl.errors import check_numbers
+from minitl.functions import is_function, is_known
 from minitl.graph.plan import Need
 from minitl.layers import own_activation
 from minitl.layers.base import Layer, Shape
@@ -55,7 +55,7 @@ class Activated(Layer):
     def _activation(self) -> tuple[Any, dict[str, Any]]:
         """The activation's forward and backward, and its settings: an operation, or a function that is recorded."""
         own = rare_activations.NAMED.get(self.activation, self.activation)
-        if inspect.isfunction(own):
+        if is_function(own):
             return own_activation, {"function": own}
         name, settings = self.activation_operation
         return op(name), settings
@@ -264,11 +264,13 @@ def chosen(activation: Any) -> Any:
     """
     if isinstance(activation, str) and custom_object(activation) is not None:
         activation = custom_object(activation)
+    if isinstance(activation, type):  # without its parentheses
+        activation = activation()
     activation = decode("activation", activation, {cls.__name__: cls for cls in (Activation, ReLU, LeakyReLU, ELU, Softmax)})
     if isinstance(activation, Activation):
         return activation.activation
     if isinstance(activation, ActivationOnly) and not activation.is_users:
         return activation
-    if inspect.isfunction(activation) and activation.__module__.split(".")[0] not in activations.LIBRARIES:
+    if is_function(activation) and not isinstance(activation, Layer) and not is_known(activation):
         return activation
     return activations.name_of(activation)

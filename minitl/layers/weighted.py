@@ -86,9 +86,12 @@ class Weighted:
         if name is None:
             count = len(self.parameters) + len(self.state)
             name = f"weight_{count}" if count else "weight"
-        draw, generator = initializers.get("glorot_uniform" if initializer is None else initializer), new_generator()
+        start, generator = initializers.get("glorot_uniform" if initializer is None else initializer), new_generator()
         shape = tuple(() if shape is None else np.atleast_1d(shape).astype(int).tolist())
-        values = np.asarray(draw(shape, generator)) if reserve.left is None else reserve.take(self.label, name, shape)
+        if reserve.left is None:
+            values = initializers.drawn(start, shape, generator, self.dtype)
+        else:
+            values = reserve.take(self.label, name, shape)
         weight = aligned(values, self.dtype)
         group = self.parameters if trainable or trainable is None else self.state
         group[name] = weight

@@ -15,13 +15,13 @@ Each is there as a class, and as a function of (y_true, y_pred) under its lower-
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minitl.autodiff import Traced
+from minitl.functions import function_name, is_function, is_known
 from minitl.graph.value import Value
 from minitl.losses import formulas
 from minitl.losses.base import Loss, backpropagate, compute
@@ -84,13 +84,10 @@ def get(identifier: Any) -> Loss:
 
     Errors: ValueError for an unknown name; TypeError for what is no loss.
     """
-    if isinstance(identifier, type) and issubclass(identifier, Loss):
-        identifier = identifier()
-    name = getattr(identifier, "__name__", "")
-    if callable(identifier) and not isinstance(identifier, Loss) and name in NAMED and _is_known(identifier):
-        identifier = name  # a function of this module, or of Keras's
+    if is_known(identifier) and function_name(identifier) in NAMED:
+        identifier = function_name(identifier)  # a function of this module, or of Keras's
     loss = lookup("loss", identifier, {**NAMED, "ownloss": OwnLoss})
-    if inspect.isroutine(loss):
+    if is_function(loss) and not isinstance(loss, Loss):
         loss = OwnLoss(loss)
     if not isinstance(loss, Loss):
         raise TypeError(f"a loss must be a name, a function of (y_true, y_pred), or a minitl.losses.Loss, got {loss!r}")
@@ -107,10 +104,6 @@ def to_train_with(identifier: Any) -> Loss:
         advice = 'leave the reduction out, or give "sum"'
         raise ValueError(f'loss {loss.name}: a network learns from one number, reduction="none" gives many; {advice}')
     return loss
-
-
-def _is_known(function: Any) -> bool:
-    return str(getattr(function, "__module__", "")).split(".")[0] in ("minitl", "keras", "tensorflow")
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from minitl.functions import function_name
 from minitl.losses.base import Loss
 
 
@@ -19,7 +20,7 @@ class OwnLoss(Loss):
     """
 
     def __init__(self, function: Callable[[Any, Any], Any]):
-        super().__init__(getattr(function, "__name__", type(function).__name__))
+        super().__init__(function_name(function))
         self.function = function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

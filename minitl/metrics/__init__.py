@@ -14,13 +14,13 @@ The name of any loss is a metric too: its mean over samples.
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any
 
 import numpy as np
 
 from minitl import losses
 from minitl.errors import unknown
+from minitl.functions import function_name, is_function, is_known
 from minitl.metrics.curves import AUC, PrecisionAtRecall, RecallAtPrecision, SensitivityAtSpecificity, SpecificityAtSensitivity
 from minitl.metrics.detection import (
     FalseNegatives,
@@ -73,7 +73,7 @@ class OwnFunction(Metric):
     """A function of your own, (y_true, y_pred) to a number or one per sample."""
 
     def __init__(self, function: Any, name: str | None = None):
-        super().__init__(name or function.__name__)
+        super().__init__(name or function_name(function))
         self.function = function
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ class MeanMetricWrapper(OwnFunction):
     """The mean of a function of your own, with settings: fn(y_true, y_pred, **settings) gives one number, or one per sample."""
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **settings: Any):
-        super().__init__(fn, name or fn.__name__)
+        super().__init__(fn, name or function_name(fn))
         self.dtype, self.settings = dtype, settings
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -134,12 +134,13 @@ def get(identifier: Any) -> Metric:
 
     Errors: ValueError for an unknown name; TypeError for what is no metric.
     """
-    if isinstance(identifier, functools.partial) or (isinstance(identifier, type) and issubclass(identifier, Metric)):
-        kind: Any = identifier  # a class, without its parentheses
-        identifier = kind()
-    if inspect.isfunction(identifier):
-        name = identifier.__name__
-        return get(name) if name in losses.NAMED and identifier is getattr(losses, name) else OwnFunction(identifier)
+    if isinstance(identifier, type) or isinstance(getattr(identifier, "func", None), type):  # a class, without its parentheses
+        identifier = identifier()
+    if isinstance(identifier, losses.Loss):
+        return OwnFunction(identifier.__call__, LOSSES.get(identifier.name, identifier.name))
+    if is_function(identifier) and not isinstance(identifier, Metric):
+        name = function_name(identifier)
+        return get(name) if is_known(identifier) and (name in NAMED or name in losses.NAMED) else OwnFunction(identifier)
     if isinstance(identifier, str):
         key = identifier.lower()
         if key in NAMED:
@@ -161,8 +162,7 @@ def get(identifier: Any) -> Metric:
 def __getattr__(name: str) -> Any:
     # Functions of (y_true, y_pred), one number per sample, under the names of metrics and losses.
     if name in NAMED and name not in ("auc", "r2_score", "root_mean_squared_error", "cosine_similarity"):
-        kind: Any = NAMED[name]
-        return lambda y_true, y_pred, **settings: kind(**settings).values(np.asarray(y_true), np.asarray(y_pred))
+        return _of_samples(name)
     if name in losses.NAMED:
         return getattr(losses, name)
     if name == "LogCoshError":
@@ -170,6 +170,17 @@ def __getattr__(name: str) -> Any:
     if name in LOSSES:  # MeanAbsoluteError() as a metric
         return functools.partial(MeanLoss, LOSSES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@functools.cache
+def _of_samples(name: str) -> Any:
+    kind: Any = NAMED[name]
+
+    def function(y_true: Any, y_pred: Any, **settings: Any) -> np.ndarray:
+        return kind(**settings).values(np.asarray(y_true), np.asarray(y_pred))
+
+    function.__name__ = function.__qualname__ = name
+    return function
 
 
 __all__ = [

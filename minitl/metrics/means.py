@@ -40,7 +40,8 @@ class Metric(Configured):
         given = in_order(self.name, first, settings, ("name", "shape", "initializer", "dtype"), of_keras_3)
         shape, dtype = given.get("shape") or (), given.get("dtype") or np.float64
         shape = tuple(np.atleast_1d(shape).astype(int)) if np.ndim(shape) or shape else ()
-        array = np.array(initializers.get(given.get("initializer") or "zeros")(shape, new_generator()), dtype)
+        start = initializers.get(given.get("initializer") or "zeros")
+        array = np.array(initializers.drawn(start, shape, new_generator(), dtype), dtype)
         return Variable.of(array, given.get("name") or "variable", self.name, trainable=False)
 
     add_variable = add_weight

@@ -9,6 +9,7 @@ the target as one more input, and shares all layers with the model. New programs
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from typing import Any
@@ -44,7 +45,15 @@ def with_target(model: Any, loss: Any) -> Any:
 
 
 def _uses_values(function: Any) -> bool:
-    if not inspect.isfunction(function):
+    """Whether a function reaches values: around it, given beforehand, or as what its object holds under a name that it uses."""
+    if isinstance(function, functools.partial):
+        given = (*function.args, *function.keywords.values())
+        return any(isinstance(item, Value) for item in given) or _uses_values(function.func)
+    method = function if inspect.isroutine(function) else function.__call__
+    code = getattr(method, "__func__", method)
+    if not inspect.isfunction(code):
         return False
-    known = inspect.getclosurevars(function)
-    return any(isinstance(item, Value) for item in (*known.nonlocals.values(), *known.globals.values()))
+    known = inspect.getclosurevars(code)
+    held = getattr(getattr(method, "__self__", None), "__dict__", {})
+    reached = [*known.nonlocals.values(), *known.globals.values(), *(held.get(name) for name in code.__code__.co_names)]
+    return any(isinstance(item, Value) for item in reached)

@@ -20,6 +20,7 @@ from typing import Any
 from minitl import channels, metrics
 from minitl import weights as weight_files
 from minitl.errors import unknown
+from minitl.functions import function_name, is_function
 from minitl.layers.base import Layer
 from minitl.layers.known import layer_classes
 from minitl.layers.names import check_name
@@ -200,6 +201,6 @@ def _classes_in(model: Any) -> dict[str, Any]:
             if hasattr(value, "get_config"):
                 found[type(value).__name__] = type(value)
                 value = getattr(value, "function", None)  # of an initializer or regularizer that is a function
-            if callable(value) and hasattr(value, "__name__"):
-                found[value.__name__] = value
+            if is_function(value):
+                found[function_name(value)] = value
     return found
