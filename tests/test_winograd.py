@@ -20,7 +20,8 @@ from minitl.kernels import conv2d as engine
 from minitl.kernels import fused, launch, winograd
 from minitl.kernels.launch import Numbers, Task
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd import moving, pooling, sandwich, square, transposing
+from minitl.kernels.simd import moving, pooling, sandwich, square, transformed, transposing
+from minitl.kernels.winograd.matrices import KERNEL_4
 from minitl.ops import conv2d as book
 from minitl.ops import max_pool2d, relu
 from minitl.ops.window import slide2d
@@ -137,7 +138,8 @@ def test_shorter_vectors(name, features, tmp_path):
         pytest.skip("the vectors of all other tests here are no longer than these")
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     whole = "float32 and (test_forward or test_with_relu)"
-    wanted = f"test_the_tile or test_the_pooled_tile or is_what_its_definition or square_products or {whole}"
+    parts = "is_what_its_definition or transformed or few_tiles or square_products"
+    wanted = f"test_the_tile or test_the_pooled_tile or {parts} or {whole}"
     files = [__file__, str(Path(__file__).with_name("test_pairs.py"))]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", wanted, *files]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -337,6 +339,52 @@ def test_square_products_are_what_their_definitions_say(dtype, rows, step, seed)
     assert (expected[:4] == ours[:4]).all() and ours[-1] == expected[-1]
 
 
+@pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("vectors", "ahead"), [(1, 0), (3, 7)])
+def test_transformed_products_are_what_their_definition_says(dtype, vectors, ahead):
+    lanes, generator = VECTOR_BYTES // np.dtype(dtype).itemsize, np.random.default_rng(0)
+    if lanes % transformed.CHANNELS_AT_ONCE:
+        pytest.skip("a vector holds fewer channels than are taken at once")
+    filters, step = vectors * lanes, vectors * lanes + 3
+    entry = lanes * step + 2
+    weights = generator.standard_normal(5 + 9 * entry).astype(dtype)
+    scale = generator.standard_normal(2 + filters).astype(dtype)
+    v = generator.standard_normal(4 + 36 * 4 * lanes).astype(dtype)
+    start = generator.standard_normal(9 + 36 * 4 * filters).astype(dtype)
+    ours, expected = start.copy(), start.copy()
+    given = weights, 5, entry, step, scale, 2, v, 4
+    _transformed_product(*given, ours, 6, filters, lanes, ahead)
+    transformed.transformed_product_in_numpy(KERNEL_4, *given, expected, 6, filters, lanes, ahead)
+    np.testing.assert_allclose(ours, expected, atol=1e-4 if dtype == np.float32 else 1e-12)
+    assert (ours[:6] == start[:6]).all() and (ours[-3:] == start[-3:]).all() and (ours != start).any()
+
+
+@pytest.mark.skipif(not JIT, reason="too slow in plain Python")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("size", "padding", "pool"), [(7, "same", False), (8, "same", True), (10, "valid", False)])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_few_tiles_have_the_bits_of_many(dtype, size, padding, pool, scaled):
+    generator, lanes = np.random.default_rng(0), VECTOR_BYTES // np.dtype(dtype).itemsize
+    x = generator.standard_normal((9, size, size, 128)).astype(dtype)
+    kernel, (bias, scale) = (
+        generator.standard_normal((3, 3, 128, 192)).astype(dtype),
+        generator.standard_normal((2, 192)).astype(dtype),
+    )
+    out = (size - 2, size - 2) if padding == "valid" else (size, size)
+    before, out = (0, 0) if padding == "valid" else (1, 1), (out[0] // 2, out[1] // 2) if pool else out
+    shape = kernel.shape
+    assert winograd.plan(x[:1].shape, shape, out, before, lanes, pool)[0].few == (lanes % 4 == 0)
+    assert not winograd.plan(x.shape, shape, out, before, lanes, pool)[0].few
+    skip = None if pool else generator.standard_normal((9, *out, 192)).astype(dtype)
+    named = {"relu": True, "pooled": pool, "scale": scale if scaled else None}
+    together, winners = winograd.forward(x, kernel, bias, out, before, **named, skip=skip)
+    for i in range(2):
+        alone, winner = winograd.forward(x[i : i + 1], kernel, bias, out, before, **named, skip=None if pool else skip[i : i + 1])
+        np.testing.assert_array_equal(alone[0], together[i])
+        np.testing.assert_array_equal(winner[:1], winners[i : i + 1])
+
+
 @pytest.mark.skipif(not JIT, reason="compiled code has these bits")
 @pytest.mark.parametrize("edge", [2, 4])
 @pytest.mark.parametrize("batch", [1, 3, 20])
@@ -439,6 +487,12 @@ if JIT:
     @njit
     def _square_sum(a, a_at, b, b_at, start, start_at, start_step, c, c_at, rows):
         square.square_sum(a, a_at, b, b_at, start, start_at, start_step, c, c_at, rows)
+
+    @njit
+    def _transformed_product(weights, at, entry, step, scale, in_scale, v, in_v, m, in_m, filters, channels, ahead):
+        transformed.transformed_product(
+            KERNEL_4, weights, at, entry, step, scale, in_scale, v, in_v, m, in_m, filters, channels, ahead
+        )
 
     @njit
     def _best_of_sandwich(source, at, row, column, best, to, winner, to_winner, count):

@@ -13,6 +13,7 @@ from minitl.kernels.simd.pooling import best_of_sandwich, best_of_window, one_of
 from minitl.kernels.simd.sandwich import biased_sandwich, sandwich, scaled_sandwich
 from minitl.kernels.simd.square import square_product, square_sum
 from minitl.kernels.simd.tile import finished_product, product
+from minitl.kernels.simd.transformed import transformed_product
 from minitl.kernels.simd.transposing import transpose
 from minitl.kernels.simd.vectors import lanes, tile_columns, tile_rows, whole_vectors
 from minitl.kernels.simd.views import constant, view
@@ -47,6 +48,7 @@ __all__ = [
     "tanh",
     "tile_columns",
     "tile_rows",
+    "transformed_product",
     "transpose",
     "view",
     "whole_vectors",

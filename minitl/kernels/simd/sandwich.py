@@ -171,26 +171,26 @@ def _emit(module: ir.Module, matrix: str, add: bool, scalar: ir.Type, size: int,
 def combine(builder: ir.IRBuilder, factors: list[Matrix], load: Callable[[int, int], Any]) -> list[list[Any]]:
     """m d m^T in registers, from what loads the vector d[i, j]; m is the product of `factors`."""
     size = range(len(factors[-1][0]))
-    columns = [_multiply(builder, factors, [load(i, j) for i in size]) for j in size]
-    return [_multiply(builder, factors, [column[i] for column in columns]) for i in range(len(factors[0]))]
+    columns = [multiply_stages(builder, factors, [load(i, j) for i in size]) for j in size]
+    return [multiply_stages(builder, factors, [column[i] for column in columns]) for i in range(len(factors[0]))]
 
 
-def _multiply(builder: ir.IRBuilder, factors: list[Matrix], values: list[Any]) -> list[Any]:
-    """The product of the factors with a column of vectors."""
+def multiply_stages(builder: ir.IRBuilder, factors: list[Matrix], values: list[Any], flags: tuple[str, ...] = FUSED) -> list[Any]:
+    """The product of the factors with a column of vectors, in registers."""
     for m in reversed(factors):
-        values = [_total(builder, line, values) for line in m]
+        values = [_total(builder, line, values, flags) for line in m]
     return values
 
 
-def _total(builder: ir.IRBuilder, line: list[float], values: list[Any]) -> Any:
+def _total(builder: ir.IRBuilder, line: list[float], values: list[Any], flags: tuple[str, ...]) -> Any:
     """The sum of some vectors, each times a constant."""
     terms = [(factor, value) for factor, value in zip(line, values, strict=True) if factor]
     result = None
     for factor, value in sorted(terms, key=lambda term: term[0] < 0):  # begin with one to be added
         if abs(factor) != 1:
-            value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count), flags=FUSED)
+            value = builder.fmul(value, ir.Constant(value.type, [abs(factor)] * value.type.count), flags=flags)
         add_up = builder.fsub if factor < 0 else builder.fadd
-        result = value if result is None else add_up(result, value, flags=FUSED)
+        result = value if result is None else add_up(result, value, flags=flags)
     return result
 
 

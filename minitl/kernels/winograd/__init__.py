@@ -27,9 +27,10 @@ A window of 5 is one of 3 and the two rows below it, behind a row of zeros: two 
 the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2 convolution over tiles in every plane, 64
 multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
 
-`plan` cuts the work into blocks whose V and M stay in the level-2 cache; `transform`, `tasks` and `backward` have what is
-compiled. Sums run in an order that the shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN
-in the image reaches all outputs of the tiles that see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
+`plan` cuts the work into blocks whose V and M stay in the level-2 cache. `transform`, `tasks`, `output` and `backward` have what
+is compiled, and `few_tiles` what multiplies U as it makes it, for a single image of 2x2 tiles. Sums run in an order that the shapes
+decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches all outputs of the tiles that
+see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
 """
@@ -47,8 +48,8 @@ from minitl.kernels.processor import THREADS, VECTOR_BYTES
 from minitl.kernels.recording import also
 from minitl.kernels.simd import whole_vectors
 from minitl.kernels.winograd import backward as compiled
+from minitl.kernels.winograd import few_tiles, transform
 from minitl.kernels.winograd import tasks as compiled_output
-from minitl.kernels.winograd import transform
 from minitl.kernels.winograd.plan import LINE, KernelSizes, Sizes, cut, joined, pieces, plan, tile_edge
 from minitl.ops.window import Pair
 
@@ -112,12 +113,15 @@ def forward(
     y = into[0] if into else memory.empty((sizes.images, *out, sizes.filters), x.dtype)
     winner = memory.empty(y.shape, np.uint8) if pooled and keep else NOTHING
     weights = kernel if sizes.p == sizes.q == 1 else cut(kernel)
-    if not sizes.own_u:
+    if not sizes.own_u and not sizes.few:
         of_kernel = KernelSizes(sizes.edge, sizes.p, sizes.q, sizes.channels, sizes.filters, sizes.scaled)
         weights, parts = _memory_for_u(of_kernel, x.dtype), weights
         launch(transform.transform_kernel, -(-of_kernel.size // transform.ENTRIES_PER_TASK), of_kernel, parts, factors, weights)
     tasks = -(-sizes.images // sizes.images_per_block) * sizes.bands * sizes.chunks
-    launch(compiled_output.forward, tasks, packed_sizes, x, weights, bias, factors, added, y, winner, scratch=sizes.scratch)
+    task_kernel = compiled_output.forward
+    if sizes.few:
+        task_kernel, factors = few_tiles.forward_of_few, np.ones(sizes.filters, x.dtype) if scale is None else scale
+    launch(task_kernel, tasks, packed_sizes, x, weights, bias, factors, added, y, winner, scratch=sizes.scratch)
     return y, winner
 
 

@@ -15,6 +15,7 @@ from minitl.kernels.launch import Packed, packed
 from minitl.kernels.memory import whole_lines
 from minitl.kernels.processor import THREADS
 from minitl.kernels.recording import also
+from minitl.kernels.simd.transformed import CHANNELS_AT_ONCE, TILES_AT_ONCE
 from minitl.ops.window import Pair
 
 TILES_PER_BLOCK = 64  # and twice as many for a kernel whose U has to come from far for each block
@@ -61,6 +62,7 @@ class Sizes(NamedTuple):
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
     own_u: int  # every task makes U, or its part of it, since there is so little to do
+    few: int  # U is multiplied as it is made, and not written
     channels_at_once: int  # of which a task with some filters makes U, and adds up the products
     square: int  # one window of 3, and as many channels as filters, which fill one vector
     block_x: int  # numbers of x and of y in a block, if they are brought nearer while another one is multiplied
@@ -133,8 +135,10 @@ def plan(
     at_once = channels
     if chunks > 1 and p == q == 1:
         at_once = min(channels, max(lanes, LARGEST_PART_OF_U // (planes * (filters // chunks)) // lanes * lanes))
+    few = chunks > 1 and p == q == 1 and edge == 4 and images * tiles == TILES_AT_ONCE and lanes % CHANNELS_AT_ONCE == 0
+    at_once = lanes if few else at_once
     alone = single and images == chunks == 1 and planes * size <= LARGEST_PART_OF_U  # a band for each thread
-    own_u = chunks > 1 or alone
+    own_u = (chunks > 1 or alone) and not few
     plane_u = (p * q * at_once if chunks > 1 else size // filters) * (filters // chunks) + LINE
     images_per_block = images if chunks > 1 else max(1, min(most // tiles, images // FEWEST_TASKS))
     fewest = THREADS if alone else -(-FEWEST_TASKS // images)
@@ -143,12 +147,15 @@ def plan(
     slices += slices % 2 if edge == 4 and slices < images else 0  # pairs of threads are seldom alone at the end
     block = images_per_block * (-(-(grid[0] + p - 1) // bands) + 2 * p - 1) * (grid[1] + 2 * q - 2)
     plane_v, plane_m = block * channels + LINE, block * filters + LINE
-    in_m = planes * plane_v
-    in_strip, strip = in_m + planes * plane_m, (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
+    in_m, of_m = planes * plane_v, planes * plane_m
+    if few:
+        plane_m = TILES_AT_ONCE * lanes
+        of_m = planes * plane_m * (filters // chunks // lanes)
+    in_strip, strip = in_m + of_m, (edge + 2) * (edge * (grid[1] + q - 1) + 2) * channels
     in_sums = in_strip + strip * (for_kernel and for_image)
     in_tile = in_sums + strip
     in_u = in_tile + edge * edge * filters
-    scratch = whole_lines(in_u + (planes * plane_u if own_u else 0))
+    scratch = whole_lines(in_u + (planes * plane_u if own_u else planes * plane_m if few else 0))
     square = p == q == 1 and channels == filters == lanes
     fetches = not own_u and in_u + planes * size <= LARGEST_BESIDE
     blocks = -(-images // images_per_block) * bands
@@ -157,7 +164,7 @@ def plan(
         *(edge, planes, images, height, width, x_channels, channels, *before, *out),
         *(filters, *(part or (filters, 0)), *grid, p, q),
         *(pooled, keep, relu, scaled, skips),
-        *(images_per_block, bands, chunks, own_u, at_once, square, block_x, block_y),
+        *(images_per_block, bands, chunks, own_u, few, at_once, square, block_x, block_y),
         *(for_kernel, for_image, slices if for_kernel else -(-images // images_per_block)),
         *(plane_v, plane_m, plane_u, in_m, in_strip, in_sums, in_tile, in_u, scratch),
     )

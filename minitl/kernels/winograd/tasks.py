@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitl.kernels.add import add_skip
 from minitl.kernels.launch import Bytes, Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import best_of_sandwich, biased_sandwich, clear, copy, product, sandwich, square_product
-from minitl.kernels.winograd.matrices import OUTPUT_2, OUTPUT_4
+from minitl.kernels.simd import clear, product, square_product
+from minitl.kernels.winograd.output import write_output
 from minitl.kernels.winograd.patches import fetch_share, steps, tile_places, write_patches
 from minitl.kernels.winograd.plan import Sizes
 from minitl.kernels.winograd.transform import part_of_u
@@ -21,7 +20,6 @@ def forward(
     """y of one block, for all filters or some."""
     filters = s.filters // s.chunks
     in_filters = task % s.chunks * filters
-    in_y = s.y_first + in_filters
     block, band = task // s.chunks // s.bands, task // s.chunks % s.bands
     first = block * s.images_per_block
     count = min(s.images_per_block, s.images - first)
@@ -58,50 +56,4 @@ def forward(
                 scratch, in_v, places, 0, u, of_plane, counters, start, in_start, step,
                 scratch, in_m, targets, 0, len(places), filters, -np.inf,
             )  # fmt: skip
-    floor = 0.0 if s.relu and not s.skips else -np.inf
-    for t in range(len(places)):
-        n, i, j = first + t // columns // rows, top + t // columns % rows, t % columns
-        at = s.in_m + t * filters
-        if s.pooled and s.edge == 2:
-            to = ((n * s.out_h + i) * s.out_w + j) * s.y_channels + in_y
-            if s.keep:
-                best_of_sandwich(OUTPUT_2, scratch, at, 4 * s.plane_m, s.plane_m, y, to, winner, to, filters)
-            else:
-                best_of_sandwich(OUTPUT_2, scratch, at, 4 * s.plane_m, s.plane_m, y, to, None, 0, filters)
-            continue
-        i, j = s.edge * i, s.edge * j
-        inside = not s.pooled and i + s.edge <= s.out_h and j + s.edge <= s.out_w
-        target, to, row, column = scratch, s.in_tile, s.edge * filters, filters
-        if inside:
-            target, to = y, ((n * s.out_h + i) * s.out_w + j) * s.y_channels + in_y
-            row, column = s.out_w * s.y_channels, s.y_channels
-        if s.edge == 2:
-            sandwich(OUTPUT_2, 0, scratch, at, 4 * s.plane_m, s.plane_m, target, to, row, column, filters, floor, False)
-        else:
-            biased_sandwich(
-                OUTPUT_4, 0, scratch, at, 6 * s.plane_m, s.plane_m, bias, in_filters, target, to, row, column, filters, floor
-            )
-        if inside:
-            continue
-        # What of the tile is part of y, or what its windows of 2x2 have.
-        size = 2 if s.pooled else 1
-        across = s.edge // size
-        for k in range(across * across):
-            below, right = i // size + k // across, j // size + k % across
-            if below < s.out_h and right < s.out_w:
-                at = s.in_tile + size * (k // across * row + k % across * filters)
-                to = ((n * s.out_h + below) * s.out_w + right) * s.y_channels + in_y
-                if not s.pooled:
-                    copy(scratch, at, y, to, filters)
-                elif s.keep:
-                    best_of_sandwich("1 0; 0 1", scratch, at, row, filters, y, to, winner, to, filters)
-                else:
-                    best_of_sandwich("1 0; 0 1", scratch, at, row, filters, y, to, None, 0, filters)
-    if s.skips:
-        pieces, length = (1, s.out_w * filters) if filters == s.filters else (s.out_w, filters)
-        above, here = s.edge * top, min(s.edge * bottom, s.out_h) - s.edge * top
-        for line in range(count * here):
-            row = (first + line // here) * s.out_h + above + line % here
-            for k in range(pieces):
-                at = (row * s.out_w + k) * s.filters + in_filters
-                add_skip(skip, at, y, at, length, s.relu)
+    write_output(s, first, count, top, rows, in_filters, filters, s.in_m, s.plane_m, bias, skip, y, winner, scratch)
