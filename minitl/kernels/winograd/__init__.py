@@ -28,9 +28,9 @@ the second sees the patch of the next tile. A 5x5 convolution is therefore a 2x2
 multiplications a tile and not 100, and a 7x7 one a 3x3. `pieces` counts them: (1, 1) for a 3x3 kernel, (2, 2) for 5x5.
 
 `plan` cuts the work into blocks whose V and M stay in the level-2 cache. `transform`, `tasks`, `output` and `backward` have what
-is compiled, and `few_tiles` what multiplies U as it makes it, for a single image of 2x2 tiles. Sums run in an order that the shapes
-decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches all outputs of the tiles that
-see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
+is compiled, and `few_tiles` what multiplies U as it makes it, for a single image of 2x2 tiles. Sums run in an order that the
+shapes decide, each tile by itself. Compared with the definition, an infinity or a NaN in the image reaches all outputs of the
+tiles that see it. `benchmarks/tile.py` prints the rounding errors of all three ways.
 
 Source: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, arXiv 1509.09308.
 """
