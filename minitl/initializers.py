@@ -52,7 +52,7 @@ class Initializer(Configured):
 class Constant(Initializer):
     """The same value everywhere."""
 
-    def __init__(self, value: float = 0.0):
+    def __init__(self, value: Any = 0.0):
         if np.asarray(value).dtype.kind not in "biuf" or not np.isfinite(value).all():
             raise ValueError(f"Constant: value must be a number or an array, got {value!r}")
         self.value = value
@@ -271,10 +271,12 @@ NAMED: dict[str, type[Initializer]] = {
 
 
 def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
-    """The initializer of a name ("he_normal"), or the object itself.
+    """The initializer of a name ("he_normal"), the object itself, or one that gives an array.
 
     Errors: ValueError for an unknown name, TypeError for what cannot be called.
     """
+    if isinstance(identifier, np.ndarray):
+        return Constant(identifier)
     found = lookup("initializer", identifier, {**NAMED, "owninitializer": OwnInitializer})
     if not callable(found):
         raise TypeError(f"an initializer must be a name or a function of a shape and a generator, got {found!r}")
@@ -282,8 +284,10 @@ def get(identifier: Any) -> Callable[[Shape, np.random.Generator], np.ndarray]:
     return OwnInitializer(found) if own and not _takes_a_generator(found) else found
 
 
-def drawn(initializer: Any, shape: Shape, generator: np.random.Generator, dtype: Any = np.float64) -> np.ndarray:
+def drawn(initializer: Any, shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
     """What an initializer makes of a shape: one of minitl's, or one of a program's own, which may take what Keras gives it."""
+    if isinstance(initializer, OwnInitializer):
+        initializer = initializer.function
     if type(initializer).__call__ is Initializer.__call__ or _takes_a_generator(initializer):
         return np.asarray(initializer(shape, generator))
     given = list(inspect.signature(initializer).parameters.values())[1:]

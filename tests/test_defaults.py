@@ -13,7 +13,7 @@ PLACES = {
     "regularizers": regularizers,
 }  # fmt: skip
 OTHERWISE = {  # what Keras writes otherwise, or does so: docs/keras.md and docs/text.md
-    "dtype", "name", "zero_output_for_mask", "PReLU.alpha_initializer", "Dice.axis", "Tversky.axis", "compile.run_eagerly",
+    "dtype", "name", "zero_output_for_mask", "PReLU.alpha_initializer", "compile.run_eagerly",
 }  # fmt: skip
 
 

@@ -296,6 +296,22 @@ def test_nothing_there_and_nothing_found_is_no_loss():
         assert kind(name="mine").name == "mine"
 
 
+@pytest.mark.parametrize("axis", [None, (1, 2, 3), (1, 2), -1])
+@pytest.mark.parametrize("make", [losses.Dice, losses.Tversky])
+def test_regions_of_every_image(make, axis):
+    random = np.random.default_rng(0)
+    t, p = (random.random((3, 4, 5, 2)) > 0.5).astype(float), random.random((3, 4, 5, 2))
+    sums = [np.sum(part, axis=axis) for part in (t * p, t, p)]
+    expected = 1 - 2 * sums[0] / (sums[1] + sums[2])  # Tversky's with two halves
+    np.testing.assert_allclose(make(axis=axis, reduction="none")(t, p), expected, rtol=1e-6)
+    loss = make.from_config(make(axis=axis).get_config())
+    assert loss(t, p) == pytest.approx(expected.mean())
+    assert float(loss.forward(t, p, None, False)) == pytest.approx(expected.mean())
+    slopes, step = loss.backward(), np.zeros_like(p)
+    step[1, 2, 3, 1] = 1e-6
+    assert slopes[1, 2, 3, 1] == pytest.approx((loss(t, p + step) - loss(t, p - step)) / 2e-6, rel=1e-4)
+
+
 def test_penalties_and_their_slopes():
     w = np.array([[1.5, -2.0], [0.0, 0.5]])
     sign, size, square = np.sign(w), np.abs(w).sum(), (w**2).sum()
@@ -395,7 +411,7 @@ def test_a_function_of_a_shape_is_an_initializer():
     drawn = np.random.default_rng(0)
 
     def of_a_shape(shape, dtype, scale=2.0):
-        assert dtype is None
+        assert dtype == "float32"
         return scale * np.ones(shape)
 
     np.testing.assert_array_equal(initializers.get(of_a_shape)((2, 2), drawn), [[2, 2]] * 2)

@@ -143,6 +143,14 @@ def test_what_is_not_a_number_is_a_no_and_of_equal_ones_the_first_are_largest():
     assert metric.hits == metric.alarms == 1
 
 
+def test_cosines_along_another_axis():
+    t, p = RANDOM.normal(size=(2, 5, 3, 4))
+    metric = metrics.CosineSimilarity(axis=1)
+    metric.update_state(t, p)
+    expected = (t * p).sum(1) / np.sqrt((t**2).sum(1) * (p**2).sum(1))
+    assert metric.result() == pytest.approx(expected.mean(), rel=1e-6)
+
+
 def test_classes_are_ranked_at_every_step():
     steps, flat = metrics.Precision(top_k=1), metrics.Precision(top_k=1)
     p = RANDOM.uniform(size=(2, 3, 4))

@@ -485,4 +485,11 @@ def test_initializers_with_a_seed_draw_the_same_again():
     for wrong in (-1, 0.5, "one"):
         with pytest.raises(ValueError, match="HeNormal: seed must be a whole number of at least 0, or None"):
             initializers.HeNormal(seed=wrong)
+    asked = []
+    Sequential(
+        [Input((6,)), Dense(2, dtype="float64", kernel_initializer=lambda shape, dtype: asked.append(dtype) or np.ones(shape))]
+    )
+    assert asked == ["float64"]
+    start = np.arange(12.0).reshape(6, 2)
+    np.testing.assert_array_equal(Sequential([Input((6,)), Dense(2, kernel_initializer=start)]).get_weights()[0], start)
     assert initializers.Ones()((2, 3), "int32").dtype == np.int32 and initializers.Zeros()(shape=[2, 3]).shape == (2, 3)

@@ -69,35 +69,54 @@ class CategoricalFocalCrossentropy(Loss):
         return np.sum(-self.alpha * t * np.power(1 - p, self.gamma) * np.log(p), axis=-1)
 
 
-class Tversky(Loss):
+class OfRegions(Loss):
+    """What losses of overlapping regions share: the axes of their sums, all of them for None.
+
+    Parameters: with `axis=(1, 2, 3)` every image has a loss of its own.
+    """
+
+    def __init__(self, axis: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() if self.axis is None else {**super().get_config(), "axis": self.axis}
+
+
+class Tversky(OfRegions):
     """How little a predicted region and the true one overlap, over the whole batch.
 
     Formula: 1 - o / (o + alpha sum (1 - t) p + beta sum t (1 - p)), o = sum t p.
-    Parameters: `alpha` is the weight of what is predicted and not there, `beta` of what is there and not predicted.
+    Parameters: `alpha` is the weight of what is predicted and not there, `beta` of what is there and not predicted; `axis` is
+    what the sums run over, everything for None, (1, 2, 3) for a loss of each image.
     Shapes: y_true and y_pred alike, y_pred in 0 .. 1.
     Source: S. Salehi et al., arXiv 1706.05721.
     """
 
-    def __init__(self, alpha: float = 0.5, beta: float = 0.5, **kwargs: Any):
-        super().__init__(**kwargs)
+    def __init__(self, alpha: float = 0.5, beta: float = 0.5, axis: Any = None, **kwargs: Any):
+        super().__init__(axis, **kwargs)
         check_numbers(self, "[0, inf)", alpha=alpha, beta=beta)
         self.alpha, self.beta = alpha, beta
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """One number for the batch."""
-        overlap = np.sum(y_true * y_pred)
-        wrong = self.alpha * np.sum((1 - y_true) * y_pred) + self.beta * np.sum(y_true * (1 - y_pred))
+        """One number for the batch, or one for what the axes leave."""
+        overlap = np.sum(y_true * y_pred, axis=self.axis)
+        too_much, missed = np.sum((1 - y_true) * y_pred, axis=self.axis), np.sum(y_true * (1 - y_pred), axis=self.axis)
+        wrong = self.alpha * too_much + self.beta * missed
         return 1 - (overlap + EPSILON) / (overlap + wrong + EPSILON)
 
 
-class Dice(Loss):
+class Dice(OfRegions):
     """How little a predicted region and the true one overlap, over the whole batch.
 
     Formula: 1 - 2 sum t p / (sum t + sum p).
+    Parameters: `axis` is what the sums run over, everything for None, (1, 2, 3) for a loss of each image.
     Shapes: y_true and y_pred alike, y_pred in 0 .. 1.
     Source: F. Milletari et al., arXiv 1606.04797.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """One number for the batch."""
-        return 1 - (2 * np.sum(y_true * y_pred) + EPSILON) / (np.sum(y_true) + np.sum(y_pred) + EPSILON)
+        """One number for the batch, or one for what the axes leave."""
+        overlap, both = np.sum(y_true * y_pred, axis=self.axis), np.sum(y_true, axis=self.axis) + np.sum(y_pred, axis=self.axis)
+        return 1 - (2 * overlap + EPSILON) / (both + EPSILON)

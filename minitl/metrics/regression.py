@@ -28,16 +28,17 @@ class RootMeanSquaredError(MeanSquaredError):
 class CosineSimilarity(Metric):
     """The cosine of the angle between prediction and target, averaged over samples; 1 is best. (The loss is its negative.)
 
-    Formula: mean of t p / (|t| |p|), along the last axis.
+    Formula: mean of t p / (|t| |p|), along an axis, the last one by default.
     """
 
-    def __init__(self, name: str = "cosine_similarity"):
-        super().__init__(name)
+    def __init__(self, name: str = "cosine_similarity", dtype: Any = None, axis: int = -1):
+        super().__init__(name, dtype)
+        self.axis = axis
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The cosine of every sample."""
-        lengths = [np.sqrt(np.maximum((y * y).sum(axis=-1), 1e-12)) for y in (y_true, y_pred)]
-        return (y_true * y_pred).sum(axis=-1) / lengths[0] / lengths[1]
+        lengths = [np.sqrt(np.maximum((y * y).sum(axis=self.axis), 1e-12)) for y in (y_true, y_pred)]
+        return (y_true * y_pred).sum(axis=self.axis) / lengths[0] / lengths[1]
 
 
 class R2Score(Metric):
