@@ -91,7 +91,8 @@ class Traced:
                 self.size[test] += len(lines)
 
     def selection(self, module: str, line: int) -> list[str]:
-        """The tests that can tell, within a minute: first those that share a word with the line, and run little besides.
+        """The tests that can tell, within a minute: first those of the module's own file, those that share a word with the line,
+        and those that run little besides.
 
         Where more run it, also some of every file.
         """
@@ -99,9 +100,10 @@ class Traced:
         inside, tests = self._that_run(ast.parse(source), of_module, line)
         words = set(re.findall(r"[a-z]{4,}", source.splitlines()[line - 1])) if line else set()
 
-        def order(test: str) -> tuple[int, float, float]:
+        def order(test: str) -> tuple[bool, int, float, float]:
+            other = Path(module).stem not in test.split("::")[0]
             shared = words & set(re.findall(r"[a-z]{4,}", test))
-            return -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
+            return other, -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
 
         ordered = sorted(tests, key=order)
         by_file: dict[str, list[str]] = defaultdict(list)
