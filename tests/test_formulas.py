@@ -407,6 +407,15 @@ def test_initializers_that_draw_nothing():
         np.testing.assert_array_equal(kind(3.0, 0)((4,), drawn), [3.0] * 4)
 
 
+def test_rare_classes_at_every_step():
+    random = np.random.default_rng(0)
+    p, t = random.random((2, 3, 4)), np.eye(4)[random.integers(0, 4, (2, 3))]
+    for kind in (losses.CategoricalFocalCrossentropy, losses.BinaryFocalCrossentropy):
+        steps = kind(reduction="none")(t, p)
+        assert steps.shape == (2, 3)
+        np.testing.assert_allclose(steps.ravel(), kind(reduction="none")(t.reshape(6, 4), p.reshape(6, 4)))
+
+
 def test_a_function_of_a_shape_is_an_initializer():
     drawn = np.random.default_rng(0)
 

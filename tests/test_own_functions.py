@@ -442,6 +442,14 @@ def test_functions_of_metrics_and_losses_as_metrics():
     assert found == {name: pytest.approx(value, rel=1e-5) for name, value in expected.items()}
 
 
+def test_functions_that_are_known_are_what_their_names_say():
+    assert type(losses.get(losses.huber)) is losses.Huber and type(metrics.get(metrics.binary_accuracy)) is metrics.BinaryAccuracy
+    assert Dense(2, activation=minitl.activations.relu).activation == "relu"
+    model = Sequential([Input((6,)), Dense(2)])
+    model.compile("sgd", np.logaddexp)  # a function that is not written in Python
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(np.logaddexp(Y, model.predict(X, verbose=0)).mean(), rel=1e-5)
+
+
 class Start(initializers.Initializer):
     """As Keras's documentation has one of a program's own."""
 
