@@ -130,10 +130,8 @@ def _emit(module: ir.Module, matrix: str, scalar: ir.Type, size: int) -> ir.Func
                 builder.store(total, target, align=size)
 
     with cgutils.for_range_slice(builder, INT(0), filters, INT(lanes), INT) as (f, _):
-        own, to_m = (
-            builder.load(of_vector(scale, f), align=size),
-            builder.gep(m, [builder.mul(f, INT(edge * edge * TILES_AT_ONCE))]),
-        )
+        own = builder.load(of_vector(scale, f), align=size)
+        to_m = builder.gep(m, [builder.mul(f, INT(edge * edge * TILES_AT_ONCE))])
         with cgutils.for_range_slice(builder, INT(0), channels, INT(CHANNELS_AT_ONCE), INT) as (channel, _):
             with builder.if_then(builder.icmp_signed(">", ahead, INT(0))):
                 ask(f, channel)

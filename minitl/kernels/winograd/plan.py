@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
     own_u: int  # every task makes U, or its part of it, since there is so little to do
-    few: int  # U is multiplied as it is made, and not written
+    few: int  # U is multiplied as it is made, and not written; in its place is V of some channels, side by side
     channels_at_once: int  # of which a task with some filters makes U, and adds up the products
     square: int  # one window of 3, and as many channels as filters, which fill one vector
     block_x: int  # numbers of x and of y in a block, if they are brought nearer while another one is multiplied
