@@ -1,11 +1,13 @@
 """What the checker says of layers that are wrong or behave badly: each mistake by its name, where it is seen."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minitl.gradcheck import check_gradients
+from minitl.gradcheck.diagnosis import _meaning
 from minitl.layers import Dense, Layer
 
 RNG = np.random.default_rng(4)
@@ -234,3 +236,13 @@ def test_what_cannot_be_checked():
         check_gradients(Twice, ROWS)
     with pytest.raises(TypeError, match=r"forward must return the pair \(y, cache\), got ndarray"):
         check_gradients((lambda x: 2 * x, lambda dy, cache: 2 * dy), ROWS)
+
+
+@pytest.mark.parametrize(("factor", "meaning"), [
+    (5, "the number of samples"), (1 / 5, "1 / the number of samples"), (7, "the image's height"), (42, "the number of pixels"),
+    (1 / 42, "1 / the number of pixels"), (60, "the number of output positions"), (11, "the number of output channels"),
+    (1 / 660, "1 / the number of outputs"), (1.5, ""), (13, ""),
+])  # fmt: skip
+def test_a_factor_is_told_by_the_size_that_it_is(factor, meaning):
+    case = SimpleNamespace(problem=SimpleNamespace(arrays=[np.zeros((5, 7, 6, 3))]), dy=np.zeros((5, 4, 3, 11)))
+    assert _meaning(case, factor) == (f" ({meaning})" if meaning else "")
