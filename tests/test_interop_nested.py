@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+import minitl
 from minitl import Model, Sequential, layers
 from minitl.interop import export_onnx, import_onnx, load_keras_weights, save_keras_weights
-from minitl.layers import Dense
+from minitl.layers import Dense, Input
 from minitl.models import load_model, model_from_json
 
 h5py = pytest.importorskip("h5py", reason="interchange needs the extra interop")
@@ -219,3 +220,72 @@ def test_masks_of_sequences_in_reverse_order(keras, tmp_path):
     keras.Model(steps, k.GRU(2)(zeros)).save(tmp_path / "zeros.keras")
     with pytest.raises(ValueError, match="returns its steps in reverse order, and Keras hands their mask on as it was"):
         load_model(tmp_path / "zeros.keras")
+
+
+def blocks(lib, seed=0):
+    """A network of layers of one's own that hold layers, alone, as a model, in lists and dictionaries; and their class."""
+    kind = lib.layers
+
+    class Block(kind.Layer):
+        def __init__(self, units=4, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+            self.second, self._last = kind.Dense(units), kind.Dense(units)
+            self.inner = lib.Sequential([kind.Dense(units + 1), kind.Dense(units)])
+            self.norms = [kind.LayerNormalization() for _ in range(2)]
+            self.named = {"b": kind.Dense(units), "a": kind.Dense(units)}
+            self.again = self.second
+
+        def build(self, input_shape):
+            self.factor = self.add_weight(name="factor", shape=(self.units,), initializer="ones")
+
+        def call(self, x):
+            x = self.norms[0](self.inner(self.second(x)) * self.factor + x)
+            return self.norms[1](self._last(self.named["a"](self.named["b"](x))))
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    lib.utils.set_random_seed(seed)
+    x = kind.Input((4,))
+    model = lib.Model(x, kind.Dense(2)(Block()(lib.Sequential([kind.Input((4,)), Block(), kind.Dense(4)])(kind.Dense(4)(x)))))
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(size=w.shape).astype("float32") for w in model.get_weights()])
+    return model, Block
+
+
+def test_layers_that_hold_layers_are_written_whole(tmp_path):
+    (model, _), (other, _), x = blocks(minitl), blocks(minitl, 1), np.random.default_rng(2).normal(size=(3, 4)).astype("float32")
+    model.save_weights(tmp_path / "m.weights.h5")
+    assert abs(other(x) - model(x)).max() > 0.1
+    other.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(other(x), model(x))
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), model.get_weights(), strict=True))
+
+
+def test_layers_that_hold_layers_as_keras_keeps_them(tmp_path):
+    keras = pytest.importorskip("keras")
+    (theirs, _), (ours, Block) = blocks(keras), blocks(minitl, 1)
+    x = np.random.default_rng(2).normal(size=(3, 4)).astype("float32")
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    theirs.save_weights(str(tmp_path / "theirs.weights.h5"))
+    ours.load_weights(tmp_path / "theirs.weights.h5")
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-6)
+    theirs.save(str(tmp_path / "theirs.keras"))
+    again = load_model(tmp_path / "theirs.keras", custom_objects={"Block": Block})
+    np.testing.assert_allclose(again(x), expected, rtol=1e-5, atol=1e-6)
+    ours, _ = blocks(minitl, 3)
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(str(tmp_path / "ours.weights.h5"))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(theirs(x)), ours(x), rtol=1e-5, atol=1e-6)
+
+
+def test_the_state_of_a_generator_is_no_weight(tmp_path):
+    model = minitl.Sequential([Input((4,)), layers.Dropout(0.5), Dense(2)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    with h5py.File(tmp_path / "m.weights.h5", "a") as file:  # as Keras on TensorFlow writes it
+        file["layers/dropout/seed_generator/vars/0"] = np.array([3, 4], np.uint32)
+    before = model.get_weights()
+    model.set_weights([w + 1 for w in before])
+    model.load_weights(tmp_path / "m.weights.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -20,16 +19,17 @@ import numpy as np
 from minitl import channels
 from minitl.interop.keras_architecture import rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
-from minitl.interop.keras_description import described, keras_class
+from minitl.interop.keras_description import described
+from minitl.interop.keras_groups import groups_of, held, keras_places, numbered, parts
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
 from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
 from minitl.interop.keras_masks import settle_masks
 from minitl.interop.keras_operations import name_of
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
-from minitl.layers import InputLayer, Normalization
+from minitl.layers import Normalization
 from minitl.layers.reserve import limited_weights
-from minitl.models import Sequential, TimeDistributedModel
+from minitl.models import TimeDistributedModel
 
 VERSION = "3.0.0"
 
@@ -65,7 +65,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
         if "layers" in file and "model_weights" not in file:
-            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file))}
+            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file, arrays_by_layer(file, filepath)))}
             write_pairs(model, found, Pairs(), str(filepath))
         else:
             _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
@@ -138,7 +138,7 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
 
 def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexpected_ok: bool) -> Pairs:
     named = {name: arrays for name, arrays in entries.items() if arrays}
-    found, places = _given_numbers(model), _keras_places(model)
+    found, places = _given_numbers(model), keras_places(model)
     given = {key.rsplit("/", 1)[0] for key in found}
     places = {path: place for path, place in places.items() if path not in given or {path, place} & set(named)}
     layers = {path: layer for path, layer in model.named_layers() if path in places}
@@ -219,62 +219,31 @@ def _in_our_order(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> list[tupl
     return [ends[name] for name in wanted] if all(name in ends for name in wanted) else arrays
 
 
-def _snake(name: str) -> str:
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _numbered(classes: list[str]) -> Iterator[str]:
-    used: dict[str, int] = {}
-    for name in map(_snake, classes):
-        count = used.get(name, 0)
-        used[name] = count + 1
-        yield f"{name}_{count}" if count else name
-
-
-def _parts(model: Any, expanded: bool = False) -> list[tuple[str, Any]]:
-    """The groups in which Keras 3 keeps the parts of a model, with our layers; `expanded`, where several of its stand for one."""
-    if isinstance(model, TimeDistributedModel):
-        return [("layer", model.layer)]
-    layers = [layer for layer in model.layers if not (isinstance(model, Sequential) and isinstance(layer, InputLayer))]
-    named = [(layer, kind) for layer in layers for kind in (keras_class(layer, True) if expanded else [keras_class(layer)])]
-    return list(zip(_numbered([kind for _, kind in named]), (layer for layer, _ in named), strict=True))
-
-
-def _keras_places(model: Any, prefix: str = "", group: str = "") -> dict[str, str]:
-    """Where a `.weights.h5` keeps each layer: its path here -> its group there."""
-    found: dict[str, str] = {}
-    for place, layer in _parts(model):
-        name = f"{prefix}{model._names[layer]}"
-        if layer.is_container:
-            found.update(_keras_places(layer, f"{name}/", f"{group}{place}/"))
-        elif layer.parameters or layer.state:
-            found[name] = f"{group}{place}"
-    return found
-
-
 def _in_described_order(
-    model: Any, config: dict[str, Any], file: Group, prefix: str = ""
+    model: Any, config: dict[str, Any], file: Group, named: Entries, prefix: str = "", group: str = ""
 ) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
     """Weights by their keys, from groups that are numbered in the order of an architecture's layers."""
     kind, inner = config["class_name"], config["config"]
     if isinstance(model, TimeDistributedModel):
-        parts, groups = [(inner["layer"], "layer")], file
+        described_parts, groups = [(inner["layer"], "layer")], file
     else:
         entries = [entry for entry in inner["layers"] if not (kind == "Sequential" and entry["class_name"] == "InputLayer")]
-        parts = list(zip(entries, _numbered([entry["class_name"] for entry in entries]), strict=True))
+        described_parts = list(zip(entries, numbered([entry["class_name"] for entry in entries]), strict=True))
         groups = file["layers"]
-    for entry, place in parts:
+    for entry, place in described_parts:
         name = name_of(entry)
         layer = next((l for l in model.layers if model._names[l] == name), None)
         if layer is None or place not in groups:
             continue
         if layer.is_container:
-            yield from _in_described_order(layer, entry, groups[place], f"{prefix}{name}/")
+            yield from _in_described_order(layer, entry, groups[place], named, f"{prefix}{name}/", f"{group}{place}/")
             continue
         for key, (label, array) in zip([*layer.parameters, *layer.state], arrays_of(groups[place]), strict=False):
             yield f"{prefix}{name}/{key}", (f"layers/{place}/{label}", array)
+        paths = {id(leaf): path for path, leaf in reversed(list(layer.named_layers(prefix, name)))}  # the first one counts
+        for where, leaf in list(groups_of(layer, f"{group}{place}"))[1:]:  # those that a layer of the user's holds
+            for key, labelled in zip([*leaf.parameters, *leaf.state], named.get(where, []), strict=False):
+                yield f"{paths[id(leaf)]}/{key}", labelled
 
 
 def _weights_bytes(model: Any) -> bytes:
@@ -286,18 +255,23 @@ def _weights_bytes(model: Any) -> bytes:
 
 def _write_layers(group: Any, model: Any, name: str) -> None:
     inside = group if isinstance(model, TimeDistributedModel) else group.create_group("layers")
-    for place, layer in _parts(model, expanded=True):
-        own = inside.create_group(place)
-        if layer.is_container:
-            _write_layers(own, layer, model._names[layer])
-            continue
-        variables = own.create_group("vars")
-        variables.attrs["name"] = model._names[layer]
-        weights, parts = [*layer.parameters.values(), *layer.state.values()], inner_groups(layer)
-        for number, part in enumerate(parts):
-            share = weights[number * len(weights) // len(parts) : (number + 1) * len(weights) // len(parts)]
-            target = own.create_group(f"{part}/vars") if part else variables
-            share += [COUNT] if isinstance(layer, Normalization) else []
-            for place_in_part, weight in enumerate(share):
-                target[str(place_in_part)] = weight
+    for place, layer in parts(model, expanded=True):
+        _write_layer(inside.create_group(place), layer, model._names[layer])
     group.create_group("vars").attrs["name"] = name
+
+
+def _write_layer(own: Any, layer: Any, name: str) -> None:
+    if layer.is_container:
+        _write_layers(own, layer, name)
+        return
+    variables = own.create_group("vars")
+    variables.attrs["name"] = name
+    weights, places = [*layer.parameters.values(), *layer.state.values()], inner_groups(layer)
+    for number, part in enumerate(places):
+        share = weights[number * len(weights) // len(places) : (number + 1) * len(weights) // len(places)]
+        target = own.create_group(f"{part}/vars") if part else variables
+        share += [COUNT] if isinstance(layer, Normalization) else []
+        for place_in_part, weight in enumerate(share):
+            target[str(place_in_part)] = weight
+    for place, inner in held(layer):
+        _write_layer(own.create_group(place), inner, inner.name or place)

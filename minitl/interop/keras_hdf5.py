@@ -19,6 +19,8 @@ from minitl.interop.needs import need
 MOST_CONFIG = 64 << 20  # bytes of an architecture
 HEAP = b"GCOL\x01\0\0\0"  # how a heap begins
 PROJECTIONS = ("query", "key", "value", "output")  # of a MultiHeadAttention, in the order of its weights
+WRAPPED = ("forward_layer", "backward_layer", "layer", "cell", *(f"{part}_dense" for part in PROJECTIONS))
+INSIDE = ("vars", "layers", *WRAPPED)  # the groups inside a layer's that are no attributes of a layer of the user's
 Entries = dict[str, list[tuple[str, np.ndarray]]]  # by layer: names and arrays
 
 
@@ -187,7 +189,7 @@ def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
     if "vars" in group:
         variables = group["vars"]
         found = [(n, variables.array(n)) for n in sorted((n for n in variables.group if n.isdecimal()), key=int)]
-    for part in ("forward_layer", "backward_layer", "layer", "cell", *(f"{part}_dense" for part in PROJECTIONS)):
+    for part in WRAPPED:
         if part in group:
             found += [(f"{part}/{name}", array) for name, array in arrays_of(group[part])]
     return found
@@ -195,15 +197,28 @@ def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
 
 def _walk(group: Group, prefix: str, found: Entries) -> None:
     for part in group.group:
-        inside = group[part]
-        if "vars" in inside:
-            name = next(iter(inside["vars"].names("name")), part)
-            found[f"{prefix}{part}"] = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
-        _walk_model(inside, f"{prefix}{part}/", found)
+        _walk_layer(group[part], f"{prefix}{part}", prefix, found)
 
 
-def _walk_model(group: Group, place: str, found: Entries) -> None:
-    if "layers" in group:
-        _walk(group["layers"], place, found)
-    elif "layer" in group:  # of a TimeDistributed
-        _walk_model(group["layer"], f"{place}layer/", found)
+def _walk_layer(inside: Group, place: str, prefix: str, found: Entries) -> None:
+    """A layer's own arrays, and those of the layers in it: a model's, a wrapper's, or what a layer of the user's holds."""
+    if "vars" in inside:
+        name = next(iter(inside["vars"].names("name")), place.rsplit("/", 1)[-1])
+        arrays = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
+        if len(arrays) == 1 and arrays[0][1].dtype.kind == "u" and arrays[0][1].shape == (2,):
+            return  # the state of a generator, as some of Keras's backends write it
+        found[place] = arrays
+    if "layers" in inside:
+        _walk(inside["layers"], f"{place}/", found)
+    elif "layer" in inside:  # of a TimeDistributed
+        _walk_layer_of_wrapper(inside["layer"], f"{place}/layer", found)
+    for attribute in inside.group:
+        if attribute not in INSIDE and isinstance(inside[attribute], Group):
+            _walk_layer(inside[attribute], f"{place}/{attribute}", f"{place}/", found)
+
+
+def _walk_layer_of_wrapper(inside: Group, place: str, found: Entries) -> None:
+    if "layers" in inside:
+        _walk(inside["layers"], f"{place}/", found)
+    elif "layer" in inside:
+        _walk_layer_of_wrapper(inside["layer"], f"{place}/layer", found)
