@@ -23,4 +23,9 @@ def is_known(function: Any) -> bool:
 
 def function_name(function: Any) -> str:
     """The name that a history or a file knows a function by: its own, or that of its class in small letters (`partial`)."""
-    return getattr(function, "__name__", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(function).__name__).lower()
+    return getattr(function, "__name__", None) or in_small_letters(type(function).__name__)
+
+
+def in_small_letters(class_name: str) -> str:
+    """A class's name as functions are written: `LogicalAnd` as `logical_and`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()

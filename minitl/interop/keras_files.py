@@ -21,7 +21,7 @@ from minitl.interop.keras_architecture import rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
 from minitl.interop.keras_description import described
 from minitl.interop.keras_groups import groups_of, held, keras_places, numbered, parts
-from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_of, inner_groups
+from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_inside, arrays_of, inner_groups
 from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
 from minitl.interop.keras_masks import settle_masks
 from minitl.interop.keras_operations import name_of
@@ -65,7 +65,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
         if "layers" in file and "model_weights" not in file:
-            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file, arrays_by_layer(file, filepath)))}
+            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file))}
             write_pairs(model, found, Pairs(), str(filepath))
         else:
             _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
@@ -220,7 +220,7 @@ def _in_our_order(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> list[tupl
 
 
 def _in_described_order(
-    model: Any, config: dict[str, Any], file: Group, named: Entries, prefix: str = "", group: str = ""
+    model: Any, config: dict[str, Any], file: Group, prefix: str = ""
 ) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
     """Weights by their keys, from groups that are numbered in the order of an architecture's layers."""
     kind, inner = config["class_name"], config["config"]
@@ -236,13 +236,16 @@ def _in_described_order(
         if layer is None or place not in groups:
             continue
         if layer.is_container:
-            yield from _in_described_order(layer, entry, groups[place], named, f"{prefix}{name}/", f"{group}{place}/")
+            yield from _in_described_order(layer, entry, groups[place], f"{prefix}{name}/")
             continue
         for key, (label, array) in zip([*layer.parameters, *layer.state], arrays_of(groups[place]), strict=False):
             yield f"{prefix}{name}/{key}", (f"layers/{place}/{label}", array)
+        if not layer.sublayers():
+            continue
+        inside = arrays_inside(groups[place], place)
         paths = {id(leaf): path for path, leaf in reversed(list(layer.named_layers(prefix, name)))}  # the first one counts
-        for where, leaf in list(groups_of(layer, f"{group}{place}"))[1:]:  # those that a layer of the user's holds
-            for key, labelled in zip([*leaf.parameters, *leaf.state], named.get(where, []), strict=False):
+        for where, leaf in list(groups_of(layer, place))[1:]:
+            for key, labelled in zip([*leaf.parameters, *leaf.state], inside.get(where, []), strict=False):
                 yield f"{paths[id(leaf)]}/{key}", labelled
 
 

@@ -56,12 +56,10 @@ def held(layer: Any) -> list[tuple[str, Any]]:
         if isinstance(value, Layer):
             here = [(name, value)]
         else:
-            listed = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else []
+            listed = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
             layers = [item for item in listed if isinstance(item, Layer)]
-            here = [
-                (f"{name}/{own}", item)
-                for own, item in zip(numbered([keras_class(item) for item in layers]), layers, strict=True)
-            ]
+            groups = numbered([keras_class(item) for item in layers])
+            here = [(f"{name}/{group}", item) for group, item in zip(groups, layers, strict=True)]
         for group, inner in here:
             if id(inner) in inside:
                 inside.remove(id(inner))  # one that is held twice is in its first place

@@ -195,30 +195,36 @@ def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
     return found
 
 
+def arrays_inside(group: Group, place: str) -> Entries:
+    """The arrays of one layer's group, and of the groups of the layers in it, as `arrays_by_layer` names them."""
+    found: Entries = {}
+    _walk_layer(group, place, found)
+    return found
+
+
 def _walk(group: Group, prefix: str, found: Entries) -> None:
     for part in group.group:
-        _walk_layer(group[part], f"{prefix}{part}", prefix, found)
+        _walk_layer(group[part], f"{prefix}{part}", found)
 
 
-def _walk_layer(inside: Group, place: str, prefix: str, found: Entries) -> None:
+def _walk_layer(inside: Group, place: str, found: Entries) -> None:
     """A layer's own arrays, and those of the layers in it: a model's, a wrapper's, or what a layer of the user's holds."""
     if "vars" in inside:
-        name = next(iter(inside["vars"].names("name")), place.rsplit("/", 1)[-1])
-        arrays = [(f"{prefix}{name}/{key}", array) for key, array in arrays_of(inside)]
+        above, _, part = place.rpartition("/")
+        name = "/".join([*filter(None, [above]), next(iter(inside["vars"].names("name")), part)])
+        arrays = [(f"{name}/{key}", array) for key, array in arrays_of(inside)]
         if len(arrays) == 1 and arrays[0][1].dtype.kind == "u" and arrays[0][1].shape == (2,):
             return  # the state of a generator, as some of Keras's backends write it
         found[place] = arrays
-    if "layers" in inside:
-        _walk(inside["layers"], f"{place}/", found)
-    elif "layer" in inside:  # of a TimeDistributed
-        _walk_layer_of_wrapper(inside["layer"], f"{place}/layer", found)
+    _walk_model(inside, f"{place}/", found)
     for attribute in inside.group:
-        if attribute not in INSIDE and isinstance(inside[attribute], Group):
-            _walk_layer(inside[attribute], f"{place}/{attribute}", f"{place}/", found)
+        held = None if attribute in INSIDE else inside[attribute]
+        if isinstance(held, Group):
+            _walk_layer(held, f"{place}/{attribute}", found)
 
 
-def _walk_layer_of_wrapper(inside: Group, place: str, found: Entries) -> None:
-    if "layers" in inside:
-        _walk(inside["layers"], f"{place}/", found)
-    elif "layer" in inside:
-        _walk_layer_of_wrapper(inside["layer"], f"{place}/layer", found)
+def _walk_model(group: Group, place: str, found: Entries) -> None:
+    if "layers" in group:
+        _walk(group["layers"], place, found)
+    elif "layer" in group:  # of a TimeDistributed
+        _walk_model(group["layer"], f"{place}layer/", found)

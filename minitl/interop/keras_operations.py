@@ -5,7 +5,6 @@ Its description has {"class_name": "Mean", "config": settings, "inbound_nodes": 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from minitl import activations
 from minitl.activations import NAMED, OPERATION
 from minitl.errors import unknown
+from minitl.functions import in_small_letters
 from minitl.graph.value import Value
 from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction, filled
 from minitl.layers.known import layer_classes
@@ -145,7 +145,7 @@ def _listed(made: Any) -> Any:
 
 def _function(class_name: str) -> str:
     """NumPy's name for a class of Keras's."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+    name = in_small_letters(class_name)
     return OTHER_NAMES.get(name, name)
 
 
