@@ -289,3 +289,136 @@ def test_the_state_of_a_generator_is_no_weight(tmp_path):
     model.set_weights([w + 1 for w in before])
     model.load_weights(tmp_path / "m.weights.h5")
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+
+
+def a_class(lib, seed=0):
+    """A model that is a class, with layers by attribute, in lists within lists, and models; and the classes in it."""
+    kind = lib.layers
+
+    class Block(kind.Layer):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+            self.cell, self.after = kind.Dense(units, activation="tanh"), [[kind.Dense(units)], kind.Dropout(0.5)]
+            self.layer = Inner(units)
+
+        def call(self, x):
+            return self.layer(self.after[0][0](self.cell(x))) + x
+
+    class Inner(lib.Model):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+            self.way, self.first = kind.Dense(units), kind.Dense(units, activation="tanh")
+
+        def call(self, x):
+            return self.way(self.first(x))
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    class Net(lib.Model):
+        def __init__(self, units=4, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+            self.out, self.bn = kind.Dense(2), kind.BatchNormalization()
+            self.blocks = [Block(units), Block(units)]
+            self.named = {"b": kind.Dense(units), "a": kind.Dense(units)}
+            self._hidden, self.inner = kind.Dense(units), Inner(units)
+            self.sequence = lib.Sequential([kind.Dense(units), kind.LSTM(units)])
+            self.deep = [[kind.Dense(units)], (kind.Dense(units), kind.Dense(units + 1))]  # the last one has no use
+            self.again = self.out
+            x = kind.Input((units,))
+            self.graph_of_its_own = lib.Model(x, Inner(units)(kind.Dense(units)(x)))
+
+        def call(self, x):
+            for block in self.blocks:
+                x = block(x)
+            x = self.named["a"](self.named["b"](self.bn(x)))
+            x = self.deep[0][0](self.deep[1][0](self.inner(self._hidden(x))))
+            return self.out(self.graph_of_its_own(self.sequence(x)))
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    lib.utils.set_random_seed(seed)
+    model = Net()
+    model.build((None, 3, 4))
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(size=w.shape).astype("float32") ** 2 + 0.1 for w in model.get_weights()])
+    return model, {"Net": Net, "Inner": Inner}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a graph"])
+def test_a_class_with_a_call_as_keras_keeps_it(inside, tmp_path):
+    keras = pytest.importorskip("keras")
+    theirs, (ours, classes) = a_class(keras)[0], a_class(minitl, 1)
+    if inside:
+        theirs, ours = (lib.Model(x := lib.layers.Input((3, 4)), lib.layers.Dense(3)(net(lib.layers.Dense(4)(x))))
+                        for lib, net in ((keras, theirs), (minitl, ours)))  # fmt: skip
+    x = np.random.default_rng(2).normal(size=(3, 3, 4)).astype("float32")
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    theirs.save_weights(str(tmp_path / "theirs.weights.h5"))
+    ours.load_weights(tmp_path / "theirs.weights.h5")
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-4, atol=1e-5)
+    if inside:
+        theirs.save(str(tmp_path / "theirs.keras"))
+        np.testing.assert_allclose(load_model(tmp_path / "theirs.keras", classes)(x), expected, rtol=1e-4, atol=1e-5)
+    ours.set_weights([w * 0.9 for w in ours.get_weights()])
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(str(tmp_path / "ours.weights.h5"))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(theirs(x)), ours(x), rtol=1e-4, atol=1e-5)
+
+
+def test_files_of_a_class_with_a_call_are_read_with_the_class(tmp_path):
+    keras = pytest.importorskip("keras")
+    theirs, (_, classes) = a_class(keras)[0], a_class(minitl, 1)
+    x = np.random.default_rng(2).normal(size=(3, 3, 4)).astype("float32")
+    theirs.compile("adam", "mse")
+    theirs.fit(x, x[:, 0, :2], verbose=0)  # an optimizer with memory
+    theirs.save(str(tmp_path / "theirs.keras"))
+    theirs.save_weights(str(tmp_path / "theirs.weights.h5"))
+    expected = theirs.predict(x, verbose=0)
+    again = load_model(tmp_path / "theirs.keras", custom_objects=classes)
+    assert isinstance(again, classes["Net"]) and type(again.optimizer).__name__ == "Adam"
+    np.testing.assert_allclose(again.predict(x), expected, rtol=1e-4, atol=1e-5)
+    ours = a_class(minitl, 1)[0]
+    for ending in ("keras", "weights.h5"):
+        ours.set_weights([0 * w for w in ours.get_weights()])
+        ours.load_weights(tmp_path / f"theirs.{ending}")
+        np.testing.assert_allclose(ours.predict(x), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(
+        ValueError, match="describes a Net, no Functional or Sequential model; your own classes go into custom_objects"
+    ):
+        load_model(tmp_path / "theirs.keras")
+
+
+def test_a_class_with_a_call_is_written_whole_as_a_graph(tmp_path):
+    keras = pytest.importorskip("keras")
+
+    class Net(minitl.Model):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = Dense(2), Dense(4, activation="relu")
+            self.inner = Inner()
+
+        def call(self, x):
+            return self.last(self.inner(self.first(x)))
+
+    class Inner(minitl.Model):
+        def __init__(self):
+            super().__init__()
+            self.b, self.a = Dense(4), Dense(4)
+
+        def call(self, x):
+            return self.b(self.a(x))
+
+    model, x = Net(), np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    y = model.predict(x)
+    model.save(tmp_path / "ours.keras")
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "ours.keras").predict(x, verbose=0), y, rtol=1e-5, atol=1e-6)
+    other = Net()
+    other.build((None, 4))
+    other.load_weights(tmp_path / "ours.keras")
+    np.testing.assert_array_equal(other.predict(x), y)
+    np.testing.assert_array_equal(load_model(tmp_path / "ours.keras").predict(x), y)

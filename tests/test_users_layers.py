@@ -6,7 +6,7 @@ from rows import ROWS
 
 from minitl import set_random_seed
 from minitl.layers import Dense, Input, Lambda, Layer
-from minitl.models import Model, Sequential
+from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
 
 RNG = np.random.default_rng(0)
@@ -167,3 +167,29 @@ def test_the_activation_of_an_output_is_known_where_a_layer_computes_as_ours():
         model.compile(SGD(0.1), "binary_crossentropy")
         p = np.clip(model.predict(ROWS, verbose=0), 1e-7, 1 - 1e-7)
         assert model.evaluate(ROWS, y, verbose=0) == pytest.approx(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(), rel=1e-4)
+
+
+class Nested(Layer):
+    """Holds layers in lists within lists and dictionaries."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.ways = [[Dense(4)], {"a": Dense(4), "b": (Dense(4),)}]
+
+    def call(self, x):
+        (first,), others = self.ways
+        return first(x) + others["a"](x) * others["b"][0](x)
+
+
+def test_layers_in_lists_within_lists_are_found_trained_and_saved(tmp_path):
+    model = trained(Nested())
+    assert [path for path, _ in model.named_layers()] == [
+        "dense", "nested", "nested/ways_0_0", "nested/ways_1_a", "nested/ways_1_b_0",
+    ]  # fmt: skip
+    before = model.get_weights()
+    assert len(before) == 8 and model.count_params() == 80
+    model.train_on_batch(X, Y)
+    assert all(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
+    model.save(tmp_path / "nested.npz")
+    again = load_model(tmp_path / "nested.npz", custom_objects={"Nested": Nested})
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))

@@ -21,6 +21,7 @@ from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
 from minitl.layers.random_images import RandomImage
 from minitl.models import Model, Sequential
+from minitl.serialization import custom_objects_now
 
 # What Keras gives to every layer, or has for other devices and precisions, and what has no meaning here.
 IGNORED = {
@@ -42,9 +43,24 @@ def rebuilt(config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     Errors: ValueError for a class that does not exist here, or settings that it does not take; KeyError and the like for
     a description that is damaged.
     """
-    if config["class_name"] not in MODELS:
-        raise ValueError(f"the file describes a {config['class_name']}, no Functional or Sequential model")
-    return _sequential(config, custom_objects) if config["class_name"] == "Sequential" else _functional(config, custom_objects)
+    name = config["class_name"]
+    if name in MODELS:
+        return _sequential(config, custom_objects) if name == "Sequential" else _functional(config, custom_objects)
+    if name in {**custom_objects_now(), **(custom_objects or {})}:
+        return _of_class(config, custom_objects)
+    raise ValueError(f"the file describes a {name}, no Functional or Sequential model; your own classes go into custom_objects")
+
+
+def _of_class(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    """A model that is a class of the user's with a `call`, built for the shape for which it was built."""
+    model = _layer(config, custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"the file describes a {config['class_name']}, which is no model here")
+    shape = (config.get("build_config") or {}).get("input_shape")
+    if shape is None:
+        raise ValueError(f"the file does not say for what inputs its {config['class_name']} was built; build it and load_weights")
+    model.ensure_built(tuple(shape))
+    return model
 
 
 def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
@@ -53,7 +69,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     name, config = RENAMED.get(entry["class_name"], entry["class_name"]), dict(entry["config"])
     if name in MODELS:
         return rebuilt(entry, custom_objects)
-    known = {**layer_classes(), **(custom_objects or {})}
+    known = {**layer_classes(), **custom_objects_now(), **(custom_objects or {})}
     if name not in known or name == "Lambda":
         raise ValueError(f"{unknown('layer of Keras', name, known)}; your own go into custom_objects")
     if config.get("data_format") not in (None, "channels_last"):

@@ -120,17 +120,13 @@ def described(model: Any) -> dict[str, Any]:
     })  # fmt: skip
 
 
-def keras_class(layer: Any, expanded: bool = False) -> Any:
-    """Keras's name for a layer's class; `expanded`, the list of classes that stand for it there."""
+def keras_classes(layer: Any) -> list[str]:
+    """Keras's class for a layer, or those that stand for it there."""
     if isinstance(layer, TimeDistributedModel):
-        name = "TimeDistributed"
-    elif layer.is_container:
-        name = "Sequential" if isinstance(layer, Sequential) else "Functional"
-    else:
-        name = type(layer).__name__
-    if not expanded:
-        return name
-    return ["Permute", "ZeroPadding2D", "Permute"] if isinstance(layer, ChannelPadding) else [name]
+        return ["TimeDistributed"]
+    if layer.is_container:
+        return ["Sequential" if isinstance(layer, Sequential) else "Functional"]
+    return ["Permute", "ZeroPadding2D", "Permute"] if isinstance(layer, ChannelPadding) else [type(layer).__name__]
 
 
 def _entry(module: str, class_name: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -209,7 +205,7 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
 def _output_place(layer: Any, place: tuple[str, int, int]) -> list[Any]:
     """A place among the outputs; Keras counts the making of a functional model as its first use there."""
     name, use, index = place
-    return [name, use + (keras_class(layer) == "Functional"), index]
+    return [name, use + (keras_classes(layer) == ["Functional"]), index]
 
 
 def _tensor(value: Any, history: tuple[str, int, int]) -> dict[str, Any]:

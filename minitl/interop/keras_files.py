@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from minitl import channels
-from minitl.interop.keras_architecture import rebuilt
+from minitl.interop.keras_architecture import MODELS, rebuilt
 from minitl.interop.keras_compile import compile_as_described, compile_settings
 from minitl.interop.keras_description import described
-from minitl.interop.keras_groups import groups_of, held, keras_places, numbered, parts
-from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_inside, arrays_of, inner_groups
+from minitl.interop.keras_groups import groups_of, keras_places, numbered, parts
+from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_inside, by_group, inner_groups
 from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
 from minitl.interop.keras_masks import settle_masks
 from minitl.interop.keras_operations import name_of
@@ -44,8 +44,7 @@ def load_keras_weights(model: Any, filepath: str | os.PathLike, by_name: bool = 
     """
     model._need_built("load weights")
     with Opened(filepath) as (_, file):
-        entries = arrays_by_layer(file, filepath)
-    return _load_entries(model, entries, str(filepath), by_name, unexpected_ok)
+        return _load_file(model, file, filepath, by_name, unexpected_ok)
 
 
 def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> Any:
@@ -64,11 +63,11 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
         except Exception as error:  # whatever a damaged description makes constructors raise
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
-        if "layers" in file and "model_weights" not in file:
+        if by_group(file) and "layers" in config["config"]:
             found = {**_given_numbers(model), **dict(_in_described_order(model, config, file))}
             write_pairs(model, found, Pairs(), str(filepath))
         else:
-            _load_entries(model, arrays_by_layer(file, filepath), str(filepath), False, False)
+            _load_file(model, file, filepath, False, False)
         settle_masks(model)
         if compile:
             compile_as_described(model, config.get("compile_config"), str(filepath), custom_objects)
@@ -85,7 +84,7 @@ def save_keras_weights(model: Any, filepath: str | os.PathLike) -> None:
     model._need_built("save")
     check_target(filepath)
     with atomic_file(filepath) as file:
-        file.write(_weights_bytes(model))
+        file.write(_weights_bytes(model, as_described=False))
 
 
 def save_keras(model: Any, filepath: str | os.PathLike) -> None:
@@ -128,7 +127,7 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
             for name, content in (
                 ("metadata.json", json.dumps({"keras_version": VERSION, "date_saved": "1980-01-01@00:00:00"}).encode()),
                 ("config.json", json.dumps(config).encode()),
-                ("model.weights.h5", _weights_bytes(model)),
+                ("model.weights.h5", _weights_bytes(model, as_described=True)),
             ):
                 archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
         data = packed.getvalue()
@@ -136,9 +135,23 @@ def save_keras(model: Any, filepath: str | os.PathLike) -> None:
         file.write(data)
 
 
-def _load_entries(model: Any, entries: Entries, where: str, by_name: bool, unexpected_ok: bool) -> Pairs:
-    named = {name: arrays for name, arrays in entries.items() if arrays}
-    found, places = _given_numbers(model), keras_places(model)
+def _load_file(model: Any, file: Group, filepath: Any, by_name: bool, unexpected_ok: bool) -> Pairs:
+    """Load what a file has for a model, whose classes with a call it keeps by attribute, or as graphs, like a description."""
+    found: list[tuple[int, Entries, dict[str, str]]] = []
+    for as_described in (False, True):
+        places = keras_places(model, as_described)
+        entries = arrays_by_layer(file, filepath, set(places.values()))
+        named = {name: arrays for name, arrays in entries.items() if arrays}
+        missing = len(set(places.values()) - set(named))
+        found.append((missing, named, places))
+        if not missing:
+            break
+    _, named, places = min(found, key=lambda reading: reading[0])
+    return _load_entries(model, named, places, str(filepath), by_name, unexpected_ok)
+
+
+def _load_entries(model: Any, named: Entries, places: dict[str, str], where: str, by_name: bool, unexpected_ok: bool) -> Pairs:
+    found = _given_numbers(model)
     given = {key.rsplit("/", 1)[0] for key in found}
     places = {path: place for path, place in places.items() if path not in given or {path, place} & set(named)}
     layers = {path: layer for path, layer in model.named_layers() if path in places}
@@ -225,50 +238,47 @@ def _in_described_order(
     """Weights by their keys, from groups that are numbered in the order of an architecture's layers."""
     kind, inner = config["class_name"], config["config"]
     if isinstance(model, TimeDistributedModel):
-        described_parts, groups = [(inner["layer"], "layer")], file
+        described_parts = [(inner["layer"], "layer")]
     else:
         entries = [entry for entry in inner["layers"] if not (kind == "Sequential" and entry["class_name"] == "InputLayer")]
-        described_parts = list(zip(entries, numbered([entry["class_name"] for entry in entries]), strict=True))
-        groups = file["layers"]
+        groups = [f"layers/{group}" for group in numbered([entry["class_name"] for entry in entries])]
+        described_parts = list(zip(entries, groups, strict=True))
     for entry, place in described_parts:
         name = name_of(entry)
         layer = next((l for l in model.layers if model._names[l] == name), None)
-        if layer is None or place not in groups:
+        if layer is None or place not in file:
             continue
-        if layer.is_container:
-            yield from _in_described_order(layer, entry, groups[place], f"{prefix}{name}/")
+        as_described = entry["class_name"] in (*MODELS, "TimeDistributed")
+        if layer.is_container and as_described:
+            yield from _in_described_order(layer, entry, file[place], f"{prefix}{name}/")
             continue
-        for key, (label, array) in zip([*layer.parameters, *layer.state], arrays_of(groups[place]), strict=False):
-            yield f"{prefix}{name}/{key}", (f"layers/{place}/{label}", array)
-        if not layer.sublayers():
-            continue
-        inside = arrays_inside(groups[place], place)
-        paths = {id(leaf): path for path, leaf in reversed(list(layer.named_layers(prefix, name)))}  # the first one counts
-        for where, leaf in list(groups_of(layer, place))[1:]:
-            for key, labelled in zip([*leaf.parameters, *leaf.state], inside.get(where, []), strict=False):
+        leaves = list(groups_of(layer, place, as_described=False))
+        named = layer.named_layers(f"{prefix}{name}/") if layer.is_container else layer.named_layers(prefix, name)
+        paths = {id(leaf): path for path, leaf in reversed(list(named))}  # the first one counts
+        inside = arrays_inside(file[place], place, {group for group, _ in leaves})
+        for group, leaf in leaves:
+            for key, labelled in zip([*leaf.parameters, *leaf.state], inside.get(group, []), strict=False):
                 yield f"{paths[id(leaf)]}/{key}", labelled
 
 
-def _weights_bytes(model: Any) -> bytes:
+def _weights_bytes(model: Any, as_described: bool) -> bytes:
     buffer = io.BytesIO()
     with need("h5py").File(buffer, "w") as file:
-        _write_layers(file, model, model.name or "model")
+        _write_layer(file, model, model.name or "model", as_described)
     return buffer.getvalue()
 
 
-def _write_layers(group: Any, model: Any, name: str) -> None:
-    inside = group if isinstance(model, TimeDistributedModel) else group.create_group("layers")
-    for place, layer in parts(model, expanded=True):
-        _write_layer(inside.create_group(place), layer, model._names[layer])
-    group.create_group("vars").attrs["name"] = name
-
-
-def _write_layer(own: Any, layer: Any, name: str) -> None:
-    if layer.is_container:
-        _write_layers(own, layer, name)
-        return
+def _write_layer(own: Any, layer: Any, name: str, as_described: bool) -> None:
     variables = own.create_group("vars")
     variables.attrs["name"] = name
+    if not layer.is_container:
+        _write_arrays(own, variables, layer)
+    for place, inner in parts(layer, as_described):
+        name = layer._names[inner] if layer.is_container else inner.name or place
+        _write_layer(own.create_group(place), inner, name, as_described and layer.is_container)
+
+
+def _write_arrays(own: Any, variables: Any, layer: Any) -> None:
     weights, places = [*layer.parameters.values(), *layer.state.values()], inner_groups(layer)
     for number, part in enumerate(places):
         share = weights[number * len(weights) // len(places) : (number + 1) * len(weights) // len(places)]
@@ -276,5 +286,3 @@ def _write_layer(own: Any, layer: Any, name: str) -> None:
         share += [COUNT] if isinstance(layer, Normalization) else []
         for place_in_part, weight in enumerate(share):
             target[str(place_in_part)] = weight
-    for place, inner in held(layer):
-        _write_layer(own.create_group(place), inner, inner.name or place)

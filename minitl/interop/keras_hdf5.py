@@ -8,6 +8,7 @@ import mmap
 import os
 import struct
 import zipfile
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -156,19 +157,22 @@ def check_heaps(data: Any, path: Path) -> None:
         start = data.find(HEAP, start + len(HEAP))
 
 
-def arrays_by_layer(file: Group, path: Any) -> Entries:
-    """Each layer's arrays, in their order, by the layer's name in the file."""
+def arrays_by_layer(file: Group, path: Any, places: Set[str]) -> Entries:
+    """Each layer's arrays, in their order, by the layer's name in the file, or its group's path; `places` are those of ours."""
     if "model_weights" in file or file.names("layer_names"):
         group = file["model_weights"] if "model_weights" in file else file  # noqa: SIM401 (a group, no dictionary)
         return {
             layer: [(name, group[layer].array(name)) for name in group[layer].names("weight_names")]
             for layer in group.names("layer_names")
         }
-    if "layers" in file:
-        found: Entries = {}
-        _walk(file["layers"], "", found)
-        return found
+    if by_group(file):
+        return arrays_inside(file, "", places)
     raise ValueError(f"{path}: no layers in it; is it a file of Keras?")
+
+
+def by_group(file: Group) -> bool:
+    """Whether a file keeps weights as Keras 3 does."""
+    return "model_weights" not in file and ("layers" in file or "vars" in file)
 
 
 def inner_groups(layer: Any) -> list[str]:
@@ -183,48 +187,50 @@ def inner_groups(layer: Any) -> list[str]:
     return ["cell"] if kind in ("LSTM", "GRU", "SimpleRNN") else [""]
 
 
-def arrays_of(group: Group) -> list[tuple[str, np.ndarray]]:
-    """The arrays in a layer's group, its own before those of the layers inside."""
+def arrays_inside(group: Group, place: str, places: Set[str]) -> Entries:
+    """The arrays of the group of a model or a layer, and of those of the layers in it, each by its group's path.
+
+    `places` are the paths of layers here: where one is called as the parts of Keras's own layers are, it is none.
+    """
+    found: Entries = {}
+    _walk(group, place, "", places, found)
+    return found
+
+
+def _walk(group: Group, place: str, above: str, places: Set[str], found: Entries) -> None:
+    """A layer's own arrays, labelled by the names of layers, and those of the layers in it."""
+    label = above
+    if place:
+        given = group["vars"].names("name") if "vars" in group else []
+        label = "/".join([*filter(None, [above]), *(given[:1] or [place.rpartition("/")[2]])])
+        arrays = [(f"{label}/{key}", array) for key, array in _arrays_of(group, place, places)]
+        if len(arrays) == 1 and arrays[0][1].dtype.kind == "u" and arrays[0][1].shape == (2,):
+            return  # the state of a generator, as some of Keras's backends write it
+        if "vars" in group:
+            found[place] = arrays
+    for path, inner in _layers_in(group, f"{place}/" if place else "", places):
+        _walk(inner, path, label, places, found)
+
+
+def _arrays_of(group: Group, place: str, places: Set[str]) -> list[tuple[str, np.ndarray]]:
+    """The arrays in a layer's group, its own before those of the layers that it wraps."""
     found = []
     if "vars" in group:
         variables = group["vars"]
         found = [(n, variables.array(n)) for n in sorted((n for n in variables.group if n.isdecimal()), key=int)]
     for part in WRAPPED:
-        if part in group:
-            found += [(f"{part}/{name}", array) for name, array in arrays_of(group[part])]
+        if part in group and f"{place}/{part}" not in places:
+            found += [(f"{part}/{name}", array) for name, array in _arrays_of(group[part], f"{place}/{part}", places)]
     return found
 
 
-def arrays_inside(group: Group, place: str) -> Entries:
-    """The arrays of one layer's group, and of the groups of the layers in it, as `arrays_by_layer` names them."""
-    found: Entries = {}
-    _walk_layer(group, place, found)
-    return found
-
-
-def _walk(group: Group, prefix: str, found: Entries) -> None:
+def _layers_in(group: Group, prefix: str, places: Set[str]) -> Iterator[tuple[str, Group]]:
+    """The groups of the layers in a model, in what a TimeDistributed wraps, or in an object of the user's, with their paths."""
     for part in group.group:
-        _walk_layer(group[part], f"{prefix}{part}", found)
-
-
-def _walk_layer(inside: Group, place: str, found: Entries) -> None:
-    """A layer's own arrays, and those of the layers in it: a model's, a wrapper's, or what a layer of the user's holds."""
-    if "vars" in inside:
-        above, _, part = place.rpartition("/")
-        name = "/".join([*filter(None, [above]), next(iter(inside["vars"].names("name")), part)])
-        arrays = [(f"{name}/{key}", array) for key, array in arrays_of(inside)]
-        if len(arrays) == 1 and arrays[0][1].dtype.kind == "u" and arrays[0][1].shape == (2,):
-            return  # the state of a generator, as some of Keras's backends write it
-        found[place] = arrays
-    _walk_model(inside, f"{place}/", found)
-    for attribute in inside.group:
-        held = None if attribute in INSIDE else inside[attribute]
-        if isinstance(held, Group):
-            _walk_layer(held, f"{place}/{attribute}", found)
-
-
-def _walk_model(group: Group, place: str, found: Entries) -> None:
-    if "layers" in group:
-        _walk(group["layers"], place, found)
-    elif "layer" in group:  # of a TimeDistributed
-        _walk_model(group["layer"], f"{place}layer/", found)
+        path = f"{prefix}{part}"
+        if path in places or part not in INSIDE:
+            inner = None if part == "optimizer" and not prefix else group[part]
+            if isinstance(inner, Group):
+                yield path, inner
+        elif part in ("layers", "layer"):
+            yield from _layers_in(group[part], f"{path}/", places)

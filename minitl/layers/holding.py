@@ -92,13 +92,15 @@ class Holding(Weighted):
         return {**kept, "_variables": {}}
 
 
+def held_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The layers in an attribute's value, alone or in lists and dictionaries, also within each other, with their names."""
+    if isinstance(value, Holding):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from held_in(item, f"{name}_{key}")
+
+
 def _attributes(layer: Holding) -> list[tuple[str, Any]]:
-    found: dict[str, Any] = {}
-    for name, value in list(vars(layer).items()):
-        if isinstance(value, Holding):
-            found[name] = value
-        elif type(value) in (list, tuple):
-            found.update({f"{name}_{i}": item for i, item in enumerate(value) if isinstance(item, Holding)})
-        elif type(value) is dict:
-            found.update({f"{name}_{key}": item for key, item in value.items() if isinstance(item, Holding)})
-    return list(found.items())
+    kept = [(name, value) for name, value in vars(layer).items() if name not in OF_A_CALL]
+    return list(dict(found for name, value in kept for found in held_in(value, name)).items())

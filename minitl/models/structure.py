@@ -20,6 +20,8 @@ from minitl.layers.names import default_name, free_name
 from minitl.layers.variable import Variable
 from minitl.models.trainer import Trainer
 
+OF_MODELS = ("_flat", "_names", "_plans", "learnt_when_compiled")  # what no program assigned, and holds layers
+
 
 class Structure(Trainer):
     """The parts of a model. A model has no parameters of its own."""
