@@ -422,3 +422,60 @@ def test_a_class_with_a_call_is_written_whole_as_a_graph(tmp_path):
     other.load_weights(tmp_path / "ours.keras")
     np.testing.assert_array_equal(other.predict(x), y)
     np.testing.assert_array_equal(load_model(tmp_path / "ours.keras").predict(x), y)
+
+
+def classes_of_several_inputs(lib):
+    kind = lib.layers
+
+    class Listed(lib.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.a, self.b, self.join, self.z = kind.Dense(4), kind.Dense(4), kind.Concatenate(), kind.Dense(2)
+
+        def call(self, inputs):
+            x, y = inputs
+            return self.z(self.join([self.a(x), self.b(y)]))
+
+    class Named(Listed):
+        def call(self, inputs):
+            return super().call([inputs["x"], inputs["y"]])
+
+    class OfValues(lib.Model):
+        def __init__(self, units=3, **kwargs):
+            x = kind.Input((4,))
+            super().__init__(x, kind.Dense(units)(x), **kwargs)
+
+        def get_config(self):
+            return {"units": 2}
+
+    return Listed, Named, OfValues
+
+
+@pytest.mark.parametrize("which", range(3), ids=["a list", "a dictionary", "a graph of its own"])
+def test_the_shapes_of_inputs_come_from_the_file(which, tmp_path):
+    keras = pytest.importorskip("keras")
+    there, here = classes_of_several_inputs(keras)[which], classes_of_several_inputs(minitl)[which]
+    a, b = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    x = ([a, b], {"x": a, "y": b}, a)[which]
+    theirs = there(**({"units": 2} if which == 2 else {}))
+    y = theirs.predict(x, verbose=0)
+    theirs.save(str(tmp_path / "theirs.keras"))
+    again = load_model(tmp_path / "theirs.keras", custom_objects={here.__name__: here})
+    assert type(again) is here
+    np.testing.assert_allclose(again.predict(x), y, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_is_not_built_for_inputs_that_no_file_names():
+    class Net(Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.out = Dense(2)
+
+        def call(self, x):
+            return self.out(x)
+
+    entry = {"class_name": "Net", "config": {"name": "net"}, "build_config": {"input_shape": None}, "keras_version": "3.9.0"}
+    with pytest.raises(ValueError, match="does not say for what inputs its Net was built; build one and load_weights"):
+        model_from_json(json.dumps(entry), {"Net": Net})
+    with pytest.raises(ValueError, match="describes a Dense, which is no model here"):
+        model_from_json(json.dumps({**entry, "class_name": "Dense", "config": {"units": 2}}), {"Dense": Dense})

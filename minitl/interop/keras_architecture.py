@@ -56,10 +56,13 @@ def _of_class(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> 
     model = _layer(config, custom_objects)
     if not isinstance(model, Model):
         raise ValueError(f"the file describes a {config['class_name']}, which is no model here")
-    shape = (config.get("build_config") or {}).get("input_shape")
-    if shape is None:
-        raise ValueError(f"the file does not say for what inputs its {config['class_name']} was built; build it and load_weights")
-    model.ensure_built(tuple(shape))
+    if not model.built:
+        shape = (config.get("build_config") or {}).get("input_shape")
+        if not shape:
+            name = config["class_name"]
+            raise ValueError(f"the file does not say for what inputs its {name} was built; build one and load_weights")
+        several = isinstance(shape, list) and isinstance(shape[0], list)
+        model.build([tuple(one) for one in shape] if several else shape if isinstance(shape, dict) else tuple(shape))
     return model
 
 
