@@ -315,3 +315,11 @@ def test_what_a_cell_adds_to_the_loss_is_learnt():
     model.compile(SGD(1.0), "mse")
     model.train_on_batch(X, y)
     assert (before - model.get_weights()[0])[1, 2] == pytest.approx(numeric, rel=1e-5)
+
+
+def test_several_states_are_carried_on():
+    model = Sequential([Input((7, 5)), RNN([LSTMCell(3), LSTMCell(2)], stateful=True)])
+    twin = Sequential([Input((14, 5)), RNN([LSTMCell(3), LSTMCell(2)])])
+    twin.set_weights(model.get_weights())
+    model.predict(X)
+    np.testing.assert_allclose(model.predict(X), twin.predict(np.concatenate([X, X], axis=1)), atol=1e-6)

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 from llvmlite.binding import get_host_cpu_features
 
+from minitl.kernels import launch
+from minitl.kernels import relu as relu_kernel
+from minitl.kernels.elementwise import Elements
 from minitl.kernels.jit import inner
 from minitl.kernels.launch import INTERPRETED
 
@@ -97,3 +101,9 @@ def test_a_kernel_is_rewritten_as_its_entry_only_to_be_compiled(tmp_path):
     command = [sys.executable, "-c", PROGRAM]
     printed = [subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True).stdout for _ in range(2)]
     assert printed == ["[0. 2.] ['_forward']\n", "[0. 2.] []\n"]
+
+
+def test_a_launch_with_too_few_arrays_is_said():
+    x = np.ones(4)
+    with pytest.raises(TypeError, match=r"task kernel _forward: takes \d arrays, got 1"):
+        launch.launch(relu_kernel._forward, 1, Elements(4, 4), x)

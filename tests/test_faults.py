@@ -201,6 +201,7 @@ def test_processes_forked_after_kernels_ran(tmp_path):
 
 def test_a_pool_of_more_threads_than_cores_and_launches_from_many_threads():
     program = """
+import threading
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
 from minitl.kernels import matrix_product, relu
@@ -210,10 +211,10 @@ expected = matrix_product.multiply(a, b, np.zeros(50, np.float32))
 def work(_):
     return all((matrix_product.multiply(a, b, np.zeros(50, np.float32)) == expected).all() for _ in range(400))
 with ThreadPoolExecutor(6) as pool:
-    print(all(pool.map(work, range(12))))
+    print(all(pool.map(work, range(12))), sum(thread.name.startswith("kernels-") for thread in threading.enumerate()))
 """
     for threads in ("1", "2", "7"):
-        assert run(program, NUMBA_NUM_THREADS=threads).stdout == "True\n"
+        assert run(program, NUMBA_NUM_THREADS=threads).stdout == f"True {int(threads) - 1}\n"
 
 
 def test_shapes_that_change_with_every_call_do_not_fill_the_memory():

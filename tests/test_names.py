@@ -728,6 +728,7 @@ def test_curves_have_both_names():
 
 def test_words():
     assert text_to_word_sequence("Some text, SOME more!") == ["some", "text", "some", "more"]
+    assert one_hot("Some some", 50) == one_hot("some some", 50, lower=False) != one_hot("Some some", 50, lower=False)
     tokenizer = Tokenizer(num_words=3, oov_token="?")
     tokenizer.fit_on_texts(["a a b", "a b c"])
     assert tokenizer.word_index == {"?": 1, "a": 2, "b": 3, "c": 4}

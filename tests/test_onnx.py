@@ -37,7 +37,7 @@ helper, node, FLOAT = onnx.helper, onnx.helper.make_node, onnx.TensorProto.FLOAT
 
 # Out: every layer, in the standard's evaluator, or in ONNX Runtime where it is installed.
 
-OURS_ALONE = ("transitions", "lambda", "recorded lambda", "array function", "mean over the image", "user's", "container", "unit")
+OURS_ALONE = ("transitions", "lambda", "recorded lambda", "user's", "container", "unit")
 
 
 def run(file, *arrays):
@@ -685,13 +685,12 @@ REFUSED = {  # shape of x, node, attributes, constants, what is said
     "negative steps at a border": (LINE, "MaxPool", {"kernel_shape": [2], "pads": [1, 0]}, {}, "sequences that may be negative"),
     "pooling over three axes": (("N", 3, 4, 4, 4), "GlobalMaxPool", {}, {}, "global pooling over 3 axes is not known"),
     "convolution over three axes": (("N", 3, 4, 4, 4), "Conv", {}, {"w": ones(2, 3, 2, 2, 2)}, "convolutions over 3 axes"),
-    "strides and dilations": (
-        IMAGE, "Conv", {"strides": [2, 2], "dilations": [2, 2]}, {"w": ones(2, 3, 2, 2)},
-        r"strides \[2, 2\] together with dilations \[2, 2\] are not known"),
     "a kernel that comes in": (IMAGE, "Conv", {}, {"inputs": ["x", "x"]}, "input 'x' depends on the data; only constants"),
     "other channels": (IMAGE, "Pad", {}, {"p": np.array([0, 1, 0, 0, 0, 0, 0, 0]), "v": ones()}, "other channels with value 1.0"),
     "other ends of steps": (LINE, "Pad", {}, {"p": np.array([0, 0, 1, 0, 0, 0]), "v": ones()}, "zeros are known, and others"),
-    "mirrored borders": (IMAGE, "Pad", {"mode": "reflect"}, {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, "mode 'reflect'"),
+    "mirrored borders of open images": (
+        OPEN, "Pad", {"mode": "reflect"}, {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, "mode 'reflect' along an axis whose size"),
+    "other borders": (IMAGE, "Pad", {"mode": "mean"}, {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, "mode 'mean'; known: constant"),
     "negative borders": (IMAGE, "Pad", {}, {"p": np.array([0, 0, 1, 1, 0, 0, -1, 1])}, "negative ones, and those of the batch"),
     "more samples": (IMAGE, "Pad", {}, {"p": np.array([1, 0, 0, 0, 0, 0, 0, 0])}, "negative ones, and those of the batch"),
     "several open axes": (OPEN, "Reshape", {}, {"s": np.array([0, -1, 2, 0])}, "several open axes are not known"),
@@ -735,6 +734,39 @@ def test_uses_of_operators_that_are_refused(name):
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     with pytest.raises(ValueError, match=rf"node 'n' \({kind}\): .*{message}"):
         import_onnx(proto)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("border", [{}, {"pads": [2, 1, 0, 3]}, {"auto_pad": "VALID"}])
+def test_convolutions_with_strides_and_dilations(groups, border):
+    generator = np.random.default_rng(0)
+    kernel, bias = (generator.normal(size=shape).astype("float32") for shape in ((8, 4 // groups, 3, 2), (8,)))
+    settings = {"strides": [2, 3], "dilations": [3, 2], "group": groups, **border}
+    x = generator.normal(size=(2, 4, 13, 12)).astype("float32")
+    compared("Conv", settings, {"w": kernel, "b": bias}, x)
+    compared(
+        "Conv", {"strides": [2], "dilations": [3]}, {"w": kernel[:, :, :, 0]} if groups == 1 else {"w": ones(3, 4, 2)}, x[..., 0]
+    )
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+@pytest.mark.parametrize("pads", [[0, 0, 2, 1, 0, 0, 3, 4], [0, 2, 0, 0, 0, 1, 0, 3]])
+def test_borders_of_what_is_there(mode, pads):
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 6)).astype("float32")
+    compared("Pad", {"mode": mode}, {"p": np.array(pads)}, x)
+    compared("Pad", {"mode": mode}, {"p": np.array([0, 1, 2, 0, 0, 3])}, x[:, 0])
+
+
+def compared(kind, attributes, constants, x):
+    """One node in ONNX Runtime and here."""
+    held = [onnx.numpy_helper.from_array(value, key) for key, value in constants.items()]
+    into, out = helper.make_tensor_value_info("x", FLOAT, ("N", *x.shape[1:])), helper.make_tensor_value_info("y", FLOAT, None)
+    graph = helper.make_graph([node(kind, ["x", *constants], ["y"], name="n", **attributes)], "g", [into], [out], held)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=8)
+    expected = pytest.importorskip("onnxruntime").InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+    model = import_onnx(proto)
+    y = model.predict(np.transpose(x, model.onnx_orders["inputs"][0]))
+    np.testing.assert_allclose(np.transpose(y, np.argsort(model.onnx_orders["outputs"][0])), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_graphs_whose_inputs_and_outputs_are_not_read(tmp_path):

@@ -22,8 +22,9 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MOST_TESTS = 160  # per line
-MOST_CASES = 8  # of one test among them
+MOST_TESTS = 320  # per line
+MOST_CASES = 8  # of one test among them, beside quick ones
+QUICK = 0.05  # seconds
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
 
@@ -91,17 +92,20 @@ class Traced:
                 self.size[test] += len(lines)
 
     def selection(self, module: str, line: int) -> list[str]:
-        """The tests that can tell, within a minute: first those of the module's own file, those that share a word with the line,
-        and those that run little besides.
+        """The tests that can tell, within a minute: first those of the module's own file or its folder's, those that share a word
+        with the line, and those that run little besides.
 
         Where more run it, also some of every file.
         """
         of_module, source = self.lines[module], Path(module).read_text()
+        if not of_module:  # read as a text, and run from that
+            of_folders = {f"test_{part}.py" for part in Path(module).parent.parts}
+            return [test for test in self.seconds if Path(test.split("::")[0]).name in of_folders]
         inside, tests = self._that_run(ast.parse(source), of_module, line)
         words = set(re.findall(r"[a-z]{4,}", source.splitlines()[line - 1])) if line else set()
 
         def order(test: str) -> tuple[bool, int, float, float]:
-            other = Path(module).stem not in test.split("::")[0]
+            other = not any(name in test.split("::")[0] for name in (Path(module).stem, Path(module).parent.name))
             shared = words & set(re.findall(r"[a-z]{4,}", test))
             return other, -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
 
@@ -117,7 +121,7 @@ class Traced:
             if test in chosen or cases[function] == MOST_CASES or len(chosen) == MOST_TESTS or (chosen and longer > MOST_SECONDS):
                 continue
             chosen.append(test)
-            cases[function] += 1
+            cases[function] += self.seconds[test] > QUICK
             seconds = longer
         return chosen if inside else [*chosen, *OF_SIGNATURES]
 

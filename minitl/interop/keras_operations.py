@@ -27,7 +27,9 @@ SETTINGS: dict[str, tuple[int, tuple[str, ...]]] = {
     **dict.fromkeys(
         ("mean", "sum", "max", "min", "amax", "amin", "prod", "std", "var", "any", "all"), (1, ("axis", "keepdims"))
     ),
-    **dict.fromkeys(("argmax", "argmin", "cumsum", "concatenate", "stack", "expand_dims", "squeeze", "flip"), (1, ("axis",))),
+    **dict.fromkeys(
+        ("argmax", "argmin", "argsort", "cumsum", "concatenate", "stack", "expand_dims", "squeeze", "flip"), (1, ("axis",))
+    ),
     "reshape": (1, ("newshape",)), "tile": (1, ("repeats",)), "transpose": (1, ("axes",)), "swapaxes": (1, ("axis1", "axis2")),
     "moveaxis": (1, ("source", "destination")), "broadcast_to": (1, ("shape",)), "repeat": (1, ("repeats", "axis")),
     "roll": (1, ("shift", "axis")), "clip": (1, ("x_min", "x_max")), "round": (1, ("decimals",)), "around": (1, ("decimals",)),

@@ -78,6 +78,18 @@ def along(x: Any, axis: int, matrix: np.ndarray) -> Any:
     return np.moveaxis(np.matmul(np.moveaxis(x, axis, -1), matrix.T.astype(np.float32)), -1, axis)
 
 
+def padded_with_its_own(x: Any, borders: list[tuple[int, int]], mode: str) -> Any:
+    """A border of entries of x itself: its edges, its mirror image, or what is at the other end."""
+    if mode not in ("edge", "reflect", "wrap"):
+        raise ValueError(f"mode {mode!r}; known: constant, edge, reflect, wrap")
+    for axis, border in enumerate(borders):
+        if any(border):
+            if x.shape[axis] is None:
+                raise ValueError(f"mode {mode!r} along an axis whose size is open")
+            x = np.take(x, np.pad(np.arange(x.shape[axis]), border, mode), axis=axis)  # type: ignore[call-overload]
+    return x
+
+
 def ones_like(x: Any) -> Any:
     """The mask of a Dropout that drops nothing."""
     return np.greater_equal(np.multiply(x, 0.0), 0.0)

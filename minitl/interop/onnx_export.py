@@ -15,13 +15,15 @@ from minitl.functions import function_name
 from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
 from minitl.interop.onnx_activations import write_activation
+from minitl.interop.onnx_array_functions import write_array_function
 from minitl.interop.onnx_attention import WRITERS_OF_ATTENTION
 from minitl.interop.onnx_layers import ACTIVATIONS_OF_THEIR_OWN, WRITERS, Tensor
 from minitl.interop.onnx_sequences import WRITERS_OF_SEQUENCES
+from minitl.layers.array_function import ArrayFunction
 from minitl.layers.base import Layer
 from minitl.ops.window import slide
 
-EVERY_WRITER = {**WRITERS, **WRITERS_OF_SEQUENCES, **WRITERS_OF_ATTENTION}
+EVERY_WRITER = {**WRITERS, **WRITERS_OF_SEQUENCES, **WRITERS_OF_ATTENTION, ArrayFunction: write_array_function}
 
 OLDEST, NEWEST = 17, 21
 
@@ -62,6 +64,7 @@ class Writer:
         self.inputs: list[Any] = []
         self.constants: list[Any] = []
         self.count = 0
+        self.of_whole_numbers: set[str] = set()  # inputs
 
     # Pieces of a graph.
 
@@ -81,18 +84,19 @@ class Writer:
         """Add a constant."""
         self.count += 1
         name = f"constant_{self.count}"
-        self.constants.append(self.onnx.numpy_helper.from_array(contiguous(np.asarray(array, dtype)), name))
+        array = np.asarray(array, dtype)
+        self.constants.append(self.onnx.numpy_helper.from_array(contiguous(array).reshape(array.shape), name))
         return name
 
     def whole(self, numbers: Any) -> str:
         """Add whole numbers."""
         return self.constant(numbers, np.int64)
 
-    def reduced(self, kind: str, name: str, keepdims: int) -> str:
-        """Add a ReduceMax or a ReduceMean over the last axis, which is an attribute before opset 18, and an input since."""
-        if self.opset < 18:
-            return self.node(kind, [name], axes=[-1], keepdims=keepdims)
-        return self.node(kind, [name, self.whole([-1])], keepdims=keepdims)
+    def reduced(self, kind: str, name: str, keepdims: int, axes: Any = (-1,)) -> str:
+        """Add a ReduceMax or the like over axes, which are an attribute before opset 18, and an input since; of sums always."""
+        if self.opset < 18 and kind != "ReduceSum":
+            return self.node(kind, [name], axes=list(axes), keepdims=keepdims)
+        return self.node(kind, [name, self.whole(list(axes))], keepdims=keepdims)
 
     def first(self, x: Tensor) -> str:
         """The tensor with its channels first."""
@@ -109,6 +113,8 @@ class Writer:
         kind = self.onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
         shape = ["N", *(n if n is not None else f"{name}_{axis}" for axis, n in enumerate(value.shape[1:], 1))]
         self.inputs.append(self.onnx.helper.make_tensor_value_info(name, kind, shape))
+        if value.dtype.kind != "f":
+            self.of_whole_numbers.add(name)
         entry = Tensor(name, value.shape, False)
         if entry.axes < 3 or value.dtype.kind != "f":
             return entry

@@ -309,6 +309,7 @@ def _running_sum(reader: Any, node: Any, a: Attributes) -> Any:
 
 OF_EACH: dict[str, tuple[Any, ...]] = {
     "Abs": (np.absolute,), "Ceil": (np.ceil,), "Cos": (np.cos,), "Cosh": (np.cosh,), "Acos": (np.arccos,), "Asin": (np.arcsin,),
+    "Acosh": (np.arccosh,), "Asinh": (np.arcsinh,), "Atanh": (np.arctanh,), "IsNaN": (np.isnan,),
     "Atan": (np.arctan,), "Erf": (_erf,), "Floor": (np.floor,), "Log": (np.log,), "Reciprocal": (np.reciprocal,),
     "Round": (np.rint,), "Sign": (np.sign,), "Sin": (np.sin,), "Sinh": (np.sinh,), "Tan": (np.tan,), "Not": (np.logical_not,),
     "Mish": (lambda x: np.multiply(x, np.tanh(activations.softplus(x))),),

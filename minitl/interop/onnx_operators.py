@@ -252,8 +252,9 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
     value = a.get("value", 0.0) if "pads" in a else reader.known(node, 2)
     fill = 0.0 if value is None else float(np.asarray(value).reshape(()))
     rank = len(tensor.order)
-    if a.get("mode", "constant") != "constant" or (fill and rank != 4):
-        raise ValueError(f"mode {a.get('mode', 'constant')!r} with value {value}; zeros are known, and others around images")
+    mode = a.get("mode", "constant")
+    if mode == "constant" and fill and rank != 4:
+        raise ValueError(f"value {value} around {rank} axes; zeros are known, and others around images")
     borders = [(0, 0)] * rank
     axes = reader.known(node, 3) if len(node.input) > 3 else None
     places = range(rank) if axes is None else [int(n) % rank for n in axes]
@@ -262,6 +263,10 @@ def _pad(reader: Any, node: Any, a: Attributes) -> Any:
         borders[place] = int(pads[i]), int(pads[i + count])
     if any(n < 0 for b in borders for n in b) or any(borders[0]):
         raise ValueError(f"pads {list(map(int, pads))}: negative ones, and those of the batch, are not known")
+    if mode != "constant":
+        return tensor_of(
+            onnx_arrays.padded_with_its_own(tensor.value, [borders[axis] for axis in tensor.order], mode), tensor.order
+        )
     if rank == 4:
         image = reader.image(tensor)
         if fill and any(borders[1]):

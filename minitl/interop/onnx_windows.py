@@ -38,16 +38,17 @@ def convolution(reader: Any, node: Any, a: Attributes) -> Any:
     spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], dilations, strict=True)]
     sizes = x.shape[1:-1]
     borders = borders_of(reader, node, a, sizes, spans, strides)
-    padding = "same" if any(map(any, borders)) and is_same(sizes, spans, strides, borders) else "valid"
+    apart = max(strides) > 1 and max(dilations) > 1  # which no layer has at once
+    padding = "same" if any(map(any, borders)) and is_same(sizes, spans, strides, borders) and not apart else "valid"
     if padding == "valid":
         x = padded(x, borders)
     settings: dict[str, Any] = {"padding": padding, "use_bias": bias is not None}
-    if max(strides) > 1 and max(dilations) > 1:
-        raise ValueError(f"strides {strides} together with dilations {dilations} are not known")
+    every = (slice(None), *(slice(None, None, s) for s in strides)) if apart else ()
+    strides = (1,) * dimensions if apart else tuple(strides)
     if dimensions == 1:
         line = {"dilation_rate": dilations[0], "groups": groups, **settings}
         layer: Any = layers.Conv1D(kernel.shape[0], kernel.shape[2], strides[0], **line)
-        return as_image(with_weights(layer, x, kernel.transpose(2, 1, 0), bias))
+        return as_image(_each(with_weights(layer, x, kernel.transpose(2, 1, 0), bias), every))
     channels = x.shape[-1]
     if groups == channels and kernel.shape[1] == 1 and groups > 1:
         multiplier = kernel.shape[0] // groups
@@ -55,9 +56,14 @@ def convolution(reader: Any, node: Any, a: Attributes) -> Any:
             kernel.shape[2:], strides, depth_multiplier=multiplier, dilation_rate=dilations, **settings
         )  # fmt: skip
         turned = kernel.reshape(groups, multiplier, *kernel.shape[2:]).transpose(2, 3, 0, 1)
-        return as_image(with_weights(layer, x, turned, bias))
+        return as_image(_each(with_weights(layer, x, turned, bias), every))
     layer = layers.Conv2D(kernel.shape[0], kernel.shape[2:], strides, dilation_rate=dilations, groups=groups, **settings)
-    return as_image(with_weights(layer, x, kernel.transpose(2, 3, 1, 0), bias))
+    return as_image(_each(with_weights(layer, x, kernel.transpose(2, 3, 1, 0), bias), every))
+
+
+def _each(y: Value, every: tuple[slice, ...]) -> Any:
+    """The pixels that a convolution with strides has, of one without."""
+    return y[every] if every else y
 
 
 def conv_transpose(reader: Any, node: Any, a: Attributes) -> Any:
