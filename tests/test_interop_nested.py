@@ -479,3 +479,38 @@ def test_a_class_is_not_built_for_inputs_that_no_file_names():
         model_from_json(json.dumps(entry), {"Net": Net})
     with pytest.raises(ValueError, match="describes a Dense, which is no model here"):
         model_from_json(json.dumps({**entry, "class_name": "Dense", "config": {"units": 2}}), {"Dense": Dense})
+
+
+def test_layers_that_keras_has_in_single_applications(tmp_path):
+    keras = pytest.importorskip("keras")
+    convnext = pytest.importorskip("keras.src.applications.convnext")
+    inception = pytest.importorskip("keras.src.applications.inception_resnet_v2")
+    x = keras.Input((4, 6))
+    h = convnext.LayerScale(0.5, 6)(keras.layers.Dense(6)(x))
+    h = inception.CustomScaleLayer(0.17)([x, h])
+    theirs = keras.Model(x, keras.layers.Dense(3)(h))
+    theirs.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in theirs.get_weights()])
+    given = np.random.default_rng(1).normal(size=(2, 4, 6)).astype("float32")
+    y = theirs.predict(given, verbose=0)
+    for ending in (".keras", ".h5"):
+        theirs.save(str(tmp_path / f"theirs{ending}"))
+        ours = load_model(tmp_path / f"theirs{ending}")
+        assert any(isinstance(layer, layers.LayerScale) for layer in ours.layers)
+        np.testing.assert_allclose(ours.predict(given), y, rtol=1e-4, atol=1e-5)
+        ours.save(tmp_path / f"ours{ending}")
+        again = keras.saving.load_model(str(tmp_path / f"ours{ending}"), compile=False)
+        np.testing.assert_allclose(again.predict(given, verbose=0), y, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_scale_begins_small_and_learns():
+    layer = layers.LayerScale(1e-3, 3)
+    y = layer(np.ones((2, 4, 3), np.float32))
+    np.testing.assert_allclose(y, 1e-3, rtol=1e-6)
+    model = Sequential([Input((4, 3)), layer])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((2, 4, 3)), 2 * np.ones((2, 4, 3)), epochs=200, verbose=0)
+    assert np.all(layer.gamma > 0.5) and layer.get_config()["projection_dim"] == 3
+    with pytest.raises(ValueError, match=r"has factors for 3 channels, got inputs of shape \(None, 4, 2\)"):
+        layers.LayerScale(1.0, 3)(Input((4, 2)))
+    with pytest.raises(ValueError, match="projection_dim must be a whole number of at least 1, got 0"):
+        layers.LayerScale(1.0, 0)

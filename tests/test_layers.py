@@ -224,6 +224,7 @@ LAYERS = {
     "permute": (lambda: Permute((3, 1, 2)), IMAGES, (3, 2, 6, 5)),
     "repeat": (lambda: RepeatVector(3), ROWS, (4, 3, 7)),
     "layer norm": (lambda: LayerNormalization(), IMAGES, IMAGES),
+    "layer scale": (lambda: minitl.layers.LayerScale(0.5, 2), IMAGES, IMAGES),
     "rms norm": (lambda: minitl.layers.RMSNormalization(), IMAGES, IMAGES),
     "einsum dense": (
         lambda: minitl.layers.EinsumDense("abcd,def->abcef", (None, None, 3, 4), "tanh", "ef"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import minitl
 from minitl import initializers
+from minitl.applications import pretrain
 from minitl.applications.fast_cifar import RECIPES, Recipe, compile_fast, fast_batches, fast_cifar
 from minitl.callbacks import Callback, FreezeOut, Lookahead, WeightAveraging
 from minitl.datasets import glyphs
@@ -259,3 +260,14 @@ def test_a_recipe_is_what_network_and_loss_are_made_by():
         assert callbacks[1].layers == {"whitening": 0.3 * recipe.epochs}
         rate, last = model.optimizer.learning_rate, recipe.epochs * 5
         assert np.isclose(rate(last), 0.07 * recipe.rate * 20 / 1024) and rate(last - 1) > rate(last) == rate(last + 1)
+
+
+def test_images_of_the_fast_recipe_are_whitened_channel_by_channel(monkeypatch):
+    x = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3)).astype(np.uint8)
+    y = np.arange(50)[:, None] % 10
+    monkeypatch.setattr(pretrain.cifar10, "load_data", lambda: ((x, y), (x, y)))
+    (taken, _), _, preprocessing = pretrain._data("cifar10", 0, 40)
+    assert len(taken) == 40
+    made = preprocessing(taken)
+    np.testing.assert_allclose(made.mean(axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(made.std(axis=(0, 1, 2)), 1, atol=1e-4)

@@ -192,6 +192,7 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "along the rows of images", layers.Softmax(axis=1), image
     yield "over rows and channels", layers.LayerNormalization(axis=[1, 3]), image
     yield "over channels", layers.RMSNormalization(), image
+    yield "of channels", layers.LayerScale(0.5, image[-1]), image
     yield "two axes of one", layers.EinsumDense("abcd,def->abcef", (None, None, 2, 3), "tanh", "ef"), image
     for name in activations.NAMED:
         yield name, layers.Activation(name), row

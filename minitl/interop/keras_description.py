@@ -21,6 +21,7 @@ from minitl.layers import (
     EinsumDense,
     InputLayer,
     Lambda,
+    LayerScale,
     LeakyReLU,
     MultiHeadAttention,
     Normalization,
@@ -45,6 +46,7 @@ WITH_CALL = (
     AdditiveAttention,
     Attention,
     EinsumDense,
+    LayerScale,
     MultiHeadAttention,
     RMSNormalization,
 )  # Keras's, written as a user's layers are
@@ -169,7 +171,8 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
             {**_entry("keras.layers", kind, {"name": own, **config}), "name": own, "inbound_nodes": [], "_shape": shape}
             for kind, own, config, shape in parts
         ]
-    return [{**_entry("keras.layers", type(layer).__name__, _settings(layer, name)), "name": name, "inbound_nodes": []}]
+    module = "keras.src.applications.convnext" if isinstance(layer, LayerScale) else "keras.layers"
+    return [{**_entry(module, type(layer).__name__, _settings(layer, name)), "name": name, "inbound_nodes": []}]
 
 
 def _settings(layer: Any, name: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ MADE_OF_OTHERS = (
     "log_sigmoid", "log_softmax", "logsumexp", "mod", "moments", "normalize", "pad", "rsqrt", "softsign", "sort",
     "split", "top_k",
 )  # fmt: skip
+SCALED_SUM = "CustomScaleLayer"  # x + scale y, of Keras's InceptionResNetV2
 CLASS_NAMES = {"getitem": "GetItem", "divide": "TrueDivide", "around": "Round"}
 NOT_WRITTEN = ("norm", "average", "einsum", "rint", "fabs", "ndim", "shape", "allclose", "positive")
 
@@ -51,6 +52,8 @@ def name_of(entry: dict[str, Any]) -> str:
 
 def is_operation(entry: Any) -> bool:
     """Whether an entry of an architecture describes an operation and no layer; the older format does not say where it is from."""
+    if entry["class_name"] == SCALED_SUM:
+        return True
     if "module" in entry:
         return str(entry["module"]).startswith(("keras.src.ops.", "keras.ops"))
     name, nodes = _function(entry["class_name"]), entry.get("inbound_nodes") or [None]
@@ -64,6 +67,9 @@ def operation(entry: dict[str, Any]) -> Callable[[list[Any], dict[str, Any]], An
 
     Errors: ValueError for an operation that is not known here.
     """
+    if entry["class_name"] == SCALED_SUM:
+        scale = float(entry["config"]["scale"])
+        return lambda arguments, _: np.add(arguments[0][0], np.multiply(arguments[0][1], scale))
     name = _function(entry["class_name"])
     settings = {
         key: _plain(value) for key, value in entry["config"].items() if key not in ("name", "dtype") and value is not None

@@ -35,6 +35,7 @@ from minitl.layers import (
     Embedding,
     Flatten,
     GroupNormalization,
+    LayerScale,
     MultiHeadAttention,
     PReLU,
     RMSNormalization,
@@ -79,6 +80,9 @@ def tensors(layer: Any, flattened: tuple[int, int, int] | None = None) -> Iterat
         return
     elif isinstance(layer, RMSNormalization):
         yield Tensor("scale", "weight", _same, _same)
+        return
+    elif isinstance(layer, LayerScale):
+        yield Tensor("gamma", "gamma", _same, _same)
         return
     elif isinstance(layer, MultiHeadAttention):
         yield from _attention(weights)

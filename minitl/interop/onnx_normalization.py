@@ -48,9 +48,14 @@ def _rms_norm(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     return w.node("Mul", [w.node("Div", [name, length]), w.constant(layer.scale)]), False
 
 
+def _layer_scale(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
+    return w.node("Mul", [w.last(x), w.constant(layer.gamma)]), False
+
+
 WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {
     layers.BatchNormalization: _batch_norm,
     layers.LayerNormalization: _layer_norm,
     layers.GroupNormalization: _group_norm,
     layers.RMSNormalization: _rms_norm,
+    layers.LayerScale: _layer_scale,
 }

@@ -24,6 +24,7 @@ from minitl.layers.depthwise import DepthwiseConv2D, SeparableConv2D
 from minitl.layers.einsum_dense import EinsumDense
 from minitl.layers.embedding import Embedding
 from minitl.layers.function import Lambda
+from minitl.layers.layer_scale import LayerScale
 from minitl.layers.lookup import IntegerLookup, StringLookup
 from minitl.layers.masking import Masking
 from minitl.layers.merging import (
@@ -190,6 +191,7 @@ __all__ = [
     "Lambda",
     "Layer",
     "LayerNormalization",
+    "LayerScale",
     "LeakyReLU",
     "Masking",
     "MaxPool1D",
