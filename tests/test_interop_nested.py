@@ -514,3 +514,17 @@ def test_a_layer_scale_begins_small_and_learns():
         layers.LayerScale(1.0, 3)(Input((4, 2)))
     with pytest.raises(ValueError, match="projection_dim must be a whole number of at least 1, got 0"):
         layers.LayerScale(1.0, 0)
+
+
+def test_nodes_without_settings_are_those_of_keras_1():
+    """[layer, node, tensor], where Keras 2 adds a dictionary."""
+    dense = {"class_name": "Dense", "name": "d", "config": {"name": "d", "units": 2}, "inbound_nodes": [[["a", 0, 0]]]}
+    entrance = {
+        "class_name": "InputLayer",
+        "name": "a",
+        "config": {"name": "a", "batch_input_shape": [None, 3]},
+        "inbound_nodes": [],
+    }
+    config = {"name": "m", "layers": [entrance, dense], "input_layers": [["a", 0, 0]], "output_layers": [["d", 0, 0]]}
+    model = model_from_json(json.dumps({"class_name": "Model", "config": config, "keras_version": "1.2.2"}))
+    assert model.output_shape == (None, 2)

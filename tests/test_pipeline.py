@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minitl.prefetch import prefetch
 from minitl.preprocessing.image.pipeline import Dataset, tensors
 
 
@@ -101,3 +102,16 @@ def test_what_stays():
     assert data.map(lambda x, y: (x, y)).class_names == ("a", "b")
     assert [number for number, _ in data.enumerate(4)] == list(range(4, 10))
     assert firsts(data.as_numpy_iterator()) == list(range(6))
+
+
+def test_what_nobody_takes_any_more_is_not_made():
+    made = []
+    source = (made.append(k) or k for k in range(10_000))
+    batches = prefetch(source, depth=2)
+    assert [next(batches), next(batches)] == [0, 1]
+    batches.close()
+    count = len(made)
+    assert count < 10
+    with pytest.raises(StopIteration):
+        next(source)  # closed with it
+    assert len(made) == count

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rows import ROWS
 
-from minitl import set_random_seed
+from minitl import backend, set_random_seed
 from minitl.layers import Dense, Input, Lambda, Layer
 from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
@@ -193,3 +193,20 @@ def test_layers_in_lists_within_lists_are_found_trained_and_saved(tmp_path):
     model.save(tmp_path / "nested.npz")
     again = load_model(tmp_path / "nested.npz", custom_objects={"Nested": Nested})
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_what_stands_above_a_gradient_learns_and_what_stands_below_may_not():
+    inputs = Input((4,))
+    loss = np.sum(np.square(Dense(3, activation="tanh", trainable=False)(inputs)))
+    (slope,) = backend.gradients(loss, [inputs])
+    model = Model(inputs, Dense(4)(slope))
+    model.compile(SGD(0.05), "mse")
+    before = model.evaluate(X, Y, verbose=0)
+    model.fit(X, Y, epochs=5, verbose=0)
+    assert model.evaluate(X, Y, verbose=0) < before
+    h = Dense(4)(inputs)
+    (slope,) = backend.gradients(np.sum(np.square(np.tanh(h))), [h])
+    model = Model(inputs, slope)
+    model.compile(SGD(0.05), "mse")
+    with pytest.raises(NotImplementedError, match="a gradient is not differentiated again; nothing below it may learn"):
+        model.train_on_batch(X, Y)
