@@ -31,10 +31,8 @@ class Gradient(Layer):
         y, run = self.part.compute(x, training)
         return self.part.backpropagate(np.ones_like(y), run, Need())[0], None
 
-    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Refused: there are no second derivatives here."""
-        if not need.dx:
-            return None, {}
         raise NotImplementedError(f"{self.label}: a gradient is not differentiated again; nothing below it may learn")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
