@@ -183,3 +183,28 @@ def test_a_transformer_of_functions(tmp_path):
     export_onnx(model, tmp_path / "m.onnx")
     np.testing.assert_allclose(in_runtime(tmp_path / "m.onnx", x), model.predict(x), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(import_onnx(tmp_path / "m.onnx").predict(x), model.predict(x), rtol=1e-4, atol=1e-6)
+
+
+OPERATORS = {
+    "//": lambda x: x // 0.7 + 3.0 // (x * x + 1),
+    "%": lambda x: x % 0.7 + 2.5 % (x * x + 1),
+    "&": lambda x: (x > 0) & (x < 1),
+    "|": lambda x: (x > 1) | (x < -1),
+    "~": lambda x: ~(x > 0),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_python_s_operators_between_values(name, tmp_path):
+    keras = pytest.importorskip("keras")
+    function, images = OPERATORS[name], Input((4, 5, 6))
+    model = Model(images, 1.0 * function(images))
+    y = model.predict(X)
+    np.testing.assert_allclose(y, function(X), rtol=1e-4, atol=1e-5)
+    twin = keras.Input((4, 5, 6))
+    theirs = keras.Model(twin, keras.ops.cast(function(twin), "float32"))
+    np.testing.assert_allclose(y, theirs.predict(X, verbose=0), rtol=1e-4, atol=1e-5)
+    export_onnx(model, tmp_path / "m.onnx")
+    np.testing.assert_allclose(in_runtime(tmp_path / "m.onnx", X), y, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "m.npz")
+    np.testing.assert_array_equal(minitl.models.load_model(tmp_path / "m.npz").predict(X), y)

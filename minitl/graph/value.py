@@ -76,6 +76,12 @@ class Value:
 
     __hash__ = object.__hash__
 
+    def __mod__(self, other: Any) -> Any:
+        return self - other * np.floor_divide(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return other - self * np.floor_divide(other, self)
+
     def __getitem__(self, key: Any) -> Value:
         return self.expression("getitem", (self, key), {})
 
@@ -92,12 +98,13 @@ def _operator(name: str, turned: bool = False) -> Callable[[Value, Any], Value]:
 
 for _symbol, _name in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
+    "floordiv": "floor_divide", "and": "logical_and", "or": "logical_or",
 }.items():  # fmt: skip
     setattr(Value, f"__{_symbol}__", _operator(_name))
     setattr(Value, f"__r{_symbol}__", _operator(_name, turned=True))
 for _symbol, _name in {"gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal"}.items():
     setattr(Value, f"__{_symbol}__", _operator(_name))
-for _symbol, _name in {"neg": "negative", "abs": "absolute"}.items():
+for _symbol, _name in {"neg": "negative", "abs": "absolute", "invert": "logical_not"}.items():
     setattr(Value, f"__{_symbol}__", functools.partialmethod(lambda self, name: self.expression(name, (self,), {}), _name))
 
 

@@ -19,7 +19,7 @@ from minitl.models import Model, Sequential, TimeDistributedModel
 from minitl.models.structure import OF_MODELS
 
 
-def keras_places(model: Any, as_described: bool = False) -> dict[str, str]:
+def keras_places(model: Any, as_described: bool) -> dict[str, str]:
     """Where a `.weights.h5` keeps each layer that has weights: its path here -> its group there.
 
     `as_described`, where the file belongs to a description, in which every model is a Functional or a Sequential one.
