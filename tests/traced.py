@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MOST_TESTS = 320  # per line
-MOST_CASES = 8  # of one test among them, beside quick ones
+MOST_CASES = 40  # of one test among them, beside quick ones
 QUICK = 0.05  # seconds
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
