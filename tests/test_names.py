@@ -456,6 +456,8 @@ def test_a_function_from_values_to_values():
     np.testing.assert_array_equal(dropped([x, 0])[0], hidden[0])
     assert (dropped([x, 1])[0] != hidden[0]).any()
     np.testing.assert_array_equal(backend.function(model.input, model.output)(x), model(x))
+    a, b = Input((4,)), Input((4,))
+    np.testing.assert_array_equal(backend.function([a, b], [a - 2 * b])([x, x + 1])[0], x - 2 * (x + 1))
 
 
 def test_gradients_of_values():

@@ -492,3 +492,23 @@ def test_recurrent_layers_wider_than_a_panel(name, gates, dtype):
     for engine, book in zip(found["kernels"], found["ops"], strict=True):
         assert engine.shape == book.shape
         np.testing.assert_allclose(engine, book, rtol=0, atol=tolerance * max(1, np.abs(book).max()))
+
+
+def test_a_prelu_at_zero():
+    x, alpha, dy = np.array([[0.0, -0.0, 1.0, -1.0]]), np.array([0.25, 0.5, 0.75, 2.0]), np.array([[1.0, 2.0, 3.0, 4.0]])
+    for house in ("ops", "kernels"):
+        module = importlib.import_module(f"minitl.{house}.prelu")
+        dx, dalpha = module.backward(dy, module.forward(x, alpha)[1])
+        assert dx.tolist() == [[0.25, 1, 3, 8]] and dalpha.tolist() == [0, 0, 0, -4]
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "channels"), [((3, 3), (2, 2), 16), ((2, 3), (2, 2), 16), ((3, 2), (2, 2), 16), ((2, 2), (2, 2), 3)]
+)
+def test_no_old_numbers_stand_in_a_rotated_kernel(size, strides, channels):
+    from minitl.kernels.input_gradient import rotated
+
+    kernel = np.random.default_rng(0).normal(size=(*size, channels, 5))
+    rotated(kernel, strides)[...] = np.nan  # a place that the next call gets again
+    weights = rotated(kernel, strides)
+    assert np.isfinite(weights).all() and np.isclose(np.abs(weights).sum(), np.abs(kernel).sum())
