@@ -731,6 +731,24 @@ def test_links_out_of_a_file_are_not_followed(tmp_path):
             file["layers/dense"] = link
         with pytest.raises(ValueError, match="is a link"):
             load_keras_weights(plain(), tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:  # what would do
+        save_keras_weights(plain(), tmp_path / "whole.weights.h5")
+        with h5py.File(tmp_path / "whole.weights.h5") as whole:
+            whole.copy("layers", file)
+    plain().save(tmp_path / "m.keras")
+    for name in ("layers", "layers/dense", "layers/dense/vars", "layers/dense/vars/0"):
+        (tmp_path / "w.weights.h5").write_bytes((tmp_path / "whole.weights.h5").read_bytes())
+        with h5py.File(tmp_path / "w.weights.h5", "a") as file:
+            del file[name]
+            file[name] = h5py.ExternalLink(str(tmp_path / "other.h5"), name)
+        with pytest.raises(ValueError, match="is a link"):
+            load_keras_weights(plain(), tmp_path / "w.weights.h5")
+        with zipfile.ZipFile(tmp_path / "m.keras") as good, zipfile.ZipFile(tmp_path / "l.keras", "w") as bad:
+            for member in good.namelist():
+                linked = member == "model.weights.h5"
+                bad.writestr(member, (tmp_path / "w.weights.h5").read_bytes() if linked else good.read(member))
+        with pytest.raises(ValueError, match="is a link"):
+            load_model(tmp_path / "l.keras")
     with h5py.File(tmp_path / "big.weights.h5", "w") as file:
         file.create_dataset("layers/dense/vars/0", (10**6, 10**6), "f4", chunks=(1000, 1000))
     with pytest.raises(ValueError, match="more than the file has"):

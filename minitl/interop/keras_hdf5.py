@@ -84,13 +84,17 @@ class Group:
         self.group, self.size, self.path = group, size, path
 
     def __contains__(self, name: str) -> bool:
-        return name in self.group
+        first, _, rest = name.partition("/")
+        if not self.group.id.links.exists(first.encode()):  # `in` would follow it
+            return False
+        inside = self[first] if rest else None
+        return not rest or (isinstance(inside, Group) and rest in inside)
 
     def __getitem__(self, name: str) -> Any:
         h5py, found = need("h5py"), self.group
         for part in name.split("/"):
-            link = found.get(part, getlink=True)
-            if not isinstance(link, h5py.HardLink):
+            links, key = found.id.links, part.encode()  # which are not followed, as `in` and `get` would
+            if not (links.exists(key) and links.get_info(key).type == h5py.h5l.TYPE_HARD):
                 raise ValueError(f"{self.path}: {name!r} is a link to somewhere else, which is not followed")
             found = found[part]
         if isinstance(found, h5py.Dataset):

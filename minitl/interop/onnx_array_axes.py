@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minitl.interop.onnx_called import Called
+from minitl.interop.onnx_called import WHOLE, Called
 from minitl.interop.onnx_layers import Tensor
 
-WHOLE = 7  # a kind of numbers, as ONNX counts them
 FARTHEST = 2**31 - 1  # an index beyond every end
 
 

@@ -10,7 +10,7 @@ from minitl.interop.keras_operations import SETTINGS
 from minitl.interop.onnx_layers import Tensor
 from minitl.layers.array_function import ArrayFunction, filled
 
-FLOAT, TRUTH = 1, 9  # kinds of numbers, as ONNX counts them
+FLOAT, WHOLE, TRUTH = 1, 7, 9  # kinds of numbers, as ONNX counts them
 
 
 class Called:
