@@ -796,3 +796,10 @@ def test_what_a_module_of_pytorch_has_beyond_its_layer_is_unexpected():
         load_torch(model, arrays, match=names)
     report = load_torch(model, {**arrays, "c.weight": np.ones(1)}, match=names, unexpected_ok=True)
     assert report.unexpected == ["a.mask", "c.weight"] and len(report.pairs) == 4
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**31 - 1, 2**31, 2**40])
+def test_whole_numbers_of_pytorch_s_files(number):
+    from minitl.interop.torch_files import _Writer
+
+    assert pickle.loads(b"\x80\x02" + _Writer._whole(number) + b".") == number

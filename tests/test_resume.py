@@ -338,3 +338,16 @@ def test_compiling_begins_a_new_run():
     assert model.training_run is not None
     model.compile(SGD(0.1), "mse")
     assert model.training_run is None
+
+
+def test_a_backup_from_before_the_first_step_leaves_nothing_of_later_ones(tmp_path):
+    minitl.set_random_seed(0)
+    model = Sequential([Input((4,)), Dense(3, activation="tanh"), Dense(2)])
+    model.compile("adam", "mse")
+    model.save_backup(tmp_path / "start.npz")
+    ends = []
+    for _ in range(2):
+        model.fit(ROWS, TARGETS[:, :2], epochs=2, shuffle=False, verbose=0)
+        ends.append([w.copy() for w in model.get_weights()])
+        model.restore_backup(tmp_path / "start.npz")
+    assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
