@@ -528,3 +528,14 @@ def test_nodes_without_settings_are_those_of_keras_1():
     config = {"name": "m", "layers": [entrance, dense], "input_layers": [["a", 0, 0]], "output_layers": [["d", 0, 0]]}
     model = model_from_json(json.dumps({"class_name": "Model", "config": config, "keras_version": "1.2.2"}))
     assert model.output_shape == (None, 2)
+
+
+def test_a_layer_scale_has_a_name_and_hands_masks_on():
+    assert layers.LayerScale(1.0, 3, name="mine").name == "mine"
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    x[:, 3:] = 0
+    steps = Input((5, 3))
+    model = Model(steps, layers.LSTM(2)(layers.LayerScale(1.0, 3)(layers.Masking()(steps))))
+    twin = Sequential([Input((3, 3)), layers.LSTM(2)])
+    twin.set_weights(model.get_weights()[1:])
+    np.testing.assert_allclose(model.predict(x), twin.predict(x[:, :3]), rtol=1e-5, atol=1e-6)
