@@ -210,3 +210,17 @@ def test_what_stands_above_a_gradient_learns_and_what_stands_below_may_not():
     model.compile(SGD(0.05), "mse")
     with pytest.raises(NotImplementedError, match="a gradient is not differentiated again; nothing below it may learn"):
         model.train_on_batch(X, Y)
+
+
+class OwnWeight(Model):
+    def __init__(self):
+        super().__init__()
+        self.factor = self.add_weight(name="factor", shape=(4,))
+
+    def call(self, x):
+        return x * self.factor
+
+
+def test_a_weight_of_a_model_is_refused_since_nothing_would_train_or_save_it():
+    with pytest.raises(TypeError, match="a model has no weights of its own here; make a Layer that has the weight and uses it"):
+        OwnWeight()

@@ -66,6 +66,15 @@ class Structure(Trainer):
             for _, leaf in self.named_layers()
         )
 
+    def add_weight(self, *first: Any, **settings: Any) -> Variable:
+        """Refused: what a model's call does with a weight is followed once, with the numbers that it has then.
+
+        Errors: TypeError, always.
+        """
+        raise TypeError(
+            f"{self.label}: a model has no weights of its own here; make a Layer that has the weight and uses it, and call that"
+        )
+
     def _adopt(self, graph: Graph) -> None:
         """Make a graph this model's: name its layers, and take its shapes."""
         self._name_all(graph.layers)
