@@ -224,3 +224,44 @@ class OwnWeight(Model):
 def test_a_weight_of_a_model_is_refused_since_nothing_would_train_or_save_it():
     with pytest.raises(TypeError, match="a model has no weights of its own here; make a Layer that has the weight and uses it"):
         OwnWeight()
+
+
+class TwoModels(Layer):
+    """Holds two models whose layers have one name, and a layer that has it, too."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.a, self.b = Sequential([Dense(4)]), Sequential([Dense(4, activation="tanh")])
+        self.dense = Dense(4)
+
+    def call(self, x):
+        return self.dense(self.b(self.a(x)))
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors", "weights.h5"])
+def test_layers_of_models_in_a_layer_have_paths_of_their_own(ending, tmp_path):
+    if ending != "npz":
+        pytest.importorskip("h5py" if ending == "weights.h5" else "safetensors")
+    model, other = trained(TwoModels()), trained(TwoModels())
+    paths = [path for path, _ in model.named_layers()]
+    assert paths == ["dense", "two_models", "two_models/a/dense", "two_models/b/dense", "two_models/dense"]
+    model.save_weights(tmp_path / f"m.{ending}")
+    assert np.abs(other.predict(X, verbose=0) - model.predict(X, verbose=0)).max() > 0.01
+    other.load_weights(tmp_path / f"m.{ending}")
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_a_single_model_in_a_layer_keeps_the_paths_that_files_have():
+    class OneModel(Layer):
+        def __init__(self):
+            super().__init__()
+            self.a = self.again = Sequential([Dense(4), Dense(4)])
+
+        def call(self, x):
+            return self.a(x)
+
+    model = trained(OneModel(), below=False)  # held twice, and trained once
+    assert len(model.layers[-1].weights) == len(model.get_weights()) == 4
+    assert [path for path, _ in model.named_layers()] == [
+        "one_model", "one_model/dense", "one_model/dense_1",
+    ]  # fmt: skip

@@ -34,11 +34,20 @@ class Holding(Weighted):
         return _attributes(self) if self.is_users else []
 
     def named_layers(self, prefix: str = "", name: str | None = None) -> Iterator[tuple[str, Any]]:
-        """This layer under its path, and the layers in it; a model gives the layers in it alone."""
+        """This layer under its path, and the layers in it; a model gives the layers in it alone.
+
+        Those of a model in it stand beside its own, without the model's attribute, unless two would have one path.
+        """
         path = prefix + (name or self.name or default_name(type(self)))
         yield path, self
-        for attribute, layer in self.sublayers():
-            yield from layer.named_layers(f"{path}/", attribute)
+        inside = [(attribute, layer, list(layer.named_layers(f"{path}/", attribute))) for attribute, layer in self.sublayers()]
+        at: dict[str, set[int]] = {}
+        for _, _, found in inside:
+            for place, leaf in found:
+                at.setdefault(place, set()).add(id(leaf))
+        for attribute, layer, found in inside:
+            clashes = layer.is_container and any(len(at[place]) > 1 for place, _ in found)
+            yield from layer.named_layers(f"{path}/{attribute}/") if clashes else found
 
     def every_layer(self) -> Iterator[tuple[str, Any]]:
         """`named_layers`, and the layers in wrappers: their weights are the wrapper's, their generators and states not."""
@@ -102,5 +111,7 @@ def held_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(layer: Holding) -> list[tuple[str, Any]]:
-    kept = [(name, value) for name, value in vars(layer).items() if name not in OF_A_CALL]
-    return list(dict(found for name, value in kept for found in held_in(value, name)).items())
+    kept = [(name, value) for name, value in list(vars(layer).items()) if name not in OF_A_CALL]
+    found = dict(found for name, value in kept for found in held_in(value, name))
+    first = {id(inner): name for name, inner in reversed(found.items())}  # one that is held twice counts once
+    return [(name, inner) for name, inner in found.items() if first[id(inner)] == name]
