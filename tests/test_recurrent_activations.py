@@ -59,7 +59,7 @@ def test_they_give_what_keras_gives(name, tmp_path):
         model.save(file)
         if ending != ".npz":
             theirs = keras.saving.load_model(file, compile=False)
-            np.testing.assert_allclose(theirs.predict(X, verbose=0), y, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(theirs.predict(X, verbose=0), y, atol=1e-6)
             theirs.save(file)
         np.testing.assert_allclose(load_model(file).predict(X, verbose=0), y, rtol=1e-5, atol=1e-6)
 
@@ -89,13 +89,13 @@ def test_states_go_in_and_on():
     second(X[:, 3:], initial_state=state)
     second.set_weights(whole.get_weights())
     for part, wanted in zip(second(X[:, 3:], initial_state=state), (y[:, -1], h, c), strict=True):
-        np.testing.assert_allclose(part, wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(part, wanted, atol=1e-6)
     stateful = LSTM(5, activation="elu", stateful=True)
     stateful(X[:, :3])
     stateful.reset_states()
     stateful.set_weights(whole.get_weights())
     stateful(X[:, :3])
-    np.testing.assert_allclose(stateful(X[:, 3:]), y[:, -1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(stateful(X[:, 3:]), y[:, -1], atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "elu"])
@@ -104,8 +104,8 @@ def test_a_mask_counts_for_the_sequences_where_states_come_with_them(activation)
     x[1, 4:] = 0
     layer = GRU(5, activation=activation)
     y = layer([x, h], mask=np.any(x, axis=-1))
-    np.testing.assert_allclose(y[0], layer([X[:1], h[:1]])[0], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(y[1], layer([X[1:2, :4], h[:1]])[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y[0], layer([X[:1], h[:1]])[0], atol=1e-6)
+    np.testing.assert_allclose(y[1], layer([X[1:2, :4], h[:1]])[0], atol=1e-6)
 
 
 def test_functions_of_ones_own_and_cells():
@@ -116,7 +116,7 @@ def test_functions_of_ones_own_and_cells():
     own(X[:, :1])
     plain(X[:, :1])
     plain.set_weights(own.get_weights())
-    np.testing.assert_allclose(own(X[:, :1]), leaky(plain(X[:, :1])), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(own(X[:, :1]), leaky(plain(X[:, :1])), atol=1e-6)
     layer, cell = GRU(5, activation=elu), RNN(LSTMCell(5, activation="relu"))
     assert layer.get_config()["activation"] == "elu" and layer(X).shape == (3, 5)
     y, alone = cell(X), LSTM(5, activation="relu")
@@ -183,7 +183,7 @@ def test_words_of_keras_2_keep_their_meaning(version, tmp_path):
         found.set_weights(model.get_weights())
         assert not found.layers[1].reset_after
         last = found.layers[-1](np.array([[-2.6, -1.0, 2.6]], np.float32))
-        np.testing.assert_allclose(last, [[0, 0.3, 1]] if version < "3" else [[0.4 / 6, 1 / 3, 5.6 / 6]], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(last, [[0, 0.3, 1]] if version < "3" else [[0.4 / 6, 1 / 3, 5.6 / 6]], atol=1e-6)
         same = np.allclose(found.predict(X, verbose=0), model.predict(X, verbose=0), atol=1e-5)
         assert same == (version >= "3")
     if version < "3":

@@ -5,6 +5,7 @@ import pytest
 from rows import ROWS
 
 from minitl import backend, set_random_seed
+from minitl.interop.torch_files import read_torch, write_torch
 from minitl.layers import Dense, Input, Lambda, Layer
 from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
@@ -265,3 +266,26 @@ def test_a_single_model_in_a_layer_keeps_the_paths_that_files_have():
     assert [path for path, _ in model.named_layers()] == [
         "one_model", "one_model/dense", "one_model/dense_1",
     ]  # fmt: skip
+
+
+class OneFactor(Layer):
+    def build(self, input_shape):
+        self.factor = self.add_weight(name="factor", shape=())
+
+    def call(self, x):
+        return x * self.factor
+
+
+def test_a_weight_without_axes_learns_and_goes_through_safetensors_and_pytorch_s_files(tmp_path):
+    pytest.importorskip("safetensors")
+    model, other = trained(OneFactor()), trained(OneFactor())
+    before = model.layers[-1].factor.copy()
+    model.train_on_batch(X, Y)
+    assert model.layers[-1].factor != before
+    model.save_weights(tmp_path / "m.safetensors")
+    other.load_weights(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+    write_torch(tmp_path / "m.pt", {"a": np.array(2.5, np.float32), "b": X.T})
+    read = read_torch(tmp_path / "m.pt")
+    assert read["a"].shape == () and read["a"] == 2.5
+    np.testing.assert_array_equal(read["b"], X.T)

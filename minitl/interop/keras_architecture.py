@@ -46,7 +46,7 @@ def rebuilt(config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     name = config["class_name"]
     if name in MODELS:
         return _sequential(config, custom_objects) if name == "Sequential" else _functional(config, custom_objects)
-    if name in {**custom_objects_now(), **(custom_objects or {})}:
+    if name in _own(custom_objects):
         return _of_class(config, custom_objects)
     raise ValueError(f"the file describes a {name}, no Functional or Sequential model; your own classes go into custom_objects")
 
@@ -72,7 +72,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     name, config = RENAMED.get(entry["class_name"], entry["class_name"]), dict(entry["config"])
     if name in MODELS:
         return rebuilt(entry, custom_objects)
-    known = {**layer_classes(), **custom_objects_now(), **(custom_objects or {})}
+    known = {**layer_classes(), **_own(custom_objects)}
     if name not in known or name == "Lambda":
         raise ValueError(f"{unknown('layer of Keras', name, known)}; your own go into custom_objects")
     if config.get("data_format") not in (None, "channels_last"):
@@ -107,6 +107,11 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
             value = value[0] if value else None
         settings[key] = value
     return cls(**settings)
+
+
+def _own(custom_objects: dict[str, Any] | None) -> dict[str, Any]:
+    """The user's classes: those that are registered or in a scope, and those that are handed over."""
+    return {**custom_objects_now(), **(custom_objects or {})}
 
 
 def _arguments(cls: type) -> set[str]:

@@ -161,8 +161,8 @@ def flattened_before(model: Any) -> dict[Any, tuple[int, int, int]]:
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
-    """The array with its numbers in the order of its axes."""
-    return np.ascontiguousarray(array)
+    """The array with its numbers in the order of its axes; one without axes stays so, which NumPy's function does not do."""
+    return np.asarray(array, order="C")
 
 
 _NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}

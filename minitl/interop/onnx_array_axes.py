@@ -29,14 +29,14 @@ def _axes_of(called: Called) -> list[int]:
 
 def _reduced(kind: str) -> Callable[[Called], str]:
     def write(called: Called) -> str:
-        return called.w.reduced(kind, called.name(), int(bool(called.setting("keepdims", False))), _axes_of(called))
+        return called.w.reduced(kind, called.name(), called.keepdims(), _axes_of(called))
 
     return write
 
 
 def _spread(called: Called) -> str:
     """The variance, or its root."""
-    axes, keep, x = _axes_of(called), int(bool(called.setting("keepdims", False))), called.name()
+    axes, keep, x = _axes_of(called), called.keepdims(), called.name()
     apart = called.node("Sub", x, called.w.reduced("ReduceMean", x, 1, axes))
     variance = called.w.reduced("ReduceMean", called.node("Mul", apart, apart), keep, axes)
     return called.node("Sqrt", variance) if called.function == "std" else variance
@@ -44,7 +44,7 @@ def _spread(called: Called) -> str:
 
 def _length(called: Called) -> str:
     """The root of the sum of squares."""
-    axis, keep = called.setting("axis"), int(bool(called.setting("keepdims", False)))
+    axis, keep = called.setting("axis"), called.keepdims()
     if axis is None or np.ndim(axis) or called.setting("ord") not in (None, 2):
         raise called.refused()
     squares = called.node("Mul", called.name(), called.name())
@@ -55,11 +55,11 @@ def _holds(called: Called) -> str:
     """Whether all of some numbers, or any of them, are not 0; or how many."""
     there = called.as_number(called.as_truth(called.name()))
     kind = {"all": "ReduceMin", "any": "ReduceMax", "count_nonzero": "ReduceSum"}[called.function]
-    return called.w.reduced(kind, there, int(bool(called.setting("keepdims", False))), _axes_of(called))
+    return called.w.reduced(kind, there, called.keepdims(), _axes_of(called))
 
 
 def _extreme_place(called: Called) -> str:
-    axis, keep = called.setting("axis"), int(bool(called.setting("keepdims", False)))
+    axis, keep = called.setting("axis"), called.keepdims()
     if axis is None:
         raise called.refused()
     kind = "ArgMax" if called.function == "argmax" else "ArgMin"
@@ -146,12 +146,9 @@ def _expanded(called: Called) -> str:
 
 
 def _squeezed(called: Called) -> str:
-    return called.node("Squeeze", called.name(), called.w.whole(np.atleast_1d(_axes_of_ones(called))))
-
-
-def _axes_of_ones(called: Called) -> Any:
+    ones = [axis for axis, length in enumerate(called.operands[0].shape) if length == 1]
     given = called.setting("axis")
-    return [axis for axis, length in enumerate(called.operands[0].shape) if length == 1] if given is None else given
+    return called.node("Squeeze", called.name(), called.w.whole(ones if given is None else np.atleast_1d(given)))
 
 
 def _broadcast(called: Called) -> str:

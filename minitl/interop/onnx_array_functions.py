@@ -99,8 +99,7 @@ OF_EACH: dict[str, Callable[[Called, str], str]] = {
     "log2": lambda called, x: called.with_number("Div", called.node("Log", x), math.log(2)),
     "log10": lambda called, x: called.with_number("Div", called.node("Log", x), math.log(10)),
     "logical_not": lambda called, x: called.as_number(called.node("Not", called.as_truth(x))),
-    "zeros_like": lambda called, x: called.with_number("Mul", x, 0.0),
-    "ones_like": lambda called, x: called.with_number("Add", called.with_number("Mul", x, 0.0), 1.0),
+    "zeros_like": lambda called, x: _all_of(called, x, 0.0), "ones_like": lambda called, x: _all_of(called, x, 1.0),
 }  # fmt: skip
 
 
@@ -161,9 +160,9 @@ def _tensordot(called: Called) -> str:
     return called.node("Einsum", called.name(0), called.name(1), equation=equation)
 
 
-def _filled(called: Called) -> str:
-    x, value = called.operands
-    return called.with_number("Add", called.with_number("Mul", called.w.last(x), 0.0), value)
+def _all_of(called: Called, x: str, value: Any) -> str:
+    """A tensor of x's shape that has one number everywhere."""
+    return called.with_number("Add", called.with_number("Mul", x, 0.0), value)
 
 
 def _einsum(called: Called) -> str:
@@ -184,5 +183,6 @@ WRITERS: dict[str, Callable[[Called], str]] = {
     "logical_and": _logical("And"), "logical_or": _logical("Or"), "logaddexp": _log_add_exp,
     "not_equal": lambda called: OF_EACH["logical_not"](called, _compared("Equal")(called)),
     "floor_divide": lambda called: called.node("Floor", _pair("Div")(called)),
-    "clip": _clip, "einsum": _einsum, "full_like": _filled, "tensordot": _tensordot, "where": _where,
+    "full_like": lambda called: _all_of(called, called.name(), called.operands[1]),
+    "clip": _clip, "einsum": _einsum, "tensordot": _tensordot, "where": _where,
 }  # fmt: skip

@@ -35,6 +35,10 @@ class Called:
         """A setting, which is then done with."""
         return self.settings.pop(name, default)
 
+    def keepdims(self) -> int:
+        """The setting of this name, as ONNX has it."""
+        return int(bool(self.setting("keepdims", False)))
+
     def name(self, place: int = 0) -> str:
         """An operand in the graph, with its axes in the order that they have here."""
         operand = self.operands[place]

@@ -84,8 +84,7 @@ class Writer:
         """Add a constant."""
         self.count += 1
         name = f"constant_{self.count}"
-        array = np.asarray(array, dtype)
-        self.constants.append(self.onnx.numpy_helper.from_array(contiguous(array).reshape(array.shape), name))
+        self.constants.append(self.onnx.numpy_helper.from_array(contiguous(np.asarray(array, dtype)), name))
         return name
 
     def whole(self, numbers: Any) -> str:

@@ -43,27 +43,24 @@ def convolution(reader: Any, node: Any, a: Attributes) -> Any:
     if padding == "valid":
         x = padded(x, borders)
     settings: dict[str, Any] = {"padding": padding, "use_bias": bias is not None}
-    every = (slice(None), *(slice(None, None, s) for s in strides)) if apart else ()
+    every = (slice(None), *(slice(None, None, s) for s in strides))
     strides = (1,) * dimensions if apart else tuple(strides)
+    channels = x.shape[-1]
     if dimensions == 1:
         line = {"dilation_rate": dilations[0], "groups": groups, **settings}
         layer: Any = layers.Conv1D(kernel.shape[0], kernel.shape[2], strides[0], **line)
-        return as_image(_each(with_weights(layer, x, kernel.transpose(2, 1, 0), bias), every))
-    channels = x.shape[-1]
-    if groups == channels and kernel.shape[1] == 1 and groups > 1:
+        turned = kernel.transpose(2, 1, 0)
+    elif groups == channels and kernel.shape[1] == 1 and groups > 1:
         multiplier = kernel.shape[0] // groups
         layer = layers.DepthwiseConv2D(
             kernel.shape[2:], strides, depth_multiplier=multiplier, dilation_rate=dilations, **settings
         )  # fmt: skip
         turned = kernel.reshape(groups, multiplier, *kernel.shape[2:]).transpose(2, 3, 0, 1)
-        return as_image(_each(with_weights(layer, x, turned, bias), every))
-    layer = layers.Conv2D(kernel.shape[0], kernel.shape[2:], strides, dilation_rate=dilations, groups=groups, **settings)
-    return as_image(_each(with_weights(layer, x, kernel.transpose(2, 3, 1, 0), bias), every))
-
-
-def _each(y: Value, every: tuple[slice, ...]) -> Any:
-    """The pixels that a convolution with strides has, of one without."""
-    return y[every] if every else y
+    else:
+        layer = layers.Conv2D(kernel.shape[0], kernel.shape[2:], strides, dilation_rate=dilations, groups=groups, **settings)
+        turned = kernel.transpose(2, 3, 1, 0)
+    y = with_weights(layer, x, turned, bias)
+    return as_image(y[every] if apart else y)
 
 
 def conv_transpose(reader: Any, node: Any, a: Attributes) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.interop.layouts import contiguous
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, renamed, write_pairs
 from minitl.interop.pytorch import match_torch, torch_arrays
@@ -94,7 +95,7 @@ def save_safetensors(model: Any, filepath: str | os.PathLike, names: Any = None,
     if layout == "torch":
         arrays = torch_arrays(model, names)
     else:
-        arrays = {renamed(names, key) or key: np.ascontiguousarray(w) for key, w in named_weights(model).items()}
+        arrays = {renamed(names, key) or key: contiguous(w) for key, w in named_weights(model).items()}
     data = need("safetensors.numpy").save(arrays, metadata={"format": "pt" if layout == "torch" else "minitl"})
     with atomic_file(filepath) as file:
         file.write(data)

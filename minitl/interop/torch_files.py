@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minitl.interop.layouts import contiguous
+
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 BFLOAT16 = "bfloat16"
 STORAGES = {
@@ -234,7 +236,7 @@ class _Writer:
         for number, (name, array) in enumerate(arrays.items()):
             if array.dtype not in self.KINDS:
                 raise ValueError(f"{name}: PyTorch has no storage of {array.dtype}")
-            array = np.ascontiguousarray(array)
+            array = contiguous(array)
             storages.append((f"data/{number}", array.astype(array.dtype.newbyteorder("<")).tobytes()))
             strides = [s // array.itemsize for s in array.strides]
             out.write(self._text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((")

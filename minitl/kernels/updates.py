@@ -78,7 +78,7 @@ def rmsprop(
 
 def _run(kernel, table, gradients, rates, decay, *settings, nesterov=False):
     dtype = table.dtype
-    gradients = [np.ascontiguousarray(g, dtype) for g in gradients]  # held until the kernel returns
+    gradients = [np.asarray(g, dtype, order="C") for g in gradients]  # held until the kernel returns
     for p, g in enumerate(gradients):
         table.enter(p, 1, g)
     numbers = np.array([table.tiny, decay, *settings], dtype)
