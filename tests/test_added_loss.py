@@ -8,7 +8,7 @@ import pytest
 from minitl import Input, Model, Sequential, backend, losses, set_random_seed
 from minitl.gradcheck import check_gradients
 from minitl.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPooling2D
-from minitl.layers.added_loss import AddedLoss
+from minitl.layers.added_loss import AddedLoss, LossBeside
 from minitl.models import clone_model, load_model
 from minitl.transfer import truncate
 from minitl.transfer.surgery import split
@@ -320,3 +320,77 @@ def test_a_loss_reaches_values_of_the_network(reach):
     assert encoder.model.evaluate(X, X, verbose=0) == pytest.approx(expected, rel=1e-5)
     history = encoder.model.fit(X, X, epochs=20, verbose=0).history["loss"]
     assert history[-1] < 0.9 * history[0]
+
+
+def test_a_loss_beside_a_value():
+    layer, x, added = LossBeside(), np.arange(6.0).reshape(2, 3), np.array([1.0, 2.0])
+    np.testing.assert_array_equal(layer.forward([x, added]), x)
+    dx, of_added = layer.backward(2 * x)
+    np.testing.assert_array_equal(dx, 2 * x)
+    np.testing.assert_array_equal(of_added, [0, 0])
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_the_checker_sees_what_a_call_adds_to_the_loss(factor):
+    class Wrong(Activity):
+        def call(self, inputs):
+            y = super().call(inputs)
+            self.added_losses[0].pullback = lambda dy: [factor * 0.05 * dy]  # d (0.05 sum) = 0.05
+            return y
+
+    set_random_seed(0)
+    x = Input((6,))
+    for target in (Wrong(), Model(x, Wrong()(Dense(3)(x)))):
+        report = check_gradients(target, X)
+        assert report.ok == (factor == 1), report
+
+
+class AroundIt(Layer):
+    """As programs for Keras 2 have it: the loss of an autoencoder that draws its code, of values around the layer."""
+
+    def __init__(self, mean, log_variance, **kwargs):
+        self.around = lambda: (mean, log_variance)
+        super().__init__(**kwargs)
+
+    def divergence(self):
+        mean, log_variance = self.around()
+        return -0.5 * backend.sum(1 + log_variance - backend.square(mean) - backend.exp(log_variance), axis=-1)
+
+    def call(self, inputs):
+        x, decoded = inputs
+        self.add_loss(backend.mean(6 * losses.binary_crossentropy(x, decoded) + self.divergence()), inputs=inputs)
+        return x
+
+
+def test_a_layer_may_add_a_loss_of_values_around_it(tmp_path):
+    set_random_seed(0)
+    x = Input((6,))
+    mean, log_variance = Dense(2)(x), Dense(2)(x)
+    decoded = Dense(6, activation="sigmoid")(mean)
+    y = AroundIt(mean, log_variance)([x, decoded])
+    model = Model(x, y)
+    model.compile("adam", loss=None)
+    assert model.adds_loss
+    np.testing.assert_array_equal(model.predict(X, verbose=0), X.astype(np.float32))
+    of_mean, of_variance, p = Model(x, [mean, log_variance, decoded]).predict(X, verbose=0)
+    entropy = -(X * np.log(p) + (1 - X) * np.log(1 - p)).sum(axis=1)
+    divergence = -0.5 * (1 + of_variance - of_mean**2 - np.exp(of_variance)).sum(axis=1)
+    assert model.evaluate(X, verbose=0) == pytest.approx((entropy + divergence).mean(), rel=1e-5)
+    report = check_gradients(model, X)
+    assert report.ok and len(report.tensors) == 7, report
+    history = model.fit(X, epochs=30, validation_data=(X, None), verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] and history["val_loss"][-1] < history["loss"][0]
+    model.save(tmp_path / "model.npz")
+    again = load_model(tmp_path / "model.npz")
+    again.compile("adam", loss=None)
+    assert again.evaluate(X, verbose=0) == model.evaluate(X, verbose=0)
+
+
+def test_a_loss_of_values_around_a_layer_comes_beside_the_gradient_of_what_it_gives():
+    set_random_seed(0)
+    x = Input((6,))
+    h = Dense(6, activation="tanh")(x)
+    model = Model(x, Dense(6)(AroundIt(h, h)([h, Activation("sigmoid")(x)])))
+    model.compile("sgd", "mse")
+    report = check_gradients(model, X, TARGETS)
+    assert report.ok and len(report.tensors) == 5, report

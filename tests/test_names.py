@@ -413,8 +413,13 @@ def test_the_functions_of_keras_s_backend():
             call()
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         backend.nothing  # noqa: B018
-    with pytest.raises(NotImplementedError, match="use Input"):
+    assert backend.placeholder((None, 3, 4)).shape == (None, 3, 4) and backend.placeholder(ndim=2).shape == (None, None)
+    assert backend.placeholder(shape=(1, 3), dtype="int32", name="places").dtype == np.int32
+    with pytest.raises(ValueError, match=r"K\.placeholder: give shape, or ndim"):
         backend.placeholder()
+    samples = Input((3, 4))
+    in_rows = backend.function([samples], [backend.batch_flatten(samples)])
+    assert in_rows([np.ones((2, 3, 4))])[0].shape == (2, 12)
     with pytest.raises(TypeError, match=r"K\.gradients: expected values"):
         backend.gradients(x, x)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl import constraints, initializers, losses, metrics, ops, regularizers
+from minitl import backend, constraints, initializers, losses, metrics, ops, regularizers
 from minitl.backend import use_backend
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, load_keras
@@ -18,6 +18,7 @@ from minitl.layers import (
     Embedding,
     GlobalAveragePooling1D,
     Input,
+    Lambda,
     Layer,
     LeakyReLU,
     PReLU,
@@ -501,3 +502,75 @@ def test_initializers_with_a_seed_draw_the_same_again():
     start = np.arange(12.0).reshape(6, 2)
     np.testing.assert_array_equal(Sequential([Input((6,)), Dense(2, kernel_initializer=start)]).get_weights()[0], start)
     assert initializers.Ones()((2, 3), "int32").dtype == np.int32 and initializers.Zeros()(shape=[2, 3]).shape == (2, 3)
+
+
+def test_functions_may_use_values_around_them(tmp_path):
+    minitl.set_random_seed(0)
+    x = Input((6,))
+    gate, scale, h = Dense(6, activation="sigmoid", name="gate")(x), Dense(1, name="scale")(x), Dense(6, name="h")(x)
+    model = Model(x, Lambda(lambda t, by: t * gate * by, arguments={"by": scale})(h))
+    of_gate, of_scale, of_h = (X @ w + b for w, b in (model.get_layer(name).get_weights() for name in ("gate", "scale", "h")))
+    np.testing.assert_allclose(model.predict(X, verbose=0), of_h / (1 + np.exp(-of_gate)) * of_scale, rtol=1e-4, atol=1e-6)
+    model.compile("sgd", "mse")
+    report = check_gradients(model, X, X)
+    assert report.ok and len(report.tensors) == 7, report
+    model.save(tmp_path / "model.npz")  # there is no Lambda in it, but what it was made of
+    np.testing.assert_array_equal(load_model(tmp_path / "model.npz").predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+class Around(Layer):
+    """Uses a value around it, beside a weight of its own or a layer that it holds."""
+
+    def __init__(self, around, with_weight=False, **kwargs):
+        super().__init__(**kwargs)
+        self.around, self.with_weight, self.inner = (lambda: around), with_weight, Dense(6, name="inner")
+
+    def build(self, input_shape):
+        if self.with_weight:
+            self.kernel = self.add_weight(name="kernel", shape=(6,), initializer="ones")
+
+    def call(self, x, training=False):
+        if self.with_weight:
+            return x * self.kernel * self.around()
+        return self.inner(x) * self.around(), x + 1
+
+
+def test_a_call_may_use_values_around_it():
+    minitl.set_random_seed(0)
+    x = Input((6,))
+    gate = Dense(6, name="gate")(x)
+    model = Model(x, list(Around(gate)(x)))
+    of_gate, of_inner = (X @ w + b for w, b in (model.get_layer(name).get_weights() for name in ("gate", "inner")))
+    y, shifted = model.predict(X, verbose=0)
+    np.testing.assert_allclose(y, of_gate * of_inner, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(shifted, X + 1)
+    model.compile("sgd", "mse")
+    assert model.train_on_batch(X, [X, X])
+    assert all((layer.kernel != 0).any() and layer.trainable for layer in model.layers if layer.weights)
+    with pytest.raises(TypeError, match=r"Around.*it has weights, which would not learn; let call\(\) take these values"):
+        Around(gate, with_weight=True)(x)
+    with pytest.raises(TypeError, match="holds no numbers yet"):
+        Lambda(lambda t: np.asarray(gate))(x)
+
+
+def test_a_total_of_values_may_begin_as_an_array():
+    x = Input((6,))
+    total = start = np.float32(1) * np.ones(6, np.float32)
+    total += Dense(6, name="h")(x)
+    w, b = total.node.layer.input.node.layer.get_weights()
+    np.testing.assert_allclose(Model(x, total).predict(X, verbose=0), 1 + X @ w + b, rtol=1e-5)
+    np.testing.assert_array_equal(start, np.ones(6))
+    with pytest.raises(TypeError, match="cannot be written into an array; leave `out` out"):
+        np.add(start, total, out=np.zeros(6))
+
+
+def test_samples_and_inputs_that_are_values_already():
+    x = Input((6,))
+    both = np.concatenate([X[:2], x, X[:3]], axis=0)
+    fourth = backend.function([x], [both[3], both[-1]])
+    assert both[3].shape == (6,)
+    for one, expected in zip(fourth([X[7:9]]), (X[8], X[2]), strict=True):
+        np.testing.assert_array_equal(one, expected)
+    assert Input(tensor=both) is both and Input((6,), tensor=x) is x
+    with pytest.raises(TypeError, match="Input: tensor must be a value, got ndarray"):
+        Input(tensor=X)

@@ -628,7 +628,7 @@ loss = K.variable(0.)
 for layer_name, coeff in {'mixed0': 0.2, 'mixed1': 3., 'mixed2': 2.}.items():
     activation = layer_dict[layer_name].output
     scaling = K.prod(K.cast(K.shape(activation), 'float32'))
-    loss = loss + coeff * K.sum(K.square(activation[:, 2: -2, 2: -2, :])) / scaling
+    loss += coeff * K.sum(K.square(activation[:, 2: -2, 2: -2, :])) / scaling
 dream = model.input
 grads = K.gradients(loss, dream)[0]
 grads /= K.maximum(K.mean(K.abs(grads)), 1e-7)
@@ -639,6 +639,88 @@ for i in range(8):
     climbed.append(-float(loss_value))
     x += 0.02 * grad_values
 history = type('History', (), {'history': {'loss': climbed}})
+""",
+    "a picture in the style of another": """
+import numpy as np
+from minitl import backend as K, layers
+from minitl.models import Model
+rows = cols = 12
+content = K.variable(images[:1])
+style = K.variable(images[1:2])
+combination = K.placeholder((1, rows, cols, 3))
+input_tensor = K.concatenate([content, style, combination], axis=0)
+h = layers.Input(tensor=input_tensor, shape=(3, rows, cols, 3))
+for i in range(2):
+    h = layers.Conv2D(4, 3, activation='tanh', padding='same', name='block%d_conv1' % i)(h)
+model = Model(input_tensor, h)
+outputs_dict = dict([(layer.name, layer.output) for layer in model.layers])
+def gram_matrix(x):
+    features = K.batch_flatten(K.permute_dimensions(x, (2, 0, 1)))
+    return K.dot(features, K.transpose(features))
+def style_loss(style, combination):
+    return K.sum(K.square(gram_matrix(style) - gram_matrix(combination))) / (4. * 9 * (rows * cols) ** 2)
+def total_variation_loss(x):
+    a = K.square(x[:, :rows - 1, :cols - 1, :] - x[:, 1:, :cols - 1, :])
+    b = K.square(x[:, :rows - 1, :cols - 1, :] - x[:, :rows - 1, 1:, :])
+    return K.sum(K.pow(a + b, 1.25))
+loss = K.variable(0.)
+layer_features = outputs_dict['block1_conv1']
+loss += 0.025 * K.sum(K.square(layer_features[2, :, :, :] - layer_features[0, :, :, :]))
+for layer_name in ['block0_conv1', 'block1_conv1']:
+    layer_features = outputs_dict[layer_name]
+    loss += 0.5 * style_loss(layer_features[1, :, :, :], layer_features[2, :, :, :])
+loss += 0.1 * total_variation_loss(combination)
+grads = K.gradients(loss, combination)[0]
+fetch = K.function([combination], [loss, grads])
+def both(flat):
+    value, gradient = fetch([flat.reshape((1, rows, cols, 3))])
+    return float(value), gradient.flatten().astype('float64')
+start = np.random.default_rng(1).uniform(0, 1, rows * cols * 3)
+step = np.random.default_rng(2).normal(size=start.shape)
+slope = (both(start + 1e-2 * step)[0] - both(start - 1e-2 * step)[0]) / 2e-2
+assert abs(slope - both(start)[1] @ step) < 2e-3 * abs(slope) + 1e-3, (slope, both(start)[1] @ step)
+x, seen = start, []
+for i in range(10):
+    value, gradient = both(x)
+    seen.append(value)
+    x = x - 0.02 * gradient / np.abs(gradient).max()
+history = type('History', (), {'history': {'loss': seen}})
+""",
+    "a variational autoencoder whose layer adds the loss": """
+import numpy as np
+from minitl import backend as K, metrics
+from minitl.layers import Dense, Input, Lambda, Layer
+from minitl.models import Model
+x = Input(shape=(rows.shape[1],))
+h = Dense(16, activation='relu')(x)
+z_mean = Dense(2)(h)
+z_log_var = Dense(2)(h)
+def sampling(args):
+    z_mean, z_log_var = args
+    epsilon = K.random_normal(shape=(K.shape(z_mean)[0], 2), mean=0., stddev=1.0)
+    return z_mean + K.exp(z_log_var / 2) * epsilon
+z = Lambda(sampling, output_shape=(2,))([z_mean, z_log_var])
+decoder_h, decoder_mean = Dense(16, activation='relu'), Dense(rows.shape[1], activation='sigmoid')
+x_decoded_mean = decoder_mean(decoder_h(z))
+class CustomVariationalLayer(Layer):
+    def __init__(self, **kwargs):
+        self.is_placeholder = True
+        super(CustomVariationalLayer, self).__init__(**kwargs)
+    def vae_loss(self, x, x_decoded_mean):
+        xent_loss = rows.shape[1] * metrics.binary_crossentropy(x, x_decoded_mean)
+        kl_loss = - 0.5 * K.sum(1 + z_log_var - K.square(z_mean) - K.exp(z_log_var), axis=-1)
+        return K.mean(xent_loss + kl_loss)
+    def call(self, inputs):
+        x, x_decoded_mean = inputs
+        self.add_loss(self.vae_loss(x, x_decoded_mean), inputs=inputs)
+        return x
+vae = Model(x, CustomVariationalLayer()([x, x_decoded_mean]))
+vae.compile(optimizer='rmsprop', loss=None)
+vae.summary()
+x_train = rows.clip(0, 1)
+history = vae.fit(x_train, shuffle=True, epochs=8, batch_size=16, validation_data=(x_train, None))
+encoder = Model(x, z_mean)
+assert encoder.predict(x_train).shape == (96, 2)
 """,
     "a stateful network, reset by hand": """
 import numpy as np

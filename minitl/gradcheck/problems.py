@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitl import objective
+from minitl.autodiff import plain
 from minitl.graph.plan import Need
 from minitl.graph.steps import gradients_inside, run_backward
 from minitl.layers.base import Layer
@@ -46,7 +47,7 @@ class Problem:
 class Pass:
     """One forward pass of a layer or model, and backward passes that follow it: nothing is checked, missing gradients are None.
 
-    Several outputs are one row of numbers here, one behind another.
+    Several outputs are one row of numbers here, one behind another; and what a `call` adds to the loss is one more output.
     """
 
     def __init__(self, layer: Layer, x: Any, mode: bool, need_dx: bool = True):
@@ -62,10 +63,18 @@ class Pass:
             self.y = layer._run_forward(layer.prepare(x), mode)
         else:
             self.y, self.cache = layer.compute(layer.prepare(x), mode)
+        self.added = [(leaf, list(leaf.added_losses)) for _, leaf in layer.named_layers() if leaf.added_losses]
+        if self.added:
+            total = sum(float(np.mean(plain(loss))) for _, losses in self.added for loss in losses)
+            self.shape, self.y = self.y.shape, np.append(self.y, np.asarray(total, self.y.dtype))
 
     def back(self, dy: np.ndarray) -> list[Any]:
         """dx of every input, and the gradients of the parameters."""
         layer = self.layer
+        if self.added:
+            of_loss, dy = dy[-1], dy[:-1].reshape(self.shape)
+            for leaf, losses in self.added:
+                leaf.added_losses = [loss * of_loss for loss in losses]
         if layer.is_container:
             ends = np.cumsum([0, *(int(np.prod(shape)) for shape in self.shapes)])
             parts = [dy.reshape(-1)[a:b].reshape(s) for a, b, s in zip(ends, ends[1:], self.shapes, strict=False)]

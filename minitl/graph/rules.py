@@ -24,7 +24,7 @@ from typing import Any
 
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Step
-from minitl.graph.steps import LayerStep, RegularizedStep
+from minitl.graph.steps import LayerStep, LossBesideStep, RegularizedStep
 from minitl.graph.together import (
     Folded,
     Fused,
@@ -95,6 +95,8 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), a
         if found is not None and any(layer.activity_regularizer for layer in found.layers):
             found = None  # what it gives has a penalty, and is needed by itself
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
+        if isinstance(step, LossBesideStep) and not added_losses:
+            step = LayerStep(node)
         if added_losses:
             for _, held in node.layer.sublayers():
                 node.layer.refuse_activity_regularizer_of(held)

@@ -24,6 +24,10 @@ class Sizes(tuple[int | None, ...]):
         return list(self)
 
 
+class NoNumbersYetError(TypeError):
+    """A value stood where numbers are needed."""
+
+
 class Value:
     """What a layer will give: a shape, with None for the batch, a dtype, and the node that makes it.
 
@@ -58,9 +62,11 @@ class Value:
         return f"<Value {self.shape} {self.dtype} of {self.node.layer.label}>"
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{self!r} holds no numbers yet: it describes what a layer will give; build a Model and call it")
+        raise NoNumbersYetError(f"{self!r} holds no numbers yet: it describes what a layer will give; build a Model and call it")
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Value:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Value:
+        if out is not None and out[0] is not inputs[0]:  # but `total += value` gives a new total
+            raise NoNumbersYetError(f"{self!r} holds no numbers yet, and cannot be written into an array; leave `out` out")
         return self.expression(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", inputs, settings)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Value:
@@ -86,7 +92,7 @@ class Value:
         return self.expression("getitem", (self, key), {})
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        raise TypeError(f"{self!r} holds no numbers yet; NumPy functions take arrays, use a layer (or Lambda) here")
+        raise NoNumbersYetError(f"{self!r} holds no numbers yet; NumPy functions take arrays, use a layer (or Lambda) here")
 
 
 def _operator(name: str, turned: bool = False) -> Callable[[Value, Any], Value]:

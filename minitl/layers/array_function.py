@@ -70,13 +70,17 @@ class ArrayFunction(Layer):
         return (found if self.takes_several else found[0]), {}
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """Found out by two trials, with open axes of two lengths; of a batch that a reshape can divide, if need be."""
+        """Found out by two trials, with open axes of two lengths; of a batch that a reshape can divide, or that has the sample
+        which is asked for, if need be.
+        """
         try:
             return self._tried_shape(input_shape, 1)
-        except ValueError:
-            if self.function != "reshape":
-                raise
-            return self._tried_shape(input_shape, _product(self.arguments[1:]))
+        except (ValueError, IndexError):
+            if self.function == "reshape":
+                return self._tried_shape(input_shape, _product(self.arguments[1:]))
+            if self.function == "getitem":
+                return self._tried_shape(input_shape, _samples_before(self.arguments[1]) + 1)
+            raise
 
     def _tried_shape(self, input_shape: Any, times_batch: int) -> Shape:
         shapes = list(input_shape) if self.takes_several else [input_shape]
@@ -162,6 +166,12 @@ def _dtype(values: Any) -> np.dtype:
 def _product(item: Any) -> int:
     """All whole numbers in an argument, multiplied."""
     return abs(item) if isinstance(item, int) and item else math.prod(map(_product, _parts(item)))
+
+
+def _samples_before(key: Any) -> int:
+    """How many samples stand before the one that an index asks for."""
+    first = key["tuple"][0] if isinstance(key, dict) and key.get("tuple") else key
+    return abs(first) if isinstance(first, int) else 0
 
 
 def _count(item: Any) -> int:

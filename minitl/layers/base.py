@@ -37,10 +37,11 @@ from minitl import channels, regularizers
 from minitl.errors import numeric, sizes, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
-from minitl.graph.value import UNDECIDED, Node, Shape, Value, fits, values_in
+from minitl.graph.value import UNDECIDED, Node, NoNumbersYetError, Shape, Value, fits, values_in
 from minitl.kernels.memory import aligned
 from minitl.layers import recorded
 from minitl.layers.call_arguments import examine
+from minitl.layers.followed import on_values
 from minitl.layers.holding import Holding
 from minitl.layers.names import check_name
 from minitl.layers.output_shape import found_out
@@ -264,7 +265,10 @@ class Layer(Holding):
         self.notice_marks(values)
         shapes: Any = [value.shape for value in values]
         shape = shapes if self.takes_several else shapes[0]
-        self.ensure_built(shape)
+        try:
+            self.ensure_built(shape)
+        except NoNumbersYetError as error:
+            return on_values(self, values, training, error)
         if not self.takes_several and not self._may_take(shape):
             raise wrong_shape(self.label, self.input_shape, shape, "it was built for other inputs; use a new layer here")
         out = self.compute_output_shape(shape) if shape != self.input_shape else self.output_shape

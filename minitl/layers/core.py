@@ -63,12 +63,23 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape: Any = None, batch_size: int | None = None, name: str | None = None, dtype: Any = "float32", **kwargs: Any
+    shape: Any = None,
+    batch_size: int | None = None,
+    name: str | None = None,
+    dtype: Any = "float32",
+    tensor: Value | None = None,
+    **kwargs: Any,
 ) -> Value:
     """A value to begin a network with: `x = Input((32, 32, 3))`, or the first item of a Sequential.
 
-    Shapes: `shape` is one sample's, without the batch; None is an axis of any length.
+    Shapes: `shape` is one sample's, without the batch; None is an axis of any length. `tensor` is a value to begin with that is
+    there already: then that is what it gives.
+    Errors: TypeError for a `tensor` that is no value.
     """
+    if tensor is not None:
+        if not isinstance(tensor, Value):
+            raise TypeError(f"Input: tensor must be a value, got {type(tensor).__name__}; arrays go into predict() or fit()")
+        return tensor
     return InputLayer(shape, batch_size, dtype, name=name, **kwargs).value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,11 @@ class Lambda(Layer):
             if part.shape != own.shape:
                 raise ValueError(f"{self.label}: gradient(x, dy) has shape {part.shape}; it must have x's, {own.shape}")
         return (found if self.takes_several else found[0]), {}
+
+    @property
+    def function_of_values(self) -> Callable[..., Any]:
+        """The function with its settings, for where it reaches values around it (`minitl.layers.followed`)."""
+        return functools.partial(self.function, **self.arguments)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """As declared, or found out."""

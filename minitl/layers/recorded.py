@@ -24,6 +24,7 @@ import numpy as np
 from minitl.autodiff import Traced, gradients, plain
 from minitl.graph.plan import Need
 from minitl.graph.steps import run_backward, takes_training, under_way
+from minitl.graph.value import Value
 from minitl.layers.variable import array_of
 
 
@@ -127,7 +128,7 @@ def add_loss(self: Any, losses: Any, inputs: Any = None) -> None:
     if not isinstance(self.added_losses, list):
         raise ValueError(f"{self.label}: add_loss() belongs into call(), which computes what it is given")
     for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
-        self.added_losses.append(loss if isinstance(loss, Traced) else Traced(np.asarray(loss, self.dtype)))
+        self.added_losses.append(loss if isinstance(loss, (Traced, Value)) else Traced(np.asarray(loss, self.dtype)))
 
 
 def belongs(layer: Any, x: Any) -> bool:

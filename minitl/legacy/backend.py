@@ -5,6 +5,7 @@ They work on arrays. In a loss, a Lambda or a layer's call they get traced ones,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -139,7 +140,8 @@ def flatten(x: Any) -> np.ndarray:
 
 def batch_flatten(x: Any) -> np.ndarray:
     """One row per sample."""
-    return np.reshape(x, (len(x), -1))
+    samples, *rest = x.shape
+    return np.reshape(x, (-1, math.prod(rest)) if samples is None else (samples, -1))
 
 
 def concatenate(tensors: Any, axis: int = -1) -> np.ndarray:

@@ -49,12 +49,17 @@ def gradients(loss: Value, variables: Any) -> list[Value]:
     return [Gradient(models.Model(value, loss))(value) for value in several]
 
 
-def placeholder(*_: Any, **__: Any) -> Any:
-    """Refused: there are none.
+def placeholder(shape: Any = None, ndim: int | None = None, dtype: Any = "float32", name: str | None = None, **_: Any) -> Value:
+    """A value for which `function` takes an array: what `Input` gives, with the batch in its shape.
 
-    Errors: NotImplementedError, always.
+    Parameters: `shape` begins with the batch, None for any; or `ndim`, a number of axes of any sizes.
+    Errors: ValueError without one of them.
     """
-    raise NotImplementedError("K.placeholder: there are no placeholders here; use Input(shape), which gives a value")
+    if shape is None and ndim is None:
+        raise ValueError("K.placeholder: give shape, or ndim, the number of axes")
+    layers: Any = importlib.import_module("minitl.layers")
+    sizes = tuple(shape) if shape is not None else (None,) * int(ndim or 0)
+    return layers.Input(batch_shape=sizes, dtype=dtype, name=name)
 
 
 def get_session(session: Any = None) -> None:
