@@ -467,6 +467,7 @@ def test_dense_layers_of_equations():
 
 
 def test_rows_of_one_length():
+    assert layers.RMSNormalization(axis=2)(QUERY).shape == QUERY.shape  # the last one, counted from the front
     x = RNG.normal(size=(3, 5, 6)).astype("float32")
     layer = layers.RMSNormalization(epsilon=0.5)
     layer(x)

@@ -103,6 +103,13 @@ def test_masks_and_limits():
             StringLookup(**settings)
 
 
+@pytest.mark.parametrize(("limit", "words"), [(2, []), (3, ["b"]), (4, ["b", "c"]), (None, ["b", "c", "a"])])
+def test_the_limit_counts_the_special_entries(limit, words):
+    layer = layers.TextVectorization(max_tokens=limit)
+    layer.adapt(["a b c b c b"])
+    assert layer.get_vocabulary() == ["", "[UNK]", *words]
+
+
 def test_a_vocabulary_from_a_file(tmp_path):
     (tmp_path / "words.txt").write_text("b\na\n", encoding="utf-8")
     assert StringLookup(vocabulary=tmp_path / "words.txt")(["a", "b"]).tolist() == [2, 1]

@@ -50,6 +50,7 @@ FUNCTIONS = {
     "sort": lambda x: ops.sort(x, axis=1),
     "concatenate": lambda x: np.concatenate([x, x * 2], axis=1),
     "stack": lambda x: np.stack([x, -x], axis=2),
+    "concatenate samples": lambda x: x + np.concatenate([x * 2, x])[0],
     "stack at the end": lambda x: np.stack([x, x + 1], axis=-1),
     "transpose": lambda x: np.transpose(x, (0, 3, 1, 2)),
     "swapaxes": lambda x: np.swapaxes(x, 1, -1),
@@ -160,6 +161,8 @@ def test_whole_numbers_that_come_in(tmp_path):
         ("norm", lambda x: x / np.linalg.norm(x)),
         ("roll", lambda x: np.roll(x, (1, 2), axis=(1, 2))),
         ("round", lambda x: np.round(x, 1)),
+        ("round", lambda x: np.round(x, 0, None)),
+        ("take", lambda x: np.take(x, [0], 1, None)),
     ],
 )  # fmt: skip
 def test_what_has_no_operator_is_refused_by_its_name(name, function, tmp_path):

@@ -64,6 +64,7 @@ CALLS = [
     ("mod", (SCORES, 0.5), {}), ("moments", (SHARES,), {"axes": [0]}), ("moments", (SHARES,), {"axes": 1, "keepdims": True}),
     ("multi_hot", (np.array([[0, 2], [1, 1]]), 4), {}), ("normalize", (SCORES,), {}),
     ("normalize", (SCORES,), {"axis": 0, "order": 1}), ("one_hot", (LABELS, 5), {}), ("one_hot", (LABELS, 5), {"axis": 0}),
+    ("one_hot", (np.stack([LABELS, LABELS[::-1]]), 5), {}),
     ("one_hot", (LABELS,), {"num_classes": 5, "dtype": "int32"}), ("outer", (LABELS, LABELS), {}), ("repeat", (SHARES, 2), {}),
     ("repeat", (SHARES, 2), {"axis": 1}), ("reshape", (SHARES,), {"newshape": (2, 6)}), ("rsqrt", (SHARES,), {}),
     ("softsign", (SCORES,), {}), ("sort", (SHARES,), {}), ("sort", (SHARES,), {"axis": 0}), ("split", (SHARES, 2), {"axis": 1}),

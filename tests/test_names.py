@@ -512,7 +512,17 @@ def test_small_things_of_older_programs(tmp_path, capsys):
     bar = utils.Progbar(3, stateful_metrics=["rate"])
     for step in range(3):
         bar.add(1, [("loss", step), ("rate", step)])
-    assert capsys.readouterr().out.split("\r")[-1] == "3/3 - loss: 1.0000 - rate: 2.0000\n"
+    assert capsys.readouterr().out.split("\r")[1:] == [
+        "1/3 - loss: 0.0000 - rate: 0.0000", "2/3 - loss: 0.5000 - rate: 1.0000", "3/3 - loss: 1.0000 - rate: 2.0000\n"
+    ]  # fmt: skip
+    for target, settings, told in (
+        (None, {}, "2/?"),
+        (3, {}, "2/3"),
+        (3, {"finalize": True}, "2/3"),
+        (2, {"finalize": False}, "2/2"),
+    ):
+        utils.Progbar(target).update(2, [("loss", 1)], **settings)
+        assert capsys.readouterr().out == f"\r{told} - loss: 1.0000" + ("\n" if settings.get("finalize") else "")
 
 
 def test_objects_that_are_known_everywhere(tmp_path):

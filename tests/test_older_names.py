@@ -60,6 +60,7 @@ def test_layers_of_keras_1():
     transposed = older.Deconvolution2D(4, 3, 2, subsample=(2, 1), border_mode="same")
     assert type(transposed) is layers.Conv2DTranspose and transposed.filters == 4
     assert (transposed.kernel_size, transposed.strides, transposed.padding) == ((3, 2), (2, 1), "same")
+    assert older.Deconvolution2D(4, 3, 2).strides == (1, 1)
     separable = older.SeparableConvolution2D(4, 3, 2, (2, 2))
     assert type(separable) is layers.SeparableConv2D and separable.kernel_size == (3, 2) and separable.strides == (2, 2)
     assert older.SeparableConvolution2D(4, 3).kernel_size == (3, 3)

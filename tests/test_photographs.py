@@ -16,6 +16,7 @@ import minitl
 from minitl import explain, photographs, units
 from minitl.__main__ import main
 from minitl.applications import imagenet
+from minitl.explain import METHODS
 from minitl.layers import Activation, Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input, MaxPooling2D
 from minitl.models import Sequential, load_model
 from minitl.photographs import base, head
@@ -122,6 +123,12 @@ def test_commands(trained, folder, tmp_path, capsys):
     assert "% of 28 photographs" in out and "precision %" in out
     assert main(["explain", model, one, "--output", str(tmp_path / "e.png")]) == 0
     assert (tmp_path / "e.png").stat().st_size > 20000
+    drawn = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minitl.plot.explanation", lambda images, maps, output: drawn.update(maps))
+        assert main(["explain", model, one, "--method", *METHODS, "--output", str(tmp_path / "e.png")]) == 0
+    assert drawn.keys() == METHODS.keys()
+    assert all(found.shape == (1, SIZE, SIZE) and (found >= 0).all() for found in drawn.values())
     capsys.readouterr()
     for arguments, message in (
         (["explain", model, one, "--method", "magic"], "unknown method 'magic'"),

@@ -27,7 +27,7 @@ MOST_CASES = 40  # of one test among them, beside quick ones
 QUICK = 0.05  # seconds
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
-OF_WRITTEN_CODE = ("tests/test_pairs.py",)  # what writes code runs in the first test that needs it, and in no other
+OF_COMPILED_CODE = ("tests/test_pairs.py",)  # it is not traced; and what writes code runs in the first test that needs it alone
 
 
 def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
@@ -124,7 +124,7 @@ class Traced:
             chosen.append(test)
             cases[function] += self.seconds[test] > QUICK
             seconds = longer
-        chosen += OF_WRITTEN_CODE if module.startswith("minitl/kernels/simd/") else ()
+        chosen += OF_COMPILED_CODE if module.startswith("minitl/kernels/") else ()
         return chosen if inside else [*chosen, *OF_SIGNATURES]
 
     def _that_run(self, tree: ast.Module, of_module: dict[str, set[int]], line: int) -> tuple[bool, set[str]]:

@@ -9,7 +9,7 @@ from minitl.kernels.arrays import common_dtype, flat
 from minitl.kernels.elementwise import Elements, launch_elements
 from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, task_kernel
-from minitl.kernels.simd import lanes, sandwich
+from minitl.kernels.simd import sandwich
 from minitl.ops import add as book
 from minitl.ops.window import check_shape
 
@@ -56,12 +56,8 @@ def _add_relu(task: Task, plan: Elements, a: Numbers, b: Numbers, y: Numbers):
 
 @inner()
 def add_skip(skip, at, y, to, count, relu):
-    """Add neighbours in skip to those in y, which are near, and cut off what is below zero if `relu`."""
-    whole = count - count % lanes(y)
+    """Add neighbours in skip, whole vectors, to those in y, which are near, and cut off what is below zero if `relu`."""
     if relu:
-        sandwich("1", 0, skip, at, 0, 0, y, to, 0, 0, whole, 0.0, True)
+        sandwich("1", 0, skip, at, 0, 0, y, to, 0, 0, count, 0.0, True)
     else:
-        sandwich("1", 0, skip, at, 0, 0, y, to, 0, 0, whole, None, True)
-    for k in range(whole, count):
-        value = y[to + k] + skip[at + k]
-        y[to + k] = value if not (relu and value <= 0) else 0
+        sandwich("1", 0, skip, at, 0, 0, y, to, 0, 0, count, None, True)
