@@ -322,7 +322,7 @@ def a_class(lib, seed=0):
             super().__init__(**kwargs)
             self.units = units
             self.out, self.bn = kind.Dense(2), kind.BatchNormalization()
-            self.blocks, self.models = [Block(units), Block(units)], [Inner(units), kind.Dense(units), Inner(units)]
+            self.blocks, self.inners = [Block(units), Block(units)], [Inner(units), kind.Dense(units), Inner(units)]
             self.named = {"b": kind.Dense(units), "a": kind.Dense(units)}
             self._hidden, self.inner = kind.Dense(units), Inner(units)
             self.sequence = lib.Sequential([kind.Dense(units), kind.LSTM(units)])
@@ -334,7 +334,7 @@ def a_class(lib, seed=0):
         def call(self, x):
             for block in self.blocks:
                 x = block(x)
-            for model in self.models:
+            for model in self.inners:
                 x = model(x)
             x = self.named["a"](self.named["b"](self.bn(x)))
             x = self.deep[0][0](self.deep[1][0](self.inner(self._hidden(x))))
