@@ -394,3 +394,20 @@ def test_a_loss_of_values_around_a_layer_comes_beside_the_gradient_of_what_it_gi
     model.compile("sgd", "mse")
     report = check_gradients(model, X, TARGETS)
     assert report.ok and len(report.tensors) == 5, report
+
+
+def test_a_call_may_add_nothing_but_values_around_it():
+    class OfTheCode(Layer):
+        def call(self, x):
+            self.add_loss(0.5 * np.mean(np.square(around)))
+            return x
+
+    set_random_seed(0)
+    x = Input((6,))
+    around = Dense(2, name="code")(x)
+    model = Model(x, OfTheCode()(Dense(6, name="y")(around)))
+    model.compile("sgd", "mse")
+    code, y = (Model(x, model.get_layer(name).output).predict(X, verbose=0) for name in ("code", "y"))
+    assert model.evaluate(X, TARGETS, verbose=0) == pytest.approx(((y - TARGETS) ** 2).mean() + 0.5 * (code**2).mean(), rel=1e-5)
+    report = check_gradients(model, X, TARGETS)
+    assert report.ok and len(report.tensors) == 5, report

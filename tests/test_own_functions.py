@@ -549,6 +549,8 @@ def test_a_call_may_use_values_around_it():
     assert all((layer.kernel != 0).any() and layer.trainable for layer in model.layers if layer.weights)
     with pytest.raises(TypeError, match=r"Around.*it has weights, which would not learn; let call\(\) take these values"):
         Around(gate, with_weight=True)(x)
+    with pytest.raises(TypeError, match=r"Lambda.*has an activity_regularizer, which would not be counted"):
+        Lambda(lambda t: t * gate, activity_regularizer="l2")(x)
     with pytest.raises(TypeError, match="holds no numbers yet"):
         Lambda(lambda t: np.asarray(gate))(x)
 

@@ -18,7 +18,8 @@ from minitl.graph.value import UNDECIDED, NoNumbersYetError, Value
 def on_values(layer: Any, values: list[Value], training: bool | None, reason: NoNumbersYetError) -> Any:
     """What a layer's function gives on values; what it adds to the loss comes with its first output.
 
-    Errors: TypeError for a layer with weights of its own, which would not learn; `reason` for a function that gives no values.
+    Errors: TypeError for a layer with weights of its own, which would not learn, or an activity regularizer, which nothing would
+    count; `reason` for a function that gives no values.
     """
     function = layer.call if layer.has_call else getattr(layer, "function_of_values", None)
     if function is None:
@@ -30,6 +31,11 @@ def on_values(layer: Any, values: list[Value], training: bool | None, reason: No
         raise TypeError(
             f"{layer.label}: its call() uses values of the network around it, and it has weights, which would not learn; "
             "let call() take these values as inputs"
+        ) from reason
+    if layer.activity_regularizer is not None:
+        raise TypeError(
+            f"{layer.label}: uses values of the network around it, and has an activity_regularizer, which would not be counted; "
+            "let its function take these values as inputs"
         ) from reason
     settings = {"training": UNDECIDED if training is None else training} if takes_training(function) else {}
     layer.added_losses = []

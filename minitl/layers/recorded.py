@@ -128,7 +128,8 @@ def add_loss(self: Any, losses: Any, inputs: Any = None) -> None:
     if not isinstance(self.added_losses, list):
         raise ValueError(f"{self.label}: add_loss() belongs into call(), which computes what it is given")
     for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
-        self.added_losses.append(loss if isinstance(loss, (Traced, Value)) else Traced(np.asarray(loss, self.dtype)))
+        followed = isinstance(loss, Value) and not under_way.recording
+        self.added_losses.append(loss if isinstance(loss, Traced) or followed else Traced(np.asarray(loss, self.dtype)))
 
 
 def belongs(layer: Any, x: Any) -> bool:
