@@ -193,7 +193,11 @@ def conv2d_transpose(draw, dtype, ties=False):
     size, strides = ((draw(st.integers(1, 4)), draw(st.integers(1, 4))) for _ in range(2))
     filters = draw(st.sampled_from([1, 4, 16]))
     bias = numbers(draw, (filters,), dtype) if draw(st.booleans()) else None
-    return x, numbers(draw, (*size, filters, x.shape[3]), dtype), bias, strides, draw(st.sampled_from(["valid", "same"]))
+    padding = draw(st.sampled_from(["valid", "same"]))
+    more = tuple(draw(st.integers(0, s - 1)) for s in strides) if draw(st.booleans()) else None
+    if padding == "same" and any(n == 1 and k % 2 == 0 for n, k in zip(x.shape[1:3], size, strict=True)):
+        more = None  # nothing of y might be left
+    return x, numbers(draw, (*size, filters, x.shape[3]), dtype), bias, strides, padding, more
 
 
 @st.composite

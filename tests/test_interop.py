@@ -213,6 +213,8 @@ MODULES = {  # a module of PyTorch, the layer here, and the shape of x, channels
     "convolution": (lambda nn: nn.Conv2d(4, 6, 3, groups=2), lambda: Conv2D(6, 3, groups=2), (6, 5, 4)),
     "depthwise": (lambda nn: nn.Conv2d(4, 8, 3, groups=4), lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), (6, 5, 4)),
     "transposed": (lambda nn: nn.ConvTranspose2d(4, 6, 3, 2), lambda: layers.Conv2DTranspose(6, 3, 2), (6, 5, 4)),
+    "transposed, and more": (lambda nn: nn.ConvTranspose2d(4, 6, 3, (2, 3), 0, (1, 2)),
+                             lambda: layers.Conv2DTranspose(6, 3, (2, 3), output_padding=(1, 2)), (6, 5, 4)),
     "sequences": (lambda nn: nn.Conv1d(4, 6, 3, 2, groups=2), lambda: layers.Conv1D(6, 3, 2, groups=2), (7, 4)),
     "normalization": (lambda nn: nn.BatchNorm2d(4, 1e-3), lambda: BatchNormalization(), (6, 5, 4)),
     "layer normalization": (lambda nn: nn.LayerNorm(8, 1e-3), lambda: layers.LayerNormalization(), (8,)),
@@ -803,3 +805,39 @@ def test_whole_numbers_of_pytorch_s_files(number):
     from minitl.interop.torch_files import _Writer
 
     assert pickle.loads(b"\x80\x02" + _Writer._whole(number) + b".") == number
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "more"), [(3, 2, 1), (3, 2, 0), (4, 2, 0), (4, (2, 3), (1, 2)), (2, 2, 1), (1, 3, 2)]
+)
+def test_transposed_convolutions_of_any_size_go_both_ways(kernel, strides, more, padding, tmp_path):
+    keras = pytest.importorskip("keras")
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype("float32")
+    settings = {"strides": strides, "padding": padding, "output_padding": more}
+    theirs = keras.Sequential([keras.Input((5, 6, 3)), keras.layers.Conv2DTranspose(4, kernel, **settings)])
+    theirs.save(tmp_path / "theirs.keras")
+    ours = load_model(tmp_path / "theirs.keras")
+    expected = theirs.predict(x, verbose=0)
+    np.testing.assert_allclose(ours.predict(x, verbose=0), expected, atol=1e-5)
+    ours.save(tmp_path / "ours.keras")
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "ours.keras").predict(x, verbose=0), expected, atol=1e-5)
+    export_onnx(ours, tmp_path / "ours.onnx")
+    runtime = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "ours.onnx")
+    (found,) = runtime.run(None, {runtime.get_inputs()[0].name: x})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(import_onnx(tmp_path / "ours.onnx").predict(x, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (2, "below the stride, 2, got 2"),
+        (-1, "at least 0"),
+        ((1, 1, 1), "one whole number or two"),
+        (0.5, "one whole number or two"),
+    ],
+)
+def test_an_output_padding_is_below_the_stride(given, message):
+    with pytest.raises(ValueError, match=message):
+        layers.Conv2DTranspose(4, 3, strides=2, output_padding=given)

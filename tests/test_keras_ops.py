@@ -335,6 +335,12 @@ WINDOWS = {
     "depthwise": (lambda x, k: backend.depthwise_conv2d(x, k), IMAGES, {"a": (2, 2, 4, 2)}),
     "separable": (lambda x, k, p: backend.separable_conv2d(x, k, p, 2), IMAGES, {"a": (2, 2, 4, 2), "b": (1, 1, 8, 3)}),
     "transposed": (lambda x, k: backend.conv2d_transpose(x, k, None, (2, 2)), IMAGES, {"a": (3, 3, 2, 4)}),
+    "transposed and more": (
+        lambda x, k: backend.conv2d_transpose(x, k, (None, 12, 11, 2), (2, 2)),
+        IMAGES[:, :5, :5],
+        {"a": (3, 3, 2, 4)},
+    ),
+    "transposed steps": (lambda x, k: ops.conv_transpose(x, k, 3, "same", 1), STEPS, {"a": (3, 2, 4)}),
     "pools": (lambda x, w: ops.average_pool(w * ops.max_pool(x, 2, 1), (3, 1), padding="same"), IMAGES, {"a": (4,)}),
     "pool of steps": (lambda x, w: w * ops.average_pool(x, 3, 2), STEPS, {"a": (4,)}),
 }
@@ -371,7 +377,7 @@ def test_what_convolutions_as_functions_refuse():
     ):
         with pytest.raises(ValueError, match="takes channels last"):
             refused()
-    with pytest.raises(ValueError, match="output_padding is not there"):
+    with pytest.raises(ValueError, match="output_padding must be at least 0 and below the stride, 1, got 1"):
         ops.conv_transpose(IMAGES, KERNEL.transpose(0, 1, 3, 2), output_padding=1)
     with pytest.raises(ValueError, match="unknown pool_mode 'sum'"):
         backend.pool2d(IMAGES, (2, 2), pool_mode="sum")

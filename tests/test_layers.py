@@ -174,6 +174,11 @@ LAYERS = {
     "depthwise": (lambda: DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="relu6"), IMAGES, (3, 6, 5, 4)),
     "separable": (lambda: SeparableConv2D(5, 3, strides=2, activation="silu"), IMAGES, (3, 2, 2, 5)),
     "transposed": (lambda: Conv2DTranspose(3, 3, strides=2, padding="same"), IMAGES, (3, 12, 10, 3)),
+    "transposed and more": (
+        lambda: Conv2DTranspose(3, 3, (2, 3), "same", output_padding=(0, 2)),
+        IMAGES,
+        (3, 11, 15, 3),
+    ),
     "transposed valid": (lambda: Conv2DTranspose(3, 2, strides=(1, 3), activation="tanh"), IMAGES, (3, 7, 15, 3)),
     "conv 1d": (lambda: Conv1D(5, 3, activation="relu"), SEQUENCES, (3, 6, 5)),
     "conv 1d causal": (lambda: Conv1D(5, 3, padding="causal", dilation_rate=2), SEQUENCES, (3, 8, 5)),

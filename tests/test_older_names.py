@@ -61,6 +61,13 @@ def test_layers_of_keras_1():
     assert type(transposed) is layers.Conv2DTranspose and transposed.filters == 4
     assert (transposed.kernel_size, transposed.strides, transposed.padding) == ((3, 2), (2, 1), "same")
     assert older.Deconvolution2D(4, 3, 2).strides == (1, 1)
+    for size, output_padding in ((28, None), (29, (1, 1))):
+        upsamp = older.Deconvolution2D(4, 2, 2, (100, size, size, 4), border_mode="valid", subsample=(2, 2))
+        assert upsamp.output_padding == output_padding
+        assert upsamp(layers.Input((14, 14, 3))).shape == (None, size, size, 4)
+    for size in (9, 10):
+        upsamp = older.Deconvolution2D(4, 3, 4, (None, size, size, 4), border_mode="same", subsample=(2, 2))
+        assert upsamp(layers.Input((5, 5, 3))).shape == (None, size, size, 4)
     separable = older.SeparableConvolution2D(4, 3, 2, (2, 2))
     assert type(separable) is layers.SeparableConv2D and separable.kernel_size == (3, 2) and separable.strides == (2, 2)
     assert older.SeparableConvolution2D(4, 3).kernel_size == (3, 3)

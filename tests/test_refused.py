@@ -307,6 +307,11 @@ MODELS = {
         lambda: conv2d_transpose.forward(np.ones((1, 4, 4, 3)), np.ones((2, 2, 3, 5)), None),
         r"conv2d_transpose: kernel must be \(K_h, K_w, F, 3\)",
     ),
+    "a transposed kernel and nothing left": (
+        ValueError,
+        lambda: conv2d_transpose.forward(np.ones((1, 1, 4, 3)), np.ones((2, 2, 2, 3)), None, (1, 1), "same", (0, 0)),
+        r"nothing is left of x \(1, 1, 4, 3\) with padding 'same' and output_padding \(0, 0\)",
+    ),
     "rows and a matrix": (ValueError, lambda: dense.forward(np.ones((2, 3)), np.ones((4, 5)), None), r"\(2, 3\) and \(4, 5\)"),
     "a vector and a matrix": (ValueError, lambda: dense.forward(np.ones(4), np.ones((4, 5)), None), r"\(4,\) and \(4, 5\)"),
     "a rate": (ValueError, lambda: dropout.forward(np.ones((2, 3)), 1.0, np.random.default_rng(0)), r"rate must be in \[0, 1\)"),

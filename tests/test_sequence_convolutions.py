@@ -22,6 +22,10 @@ CASES = [
         for k, s, p in itertools.product((1, 2, 3, 5), (1, 2, 3), ("valid", "same"))
     ),
     *(
+        ("Conv1DTranspose", {"filters": 4, "kernel_size": k, "strides": s, "padding": p, "output_padding": s - 1})
+        for k, s, p in itertools.product((1, 2, 3, 5), (1, 2, 3), ("valid", "same"))
+    ),
+    *(
         ("DepthwiseConv1D", {"kernel_size": k, "strides": s, "padding": p, "depth_multiplier": m, "dilation_rate": d})
         for k, s, p, m, d in KERNELS
     ),

@@ -85,15 +85,24 @@ def test_depthwise_conv2d(data):
 
 @given(data=st.data())
 def test_conv2d_transpose_without_padding(data):
-    x, kernel, bias, strides, _ = data.draw(CASES["conv2d_transpose"](np.float32))
-    kernel = (
-        kernel if all(k >= s for k, s in zip(kernel.shape, strides, strict=False)) else np.ones((4, 4, *kernel.shape[2:]), "f")
-    )
+    x, kernel, bias, strides, _, more = data.draw(CASES["conv2d_transpose"](np.float32))
+    if more is None:
+        shape = kernel.shape
+        kernel = kernel if all(k >= s for k, s in zip(shape, strides, strict=False)) else np.ones((4, 4, *shape[2:]), "f")
     leaves = tensors(x, kernel, bias)
-    theirs = F.conv_transpose2d(nchw(leaves[0]), leaves[1].permute(3, 2, 0, 1).contiguous(), leaves[2], strides).permute(
-        0, 2, 3, 1
-    )
-    agree(conv2d_transpose.forward(x, kernel, bias, strides, "valid"), conv2d_transpose.backward, theirs, leaves)
+    weights = leaves[1].permute(3, 2, 0, 1).contiguous()
+    theirs = F.conv_transpose2d(nchw(leaves[0]), weights, leaves[2], strides, 0, more or 0).permute(0, 2, 3, 1)
+    agree(conv2d_transpose.forward(x, kernel, bias, strides, "valid", more), conv2d_transpose.backward, theirs, leaves)
+
+
+@given(data=st.data())
+def test_conv2d_transpose_with_the_same_padding_at_both_ends(data):
+    x, *_ = data.draw(CASES["conv2d_transpose"](np.float32))
+    kernel = np.random.default_rng(0).normal(size=(3, 5, 4, x.shape[3])).astype(np.float32)
+    leaves = tensors(x, kernel, None)
+    weights = leaves[1].permute(3, 2, 0, 1).contiguous()
+    theirs = F.conv_transpose2d(nchw(leaves[0]), weights, None, (2, 3), (1, 2)).permute(0, 2, 3, 1)
+    agree(conv2d_transpose.forward(x, kernel, None, (2, 3), "same", (0, 0)), conv2d_transpose.backward, theirs, leaves)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ def _further_operations() -> Iterator[tuple[Any, ...]]:
     yield "depthwise_conv2d", "3x2 stride 2, multiplier 2", [image, _numbers((3, 2, 4, 2)), _numbers((8,))], (2, 2), "valid"
     yield "conv2d_transpose", "3x3 stride 2 same", [image, _numbers((3, 3, 3, 4)), _numbers((3,))], (2, 2), "same"
     yield "conv2d_transpose", "2x2 stride 3 valid", [image, _numbers((2, 2, 3, 4)), _numbers((3,))], (3, 3), "valid"
+    more = (1, 2)
+    yield "conv2d_transpose", "3x2 stride 3 and more", [image, _numbers((3, 2, 3, 4)), _numbers((3,))], (3, 3), "same", more
     yield "embedding", "5 words", [_numbers((5, 3))], np.array([[0, 4, 4], [1, 0, 2]])
     yield "group_norm", "2 groups", [image, _numbers((4,)), _numbers((4,))], 2, 1e-3
     yield "group_norm", "layer", [image, _numbers((4,)), _numbers((4,))], 1, 1e-3, "last"
@@ -204,6 +206,7 @@ def _layers() -> Iterator[tuple[str, Layer, Any]]:
     yield "ReLU6", layers.DepthwiseConv2D(3, padding="same", activation="relu6"), image
     yield "stride 2, SiLU", layers.SeparableConv2D(4, 3, strides=2, activation="silu"), image
     yield "stride 2", layers.Conv2DTranspose(3, 3, strides=2, padding="same"), image
+    yield "stride 2 and more", layers.Conv2DTranspose(3, 3, strides=2, output_padding=(1, 0)), image
     yield "ReLU", layers.Conv1D(5, 3, activation="relu"), sequence
     yield "causal, dilation 2", layers.Conv1D(5, 3, padding="causal", dilation_rate=2), sequence
     of_sequences: list[Layer] = [

@@ -67,7 +67,7 @@ SETTINGS = {  # what the rules, and passes that are recorded, read of a layer be
     Dropout: DROPPED,
     SpatialDropout1D: DROPPED,
     SpatialDropout2D: DROPPED,
-    Conv2DTranspose: attrgetter("activation", "strides", "padding"),
+    Conv2DTranspose: attrgetter("activation", "strides", "padding", "output_padding"),
     UpSampling2D: attrgetter("size", "interpolation"),
     Concatenate: attrgetter("axis"),
     MaxPooling2D: attrgetter(*WINDOW),

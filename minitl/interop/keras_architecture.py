@@ -30,7 +30,7 @@ IGNORED = {
     "implementation", "kernel_constraint", "lora_rank", "moving_mean_initializer", "moving_variance_initializer", "noise_shape",
     "optional", "pointwise_constraint", "quantization_config", "quantization_mode", "ragged", "registered_name", "renorm",
     "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "value_range",
-    "lora_alpha", "output_padding", "rms_scaling", "embeddings_dtype", "time_major",
+    "lora_alpha", "rms_scaling", "embeddings_dtype", "time_major",
     "backward_layer", "recurrent_constraint",
 }  # fmt: skip
 MODELS = ("Functional", "Model", "Sequential")

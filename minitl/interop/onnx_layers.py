@@ -16,7 +16,7 @@ from minitl.layers.normalization import ScaledNormalization
 from minitl.layers.random_images import RandomImage
 from minitl.layers.resampling import resizing_matrix
 from minitl.layers.steps import SamplesAsSteps, StepsAsSamples
-from minitl.ops.window import reach
+from minitl.ops.conv2d_transpose import beyond
 
 Written = tuple[str, bool]  # a name, and whether its channels stand first; what has several outputs gives a list of them
 
@@ -84,11 +84,11 @@ def _conv_transpose(w: Any, layer: Any, x: Tensor) -> Written:
     inputs = [w.first(x), w.constant(kernel.transpose(3, 2, 0, 1))]
     inputs += [w.constant(layer.parameters["bias"])] if "bias" in layer.parameters else []
     before, after, extra = [], [], []
-    for size, stride in zip(reach(kernel.shape, (1, 1)), strides, strict=True):
-        total = max(size - stride, 0) if layer.padding == "same" else 0
-        before.append(total // 2)
-        after.append(total - total // 2)
-        extra.append(max(stride - size, 0))
+    for size, stride, more in zip(kernel.shape, strides, layer.output_padding or (None, None), strict=False):
+        in_front, behind = beyond(size, stride, more, layer.padding)
+        before.append(in_front)
+        after.append(max(behind, 0))
+        extra.append(max(-behind, 0))
     border = {"pads": before + after, "output_padding": extra}
     return w.node("ConvTranspose", inputs, strides=list(strides), kernel_shape=list(kernel.shape[:2]), **border), True
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from minitl import layers
 from minitl.interop.onnx_layers import Tensor, Written, of_axes, window
+from minitl.ops.conv2d_transpose import beyond
 
 
 def _depthwise(w: Any, layer: Any, x: Tensor) -> Written:
@@ -30,8 +31,8 @@ def _transposed(w: Any, layer: Any, x: Tensor) -> Written:
     kernel, stride = layer.parameters["kernel"], layer.strides[1]  # (K, filters, C)
     bias = layer.parameters.get("bias")
     inputs = [w.first(x), w.constant(kernel.transpose(2, 1, 0)), *([] if bias is None else [w.constant(bias)])]
-    total = max(len(kernel) - stride, 0) if layer.padding == "same" else 0
-    border = {"pads": [total // 2, total - total // 2], "output_padding": [max(stride - len(kernel), 0)]}
+    before, after = beyond(len(kernel), stride, layer.output_padding and layer.output_padding[1], layer.padding)
+    border = {"pads": [before, max(after, 0)], "output_padding": [max(-after, 0)]}
     return w.node("ConvTranspose", inputs, strides=[stride], kernel_shape=[len(kernel)], **border), True
 
 

@@ -31,11 +31,13 @@ class Conv1DTranspose(OfOneRow, Conv2DTranspose):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        output_padding: int | None = None,
         **kwargs: Any,
     ):
+        given = output_padding[0] if isinstance(output_padding, (tuple, list)) and len(output_padding) == 1 else output_padding
         super().__init__(
             filters, (1, single(kernel_size)), (1, single(strides)), padding, activation, use_bias, kernel_initializer,
-            bias_initializer, kernel_regularizer, bias_regularizer, **kwargs,
+            bias_initializer, kernel_regularizer, bias_regularizer, None if given is None else (0, given), **kwargs,
         )  # fmt: skip
 
 

@@ -47,6 +47,9 @@ class InOneRow(OneRow):
         return None if dx is None else dx[:, 0], gradients
 
 
+OF_THE_ROW = ("kernel_size", "strides", "dilation_rate", "output_padding")  # settings with a number for each axis of images
+
+
 class OfOneRow(OneRow, Activated):
     """A convolution whose kernels are those of images without the axis of the one row.
 
@@ -77,7 +80,7 @@ class OfOneRow(OneRow, Activated):
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: one number per setting."""
         config = super().get_config()
-        return {key: value[1] if key in ("kernel_size", "strides", "dilation_rate") else value for key, value in config.items()}
+        return {key: value[1] if key in OF_THE_ROW and value is not None else value for key, value in config.items()}
 
 
 class Conv1D(OfOneRow, Conv2D):

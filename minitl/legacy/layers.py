@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitl import layers
+from minitl import channels, layers
 from minitl.errors import unknown
 from minitl.legacy import warn_once
 from minitl.legacy.arguments import first_of_keras_1
+from minitl.legacy.windows import pixels_more
 
 MODES = {
     "sum": layers.Add, "concat": layers.Concatenate, "mul": layers.Multiply, "ave": layers.Average, "max": layers.Maximum,
@@ -40,8 +41,10 @@ def Deconvolution2D(
     border_mode: str = "valid",
     **kwargs: Any,
 ) -> layers.Conv2DTranspose:
-    """Conv2DTranspose; its output's shape follows from the others."""
+    """Conv2DTranspose; what `output_shape`, with the batch, asks for beyond the stride's multiples is its `output_padding`."""
     warn_once("Deconvolution2D", "Conv2DTranspose")
+    sizes = None if output_shape is None else channels.inner_shape(tuple(output_shape)[1:])[:2]
+    kwargs["output_padding"] = pixels_more(sizes, (rows, columns), subsample, border_mode)
     return layers.Conv2DTranspose(filters, (rows, columns), strides=subsample, padding=border_mode, **kwargs)
 
 

@@ -76,12 +76,13 @@ def conv_transpose(
 ) -> Any:
     """A transposed convolution; kernel (..., filters, channels).
 
-    Errors: ValueError for an output_padding.
+    `output_padding` is what `Conv2DTranspose` has.
     """
     check_channels_last(data_format)
+    settings = {"strides": strides, "padding": padding}
     if output_padding is not None:
-        raise ValueError("conv_transpose: output_padding is not there; cut or pad what comes out")
-    return _run("conv2d_transpose", inputs, kernel, {"strides": strides, "padding": padding})
+        settings["output_padding"] = _pair(output_padding, np.ndim(inputs) - 2, of_the_row=0)
+    return _run("conv2d_transpose", inputs, kernel, settings)
 
 
 @of_values
@@ -104,8 +105,25 @@ def conv2d(x: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_f
 def conv2d_transpose(
     x: Any, kernel: Any, output_shape: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None
 ) -> Any:
-    """`K.conv2d_transpose`; the output's shape follows from the others."""
-    return conv_transpose(x, kernel, strides, padding, None, data_format)
+    """`K.conv2d_transpose`; `output_shape` begins with the batch."""
+    sizes = None if output_shape is None else tuple(output_shape)[1:3]
+    size, steps = kernel.shape[:2], _pair(strides, 2)
+    return conv_transpose(x, kernel, strides, padding, pixels_more(sizes, size, steps, padding), data_format)
+
+
+def pixels_more(sizes: Any, kernel_size: Any, strides: Any, padding: str) -> tuple[int, int] | None:
+    """The `output_padding` that gives images of H by W pixels; None where they have that without, or it is not known.
+
+    All sizes have one: what painting in steps of the stride leaves is below the stride.
+    """
+    if sizes is None or not all(isinstance(size, (int, np.integer)) for size in sizes):
+        return None
+    more, without = [], []
+    for size, window, stride in zip(sizes, kernel_size, strides, strict=True):
+        painted = window - (2 * (window // 2) if padding == "same" else 0)
+        more.append((size - painted) % stride)
+        without.append(size % stride == (0 if padding == "same" else max(window - stride, 0) % stride))
+    return None if all(without) else (more[0], more[1])
 
 
 def pool2d(
@@ -155,10 +173,10 @@ def _run(operation: str, x: Any, kernel: Any, settings: dict[str, Any]) -> Any:
     return Traced(y, traced, pullback)
 
 
-def _pair(setting: Any, rank: int) -> tuple[int, int]:
-    """A setting for both axes; of sequences 1 for the first."""
+def _pair(setting: Any, rank: int, of_the_row: int = 1) -> tuple[int, int]:
+    """A setting for both axes; of sequences that of the one row for the first."""
     given = tuple(int(n) for n in setting) if isinstance(setting, (list, tuple)) else (int(setting),) * rank
-    return given if len(given) == 2 else (1, given[0])
+    return given if len(given) == 2 else (of_the_row, given[0])
 
 
 def check_channels_last(data_format: Any) -> None:
