@@ -1,6 +1,7 @@
 """Other programs' files: round trips that keep bits, the programs themselves as judges where they are, and bad files."""
 
 import io
+import json
 import os
 import pickle
 import struct
@@ -12,11 +13,13 @@ import pytest
 from networks import random_graph
 from test_layers import LAYERS, with_moved_weights
 
+import minitl
 from minitl import applications, layers, set_random_seed
 from minitl.gradcheck import check_gradients
 from minitl.interop import (
     export_onnx,
     import_onnx,
+    keras_architecture,
     load_keras,
     load_keras_weights,
     load_safetensors,
@@ -841,3 +844,81 @@ def test_transposed_convolutions_of_any_size_go_both_ways(kernel, strides, more,
 def test_an_output_padding_is_below_the_stride(given, message):
     with pytest.raises(ValueError, match=message):
         layers.Conv2DTranspose(4, 3, strides=2, output_padding=given)
+
+
+class Shifted:
+    """A regularizer, or a constraint, of one's own."""
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, w):
+        return self.by * np.sum(np.square(w))
+
+    def get_config(self):
+        return {"by": self.by}
+
+
+SETTINGS_OF_TRAINING = {
+    "lengths": lambda kind, lib: kind.Dense(3, kernel_constraint=lib.constraints.MaxNorm(1.5, axis=0), bias_constraint="non_neg"),
+    "lengths of windows": lambda kind, lib: kind.Conv1D(3, 2, kernel_constraint=lib.constraints.UnitNorm(axis=(0, 1))),
+    "limits": lambda kind, lib: kind.Conv1D(3, 2, kernel_constraint=lib.constraints.MinMaxNorm(0.1, 0.5, 0.7, axis=0)),
+    "shape of the noise": lambda kind, lib: kind.Dropout(0.5, noise_shape=(None, 1, 4)),
+    "no shape of the noise": lambda kind, lib: kind.SpatialDropout1D(0.5),
+    "lengths and squares": lambda kind, lib: kind.Dense(3, kernel_regularizer=lib.regularizers.L1L2(0.1, 0.2)),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_OF_TRAINING)
+def test_what_only_training_needs_goes_both_ways(name, tmp_path):
+    keras = pytest.importorskip("keras")
+    make = SETTINGS_OF_TRAINING[name]
+    theirs = keras.Sequential([keras.Input((5, 4)), make(keras.layers, keras)])
+    ours = Sequential([layers.Input((5, 4)), make(layers, minitl)])
+    theirs.save(tmp_path / "theirs.keras")
+    ours.save(tmp_path / "ours.keras")
+
+    def described(model):
+        config = {key: value for key, value in model.layers[-1].get_config().items() if key not in ("name", "dtype", "seed")}
+        for key, value in config.items():
+            if key.endswith("_initializer"):
+                config[key] = None
+            elif hasattr(value, "get_config"):
+                config[key] = type(value).__name__, value.get_config()
+        return json.loads(json.dumps(config))  # tuples are lists there
+
+    for file in ("theirs.keras", "ours.keras"):
+        assert described(load_model(tmp_path / file)) == described(ours), file
+    assert described(keras.saving.load_model(tmp_path / "ours.keras")) == described(theirs)
+
+
+def test_regularizers_and_constraints_of_ones_own_are_not_dropped():
+    def config(**settings):
+        entry = {"class_name": "Dense", "config": {"units": 3, "batch_input_shape": [None, 4], **settings}}
+        return {"class_name": "Sequential", "config": {"layers": [entry]}}
+
+    own = {"class_name": "Shifted", "config": {"by": 2.0}}
+    (layer,) = keras_architecture.rebuilt(config(kernel_regularizer=own, bias_constraint=own), {"Shifted": Shifted}).layers
+    assert layer.kernel_regularizer(np.ones(3)) == 6 and layer.bias_constraint.by == 2
+    for key, kind in (("kernel_regularizer", "regularizer"), ("kernel_constraint", "constraint")):
+        with pytest.raises(ValueError, match=f"unknown {kind} of Keras 'Shifted'.*your own go into custom_objects"):
+            keras_architecture.rebuilt(config(**{key: own}))
+    older = {"name": "WeightRegularizer", "l1": 0.0, "l2": 0.25}  # of Keras 1
+    (layer,) = keras_architecture.rebuilt(config(kernel_regularizer=older)).layers
+    assert layer.kernel_regularizer(np.ones(4)) == 1
+    with pytest.raises(ValueError, match="does not take time_major=True here"):
+        keras_architecture.rebuilt(config(time_major=True))
+    (layer,) = keras_architecture.rebuilt(config(time_major=False, recurrent_constraint=None, lora_rank=None)).layers
+
+
+def test_the_range_of_values_goes_both_ways(tmp_path):
+    keras = pytest.importorskip("keras")
+    theirs = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.RandomBrightness(0.2, value_range=(0.0, 1.0))])
+    theirs.save(tmp_path / "theirs.keras")
+    ours = load_model(tmp_path / "theirs.keras")
+    assert tuple(ours.layers[-1].value_range) == (0, 1)
+    ours.save(tmp_path / "ours.keras")
+    assert tuple(keras.saving.load_model(tmp_path / "ours.keras").layers[-1].value_range) == (0, 1)
+    theirs = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.RandomContrast(0.2)])
+    theirs.save(tmp_path / "theirs.keras")
+    assert type(load_model(tmp_path / "theirs.keras").layers[-1]) is layers.RandomContrast  # which needs no range here

@@ -548,7 +548,10 @@ def test_dropout_with_a_noise_shape_drops_together():
     x = np.ones((300, 4, 5, 2), np.float32)
     y = Dropout(0.5, noise_shape=(None, 1, 1, 1)).forward(x, True)
     assert {tuple(np.unique(one)) for one in y} == {(0.0,), (2.0,)}
-    with pytest.raises(ValueError, match=r"noise_shape must have None or 1 for each of the 4 axes"):
+    y = Dropout(0.5, noise_shape=(300, 1, 1, 2)).forward(x, True)  # one for all pixels of a channel
+    assert {tuple(np.unique(one[..., k])) for one in y for k in range(2)} == {(0.0,), (2.0,)}
+    assert (y[..., 0] != y[..., 1]).any()
+    with pytest.raises(ValueError, match=r"noise_shape must have None, 1 or x's size for each of the 4 axes"):
         Sequential([Input((4, 5, 2)), Dropout(0.5, noise_shape=(None, 3, 1, 1))])
 
 

@@ -25,15 +25,15 @@ from minitl.serialization import custom_objects_now
 
 # What Keras gives to every layer, or has for other devices and precisions, and what has no meaning here.
 IGNORED = {
-    "autocast", "batch_input_shape", "batch_shape", "bias_constraint", "beta_constraint", "data_format",
-    "data_type", "depthwise_constraint", "dtype", "embeddings_constraint", "alpha_constraint", "fused", "gamma_constraint",
-    "implementation", "kernel_constraint", "lora_rank", "moving_mean_initializer", "moving_variance_initializer", "noise_shape",
-    "optional", "pointwise_constraint", "quantization_config", "quantization_mode", "ragged", "registered_name", "renorm",
-    "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "value_range",
-    "lora_alpha", "rms_scaling", "embeddings_dtype", "time_major",
-    "backward_layer", "recurrent_constraint",
+    "autocast", "batch_input_shape", "batch_shape", "data_format", "data_type", "dtype", "fused", "implementation",
+    "moving_mean_initializer", "moving_variance_initializer", "optional", "quantization_config", "ragged", "registered_name",
+    "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "lora_alpha",
+    "rms_scaling", "embeddings_dtype", "backward_layer",
 }  # fmt: skip
+OF_OTHERS = ("value_range",)  # what has a meaning for some layers, and is written with all of a kind
 MODELS = ("Functional", "Model", "Sequential")
+PENALTIES = ("L1", "L2", "L1L2", "WeightRegularizer")  # sums of lengths and squares, by Keras's names
+OWN = "your own go into custom_objects"
 RENAMED = {"Convolution2D": "Conv2D", "Convolution1D": "Conv1D", "MaxPool2D": "MaxPooling2D", "AvgPool2D": "AveragePooling2D"}
 
 
@@ -74,7 +74,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         return rebuilt(entry, custom_objects)
     known = {**layer_classes(), **_own(custom_objects)}
     if name not in known or name == "Lambda":
-        raise ValueError(f"{unknown('layer of Keras', name, known)}; your own go into custom_objects")
+        raise ValueError(f"{unknown('layer of Keras', name, known)}; {OWN}")
     if config.get("data_format") not in (None, "channels_last"):
         raise ValueError(f"{name} {config.get('name')!r}: data_format={config['data_format']!r}; only channels_last is read")
     cls: type[Layer] = known[name]
@@ -85,18 +85,20 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     takes = _arguments(cls)
     settings: dict[str, Any] = {}
     for key, value in config.items():
-        if key in IGNORED or (key == "activity_regularizer" and value is None):
-            if key.endswith("_constraint") and value is not None:
-                raise ValueError(f"{name} {config.get('name')!r}: {key} is not known here")
+        if key in IGNORED or (value is None and key in ("activity_regularizer", "noise_shape")):
             continue
         if key not in takes:
+            if key in OF_OTHERS:
+                continue
             if value is None or value is False or (key == "dilation_rate" and np.all(np.equal(value, 1))):
                 continue  # a setting that is not made, or changes nothing
             raise ValueError(f"{name} {config.get('name')!r}: does not take {key}={value!r} here")
         if key.endswith("_initializer"):
             value = _initializer(value)
         elif key.endswith("_regularizer"):
-            value = _regularizer(value)
+            value = _regularizer(value, custom_objects)
+        elif key.endswith("_constraint"):
+            value = _constraint(value, custom_objects)
         elif key == "layer":
             value = _layer(value, custom_objects)
         elif key.endswith("activation") and isinstance(value, dict):
@@ -138,15 +140,31 @@ def _initializer(value: Any) -> Any:
         return "zeros"
 
 
-def _regularizer(value: Any) -> Any:
+def _regularizer(value: Any, custom_objects: dict[str, Any] | None) -> Any:
     from minitl.regularizers import L1L2, OrthogonalRegularizer
 
     if not isinstance(value, dict):
         return value
-    config = value.get("config", {})
-    if value.get("class_name") == "OrthogonalRegularizer":
+    name, config = value.get("class_name", value.get("name")), value.get("config", value)  # Keras 1 has no class_name
+    if name in _own(custom_objects):
+        return _own(custom_objects)[name](**config)
+    if name == "OrthogonalRegularizer":
         return OrthogonalRegularizer(float(config["factor"]), config["mode"])
+    if name not in PENALTIES:
+        raise ValueError(f"{unknown('regularizer of Keras', name, (*PENALTIES, 'OrthogonalRegularizer'))}; {OWN}")
     return L1L2(float(config.get("l1", 0.0) or 0.0), float(config.get("l2", 0.0) or 0.0))
+
+
+def _constraint(value: Any, custom_objects: dict[str, Any] | None) -> Any:
+    from minitl.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+
+    if not isinstance(value, dict):
+        return value
+    known = {**{cls.__name__: cls for cls in (MaxNorm, MinMaxNorm, NonNeg, UnitNorm)}, **_own(custom_objects)}
+    name, config = value.get("class_name"), value.get("config", {})
+    if name not in known:
+        raise ValueError(f"{unknown('constraint of Keras', name, known)}; {OWN}")
+    return known[name](**{key: tuple(given) if isinstance(given, list) else given for key, given in config.items()})
 
 
 def _sequential(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:

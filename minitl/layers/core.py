@@ -168,7 +168,7 @@ class Dropout(Layer):
 
     Formula: y = x m, m = 1 / (1 - rate) or 0.
     Shapes: any; x and y alike. Along the axes where `noise_shape` has 1, one m is drawn for all: (None, 1, 1, 1) drops whole
-    samples; None stands for x's size.
+    samples; None, or x's size, stands for all of it.
     Errors: ValueError for a rate outside [0, 1), or a noise_shape that does not fit.
     Source: `minitl.ops.dropout`.
     """
@@ -186,8 +186,10 @@ class Dropout(Layer):
     def build(self, input_shape: Shape) -> None:
         """Take a generator."""
         shape = self.noise_shape
-        if shape is not None and (len(shape) != len(input_shape) or any(n not in (None, 1) for n in shape[1:])):
-            raise ValueError(f"noise_shape must have None or 1 for each of the {len(input_shape)} axes, got {shape}")
+        axes = zip(shape[1:], input_shape[1:], strict=False) if shape else ()
+        if shape is not None and (len(shape) != len(input_shape) or any(n not in (None, 1, own) for n, own in axes)):
+            advice = f"None, 1 or x's size for each of the {len(input_shape)} axes of {input_shape}"
+            raise ValueError(f"noise_shape must have {advice}, got {shape}")
         self.generator = new_generator()
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
