@@ -24,7 +24,7 @@ from typing import Any
 
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Step
-from minitl.graph.steps import LayerStep, LossBesideStep, RegularizedStep
+from minitl.graph.steps import AddedLossStep, LayerStep, RegularizedStep
 from minitl.graph.together import (
     Folded,
     Fused,
@@ -39,6 +39,7 @@ from minitl.graph.together import (
 )
 from minitl.graph.value import Node, Value
 from minitl.layers.activations import Activation, ReLU
+from minitl.layers.added_loss import AddedLoss
 from minitl.layers.conv import Conv2D
 from minitl.layers.conv_transpose import Conv2DTranspose
 from minitl.layers.core import Dense, Dropout
@@ -95,13 +96,13 @@ def steps(graph: Graph, fuse: bool, fold: bool, joint: Collection[Value] = (), a
         if found is not None and any(layer.activity_regularizer for layer in found.layers):
             found = None  # what it gives has a penalty, and is needed by itself
         step = found or node.layer.step(node, any(value in joint for value in node.outputs))
-        if isinstance(step, LossBesideStep) and not added_losses:
-            step = LayerStep(node)
         if added_losses:
             for _, held in node.layer.sublayers():
                 node.layer.refuse_activity_regularizer_of(held)
             if node.layer.activity_regularizer is not None:
                 step = RegularizedStep(step)
+            if isinstance(node.layer, AddedLoss):
+                step = AddedLossStep(node)
         taken.update(step.nodes)
         at[step.nodes[-1]] = step
     if fuse and fold:

@@ -128,25 +128,6 @@ class AddedLossStep(LayerStep):
         return gradient if dy is None else gradient + dy, {}
 
 
-class LossBesideStep(LayerStep):
-    """A value that passes unchanged, and another one whose mean joins the loss."""
-
-    adds_loss = True
-
-    def forward(self, x: Any, training: bool) -> tuple[Any, Any]:
-        """The first value; the second is kept."""
-        y, added = self.admitted(x)
-        return y, added
-
-    def added_loss(self, cache: Any) -> float:
-        """The mean of the second."""
-        return float(np.mean(cache))
-
-    def backward(self, dy: Any, cache: Any, need: Need) -> tuple[Any, Gradients]:
-        """dy as it is, and the mean's gradient."""
-        return [dy, np.full_like(cache, 1 / max(1, cache.size))], {}
-
-
 class RegularizedStep(Step):
     """A layer with an activity regularizer: the penalty of what it gives joins the loss.
 

@@ -88,10 +88,9 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         if key in IGNORED or (value is None and key in ("activity_regularizer", "noise_shape")):
             continue
         if key not in takes:
-            if key in OF_OTHERS:
+            changes_nothing = key in OF_OTHERS or (key == "dilation_rate" and np.all(np.equal(value, 1)))
+            if value is None or value is False or changes_nothing:
                 continue
-            if value is None or value is False or (key == "dilation_rate" and np.all(np.equal(value, 1))):
-                continue  # a setting that is not made, or changes nothing
             raise ValueError(f"{name} {config.get('name')!r}: does not take {key}={value!r} here")
         if key.endswith("_initializer"):
             value = _initializer(value)

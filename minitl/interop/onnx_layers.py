@@ -79,18 +79,17 @@ def _separable(w: Any, layer: Any, x: Tensor) -> Written:
     return w.node("Conv", inputs + ([w.constant(p["bias"])] if "bias" in p else []), kernel_shape=[1, 1]), True
 
 
-def _conv_transpose(w: Any, layer: Any, x: Tensor) -> Written:
-    kernel, strides = layer.parameters["kernel"], layer.strides
-    inputs = [w.first(x), w.constant(kernel.transpose(3, 2, 0, 1))]
+def conv_transpose(w: Any, layer: Any, x: Tensor) -> Written:
+    """A transposed convolution of images or of sequences, whose layers have the one row's settings in front."""
+    kernel = layer.parameters["kernel"]  # (..., filters, C)
+    axes = kernel.ndim - 2
+    sizes, strides, more = kernel.shape[:axes], layer.strides[-axes:], (layer.output_padding or (None, None))[-axes:]
+    inputs = [w.first(x), w.constant(kernel.transpose(axes + 1, axes, *range(axes)))]
     inputs += [w.constant(layer.parameters["bias"])] if "bias" in layer.parameters else []
-    before, after, extra = [], [], []
-    for size, stride, more in zip(kernel.shape, strides, layer.output_padding or (None, None), strict=False):
-        in_front, behind = beyond(size, stride, more, layer.padding)
-        before.append(in_front)
-        after.append(max(behind, 0))
-        extra.append(max(-behind, 0))
-    border = {"pads": before + after, "output_padding": extra}
-    return w.node("ConvTranspose", inputs, strides=list(strides), kernel_shape=list(kernel.shape[:2]), **border), True
+    ends = [beyond(*axis, layer.padding) for axis in zip(sizes, strides, more, strict=True)]
+    pads = [before for before, _ in ends] + [max(after, 0) for _, after in ends]
+    border = {"pads": pads, "output_padding": [max(-after, 0) for _, after in ends]}
+    return w.node("ConvTranspose", inputs, strides=list(strides), kernel_shape=list(sizes), **border), True
 
 
 def _dense(w: Any, layer: Any, x: Tensor) -> Written:
@@ -275,7 +274,7 @@ WRITERS: dict[type, Callable[..., Written]] = {
     layers.DepthwiseConv2D: _conv,
     layers.Conv1D: _conv1d,
     layers.SeparableConv2D: _separable,
-    layers.Conv2DTranspose: _conv_transpose,
+    layers.Conv2DTranspose: conv_transpose,
     layers.Dense: _dense,
     layers.MaxPooling2D: _pool,
     layers.AveragePooling2D: _pool,

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minitl import layers
-from minitl.interop.onnx_layers import Tensor, Written, of_axes, window
-from minitl.ops.conv2d_transpose import beyond
+from minitl.interop.onnx_layers import Tensor, Written, conv_transpose, of_axes, window
 
 
 def _depthwise(w: Any, layer: Any, x: Tensor) -> Written:
@@ -27,17 +26,8 @@ def _of_channels(w: Any, layer: Any, x: Tensor, bias: Any) -> str:
     return window(w, x, turned, bias, strides, dilations, layer.padding, kernel.shape[1])
 
 
-def _transposed(w: Any, layer: Any, x: Tensor) -> Written:
-    kernel, stride = layer.parameters["kernel"], layer.strides[1]  # (K, filters, C)
-    bias = layer.parameters.get("bias")
-    inputs = [w.first(x), w.constant(kernel.transpose(2, 1, 0)), *([] if bias is None else [w.constant(bias)])]
-    before, after = beyond(len(kernel), stride, layer.output_padding and layer.output_padding[1], layer.padding)
-    border = {"pads": [before, max(after, 0)], "output_padding": [max(-after, 0)]}
-    return w.node("ConvTranspose", inputs, strides=[stride], kernel_shape=[len(kernel)], **border), True
-
-
 WRITERS_OF_SEQUENCES: dict[type, Callable[[Any, Any, Any], Written]] = {
     layers.DepthwiseConv1D: _depthwise,
     layers.SeparableConv1D: _separable,
-    layers.Conv1DTranspose: _transposed,
+    layers.Conv1DTranspose: conv_transpose,
 }

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minitl.graph.plan import Need, Step
-from minitl.graph.steps import AddedLossStep, LossBesideStep
-from minitl.graph.value import Node, Shape
+from minitl.graph.plan import Need
+from minitl.graph.value import Shape
 from minitl.layers.base import Layer
 
 
@@ -31,16 +30,12 @@ class AddedLoss(Layer):
         """The input's."""
         return input_shape
 
-    def step(self, node: Node, joint: bool = False) -> Step:
-        """The step that counts it."""
-        return AddedLossStep(node)
 
+class LossBeside(Layer):
+    """The first of two values, unchanged; the second, an `AddedLoss`, is part of a network because the first is.
 
-class LossBeside(AddedLoss):
-    """The first of two values, unchanged, while the mean of the second joins the loss: what a layer gives that adds to it.
-
-    Formula: y = x; loss += mean(added), so that the gradient of what is added is 1 / its size.
-    Shapes: any; two inputs, x and what is added.
+    Formula: y = x.
+    Shapes: any; two inputs, x and what was added to the loss.
     """
 
     takes_several = True
@@ -50,13 +45,9 @@ class LossBeside(AddedLoss):
         return x[0], x[1]
 
     def backpropagate(self, dy: Any, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
-        """dy itself for x, and nothing for what is added, whose gradient the step that runs the layer has."""
+        """dy itself for x, and nothing for what was added: its own step has that gradient."""
         return [dy, np.zeros_like(cache)], {}
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """That of x."""
         return input_shape[0]
-
-    def step(self, node: Node, joint: bool = False) -> Step:
-        """The step that counts it."""
-        return LossBesideStep(node)

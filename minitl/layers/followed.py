@@ -47,7 +47,7 @@ def on_values(layer: Any, values: list[Value], training: bool | None, reason: No
     outputs = list(y) if isinstance(y, (list, tuple)) else [y]
     if not outputs or not all(isinstance(value, Value) for value in (*outputs, *losses)):
         raise reason
-    added_loss: Any = importlib.import_module("minitl.layers.added_loss")
+    added: Any = importlib.import_module("minitl.layers.added_loss")
     for loss in losses:
-        outputs[0] = added_loss.LossBeside()([outputs[0], loss])
+        outputs[0] = added.LossBeside()([outputs[0], added.AddedLoss(dtype=loss.dtype)(loss)])
     return outputs if isinstance(y, (list, tuple)) else outputs[0]

@@ -34,10 +34,10 @@ class Conv1DTranspose(OfOneRow, Conv2DTranspose):
         output_padding: int | None = None,
         **kwargs: Any,
     ):
-        given = output_padding[0] if isinstance(output_padding, (tuple, list)) and len(output_padding) == 1 else output_padding
         super().__init__(
             filters, (1, single(kernel_size)), (1, single(strides)), padding, activation, use_bias, kernel_initializer,
-            bias_initializer, kernel_regularizer, bias_regularizer, None if given is None else (0, given), **kwargs,
+            bias_initializer, kernel_regularizer, bias_regularizer,
+            None if output_padding is None else (0, single(output_padding)), **kwargs,
         )  # fmt: skip
 
 

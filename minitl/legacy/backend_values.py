@@ -55,11 +55,12 @@ def placeholder(shape: Any = None, ndim: int | None = None, dtype: Any = "float3
     Parameters: `shape` begins with the batch, None for any; or `ndim`, a number of axes of any sizes.
     Errors: ValueError without one of them.
     """
-    if shape is None and ndim is None:
-        raise ValueError("K.placeholder: give shape, or ndim, the number of axes")
+    if shape is None:
+        if ndim is None:
+            raise ValueError("K.placeholder: give shape, or ndim, the number of axes")
+        shape = (None,) * ndim
     layers: Any = importlib.import_module("minitl.layers")
-    sizes = tuple(shape) if shape is not None else (None,) * int(ndim or 0)
-    return layers.Input(batch_shape=sizes, dtype=dtype, name=name)
+    return layers.Input(batch_shape=shape, dtype=dtype, name=name)
 
 
 def get_session(session: Any = None) -> None:

@@ -17,6 +17,7 @@ from minitl.backend import op
 from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.legacy.operations import pad
+from minitl.ops.conv2d_transpose import beyond
 
 
 def of_values(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,16 +115,19 @@ def conv2d_transpose(
 def pixels_more(sizes: Any, kernel_size: Any, strides: Any, padding: str) -> tuple[int, int] | None:
     """The `output_padding` that gives images of H by W pixels; None where they have that without, or it is not known.
 
-    All sizes have one: what painting in steps of the stride leaves is below the stride.
+    All sizes have one: what is left of them by painting in steps of the stride is below the stride.
     """
     if sizes is None or not all(isinstance(size, (int, np.integer)) for size in sizes):
         return None
-    more, without = [], []
-    for size, window, stride in zip(sizes, kernel_size, strides, strict=True):
-        painted = window - (2 * (window // 2) if padding == "same" else 0)
-        more.append((size - painted) % stride)
-        without.append(size % stride == (0 if padding == "same" else max(window - stride, 0) % stride))
-    return None if all(without) else (more[0], more[1])
+
+    def left(more: int | None) -> tuple[int, int]:
+        rows, columns = (
+            (size - window + sum(beyond(window, stride, more, padding))) % stride
+            for size, window, stride in zip(sizes, kernel_size, strides, strict=True)
+        )
+        return rows, columns
+
+    return left(0) if any(left(None)) else None
 
 
 def pool2d(
