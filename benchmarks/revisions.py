@@ -22,14 +22,21 @@ import harness
 JOBS = [
     ("classic", 32, "step", 30), ("classic", 128, "step", 8), ("classic", 1, "infer", 1200), ("classic", 32, "infer", 120),
     ("classic", 128, "infer", 32), ("lenet", 64, "step", 40), ("mlp", 128, "step", 15), ("vgg", 64, "step", 1),
+    ("ResNet50", 1, "infer", 20), ("ResNet50", 16, "infer", 1), ("MobileNetV2", 1, "infer", 80), ("VGG16", 1, "infer", 8),
 ]  # fmt: skip
 PROGRAM = """
-import json, sys, time
+import functools, json, sys, time
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/benchmarks"]
 import workloads
+import numpy as np
 from engines import Minitl
+from minitl import applications
 jobs = []
 for network, batch, kind, calls in json.loads(sys.argv[2]):
+    if network not in workloads.NETWORKS:
+        images = np.random.default_rng(0).random((batch, 224, 224, 3), dtype=np.float32)
+        jobs.append((functools.partial(getattr(applications, network)(weights=None).predict_on_batch, images), calls))
+        continue
     layers, shape = workloads.NETWORKS[network]
     engine = Minitl(layers, shape, workloads.weights(layers, shape), *workloads.data(shape, batch))
     jobs.append((getattr(engine, kind), calls))
@@ -84,7 +91,8 @@ if __name__ == "__main__":
         before, now = ([times[place] for times in side] for side in found)
         ratios = [b / a for a, b in zip(before, now, strict=True)]
         print(
-            f"{network:8} {kind:5} {batch:4}  {1e6 * statistics.median(before):9.1f} us  {1e6 * statistics.median(now):9.1f} us  "
+            f"{network:11} {kind:5} {batch:4}  "
+            f"{1e6 * statistics.median(before):9.1f} us  {1e6 * statistics.median(now):9.1f} us  "
             f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} .. {max(ratios):.3f})  "
             f"shortest / shortest {min(now) / min(before):.3f}"
         )

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minitl.kernels import simd
-from minitl.kernels.processor import VECTOR_BYTES
+from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
 from minitl.kernels.simd import panels, pooled_tile, tile
+from minitl.kernels.simd.addresses import address_of
 
 JIT = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
@@ -347,7 +348,7 @@ def test_the_tile_does_what_its_definition_says(data):
     results = []
     for product, more in (
         (_compiled_product, ()),
-        (_compiled_finished_product, (True, 0, False, np.zeros(1))),
+        (_compiled_finished_product, (True, 0, False, np.zeros(1), 0)),
         (tile.product_in_numpy, ()),
     ):
         c = np.full(size, np.nan)
@@ -363,13 +364,36 @@ def test_the_tile_that_finishes_does_what_its_definition_says(data):
     front, behind, size, generator = drawn_product(data.draw, 3)
     skip = 3 * generator.standard_normal(size)
     skip[generator.random(size) < data.draw(st.sampled_from([0, 0.01]))] = np.nan
-    more = data.draw(st.booleans()), data.draw(st.sampled_from([0, 2])), data.draw(st.booleans()), skip
+    more = data.draw(st.booleans()), data.draw(st.sampled_from([0, 2])), data.draw(st.booleans()), skip, 0
     results = []
     for product in (_compiled_finished_product, tile.finished_product_in_numpy):
         c = np.full(size, np.pi)
         product(*front, c, *behind, *more)
         results.append(c)
     np.testing.assert_allclose(*results, atol=1e-12)
+
+
+@pytest.mark.skipif(not JIT, reason="a walk changes no result, so that only compiled code has one")
+@pytest.mark.parametrize("skips", [False, True])
+def test_tiles_take_a_walk_along(skips):
+    """Two products, of two tiles that walk and one that has fewer rows, with a row's end on the way; and one with no walk."""
+    simd.ready(np.dtype(np.float64))
+    rows, columns, terms, step = 3 * ROWS - 1, VECTORS * VECTOR_BYTES // 8, 7, 16
+    generator, far = np.random.default_rng(0), np.zeros(5000)
+    a, b, skip = (generator.standard_normal(size) for size in (rows * terms, terms * columns, rows * columns))
+    a_rows, c_rows, counters = np.arange(rows) * terms, np.arange(rows) * columns, ((1, 0, 0), (1, 0, 0), (terms, 1, columns))
+    results = []
+    for first_step in (step, 0):
+        c = np.full(rows * columns, np.nan)
+        product = a, 0, a_rows, 0, b, 0, counters, np.zeros(columns), 0, 0, c, 0, c_rows, 0, rows, columns, 0.0
+        at, left = _walk_through(far, 3, 20, 30, first_step, *product, True, 0, skips, skip)
+        results.append(c)
+        numbers = 2 * 2 * terms * first_step // 8  # two products, two tiles
+        assert at == (numbers // 20 * 30 + numbers % 20 if first_step else 0)
+        assert left == (20 - numbers % 20 if first_step else 0)
+    np.testing.assert_array_equal(*results)
+    expected = a.reshape(rows, terms) @ b.reshape(terms, columns) + skips * skip.reshape(rows, columns)
+    np.testing.assert_allclose(results[0], np.maximum(expected, 0).reshape(-1), atol=1e-12)
 
 
 @pytest.mark.skipif(not JIT, reason="compares compiled code with its definition")
@@ -427,12 +451,30 @@ if JIT:
     @njit
     def _compiled_finished_product(
         a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor,
-        far, ceiling, skips, skip,
+        far, ceiling, skips, skip, walk,
     ):  # fmt: skip
         simd.finished_product(
             a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor,
-            far, ceiling, skips, skip,
+            far, ceiling, skips, skip, walk,
         )  # fmt: skip
+
+    @njit
+    def _walk_through(
+        source, start_of_walk, count, row, step,
+        a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor,
+        far, ceiling, skips, skip,
+    ):  # fmt: skip
+        """How many numbers a walk goes through in two products, and how many are left of its row."""
+        walk = simd.begin_walk(source, start_of_walk, count, row, step)
+        for _ in range(2):
+            simd.finished_product(
+                a, a_at, a_rows, a_row, b, b_at, counters, start, s_at, s_step, c, c_at, c_rows, c_row, rows, columns, floor,
+                far, ceiling, skips, skip, walk,
+            )  # fmt: skip
+        if walk == 0:
+            return 0, 0
+        numbers = simd.as_array(walk, 2, a_rows)
+        return (numbers[0] - address_of(source)) // 8 - start_of_walk, numbers[1] // 8
 
     @njit
     def _compiled_pooled_product(

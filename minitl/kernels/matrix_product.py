@@ -22,8 +22,9 @@ from minitl.kernels.arrays import common_dtype, contiguous
 from minitl.kernels.jit import inlined, inner
 from minitl.kernels.launch import Indices, Numbers, Packed, Scratch, Task, launch, packed, task_kernel
 from minitl.kernels.places import steps
-from minitl.kernels.processor import LEVEL_1, PAGE, TASKS, THREADS
+from minitl.kernels.processor import CACHE_LINE, LEVEL_1, PAGE, ROWS, TASKS, THREADS
 from minitl.kernels.simd import (
+    begin_walk,
     clear,
     copy_panels,
     finished_product,
@@ -114,6 +115,7 @@ class Plan(NamedTuple):
     first_in_c: int  # the first column of the result
     row_in_a: int  # numbers from one row to the next
     step_in_a: int  # and from one term of its sum to the next
+    step_ahead: int  # bytes of b's next part that come nearer with each term of a tile; 0 if none do
 
 
 @functools.lru_cache(maxsize=256)
@@ -143,14 +145,25 @@ def _plan(
     if panels * chunks == 1 and rows > 1:
         chunks = 2
     beside, at_once = 1, max(depth, 1)
+    ahead = 0
     if (more or deep or shallow) and not b_transposed:
         beside = max(1, min(MOST_BESIDE, panels * chunks // (TASKS_PER_THREAD * THREADS)))
         at_once = -(-at_once // -(-at_once * width * dtype.itemsize // LEVEL_1))
+        ahead = _step_ahead(rows // chunks, width * dtype.itemsize) if columns > rows else 0
     step_in_a, row_of_a = (rows, 1) if a_transposed else (1, depth)
     cut = beside, chunks, relu, copies, b_transposed, ceiling, skips, row_in_c, first_in_c
-    plan = Plan(rows, depth, at_once, columns, width, *cut, row_of_a, step_in_a)
+    plan = Plan(rows, depth, at_once, columns, width, *cut, row_of_a, step_in_a, ahead)
     places = steps(ROWS_AT_ONCE, row_of_a), steps(ROWS_AT_ONCE, row_in_c)
     return -(-panels // beside) * chunks, memory.whole_lines(at_once * width * beside) if copies else 0, packed(plan, *places)
+
+
+def _step_ahead(rows: int, size: int) -> int:
+    """How many bytes to ask for per term, so that one more panel has come by the time all rows have met a panel.
+
+    A row of it has `size` bytes. Only tiles of ROWS rows take a walk along.
+    """
+    tiles = rows - (ROWS - 1) * -(-rows // ROWS)  # of ROWS rows, if the others have fewer by one; else there are none
+    return min(CACHE_LINE, -(-size // tiles)) if tiles > 0 else 0
 
 
 @task_kernel
@@ -164,7 +177,9 @@ def _multiply(
         elif plan.copies == ALL or (plan.copies == LAST and end - begin < plan.panel_columns):
             lay_out(plan, b, None, k, begin, end, scratch, 0)
         floor = 0.0 if plan.relu and k + plan.depth_at_once >= plan.depth else -np.inf
-        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor, c, False)
+        further, step = _next(plan, k, begin, end)
+        walk = begin_walk(b, further, end - begin, plan.columns, step)
+        _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, scratch, floor, c, False, walk)
 
 
 @task_kernel
@@ -177,10 +192,12 @@ def _multiply_with_more(
         lay_out(plan, b, scale, k, begin, end, scratch, 0)
         whole = k + plan.depth_at_once >= plan.depth
         floor = 0.0 if whole and plan.relu else -np.inf
+        further, step = _next(plan, k, begin, end)
+        walk = begin_walk(b, further, end - begin, plan.columns, step)
         at_once = ROWS_NEAR if whole and (plan.skips or plan.ceiling) else max(1, last - first)
         for row in range(first, last, at_once):
             below = min(row + at_once, last)
-            _multiply_panels(plan, k, row, below, begin, end, a, in_a, b, start, c, in_c, scratch, floor, skip, whole)
+            _multiply_panels(plan, k, row, below, begin, end, a, in_a, b, start, c, in_c, scratch, floor, skip, whole, walk)
 
 
 @inlined
@@ -196,7 +213,16 @@ def _part(task, plan):
 
 
 @inlined
-def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, panels, floor, skip, finish):
+def _next(plan, k, begin, end):
+    """Where the part of b begins that is copied next, by this task or likely its neighbour, and how many bytes come per term."""
+    further = k + plan.depth_at_once
+    if further < plan.depth:
+        return further * plan.columns + begin, plan.step_ahead
+    return end, plan.step_ahead if end < plan.columns else 0
+
+
+@inlined
+def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_c, panels, floor, skip, finish, walk):
     """Some terms of the sums, of some rows and columns, added to what is in c of those before; the last ones also to the skip."""
     width, terms = plan.panel_columns, min(plan.depth_at_once, plan.depth - k)
     for left in range(begin, end, width):
@@ -210,7 +236,7 @@ def _multiply_panels(plan, k, first, last, begin, end, a, in_a, b, start, c, in_
                 source, at, ((1, 0, 0), (1, 0, 0), (terms, plan.step_in_a, step)),
                 start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.row_in_c,
                 c, to, in_c, 0, min(ROWS_AT_ONCE, last - row), min(width, end - left), floor,
-                True, plan.ceiling if finish else 0, plan.skips and finish, skip,
+                True, plan.ceiling if finish else 0, plan.skips and finish, skip, walk,
             )  # fmt: skip
 
 

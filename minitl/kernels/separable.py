@@ -209,5 +209,5 @@ def _product(plan, rows, begin, scratch, in_a, panels, in_panels, start, skip, c
                     scratch, row * plan.depth + k, in_a, 0, panels, at, ((1, 0, 0), (1, 0, 0), (terms, 1, plan.panel_columns)),
                     start if k == 0 else c, left if k == 0 else to, 0 if k == 0 else plan.columns,
                     c, to, in_c, 0, min(ROWS_AT_ONCE, rows - row), min(plan.panel_columns, plan.columns - left), least,
-                    False, plan.ceiling if whole else 0, plan.skips and whole, skip,
+                    False, plan.ceiling if whole else 0, plan.skips and whole, skip, 0,
                 )  # fmt: skip

@@ -1,6 +1,7 @@
 """What LLVM would not do by itself: functions that emit vector instructions. Nothing outside this folder speaks LLVM."""
 
 from minitl.kernels.simd.addresses import as_array
+from minitl.kernels.simd.ahead import begin_walk
 from minitl.kernels.simd.blending import blend
 from minitl.kernels.simd.channel_sums import moments, products
 from minitl.kernels.simd.depthwise import depthwise_gradient, depthwise_row
@@ -20,6 +21,7 @@ from minitl.kernels.simd.views import constant, view
 
 __all__ = [
     "as_array",
+    "begin_walk",
     "best_of_sandwich",
     "best_of_window",
     "biased_sandwich",

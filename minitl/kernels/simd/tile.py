@@ -48,8 +48,9 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config, inner
 from minitl.kernels.processor import ROWS, VECTOR_BYTES, VECTORS
+from minitl.kernels.simd.ahead import NUMBERS, Walk, write
 from minitl.kernels.simd.finishing import finish, rows_finished
-from minitl.kernels.simd.moving import fetch, rows_fetched
+from minitl.kernels.simd.moving import rows_fetched
 from minitl.kernels.simd.names import by_name, call
 from minitl.kernels.simd.row_ends import RowEnds, in_row
 from minitl.kernels.simd.vectors import INT, broadcast, call_one, internal, pointer
@@ -81,12 +82,12 @@ def _product_in_llvm(
 
     Row r begins at a[a_at + a_rows[a_row + r]] and c[c_at + c_rows[c_row + r]]; the arrays may be pointers.
     """
-    return _product_call(product_types(a, a_rows, b, start, c, c_rows), lambda *_: [INT(0)] * 3)
+    return _product_call(product_types(a, a_rows, b, start, c, c_rows), lambda *_: [INT(0)] * 4)
 
 
 def finished_product_in_numpy(
     a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns, floor,
-    far, ceiling, skips, skip,
+    far, ceiling, skips, skip, walk,
 ):  # fmt: skip
     """What `finished_product` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     given = a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step, c, c_at, c_rows, c_row, rows, columns
@@ -101,26 +102,27 @@ def finished_product_in_numpy(
 @intrinsic
 def _finished_product_in_llvm(
     typingctx, a, a_at, a_rows, a_row, b, b_at, counters, start, start_at, start_step,
-    c, c_at, c_rows, c_row, rows, columns, floor, far, ceiling, skips, skip,
+    c, c_at, c_rows, c_row, rows, columns, floor, far, ceiling, skips, skip, walk,
 ):  # fmt: skip
     """As `product`; with `skips`, what is in the same place of `skip` is added first; and what is above a whole `ceiling` is cut
     off, unless that is 0.
 
     With `far`, rows of a and c are in memory and not near: while a tile is computed, those of the next are asked for. Only where
-    the last counter alone counts, and a row of a is a run of neighbours.
+    the last counter alone counts, and a row of a is a run of neighbours. A `walk` (`ahead`) is taken along in their place, unless
+    it is 0.
     """
     intp = types.intp
 
     def more(context, builder, args):
         begin = builder.ptrtoint(pointer(context, builder, skip, args[20]), INT)
         begin = builder.add(begin, builder.mul(args[11], INT(a.dtype.bitwidth // 8)))
-        return [args[17], args[18], builder.select(builder.icmp_signed("!=", args[19], INT(0)), begin, INT(0))]
+        return [args[17], args[18], builder.select(builder.icmp_signed("!=", args[19], INT(0)), begin, INT(0)), args[21]]
 
-    return _product_call([*product_types(a, a_rows, b, start, c, c_rows), intp, intp, intp, skip], more)
+    return _product_call([*product_types(a, a_rows, b, start, c, c_rows), intp, intp, intp, skip, intp], more)
 
 
 def _product_call(kinds: list[Any], more: Callable[..., list[Any]]) -> Any:
-    """The signature and the code of a call of the compiled product; `more` gives its last numbers: far, the ceiling, the skip."""
+    """The signature and the code of a call of the compiled product; `more` gives far, the ceiling, the skip and a walk."""
 
     def codegen(context, builder, sig, args):
         *arguments, floor = product_arguments(context, builder, sig.args, args)
@@ -158,9 +160,9 @@ def product_arguments(context: Any, builder: ir.IRBuilder, kinds: Any, args: Any
     ]  # fmt: skip
 
 
-@by_name("product", 21)
+@by_name("product", 22)
 def _product_in_tiles(
-    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, far, ceiling, skip, floor
+    a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, rows, columns, far, ceiling, skip, walk, floor
 ):  # fmt: skip
     """The compiled product: cut rows and columns into tiles as equal as they come."""
     size = itemsize(floor)
@@ -177,7 +179,7 @@ def _product_in_tiles(
                     here, vectors, count, width, a, a_rows + 8 * first, b + size * column,
                     n0, a0, b0, n1, a1, b1, n2, a2, b2,
                     start + size * (first * start_step + column), start_step, c + size * column, c_rows + 8 * first,
-                    far, ceiling, skip + size * column if skip != 0 else 0, floor,
+                    far, ceiling, skip + size * column if skip != 0 else 0, walk, floor,
                 )  # fmt: skip
                 first += here * count
         column += width
@@ -201,7 +203,7 @@ def itemsize(typingctx, number):
 @intrinsic
 def _tiles(
     typingctx, rows, vectors, count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2,
-    start, start_step, c, c_rows, far, ceiling, skip, floor,
+    start, start_step, c, c_rows, far, ceiling, skip, walk, floor,
 ):  # fmt: skip
     """A switch over (rows, vectors) that calls the function for `count` such tiles."""
 
@@ -210,7 +212,7 @@ def _tiles(
         call_tiles(builder, shapes, args, lambda P, V: emit_tiles(builder.module, P, V, sig.args[-1].bitwidth // 8))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 23, floor), codegen
+    return types.void(*[types.intp] * 24, floor), codegen
 
 
 def call_tiles(builder: ir.IRBuilder, shapes: list[tuple[int, int]], args: Any, emit: Callable[[int, int], ir.Function]) -> None:
@@ -223,21 +225,21 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
     """The function tiles_PxV of this module: P rows, V vectors of numbers of `size` bytes, one tile below another.
 
     `reduce` makes one row of every four rows of sums, which then goes to c, and gives what makes a row of bytes, which goes to
-    the same place of one more array if its address is not 0. Without it, three numbers say what `finished_product` does besides:
-    whether rows are far, the ceiling, and the address of the skip.
+    the same place of one more array if its address is not 0. Without it, four numbers say what `finished_product` does besides:
+    whether rows are far, the ceiling, and the addresses of the skip and of a walk.
     """
     lanes, scalar, group = VECTOR_BYTES // size, {4: ir.FloatType(), 8: ir.DoubleType()}[size], 4 if reduce else 1
     name = f"minitl_tiles_{P}x{V}_f{8 * size}_{reduce.__name__ if reduce else ''}"
     if name in module.globals:
         return module.globals[name]
-    function = internal(module, name, [INT] * (19 if reduce else 21) + [scalar])
+    function = internal(module, name, [INT] * (19 if reduce else 22) + [scalar])
     count, width, a, a_rows, b, n0, a0, b0, n1, a1, b1, n2, a2, b2, start, start_step, c, c_rows, *more, floor = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = ir.VectorType(scalar, lanes)
     ends = RowEnds(builder, width, V, lanes)
     least = floor
     if not reduce:
-        far, ceiling, skip = more
+        far, ceiling, skip, walk = more
         is_far = builder.and_(builder.icmp_signed("!=", far, INT(0)), builder.icmp_signed("==", a2, INT(1)))
         is_skip = builder.icmp_signed("!=", skip, INT(0))
         is_more = builder.or_(is_skip, builder.icmp_signed("!=", ceiling, INT(0)))
@@ -266,6 +268,7 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                 builder.call(rows_fetched(module, False, size), [first, skip, INT(P), columns])
 
     spread = not reduce and V == VECTORS and P == ROWS  # most tiles: what they fetch must not come all at once
+    to_next = cgutils.alloca_once(builder, INT, size=NUMBERS) if spread else None  # the walk through what the next tile reads
     inline = not reduce and V == VECTORS and P >= ROWS - 1  # most tiles; all of them would take long to compile
 
     with cgutils.for_range(builder, count) as tile:
@@ -277,16 +280,8 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
         if not reduce:
             fetch_next(tile)
 
-        def fetch_piece(place, left, length, gap):
-            """Bring a piece of a row nearer, and go on: to the next row at its end, over what lies between them."""
-            at, rest = builder.load(place), builder.sub(builder.load(left), INT(P * size))
-            fetch(builder, builder.inttoptr(at, ir.IntType(8).as_pointer()))
-            is_end, at = builder.icmp_signed("<=", rest, INT(0)), builder.add(at, INT(P * size))
-            builder.store(builder.select(is_end, builder.add(at, gap), at), place)
-            builder.store(builder.select(is_end, builder.add(rest, length), rest), left)
-
         def add_up(further):
-            """All terms of the sums; with each of them, a piece of what the next tile reads comes nearer, if there is one."""
+            """All terms of the sums; with each of them a walk goes on, if there is one."""
             with cgutils.for_range(builder, n0) as loop0, cgutils.for_range(builder, n1) as loop1:
                 in_a = builder.add(builder.mul(loop0.index, a0), builder.mul(loop1.index, a1))
                 in_b = builder.add(builder.mul(loop0.index, b0), builder.mul(loop1.index, b1))
@@ -294,7 +289,7 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                     k_a = builder.add(a, builder.mul(builder.add(in_a, builder.mul(loop2.index, a2)), INT(size)))
                     k_b = builder.add(in_b, builder.mul(loop2.index, b2))
                     if further is not None:
-                        fetch_piece(*further)
+                        further.go_on()
                     columns_of_b = place(b, k_b, vector)
                     weights = [builder.load(in_row(builder, columns_of_b, v), align=size) for v in range(V)]
                     for p in range(P):
@@ -305,18 +300,19 @@ def emit_tiles(module: ir.Module, P: int, V: int, size: int, reduce: Callable[..
                             builder.store(total, sums[p][v])
 
         if spread:
-            following = builder.add(first, INT(P))
-            with builder.if_else(builder.and_(is_far, builder.icmp_signed("<", following, builder.mul(count, INT(P))))) as (
-                far,
-                near,
-            ):
-                with far:
-                    row, below = (load(a_rows, builder.add(following, INT(p)), INT) for p in range(2))
-                    length, gap = builder.mul(n2, INT(size)), builder.mul(builder.sub(builder.sub(below, row), n2), INT(size))
-                    begin_of_next = builder.add(a, builder.mul(row, INT(size)))
-                    begin, left = (cgutils.alloca_once_value(builder, value) for value in (begin_of_next, length))
-                    add_up((begin, left, length, gap))
-                with near:
+            following, is_walk = builder.add(first, INT(P)), builder.icmp_signed("!=", walk, INT(0))
+            is_next = builder.and_(is_far, builder.icmp_signed("<", following, builder.mul(count, INT(P))))
+            with builder.if_else(builder.or_(is_walk, is_next)) as (along, alone):
+                with along:
+                    with builder.if_then(builder.not_(is_walk)):
+                        row, below = (load(a_rows, builder.add(following, INT(p)), INT) for p in range(2))
+                        length, gap = (builder.mul(n, INT(size)) for n in (n2, builder.sub(builder.sub(below, row), n2)))
+                        begin = builder.add(a, builder.mul(row, INT(size)))
+                        write(builder, to_next, [begin, length, length, gap, INT(P * size)])
+                    further = Walk(builder, builder.select(is_walk, builder.inttoptr(walk, INT.as_pointer()), to_next))
+                    add_up(further)
+                    further.rest()
+                with alone:
                     add_up(None)
         else:
             add_up(None)

@@ -21,7 +21,6 @@ from numba.extending import intrinsic
 
 from minitl.kernels.jit import config
 from minitl.kernels.processor import VECTOR_BYTES
-from minitl.kernels.simd.moving import fetch
 from minitl.kernels.simd.sandwich import FUSED, entries, multiply_stages, stages
 from minitl.kernels.simd.vectors import INT, broadcast, internal, pointer
 
@@ -30,7 +29,7 @@ ROUNDED = ()  # a product rounds, and then the sum: so it is in `sandwich` where
 
 
 def transformed_product_in_numpy(
-    matrix, weights, at, entry, step, scale, in_scale, v, in_v, m, in_m, filters, channels, ahead
+    matrix, weights, at, entry, step, v, in_v, m, in_m, filters, channels
 ):  # fmt: skip
     """What `transformed_product` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     g, size, lanes = entries(matrix), np.arange(3), VECTOR_BYTES // m.itemsize
@@ -38,8 +37,7 @@ def transformed_product_in_numpy(
     for f in range(0, filters, lanes):
         for c in range(channels):
             offsets = at + f + c * step + entry * (3 * size[:, None, None] + size[:, None]) + numbers
-            kernel = weights[offsets] * scale[in_scale + f + numbers]
-            u = np.einsum("ia,abf,jb->ijf", g, kernel, g).reshape(planes, lanes)
+            u = np.einsum("ia,abf,jb->ijf", g, weights[offsets], g).reshape(planes, lanes)
             for plane in range(planes):
                 rows = (plane * TILES_AT_ONCE + side) * lanes
                 m[in_m + f * planes * TILES_AT_ONCE + rows[:, None] + numbers] += v[in_v + rows + c][:, None] * u[plane]
@@ -47,14 +45,13 @@ def transformed_product_in_numpy(
 
 @intrinsic(prefer_literal=True)
 def _transformed_product_in_llvm(
-    typingctx, matrix, weights, at, entry, step, scale, in_scale, v, in_v, m, in_m, filters, channels, ahead
+    typingctx, matrix, weights, at, entry, step, v, in_v, m, in_m, filters, channels
 ):  # fmt: skip
     """Add to m, in all planes, the products of v and the transformed kernel, for some channels and all filters of a task.
 
-    Entry (a, b) of channel c and filter f of the kernel is weights[at + (3 a + b) entry + c step + f], and has the factor
-    scale[in_scale + f]. Of v there is one vector of channels, (planes, four tiles, vector), of m a vector of filters behind
-    another: (filters / vector, planes, four tiles, vector). Channels are a multiple of four, at most a vector. What of the kernel
-    lies `ahead` numbers further on is asked for meanwhile, unless that is 0.
+    Entry (a, b) of channel c and filter f of the kernel is weights[at + (3 a + b) entry + c step + f]. Of v there is one vector
+    of channels, (planes, four tiles, vector), of m a vector of filters behind another: (filters / vector, planes, four tiles,
+    vector). Channels are a multiple of four, at most a vector.
     """
     size, intp = weights.dtype.bitwidth // 8, types.intp
 
@@ -62,11 +59,11 @@ def _transformed_product_in_llvm(
         def begin(position):
             return builder.gep(pointer(context, builder, sig.args[position], args[position]), [args[position + 1]])
 
-        given = [begin(1), *args[3:5], begin(5), begin(7), begin(9), *args[11:]]
+        given = [begin(1), *args[3:5], begin(5), begin(7), *args[9:]]
         builder.call(_emit(builder.module, matrix.literal_value, context.get_value_type(weights.dtype), size), given)
         return context.get_dummy_value()
 
-    return types.void(matrix, weights, intp, intp, intp, scale, intp, v, intp, m, *[intp] * 4), codegen
+    return types.void(matrix, weights, intp, intp, intp, v, intp, m, *[intp] * 3), codegen
 
 
 def _emit(module: ir.Module, matrix: str, scalar: ir.Type, size: int) -> ir.Function:
@@ -77,8 +74,8 @@ def _emit(module: ir.Module, matrix: str, scalar: ir.Type, size: int) -> ir.Func
     factors, lanes = stages(matrix), VECTOR_BYTES // size
     edge = len(factors[0])  # of a patch: there are edge^2 planes
     vector, numbers = ir.VectorType(scalar, lanes), scalar.as_pointer()
-    function = internal(module, name, [numbers, INT, INT, numbers, numbers, numbers, INT, INT, INT])
-    weights, entry, step, scale, v, m, filters, channels, ahead = function.args
+    function = internal(module, name, [numbers, INT, INT, numbers, numbers, INT, INT])
+    weights, entry, step, v, m, filters, channels = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     columns = cgutils.alloca_once(builder, vector, size=edge * 3 * CHANNELS_AT_ONCE)  # of G g: row, column, channel
 
@@ -90,17 +87,7 @@ def _emit(module: ir.Module, matrix: str, scalar: ir.Type, size: int) -> ir.Func
             columns, [builder.add(builder.mul(row, INT(3 * CHANNELS_AT_ONCE)), INT(column * CHANNELS_AT_ONCE + c))]
         )
 
-    def ask(f, channel):
-        """Bring the next lines of the kernel's rows that come ahead nearer, as long runs: the processor goes on by itself."""
-        done = builder.add(builder.mul(builder.sdiv(f, INT(lanes)), channels), channel)  # lines, of each entry
-        row, line = (of(done, builder.sdiv(filters, INT(lanes))) for of in (builder.sdiv, builder.srem))
-        begin = builder.add(ahead, builder.add(builder.mul(row, step), builder.mul(line, INT(lanes))))
-        for e in range(9):
-            for k in range(CHANNELS_AT_ONCE):
-                place = builder.add(begin, builder.add(builder.mul(entry, INT(e)), INT(k * lanes)))
-                fetch(builder, builder.gep(weights, [place]))
-
-    def transform(first, own):
+    def transform(first):
         """The columns of G g, for some channels."""
         for c in range(CHANNELS_AT_ONCE):
             of_channel = builder.gep(first, [builder.mul(step, INT(c))])
@@ -108,7 +95,7 @@ def _emit(module: ir.Module, matrix: str, scalar: ir.Type, size: int) -> ir.Func
                 values = []
                 for a in range(3):
                     place = builder.gep(of_channel, [builder.mul(entry, INT(3 * a + b))])
-                    values.append(builder.fmul(builder.load(of_vector(place, INT(0)), align=size), own))
+                    values.append(builder.load(of_vector(place, INT(0)), align=size))
                 for i, value in enumerate(multiply_stages(builder, factors, values, FUSED if b == 1 else ROUNDED)):
                     builder.store(value, kept(INT(i), b, c))
 
@@ -130,12 +117,9 @@ def _emit(module: ir.Module, matrix: str, scalar: ir.Type, size: int) -> ir.Func
                 builder.store(total, target, align=size)
 
     with cgutils.for_range_slice(builder, INT(0), filters, INT(lanes), INT) as (f, _):
-        own = builder.load(of_vector(scale, f), align=size)
         to_m = builder.gep(m, [builder.mul(f, INT(edge * edge * TILES_AT_ONCE))])
         with cgutils.for_range_slice(builder, INT(0), channels, INT(CHANNELS_AT_ONCE), INT) as (channel, _):
-            with builder.if_then(builder.icmp_signed(">", ahead, INT(0))):
-                ask(f, channel)
-            transform(builder.gep(weights, [builder.add(f, builder.mul(channel, step))]), own)
+            transform(builder.gep(weights, [builder.add(f, builder.mul(channel, step))]))
             from_v = builder.gep(v, [channel])
             with cgutils.for_range_slice(builder, INT(0), INT(edge), INT(edge - 1), INT) as (row, _):
                 multiply(row, ROUNDED, from_v, to_m)

@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
     bands: int  # of tile rows, in an image
     chunks: int  # of filters; more than one only when all is one block
     own_u: int  # every task makes U, or its part of it, since there is so little to do
-    few: int  # U is multiplied as it is made, and not written; in its place is V of some channels, side by side
+    few: int  # U is multiplied as it is made, and not written; in its place are V and the kernel of some channels
     channels_at_once: int  # of which a task with some filters makes U, and adds up the products
     square: int  # one window of 3, and as many channels as filters, which fill one vector
     block_x: int  # numbers of x and of y in a block, if they are brought nearer while another one is multiplied
@@ -155,7 +155,8 @@ def plan(
     in_sums = in_strip + strip * (for_kernel and for_image)
     in_tile = in_sums + strip
     in_u = in_tile + edge * edge * filters
-    scratch = whole_lines(in_u + (planes * plane_u if own_u else planes * plane_m if few else 0))
+    of_few = planes * plane_m + 9 * lanes * (filters // chunks)  # V of some channels, and those of the kernel
+    scratch = whole_lines(in_u + (planes * plane_u if own_u else of_few if few else 0))
     square = p == q == 1 and channels == filters == lanes
     fetches = not own_u and in_u + planes * size <= LARGEST_BESIDE
     blocks = -(-images // images_per_block) * bands

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Scratch, Task, task_kernel
-from minitl.kernels.simd import clear, sandwich, scaled_sandwich, transpose
+from minitl.kernels.simd import clear, prefetch, sandwich, scaled_sandwich, transpose
 from minitl.kernels.winograd.matrices import KERNEL
 from minitl.kernels.winograd.plan import LINE, KernelSizes
 
 ENTRIES_PER_TASK = 1024  # of the kernel that one task transforms, whole vectors
+AHEAD = 4  # channels of the kernel that are on their way from memory while one is transformed
 FILTERS_PER_TASK = 16  # of the kernel that one task rotates and transforms
 
 
@@ -49,6 +50,8 @@ def part_of_u(weights, s, scale, channel, channels, in_filters, filters, scratch
     size = s.p * s.q * s.channels * s.filters
     for e in range(s.p * s.q * channels):
         at, to = (channel + e) * s.filters + in_filters, s.in_u + e * filters
+        for k in range(9 if channels < s.channels else 0):  # a kernel that is made at once is near
+            prefetch(weights, at + k * size + AHEAD * s.filters, filters)
         _transform(s.edge, weights, at, size, s.scaled, scale, in_filters, scratch, to, s.plane_u, filters)
 
 
