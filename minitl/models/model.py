@@ -25,6 +25,7 @@ from minitl.models.called import followed
 from minitl.models.foreign import foreign, foreign_weights, save_foreign
 from minitl.models.inputs import as_input, shapes_of
 from minitl.models.planning import plan_of
+from minitl.models.reopening import open_for
 from minitl.models.saving import FORMAT, layers_from, save_model
 from minitl.models.step import ModelStep
 from minitl.models.structure import Structure
@@ -136,7 +137,11 @@ class Model(Structure):
         """The arrays for the inputs, in their order and dtypes, from an array, a list, or a dictionary by the inputs' names."""
         if self._graph is None:
             self.build(shapes_of(x))
-        return [as_input(part, value, self.label) for part, value in zip(self.by_input(x), self.graph.inputs, strict=True)]
+            self._built_for_data = True
+        arrays = [as_input(part, value, self.label) for part, value in zip(self.by_input(x), self.graph.inputs, strict=True)]
+        if self._built_for_data and len(arrays) == 1:
+            open_for(self, arrays[0])
+        return arrays
 
     def _run_forward(self, x: Any, training: bool) -> Any:
         y, self._kept = self.compute(x, training)

@@ -28,6 +28,7 @@ class Sequential(Model):
         self._set_up()
         self._layers: list[Layer] = []
         self._values: list[Value] = []  # the input's, and then each layer's, as far as they are known
+        self._entry: InputLayer  # the input, once its shape is known
         for layer in layers if isinstance(layers, (list, tuple)) else [] if layers is None else [layers]:
             self.add(layer)
         if not trainable:
@@ -84,6 +85,24 @@ class Sequential(Model):
                 raise wrong_shape(label, self._values[0].shape, shape, "it was built for other inputs; use a new layer here")
             return
         self._begin((None, *shape[1:]), first=self._layers[0])
+        self._join_all()
+
+    def build_anew(self, input_shape: Any) -> None:
+        """Connect the layers again, for inputs of another shape; if they cannot take it, the model stays as it was.
+
+        Errors: ValueError of the layer that cannot.
+        """
+        before: tuple[list[Value], InputLayer, Any] = self._values, self._entry, self.declared_shape
+        with channels.inside():
+            self._begin(tuple(input_shape), InputLayer(tuple(input_shape)[1:], dtype=self._values[0].dtype))
+        try:
+            self._join_all()
+        except Exception:
+            self._values, self._entry, self.declared_shape = before
+            self._update()
+            raise
+
+    def _join_all(self) -> None:
         try:
             for layer in self._layers:
                 self._values.append(self._joined(layer))

@@ -18,6 +18,7 @@ from minitl.layers.core import InputLayer
 from minitl.layers.masking import LeaveOut, leaves_out_steps
 from minitl.layers.names import default_name, free_name
 from minitl.layers.variable import Variable
+from minitl.models.called import followed
 from minitl.models.trainer import Trainer
 
 OF_MODELS = ("_flat", "_names", "_plans", "learnt_when_compiled")  # what no program assigned, and holds layers
@@ -36,6 +37,7 @@ class Structure(Trainer):
         self._plans: dict[tuple, tuple[list[Any], Plan]] = {}
         self.shortcut = Shortcut()
         self._added_losses: list[Value] = []  # by a call that is being followed
+        self._built_for_data = False  # for the sizes of what came first, since no shape was given
         self._set_up_training()
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
@@ -94,6 +96,19 @@ class Structure(Trainer):
         self.input_shape = shapes if self.takes_several else shapes[0]
         shapes = [value.shape for value in graph.outputs]
         self.output_shape = shapes if len(shapes) > 1 else shapes[0]
+
+    def build_anew(self, input_shape: Any) -> None:
+        """Follow a subclass's `call` again, for an input of another shape; if its layers cannot take it, nothing changes.
+
+        Errors: ValueError of the layer that cannot; TypeError for a call that adds to the loss.
+        """
+        if self.graph.added_losses:
+            raise TypeError(f"{self.label}: its call() adds to the loss, and is followed once")
+        inputs, outputs = followed(self, input_shape)
+        graph = Graph(inputs, outputs, type(self).__name__)
+        gone = set(self.graph.layers) - set(graph.layers)
+        self._names = {layer: name for layer, name in self._names.items() if layer not in gone}
+        self._adopt(graph)
 
     def _name_all(self, layers: Iterable[Layer]) -> None:
         for layer in layers:

@@ -1,0 +1,103 @@
+"""Models that no shape was given: the sizes of their first data are not for ever."""
+
+import numpy as np
+import pytest
+
+import minitl
+from minitl import Input, Model, Sequential, layers
+from minitl.gradcheck import check_gradients
+from minitl.models import load_model
+
+random = np.random.default_rng(0)
+
+
+class Classifier(Model):
+    def __init__(self):
+        super().__init__()
+        self.convolution = layers.Conv2D(4, 3, activation="relu")
+        self.pooling = layers.GlobalAveragePooling2D()
+        self.head = layers.Dense(2)
+
+    def call(self, x):
+        return self.head(self.pooling(self.convolution(x) + 1.0))
+
+
+def sequential():
+    return Sequential([layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GlobalMaxPooling2D(), layers.Dense(2)])
+
+
+@pytest.mark.parametrize("make", [sequential, Classifier])
+def test_images_of_another_size_go_through_the_same_weights(make, tmp_path):
+    model = make()
+    model.compile("sgd", "mse")
+    model.fit(random.random((8, 12, 12, 3)), random.random((8, 2)), verbose=0)
+    names, weights = [name for name, _ in model.named_layers()], model.get_weights()
+    images = random.random((3, 16, 12, 3), dtype=np.float32)
+    y = model.predict(images)
+    assert model.input_shape == (None, None, 12, 3) and [name for name, _ in model.named_layers()] == names
+    for before, now in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, now)
+    open_from_the_beginning = make()
+    open_from_the_beginning.build((None, None, None, 3))
+    open_from_the_beginning.set_weights(weights)
+    np.testing.assert_array_equal(y, open_from_the_beginning.predict(images))
+    model.fit(random.random((8, 9, 14, 3)), random.random((8, 2)), verbose=0)
+    assert model.input_shape == (None, None, None, 3)
+    assert all((before != now).any() for before, now in zip(weights[:2], model.get_weights()[:2], strict=True))
+    check_gradients(model, random.random((2, 7, 8, 3)), random.random((2, 2)))
+    if make is sequential:
+        model.save(tmp_path / "model.npz")
+        np.testing.assert_array_equal(load_model(tmp_path / "model.npz").predict(images), model.predict(images))
+
+
+def test_batches_of_sequences_each_as_long_as_its_longest():
+    """One epoch over two lengths is the same, bit for bit, as in a model whose length was open from the beginning."""
+    batches = [(random.integers(1, 20, (8, length)), random.random((8, 1))) for length in (5, 9, 5, 3)]
+    weights = []
+    for given in ([], [Input((None,), dtype="int32")]):
+        minitl.utils.set_random_seed(0)
+        model = Sequential([*given, layers.Embedding(20, 4), layers.LSTM(6), layers.Dense(1)])
+        model.compile("adam", "mse")
+        for x, y in batches:
+            model.train_on_batch(x, y)
+        weights.append(model.get_weights())
+    for ours, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_what_cannot_take_other_sizes_says_so_and_stays_as_it_was():
+    model = Sequential([layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2)])
+    x = random.random((2, 8, 8, 3), dtype=np.float32)
+    y = model.predict(x)
+    for shape in ((2, 9, 8, 3), (2, 8, 8, 4), (2, 8, 8)):
+        with pytest.raises(ValueError, match=r"'conv2d' .*expected shape \(None, 8, 8, 3\)"):
+            model.predict(np.zeros(shape))
+    assert model.input_shape == (None, 8, 8, 3)
+    np.testing.assert_array_equal(model.predict(x), y)
+
+
+def test_a_shape_that_was_given_is_kept():
+    for model in (Sequential([Input((8, 3)), layers.Dense(2)]), Sequential([layers.Dense(2, input_shape=(8, 3))])):
+        with pytest.raises(ValueError, match=r"expected shape \(None, 8, 3\)"):
+            model.predict(np.zeros((2, 9, 3)))
+    model = Sequential([layers.Dense(2)])
+    model.build((None, 8, 3))
+    with pytest.raises(ValueError, match=r"expected shape \(None, 8, 3\)"):
+        model.predict(np.zeros((2, 9, 3)))
+
+
+def test_a_model_inside_a_layer_of_ones_own_takes_any_length():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = Sequential([layers.Dense(3, activation="relu"), layers.Dense(4)])
+
+        def call(self, x):
+            return x + self.inner(x)
+
+    x = Input((None, 4))
+    model = Model(x, layers.GlobalAveragePooling1D()(Block()(x)))
+    for length in (5, 9):
+        batch = random.random((2, length, 4), dtype=np.float32)
+        check_gradients(model, batch, random.random((2, 4)))
+        assert model.predict(batch).shape == (2, 4)
