@@ -17,9 +17,10 @@ from minitl.errors import unknown
 from minitl.functions import function_name, is_function
 
 
-def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+def constructor_arguments(instance: object, skip: tuple[str, ...] = (), partly: bool = False) -> dict[str, Any]:
     """Every constructor argument of an object, base classes' included, from the attribute of the same name.
 
+    With `partly`, those that were kept: a `get_config` of the user's own adds the others.
     Errors: TypeError when an argument was not kept as an attribute.
     """
     arguments: dict[str, Any] = {}
@@ -32,6 +33,8 @@ def constructor_arguments(instance: object, skip: tuple[str, ...] = ()) -> dict[
             if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.name in {*arguments, *skip}:
                 continue
             if not hasattr(instance, parameter.name):
+                if partly:
+                    continue
                 raise TypeError(
                     f"{type(instance).__name__}: the constructor's argument {parameter.name!r} is not kept as "
                     f"self.{parameter.name}; keep it, or write get_config()"

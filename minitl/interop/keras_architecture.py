@@ -19,6 +19,7 @@ from minitl.interop.keras_operations import arguments_of, is_operation, name_of,
 from minitl.layers import RNN, BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
+from minitl.layers.known import is_ours
 from minitl.layers.random_images import RandomImage
 from minitl.models import Model, Sequential
 from minitl.serialization import custom_objects_now
@@ -53,7 +54,7 @@ def rebuilt(config: dict[str, Any], custom_objects: dict[str, Any] | None = None
 
 def _of_class(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     """A model that is a class of the user's with a `call`, built for the shape for which it was built."""
-    model = _layer(config, custom_objects)
+    model = layer_of(config, custom_objects)
     if not isinstance(model, Model):
         raise ValueError(f"the file describes a {config['class_name']}, which is no model here")
     if not model.built:
@@ -66,7 +67,11 @@ def _of_class(config: dict[str, Any], custom_objects: dict[str, Any] | None) -> 
     return model
 
 
-def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+def layer_of(entry: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    """The layer, or model, of a description, with new weights.
+
+    Errors: ValueError for a class that does not exist here, or settings that it does not take.
+    """
     from minitl.models.saving import layer_classes
 
     name, config = RENAMED.get(entry["class_name"], entry["class_name"]), dict(entry["config"])
@@ -82,6 +87,9 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         config = settings_of(config)
     if issubclass(cls, RNN):
         raise ValueError(f"{name} {config.get('name')!r}: cells are not read from files of Keras; hand over the weights")
+    maker = next(base for base in cls.__mro__ if "from_config" in vars(base))
+    if not is_ours(maker):
+        return cls.from_config({key: value for key, value in config.items() if key != "dtype"})
     takes = _arguments(cls)
     settings: dict[str, Any] = {}
     for key, value in config.items():
@@ -99,7 +107,7 @@ def _layer(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         elif key.endswith("_constraint"):
             value = _constraint(value, custom_objects)
         elif key == "layer":
-            value = _layer(value, custom_objects)
+            value = layer_of(value, custom_objects)
         elif key.endswith("activation") and isinstance(value, dict):
             value = _activation(value, custom_objects)
         elif isinstance(value, list):
@@ -127,7 +135,7 @@ def _activation(value: dict[str, Any], custom_objects: Any) -> Any:
     """A function by its name, or a layer with its settings."""
     if isinstance(value.get("config"), str):
         return (custom_objects or {}).get(value["config"], value["config"])
-    return _layer(value, custom_objects)
+    return layer_of(value, custom_objects)
 
 
 def _initializer(value: Any) -> Any:
@@ -177,7 +185,7 @@ def _sequential(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
             continue
         if shape is not None and not model._values:
             model.add(Input(shape[1:]))
-        model.add(_layer(entry, custom_objects))
+        model.add(layer_of(entry, custom_objects))
     if not model.built and isinstance(inner, dict) and inner.get("build_input_shape"):
         model.build(tuple(inner["build_input_shape"]))
     return model
@@ -201,7 +209,7 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
         if is_operation(entry):
             layers[name] = operation(entry)
         else:
-            layers[name] = _layer(entry, custom_objects)
+            layers[name] = layer_of(entry, custom_objects)
             if layers[name].is_container:
                 layers[name].name = name
         waiting += [(name, number, as_list(layers[name], node)) for number, node in enumerate(entry["inbound_nodes"])]

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl import constraints, initializers, regularizers
+from minitl import layers as all_layers
 from minitl.functions import is_function
 from minitl.interop.keras_attention import called
 from minitl.interop.keras_operations import called_on, described_operation
@@ -34,6 +36,7 @@ from minitl.layers import (
 )  # fmt: skip
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
+from minitl.layers.known import is_ours
 from minitl.layers.masking import LeaveOut
 from minitl.layers.recurrent import Recurrent
 from minitl.models import Sequential, TimeDistributedModel
@@ -50,6 +53,7 @@ WITH_CALL = (
     MultiHeadAttention,
     RMSNormalization,
 )  # Keras's, written as a user's layers are
+PLACES = {"layers": all_layers, "initializers": initializers, "regularizers": regularizers, "constraints": constraints}
 LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
     Discretization: ("trainable", "activity_regularizer"), LeakyReLU: ("alpha",),
     Normalization: ("mean", "variance"), Reshape: ("channels_first",),
@@ -154,6 +158,8 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
     if isinstance(layer, ArrayFunction) and not isinstance(model, Sequential):
         return [{**described_operation(layer, name), "name": name, "inbound_nodes": []}]
     backwards = isinstance(layer, Bidirectional) and layer.layer.go_backwards
+    if layer.has_call and type(layer) not in WITH_CALL and not is_ours(type(layer)):
+        return [{**_own_entry(layer, name), "name": name, "inbound_nodes": []}]
     if isinstance(layer, (ArrayFunction, *NOT_OF_KERAS)) or backwards or (layer.is_users and type(layer) not in WITH_CALL):
         if isinstance(layer, RNN):
             advice = "save to .npz, or build it of LSTM and GRU layers"
@@ -173,6 +179,25 @@ def _entries(model: Any, layer: Any) -> list[dict[str, Any]]:
         ]
     module = "keras.src.applications.convnext" if isinstance(layer, LayerScale) else "keras.layers"
     return [{**_entry(module, type(layer).__name__, _settings(layer, name)), "name": name, "inbound_nodes": []}]
+
+
+def _own_entry(layer: Any, name: str) -> dict[str, Any]:
+    """What describes a layer of the user's own: its class's name, under which it is found again, and its `get_config`."""
+    kind = type(layer)
+    config = {"name": name, "trainable": bool(layer.trainable), "dtype": layer.dtype.name}
+    config.update({key: _located(encode(value)) for key, value in layer.get_config().items() if key not in config})
+    return {"module": kind.__module__, "class_name": kind.__name__, "config": config, "registered_name": kind.__name__}
+
+
+def _located(value: Any) -> Any:
+    """What `encode` gave, with the modules in which Keras finds the classes of layers, initializers and the like inside."""
+    if isinstance(value, list):
+        return [_located(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _located(item) for key, item in value.items()}
+    module = next((name for name, known in PLACES.items() if hasattr(known, str(value.get("class_name")))), None)
+    return value if module is None or "module" in value else {**value, "module": f"keras.{module}", "registered_name": None}
 
 
 def _settings(layer: Any, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from minitl.interop.keras_description import keras_classes
 from minitl.layers import InputLayer, Layer
 from minitl.layers.holding import held_in
+from minitl.layers.known import is_ours
 from minitl.models import Sequential, TimeDistributedModel
 from minitl.models.structure import OF_MODELS
 
@@ -105,7 +106,7 @@ def _in_attribute(value: Any, place: str) -> Iterator[tuple[str, Any]]:
 def _classes(layer: Any, as_described: bool) -> list[str]:
     """The classes that stand for a layer in Keras; a model of a class of its own goes by that, where nothing describes it."""
     kind = type(layer)
-    if layer.is_container and not as_described and kind.__module__.split(".")[0] != "minitl":
+    if layer.is_container and not as_described and not is_ours(kind):
         return [kind.__name__]
     return keras_classes(layer)
 

@@ -335,8 +335,8 @@ class Layer(Holding):
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: the constructor's arguments, from the attributes of the same names."""
-        skip = ("input_shape", "input_dim")  # the model keeps the shape
-        return constructor_arguments(self, skip if self.activity_regularizer else (*skip, "activity_regularizer"))
+        skip = ("input_shape", "input_dim", *(() if self.activity_regularizer else ("activity_regularizer",)))  # not the shape
+        return constructor_arguments(self, skip, partly=type(self).get_config is not Layer.get_config)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

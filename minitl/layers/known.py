@@ -12,6 +12,11 @@ def layer_classes() -> dict[str, type[Layer]]:
     while rest:
         cls = rest.pop()
         rest += cls.__subclasses__()
-        if cls.__module__.split(".")[0] == "minitl":
+        if is_ours(cls):
             found[cls.__name__] = cls
     return found
+
+
+def is_ours(cls: type) -> bool:
+    """Whether minitl itself defines a class, and not its user."""
+    return cls.__module__.split(".")[0] == "minitl"
