@@ -297,6 +297,9 @@ def targets_of(model: Any, y: Any, what: str) -> list[Any]:
         return [y[0]] if isinstance(y, (list, tuple)) and len(y) == 1 and np.ndim(y[0]) > 0 else [y]
     if y is None or (what == "sample_weight" and isinstance(y, np.ndarray)):
         return [y] * count
+    losses = listed(model.loss)
+    if isinstance(y, np.ndarray) and len(losses) == count and sum(loss is not None for loss in losses) == 1:
+        return [None if loss is None else y for loss in losses]  # the only output that is judged
     if not isinstance(y, (list, tuple)) or len(y) != count:
         got = f"{len(y)} arrays" if isinstance(y, (list, tuple)) else "one array"
         raise ValueError(

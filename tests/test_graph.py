@@ -537,3 +537,18 @@ def test_networks_without_a_graph_are_copied():
     np.testing.assert_array_equal(again(ROWS), model(ROWS))
     open_one = pickle.loads(pickle.dumps(Sequential([Dense(3)])))
     assert open_one(ROWS).shape == (12, 3)
+
+
+def test_one_array_is_for_the_only_output_that_has_a_loss():
+    x, y = np.random.default_rng(0).random((8, 3)), np.random.default_rng(1).random((8, 2))
+    losses = []
+    for targets in (y, [None, y]):
+        inputs = Input((3,))
+        hidden = Dense(4, kernel_initializer="ones", name="hidden")(inputs)
+        model = Model(inputs, [hidden, Dense(2, kernel_initializer="ones", name="head")(hidden)])
+        model.compile("sgd", loss=[None, "mse"])
+        losses.append(model.fit(x, targets, epochs=2, batch_size=8, shuffle=False, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
+    model.compile("sgd", loss=["mse", "mse"])
+    with pytest.raises(ValueError, match=r"expected one array for each of the 2 outputs \(hidden, head\), got one array"):
+        model.fit(x, y, verbose=0)

@@ -94,6 +94,65 @@ def test_functions_of_ops_are_keras_s(name, arguments, settings):
         assert np.asarray(a).dtype.kind == b.dtype.kind and (b.dtype.kind != "f" or a.dtype == np.float32)
 
 
+PICTURES = [
+    ("extract_patches", (IMAGES, 3), {}), ("extract_patches", (IMAGES, (3, 2)), {"strides": (2, 1)}),
+    ("extract_patches", (IMAGES, 2), {"padding": "same"}),
+    ("extract_patches", (IMAGES, (2, 3)), {"strides": 1, "dilation_rate": 2}),
+    ("extract_patches", (IMAGES[:, :6], 3), {"padding": "same"}), ("extract_patches", (IMAGES[0], 2), {}),
+    ("resize", (IMAGES, (4, 9)), {}), ("resize", (IMAGES, (10, 3)), {"interpolation": "nearest"}),
+    ("resize", (IMAGES[0], (5, 5)), {}),
+    ("rgb_to_grayscale", (IMAGES[..., :3],), {}),
+    ("crop_images", (IMAGES,), {"top_cropping": 1, "left_cropping": 2, "target_height": 4, "target_width": 3}),
+    ("crop_images", (IMAGES,), {"top_cropping": 1, "left_cropping": 0, "bottom_cropping": 2, "right_cropping": 1}),
+    ("pad_images", (IMAGES,), {"top_padding": 1, "left_padding": 2, "target_height": 9, "target_width": 12}),
+    ("pad_images", (IMAGES[0],), {"top_padding": 0, "left_padding": 1, "bottom_padding": 2, "right_padding": 0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "settings"), PICTURES, ids=[f"{i}-{call[0]}" for i, call in enumerate(PICTURES)])
+def test_functions_of_images_are_keras_s_and_have_gradients(name, arguments, settings):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    function, x = getattr(ops.image, name), arguments[0]
+    y = function(*arguments, **settings)
+    theirs = getattr(keras.ops.image, name)(*arguments, **settings)
+    np.testing.assert_allclose(y, keras.ops.convert_to_numpy(theirs), rtol=2e-5, atol=1e-5)
+    if x.ndim < 4:
+        return
+
+    class Called(Layer):
+        def call(self, x):
+            return function(x, *arguments[1:], **settings)
+
+    assert check_gradients(Called(), x).ok
+    inputs = Input(x.shape[1:])
+    named = {"images": inputs} if len(arguments) == 1 else {"images": inputs, "size": arguments[1]}
+    as_value = Model(inputs, function(**named, **settings))
+    np.testing.assert_allclose(as_value.predict(x, verbose=0), y, atol=1e-5)
+
+
+def test_what_functions_of_images_refuse():
+    with pytest.raises(ValueError, match="resize: antialias=True is not there"):
+        ops.image.resize(IMAGES, (3, 3), antialias=True)
+    with pytest.raises(ValueError, match="takes channels last"):
+        ops.image.extract_patches(IMAGES, 2, data_format="channels_first")
+    assert ops.image.resize(IMAGES, (4, 4), crop_to_aspect_ratio=True).shape == (2, 4, 4, 4)
+
+
+def test_a_weight_in_a_call_is_a_tensor_already():
+    class Scaled(Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", (input_shape[-1],), "ones")
+
+        def call(self, x):
+            return x * ops.convert_to_tensor(self.scale) + ops.convert_to_tensor(x, dtype=x.dtype)
+
+    assert check_gradients(Scaled(), SCORES).ok
+    assert ops.convert_to_tensor([1, 2], dtype="float32").dtype == np.float32
+    x = Input((4,))
+    assert ops.convert_to_tensor(x) is x
+
+
 OF_SCORES = {
     "divide_no_nan": lambda x: ops.divide_no_nan(x, x * x + 1), "unstack": lambda x: ops.unstack(x, axis=1)[2][:, None],
     "arcsinh": lambda x: np.arcsinh(x), "arctanh": lambda x: np.arctanh(x / 9), "arccosh": lambda x: np.arccosh(x * x + 2),

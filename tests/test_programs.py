@@ -1166,6 +1166,67 @@ history = head.fit(features, labels[:8], epochs=3)
 """,
 }
 KERAS_3 = {
+    "vision transformer": """
+import minitl as keras
+from minitl import layers, ops
+class Patches(layers.Layer):
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+    def call(self, images):
+        count, height, width, channels = ops.shape(images)
+        patches = ops.image.extract_patches(images, size=self.size)
+        return ops.reshape(patches, (count, (height // self.size) * (width // self.size), self.size * self.size * channels))
+class WithPlaces(layers.Layer):
+    def __init__(self, patches, units, **kwargs):
+        super().__init__(**kwargs)
+        self.patches, self.projection, self.places = patches, layers.Dense(units), layers.Embedding(patches, units)
+    def call(self, x):
+        return self.projection(x) + self.places(ops.expand_dims(ops.arange(start=0, stop=self.patches, step=1), axis=0))
+augmentation = keras.Sequential([layers.Normalization(), layers.Resizing(16, 16), layers.RandomFlip("horizontal")], name="augmentation")
+augmentation.layers[0].adapt(images)
+inputs = keras.Input(shape=(12, 12, 3))
+x = WithPlaces(16, 16)(Patches(4)(augmentation(inputs)))
+for _ in range(2):
+    normal = layers.LayerNormalization(epsilon=1e-6)(x)
+    x = layers.Add()([layers.MultiHeadAttention(num_heads=2, key_dim=8, dropout=0.1)(normal, normal), x])
+    units = layers.Dense(32, activation=keras.activations.gelu)(layers.LayerNormalization(epsilon=1e-6)(x))
+    x = layers.Add()([layers.Dense(16)(layers.Dropout(0.1)(units)), x])
+logits = layers.Dense(4)(layers.Flatten()(layers.LayerNormalization(epsilon=1e-6)(x)))
+model = keras.Model(inputs=inputs, outputs=logits)
+model.compile(keras.optimizers.AdamW(learning_rate=3e-3, weight_decay=1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, name="top-2-accuracy")])
+best = keras.callbacks.ModelCheckpoint("best.weights.h5", monitor="val_top-2-accuracy", save_best_only=True, save_weights_only=True)
+history = model.fit(x=images, y=labels, batch_size=16, epochs=4, validation_split=0.1, callbacks=[best])
+model.load_weights("best.weights.h5")
+""",
+    "encoder of any length, kept with its class": """
+import minitl as keras
+from minitl import layers
+class Encoder(layers.Layer):
+    def __init__(self, units, heads, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.heads = units, heads
+        self.attention = layers.MultiHeadAttention(num_heads=heads, key_dim=units)
+        self.inner = keras.Sequential([layers.Dense(2 * units, activation="relu"), layers.Dense(units)])
+        self.first, self.second = layers.LayerNormalization(), layers.LayerNormalization()
+    def call(self, inputs, mask=None):
+        x = self.first(inputs + self.attention(inputs, inputs, attention_mask=None if mask is None else mask[:, None, :]))
+        return self.second(x + self.inner(x))
+    def get_config(self):
+        config = super().get_config()
+        config.update({"units": self.units, "heads": self.heads})
+        return config
+inputs = keras.Input(shape=(None,), dtype="int64")
+x = layers.Embedding(64, 8)(inputs)
+x = layers.GlobalMaxPooling1D()(Encoder(8, 2)(x))
+outputs = layers.Dense(4, activation="softmax")(layers.Dropout(0.1)(x))
+model = keras.Model(inputs, outputs)
+model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+callbacks = [keras.callbacks.ModelCheckpoint("encoder.keras", save_best_only=True)]
+history = model.fit(words, labels, validation_data=(words[:32, :7], labels[:32]), epochs=4, batch_size=16, callbacks=callbacks)
+model = keras.models.load_model("encoder.keras", custom_objects={"Encoder": Encoder})
+assert model.evaluate(words[:, :9], labels)[1] > 0.2
+""",
     "quickstart": """
 import minitl as keras
 keras.utils.set_random_seed(812)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minitl import activations, channels
-from minitl.autodiff import plain
+from minitl.autodiff import Traced, plain
 from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.layers.array_function import ArrayFunction
@@ -126,6 +126,13 @@ def cast(x: Any, dtype: Any) -> Any:
     if isinstance(x, Value):  # what follows computes in its dtype
         return x
     return (x if hasattr(x, "astype") else np.asarray(x)).astype(dtype)
+
+
+def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Any:
+    """x as an array; what is traced, or a value, is one."""
+    if not isinstance(x, (Traced, Value)):
+        return np.asarray(x, dtype)
+    return x if dtype is None else cast(x, dtype)
 
 
 def cast_to_floatx(x: Any) -> np.ndarray:
@@ -328,7 +335,8 @@ add, subtract, multiply, divide, matmul, where, norm, cos, sin, arccos, floor, c
 take, take_along_axis, broadcast_to, ravel, linspace, moveaxis, amax, log1p, full = (
     np.take, np.take_along_axis, np.broadcast_to, np.ravel, np.linspace, np.moveaxis, np.amax, np.log1p, np.full,
 )  # fmt: skip
-variable = eval = array = convert_to_tensor = np.asarray
+variable = eval = np.asarray
+array = convert_to_tensor
 relu, sigmoid, tanh, softmax, elu, softplus, hard_sigmoid = (
     activations.relu, activations.sigmoid, activations.tanh, activations.softmax, activations.elu, activations.softplus,
     activations.hard_sigmoid,

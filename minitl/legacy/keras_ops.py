@@ -43,6 +43,8 @@ class Book(ModuleType):
             raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
         if name in ("nn", "numpy", "math"):  # Keras has the same functions there again
             return self
+        if name == "image":
+            return importlib.import_module("minitl.legacy.image_ops")
         return _operation_or_function(name)
 
     def __setattr__(self, name: str, value: Any) -> None:

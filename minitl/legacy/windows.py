@@ -7,6 +7,7 @@ They take arrays, traced ones in a layer's call, and values, of which they make 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +24,17 @@ from minitl.ops.conv2d_transpose import beyond
 def of_values(call: Callable[..., Any]) -> Callable[..., Any]:
     """A function that makes a layer of itself where its first argument is a value."""
 
+    first = next(iter(inspect.signature(call).parameters))
+
     @functools.wraps(call)
-    def wrapped(inputs: Any, *arguments: Any, **settings: Any) -> Any:
+    def wrapped(*arguments: Any, **settings: Any) -> Any:
+        inputs = arguments[0] if arguments else settings.get(first)
         if not isinstance(inputs, Value):
-            return call(inputs, *arguments, **settings)
+            return call(*arguments, **settings)
         from minitl.layers import Lambda
 
-        return Lambda(lambda x: call(x, *arguments, **settings))(inputs)
+        others = {name: value for name, value in settings.items() if name != first}
+        return Lambda(lambda x: call(x, *arguments[1:], **others))(inputs)
 
     return wrapped
 
