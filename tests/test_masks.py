@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minitl import backend, layers
 from minitl.gradcheck import check_gradients
 from minitl.layers import (
     LSTM,
@@ -287,3 +288,51 @@ def test_marks_are_found_behind_many_layers():
     assert marker_of(value) == (embedding, words)
     other = Embedding(9, 3, mask_zero=True)(Input((4,), dtype="int32"))
     assert marker_of(Add()([value, other])) is None and marker_of(Conv1D(3, 2)(value)) is None
+
+
+class Weighing(layers.Layer):
+    """Attention of steps to each other, with a mask of its own or of its caller."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x, mask=None):
+        scores = x @ np.transpose(x, (0, 2, 1))
+        if mask is not None:
+            count, steps, _ = np.shape(x)
+            windows = mask.shape[0]
+            scores = np.reshape(np.reshape(scores, (count // windows, windows, steps, steps)) + mask, (count, steps, steps))
+        return backend.softmax(scores) @ self.dense(x)
+
+
+class OfWindows(layers.Layer):
+    """Halves of a sequence as samples of their own, as in networks of windows: a mask there is the caller's, and no input."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.mask, self.inner = mask, Weighing(3)
+
+    def call(self, x):
+        count, steps, channels = np.shape(x)
+        halves = self.inner(np.reshape(x, (2 * count, steps // 2, channels)), mask=self.mask)
+        return np.reshape(halves, (count, steps, 3))
+
+
+def test_a_mask_that_a_call_gives_to_a_layer_inside():
+    x = np.random.default_rng(0).normal(size=(3, 6, 4)).astype(np.float32)
+    mask = np.where(np.arange(3) > np.arange(3)[:, None], -100.0, 0.0) * np.array([0, 1])[:, None, None]
+    masked, plain = OfWindows(mask.astype(np.float32)), OfWindows(None)
+    y = masked(x)
+    plain(x)
+    plain.set_weights(masked.get_weights())
+    free = plain(x)
+    np.testing.assert_allclose(y[:, :3], free[:, :3], atol=1e-6)  # the first window sees all
+    kernel, bias = masked.get_weights()
+    np.testing.assert_allclose(y[:, 3], x[:, 3] @ kernel + bias, atol=1e-5)  # the second one only what is before
+    assert np.abs(y[:, 4] - free[:, 4]).max() > 1e-3
+    assert check_gradients(OfWindows(mask.astype(np.float32)), x).ok and check_gradients(plain, x).ok
+    inputs = Input((6, 4))
+    assert Model(inputs, masked(inputs)).predict(x, verbose=0) == pytest.approx(y, abs=1e-6)
+    with pytest.raises(TypeError, match=r"weighing.*mask= takes an array, inside a call|Weighing.*mask= takes an array"):
+        Weighing(2)(inputs, mask=np.zeros((1, 6, 6)))

@@ -16,6 +16,8 @@ DERIVATIVES: dict[str, Callable[..., tuple[Any, ...]]] = {
     "power": lambda y, a, b: (b * np.power(a, b - 1), y * np.log(np.where(np.asarray(a) > 0, a, 1))),
     "maximum": lambda y, a, b: (np.greater_equal(a, b), np.less(a, b)),
     "minimum": lambda y, a, b: (np.less_equal(a, b), np.greater(a, b)),
+    "remainder": lambda y, a, b: (1, -np.floor_divide(a, b)),
+    "fmod": lambda y, a, b: (1, -np.trunc(a / b)),
     "arctan2": lambda y, a, b: (b / (a * a + b * b), -a / (a * a + b * b)),
     "negative": lambda y, a: (-1,),
     "positive": lambda y, a: (1,),

@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from minitl.graph.value import Undecided
+from minitl.autodiff import plain
+from minitl.graph.value import Undecided, Value, values_in
 
 HOOKS = ("convolution_op", "compute_output_spec")
 SETTINGS = ("training", "mask")  # what a call may be told beside its inputs
@@ -31,6 +32,7 @@ def examine(cls: Any) -> None:
         return
     if "mask" in inspect.signature(cls.call).parameters:
         cls.leave_out, cls.notice_marks = _leaving_out, _noticing
+        cls.__call__ = _masking(cls.__call__)
     names, needed = _inputs_of(cls.call)
     cls.spreads = needed > 1
     if cls.spreads:
@@ -68,6 +70,22 @@ def _alone(inner: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
         elif not self.spreads:
             raise ValueError(f"{self.label}: was first called with {names[0]} alone; give it the same inputs at every call")
         return packed(self, x, *given, training=training, **named)
+
+    return called
+
+
+def _masking(inner: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(inner)
+    def called(self: Any, *given: Any, mask: Any = None, **named: Any) -> Any:
+        if mask is None:
+            return inner(self, *given, **named)
+        if isinstance(mask, Value) or (given and values_in(given[0]) is not None):
+            raise TypeError(f"{self.label}: mask= takes an array, inside a call; of values it is an input, under another name")
+        vars(self)["given_mask"] = plain(mask)  # no setting: nothing that was planned changes with it
+        try:
+            return inner(self, *given, **named)
+        finally:
+            del vars(self)["given_mask"]
 
     return called
 

@@ -23,6 +23,7 @@ class Holding(Weighted):
     is_users: Any
     added_losses: tuple[Any, ...] | list[Any] = ()  # what the last call gave to `add_loss`
     marked: Any = False  # whether steps of zeros are no steps
+    given_mask: Any = None  # what a call of the layer says itself
     supports_masking = False  # whether the steps of y stand for those of x, so that some of them may be left out behind it
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -31,8 +31,13 @@ def found_out(layer: Any, input_shape: Any) -> Any:
 
 
 def _run(layer: Any, shapes: list[Any], length: int) -> Any:
+    given = vars(layer).pop("given_mask", None)  # it fits the numbers that are given, not these
     zeros = [np.zeros((1, *(length if n is None else n for n in shape[1:])), layer.dtype) for shape in shapes]
-    return shape_of(layer._run_forward(zeros if layer.takes_several else zeros[0], False), layer.label)
+    try:
+        return shape_of(layer._run_forward(zeros if layer.takes_several else zeros[0], False), layer.label)
+    finally:
+        if given is not None:
+            vars(layer)["given_mask"] = given
 
 
 def _what_varies(first: Any, second: Any) -> Any:

@@ -33,7 +33,9 @@ def forward(self: Any, x: Any, training: bool = False) -> Any:
     inputs = [Traced(part) for part in (x if self.takes_several else [x])]
     twin, weights = twin_of(self)
     settings: dict[str, Any] = {"training": training} if takes_training(type(self).call) else {}
-    if self.marked:  # steps of zeros are none
+    if self.given_mask is not None:
+        settings["mask"] = self.given_mask
+    elif self.marked:  # steps of zeros are none
         settings["mask"] = np.any((x[0] if self.takes_several else x) != 0, axis=-1)
     with recording(training):
         y = twin.call(*(inputs if self.spreads else [inputs if self.takes_several else inputs[0]]), **settings)
