@@ -38,6 +38,19 @@ def test_pictures_without_labels(pictures):
     assert colours(batch) == [10, 20, 30, 40, 50]
 
 
+def test_pictures_of_another_shape_are_squeezed_unless_a_part_is_asked_for(tmp_path):
+    (tmp_path / "one").mkdir()
+    pixels = np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[None], 8, axis=0)  # 8 rows, 24 columns, brighter to the right
+    Image.fromarray(pixels).save(tmp_path / "one" / "wide.png")
+    settings = {"labels": None, "image_size": (8, 8), "color_mode": "grayscale", "shuffle": False, "verbose": False}
+    squeezed, cropped = (
+        np.asarray(next(iter(image_dataset_from_directory(tmp_path, **settings, **more))))[0, 4, :, 0]
+        for more in ({}, {"crop_to_aspect_ratio": True})
+    )
+    np.testing.assert_allclose(squeezed, np.arange(10, 240, 30), atol=4)  # one in three, and it is in the middle
+    np.testing.assert_allclose(cropped, np.arange(80, 160, 10), atol=4)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

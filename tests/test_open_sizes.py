@@ -76,6 +76,49 @@ def test_what_cannot_take_other_sizes_says_so_and_stays_as_it_was():
     np.testing.assert_array_equal(model.predict(x), y)
 
 
+def test_models_inside_and_layers_with_several_outputs():
+    class Halves(layers.Layer):
+        def call(self, x):
+            return x[..., :2], x[..., 2:]
+
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.halves = Sequential([layers.Dense(4)]), Halves()
+
+        def call(self, x):
+            first, second = self.halves(x)
+            return first * second
+
+    class OfFive(layers.Layer):
+        def build(self, input_shape):
+            self.places = self.add_weight("places", input_shape[1:], "ones")
+
+        def call(self, x):
+            return x * self.places
+
+    fixed = Sequential([OfFive(), layers.GlobalAveragePooling1D()])
+    fixed.predict(random.random((2, 5, 4)))
+    with pytest.raises(ValueError, match=r"expected shape \(None, 5, 4\), got \(2, 7, 4\)"):
+        fixed.predict(random.random((2, 7, 4)))
+    net = Net()
+    net.predict(random.random((2, 5, 4)))
+    net.predict(random.random((2, 7, 4)))
+    assert net.input_shape == (None, None, 4) == net.halves.input_shape
+    assert net.halves.output_shape == [(None, None, 2), (None, None, 2)]
+    inner = Sequential([layers.Dense(4)])
+    outer = Sequential([inner, layers.GlobalAveragePooling1D()])
+    x = random.random((2, 5, 4), dtype=np.float32)
+    y = outer.predict(x)
+    assert outer.predict(random.random((2, 7, 4))).shape == (2, 4)
+    assert outer.input_shape == inner.input_shape == (None, None, 4)
+    np.testing.assert_array_equal(outer.predict(x), y)
+    other = Sequential([Sequential([Input((5, 4)), layers.Dense(4)]), layers.GlobalAveragePooling1D()])
+    with pytest.raises(ValueError, match=r"expected shape \(None, 5, 4\)"):
+        other.predict(random.random((2, 7, 4)))
+    np.testing.assert_array_equal(Sequential([other, layers.Dense(2, kernel_initializer="ones")]).predict(x).shape, (2, 2))
+
+
 def test_a_shape_that_was_given_is_kept():
     for model in (Sequential([Input((8, 3)), layers.Dense(2)]), Sequential([layers.Dense(2, input_shape=(8, 3))])):
         with pytest.raises(ValueError, match=r"expected shape \(None, 8, 3\)"):

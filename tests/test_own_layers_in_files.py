@@ -95,6 +95,16 @@ def test_layers_of_ones_own_go_from_one_library_to_the_other(writer, reader, end
     assert again.layers[1].scale == 0.5 and again.layers[1].inner.units == 4
 
 
+def test_what_keras_3_describes_is_made_with_or_without_a_module():
+    initializers = importlib.import_module("minitl.initializers")
+    described = {"class_name": "HeNormal", "config": {"seed": 3}}
+    for entry in (described, {**described, "module": "keras.initializers", "registered_name": None}):
+        assert initializers.deserialize(entry).seed == 3
+    for more in ({}, {"module": "keras.layers", "registered_name": None, "build_config": {"input_shape": [None, 3]}}):
+        dense = layers.deserialize({"class_name": "Dense", "config": {"units": 5, "name": "own", "trainable": False}, **more})
+        assert type(dense) is layers.Dense and (dense.units, dense.name, dense.trainable) == (5, "own", False)
+
+
 def test_a_layer_with_a_backward_pass_of_its_own_has_no_place_in_a_file_of_keras(tmp_path):
     class Double(layers.Layer):
         def forward(self, x, training=False):

@@ -136,11 +136,10 @@ class Model(Structure):
     def prepare(self, x: Any) -> list[np.ndarray]:
         """The arrays for the inputs, in their order and dtypes, from an array, a list, or a dictionary by the inputs' names."""
         if self._graph is None:
-            self.build(shapes_of(x))
-            self._built_for_data = True
+            self._build_for_data(shapes_of(x))
         arrays = [as_input(part, value, self.label) for part, value in zip(self.by_input(x), self.graph.inputs, strict=True)]
         if self._built_for_data and len(arrays) == 1:
-            open_for(self, arrays[0])
+            open_for(self, arrays[0].shape)
         return arrays
 
     def _run_forward(self, x: Any, training: bool) -> Any:
@@ -198,7 +197,9 @@ class Model(Structure):
 
     def _connect(self, values: list[Value], training: bool | None) -> Any:
         if self._graph is None:
-            self.build(values[0].shape if len(values) == 1 else [value.shape for value in values])
+            self._build_for_data(values[0].shape if len(values) == 1 else [value.shape for value in values])
+        elif self._built_for_data and len(values) == 1:
+            open_for(self, values[0].shape)
         if len(values) != len(self.graph.inputs):
             raise ValueError(
                 f"{self.label}: has {len(self.graph.inputs)} inputs ({', '.join(self.input_names)}), got {len(values)}"

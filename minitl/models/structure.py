@@ -97,6 +97,10 @@ class Structure(Trainer):
         shapes = [value.shape for value in graph.outputs]
         self.output_shape = shapes if len(shapes) > 1 else shapes[0]
 
+    def _build_for_data(self, input_shape: Any) -> None:
+        self.build(input_shape)
+        self._built_for_data = True
+
     def build_anew(self, input_shape: Any) -> None:
         """Follow a subclass's `call` again, for an input of another shape; if its layers cannot take it, nothing changes.
 
