@@ -203,6 +203,16 @@ def test_imagenet_networks_give_the_expected_logits(name, photographs, tmp_path)
     assert (logits.argmax(axis=1) == labels).mean() > 0.4  # 12 photographs
 
 
+def test_efficientnets_grow_as_published():
+    """Width, depth, pixels and dropout of B0 to B7 in the authors' table."""
+    assert [kind[:4] for kind in applications.efficientnet.KINDS] == [
+        (1.0, 1.0, 224, 0.2), (1.0, 1.1, 240, 0.2), (1.1, 1.2, 260, 0.3), (1.2, 1.4, 300, 0.3),
+        (1.4, 1.8, 380, 0.4), (1.6, 2.2, 456, 0.4), (1.8, 2.6, 528, 0.5), (2.0, 3.1, 600, 0.5),
+    ]  # fmt: skip
+    model = applications.EfficientNetB2(weights=None, classes=2, input_shape=(32, 32, 3))
+    assert model.get_layer("top_dropout").rate == 0.3
+
+
 def test_images_of_uneven_sizes_are_framed_below_and_on_the_right():
     model = applications.MobileNet(weights=None, include_top=False, input_shape=(50, 49, 3), alpha=0.25)
     sizes = [model.get_layer(f"conv_dw_{number}").output_shape[1:3] for number in (1, 2, 4, 6, 12)]

@@ -31,6 +31,7 @@ FUNCTIONS_OF_VALUES = {
     "clip": lambda v: np.clip(v, 0.2, 0.5), "where": lambda v: np.where(v > 0.5, v, -v), "tile": lambda v: np.tile(v, (1, 2, 1)),
     "repeat": lambda v: np.repeat(v, 2, axis=1), "roll": lambda v: np.roll(v, 1, axis=1), "flip": lambda v: np.flip(v, axis=1),
     "cumsum": lambda v: np.cumsum(v, axis=1), "take": lambda v: np.take(v, np.array([0, 2]), axis=1),
+    "take, axis by its place": lambda v: np.take(v, np.array([0, 2]), 1),
     "tensordot": lambda v: np.tensordot(v, SQUARE, axes=([2], [0])), "round": lambda v: np.round(10 * v, 1),
     "argmax": lambda v: np.argmax(v, axis=-1), "relu": lambda v: activations.relu(v - 0.5), "gelu": activations.gelu,
     "softmax": activations.softmax, "selu": activations.selu, "elu": lambda v: activations.elu(v - 0.5, 0.7),

@@ -119,6 +119,23 @@ def test_models_inside_and_layers_with_several_outputs():
     np.testing.assert_array_equal(Sequential([other, layers.Dense(2, kernel_initializer="ones")]).predict(x).shape, (2, 2))
 
 
+def test_a_call_on_a_list_is_built_for_the_shapes_of_its_parts():
+    class Difference(Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = layers.Dense(2), layers.Dense(2)
+
+        def call(self, inputs):
+            a, b = inputs
+            return self.first(a) - self.second(b)
+
+    model, parts = Difference(), [random.random((4, 3), dtype=np.float32), random.random((4, 5), dtype=np.float32)]
+    y = model.predict(parts)
+    assert model.input_shape == [(None, 3), (None, 5)]
+    (first, c), (second, d) = (layer.get_weights() for layer in (model.first, model.second))
+    np.testing.assert_allclose(y, parts[0] @ first + c - parts[1] @ second - d, atol=1e-6)
+
+
 def test_a_shape_that_was_given_is_kept():
     for model in (Sequential([Input((8, 3)), layers.Dense(2)]), Sequential([layers.Dense(2, input_shape=(8, 3))])):
         with pytest.raises(ValueError, match=r"expected shape \(None, 8, 3\)"):
