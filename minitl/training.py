@@ -342,7 +342,7 @@ def _as_keras(results: dict[str, float], return_dict: bool) -> Any:
 
 
 def _inputs(model: Any) -> int:
-    return len(model.graph.inputs) if model.built else 1
+    return len(model.graph.inputs) if model.built else 1 + model.has_own_call  # which may take one for each array of a list
 
 
 def _tell(watchers: list[Callback], event: str, *arguments: Any) -> None:

@@ -134,6 +134,11 @@ def test_a_call_on_a_list_is_built_for_the_shapes_of_its_parts():
     assert model.input_shape == [(None, 3), (None, 5)]
     (first, c), (second, d) = (layer.get_weights() for layer in (model.first, model.second))
     np.testing.assert_allclose(y, parts[0] @ first + c - parts[1] @ second - d, atol=1e-6)
+    for learn in ("fit", "evaluate"):
+        model = Difference()
+        model.compile("sgd", "mse")
+        getattr(model, learn)(parts, np.zeros((4, 2)), verbose=0)
+        assert model.input_shape == [(None, 3), (None, 5)]
 
 
 def test_a_shape_that_was_given_is_kept():
