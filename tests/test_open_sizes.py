@@ -119,6 +119,23 @@ def test_models_inside_and_layers_with_several_outputs():
     np.testing.assert_array_equal(Sequential([other, layers.Dense(2, kernel_initializer="ones")]).predict(x).shape, (2, 2))
 
 
+def test_a_call_that_needs_the_sizes_keeps_them():
+    class Unrolled(Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, x):
+            sizes = {5: 2}
+            return self.dense(x[:, : sizes[x.shape[1]]])
+
+    model = Unrolled()
+    y = model.predict(np.ones((2, 5, 3)))
+    with pytest.raises(ValueError, match=r"expected shape \(None, 5, 3\)|2, 7, 3"):
+        model.predict(np.ones((2, 7, 3)))
+    np.testing.assert_array_equal(model.predict(np.ones((2, 5, 3))), y)
+
+
 def test_a_call_on_a_list_is_built_for_the_shapes_of_its_parts():
     class Difference(Model):
         def __init__(self):

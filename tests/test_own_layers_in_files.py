@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
-from minitl import layers
+from minitl import Input, layers
 from minitl.models import Sequential, load_model
 
 random = np.random.default_rng(0)
@@ -93,6 +93,30 @@ def test_layers_of_ones_own_go_from_one_library_to_the_other(writer, reader, end
     again = there.models.load_model(tmp_path / f"model{ending}", custom_objects=classes(there))
     np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), atol=1e-5)
     assert again.layers[1].scale == 0.5 and again.layers[1].inner.units == 4
+
+
+def shifted(x):
+    return x + 1.0
+
+
+class Plain(layers.Layer):
+    """What it was made with is found by itself: a layer, two functions, a pair."""
+
+    def __init__(self, inner, activation, function, shape=(1, 2), **kwargs):
+        super().__init__(**kwargs)
+        self.inner, self.activation, self.function, self.shape = inner, activation, function, shape
+
+    def call(self, x):
+        return self.function(self.activation(self.inner(x)))
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".npz"])
+def test_layers_and_functions_that_a_layer_was_made_with_come_back(ending, tmp_path):
+    model = Sequential([Input((4,)), Plain(layers.Dense(3, use_bias=False), shifted, shifted, shape=(3, 4))])
+    model.save(tmp_path / f"model{ending}")
+    again = load_model(tmp_path / f"model{ending}", custom_objects={"Plain": Plain, "shifted": shifted})
+    np.testing.assert_array_equal(again.predict(X[:, 0]), model.predict(X[:, 0]))
+    assert again.layers[-1].inner.use_bias is False and tuple(again.layers[-1].shape) == (3, 4)
 
 
 def test_what_keras_3_describes_is_made_with_or_without_a_module():

@@ -72,6 +72,7 @@ def layer_of(entry: dict[str, Any], custom_objects: dict[str, Any] | None = None
 
     Errors: ValueError for a class that does not exist here, or settings that it does not take.
     """
+    from minitl.legacy.serialized import deserialize_keras_object
     from minitl.models.saving import layer_classes
 
     name, config = RENAMED.get(entry["class_name"], entry["class_name"]), dict(entry["config"])
@@ -110,6 +111,8 @@ def layer_of(entry: dict[str, Any], custom_objects: dict[str, Any] | None = None
             value = layer_of(value, custom_objects)
         elif key.endswith("activation") and isinstance(value, dict):
             value = _activation(value, custom_objects)
+        elif isinstance(value, dict) and {"class_name", "config"} <= set(value) and not is_ours(cls):
+            value = deserialize_keras_object(value, custom_objects)
         elif isinstance(value, list):
             value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
         if key == "axis" and isinstance(value, tuple) and len(value) < 2:

@@ -195,8 +195,10 @@ def _located(value: Any) -> Any:
         return [_located(item) for item in value]
     if not isinstance(value, dict):
         return value
-    value = {key: _located(item) for key, item in value.items()}
-    module = next((name for name, known in PLACES.items() if hasattr(known, str(value.get("class_name")))), None)
+    value, name = {key: _located(item) for key, item in value.items()}, str(value.get("class_name"))
+    if name == "function":
+        return {**value, "module": "builtins", "registered_name": "function"}
+    module = next((place for place, known in PLACES.items() if isinstance(getattr(known, name, None), type)), None)
     return value if module is None or "module" in value else {**value, "module": f"keras.{module}", "registered_name": None}
 
 

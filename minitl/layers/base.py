@@ -335,7 +335,8 @@ class Layer(Holding):
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: the constructor's arguments, from the attributes of the same names."""
-        skip = ("input_shape", "input_dim", *(() if self.activity_regularizer else ("activity_regularizer",)))  # not the shape
+        skip: tuple[str, ...] = ("input_shape", "input_dim")  # the model keeps the shape
+        skip += () if self.activity_regularizer else ("activity_regularizer",)
         return constructor_arguments(self, skip, partly=type(self).get_config is not Layer.get_config)
 
     @classmethod

@@ -85,7 +85,7 @@ def _masking(inner: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return inner(self, *given, **named)
         finally:
-            del vars(self)["given_mask"]
+            vars(self).pop("given_mask", None)
 
     return called
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl.autodiff import Traced, plain
+from minitl.legacy.backend import convert_to_tensor
 from minitl.legacy.operations import pad
 from minitl.legacy.windows import check_channels_last, conv, of_values
 
@@ -48,6 +49,7 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: b
     from minitl.layers.resampling import resizing_matrix
 
     check_channels_last(settings.pop("data_format", None))
+    images = convert_to_tensor(images)
     if antialias:
         raise ValueError("resize: antialias=True is not there; make the images smaller in steps, or by AveragePooling2D")
     if len(images.shape) == 3 and not hasattr(images, "node"):

@@ -34,10 +34,10 @@ def deserialize_keras_object(config: Any, custom_objects: dict[str, Any] | None 
         known.update({**named, **getattr(module, "CLASSES", {})})
     saving: Any = importlib.import_module("minitl.models.saving")
     with custom_object_scope(custom_objects or {}):
-        if "module" in config and config["class_name"] not in known:  # as Keras 3 describes a layer
-            return importlib.import_module("minitl.interop.keras_architecture").layer_of(config)
         if config["class_name"] in known or config["class_name"] == "function":
             return decode("object", config, known)
+        if "module" in config:  # as Keras 3 describes a layer
+            return importlib.import_module("minitl.interop.keras_architecture").layer_of(config)
         return saving.layers_from([config], custom_objects)[0]
 
 

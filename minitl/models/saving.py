@@ -22,7 +22,7 @@ from minitl import weights as weight_files
 from minitl.errors import unknown
 from minitl.functions import function_name, is_function
 from minitl.layers.base import Layer
-from minitl.layers.known import layer_classes
+from minitl.layers.known import is_ours, layer_classes
 from minitl.layers.names import check_name
 from minitl.layers.reserve import limited_weights
 from minitl.models.foreign import foreign, load_foreign
@@ -165,13 +165,28 @@ def _layer_from(data: dict[str, Any], custom_objects: dict[str, Any] | None) -> 
         raise TypeError(f"{name} is not a layer")
     make: Any = cls.from_config
     with channels.inside():
-        layer = make(data["config"], custom_objects) if cls.is_container else make(data["config"])
+        config = data["config"] if is_ours(cls) else _with_objects(cls, data["config"], custom_objects)
+        layer = make(config, custom_objects) if cls.is_container else make(config)
     if data.get("name") is not None:
         check_name(data["name"])
         layer.name = data["name"]
     if not layer.is_container and not data.get("trainable", True):
         layer.trainable = False
     return layer
+
+
+def _with_objects(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> dict[str, Any]:
+    """The settings of a layer of the user's own, with the layers and functions in them, unless its from_config makes these."""
+    if not is_ours(next(base for base in cls.__mro__ if "from_config" in vars(base))):
+        return config
+    made = dict(config)
+    for key, value in config.items():
+        if isinstance(value, dict) and value.get("class_name") == "function":
+            with custom_object_scope(custom_objects or {}):
+                made[key] = decode("layer", value, {})
+        elif isinstance(value, dict) and "config" in value and value.get("class_name") in layer_classes():
+            made[key] = _layer_from(value, custom_objects)
+    return made
 
 
 def _restore_compile(model: Any, saved: dict[str, Any] | None) -> None:
