@@ -19,7 +19,7 @@ from minitl.interop.keras_operations import arguments_of, is_operation, name_of,
 from minitl.layers import RNN, BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
-from minitl.layers.known import is_ours
+from minitl.layers.known import is_ours, makes_its_own
 from minitl.layers.random_images import RandomImage
 from minitl.models import Model, Sequential
 from minitl.serialization import custom_objects_now
@@ -88,8 +88,7 @@ def layer_of(entry: dict[str, Any], custom_objects: dict[str, Any] | None = None
         config = settings_of(config)
     if issubclass(cls, RNN):
         raise ValueError(f"{name} {config.get('name')!r}: cells are not read from files of Keras; hand over the weights")
-    maker = next(base for base in cls.__mro__ if "from_config" in vars(base))
-    if not is_ours(maker):
+    if makes_its_own(cls):
         return cls.from_config({key: value for key, value in config.items() if key != "dtype"})
     takes = _arguments(cls)
     settings: dict[str, Any] = {}

@@ -8,7 +8,6 @@ import numpy as np
 
 from minitl import constraints, initializers, regularizers
 from minitl import layers as all_layers
-from minitl.functions import is_function
 from minitl.interop.keras_attention import called
 from minitl.interop.keras_operations import called_on, described_operation
 from minitl.layers import (
@@ -226,9 +225,7 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
         if isinstance(inner, Layer):  # in Bidirectional and TimeDistributed
             kind = type(inner).__name__
             value = _entry("keras.layers", kind, _settings(inner, inner.name or kind.lower()))
-        config[key] = encode(value)
-        if is_function(value):
-            config[key].update(module="builtins", registered_name="function")
+        config[key] = _located(encode(value))
     return {key: value for key, value in config.items() if key not in LEFT_OUT.get(type(layer), ())}
 
 

@@ -20,3 +20,8 @@ def layer_classes() -> dict[str, type[Layer]]:
 def is_ours(cls: type) -> bool:
     """Whether minitl itself defines a class, and not its user."""
     return cls.__module__.split(".")[0] == "minitl"
+
+
+def makes_its_own(cls: type) -> bool:
+    """Whether a user's `from_config` says how a layer of a class is made from its settings."""
+    return not is_ours(next(base for base in cls.__mro__ if "from_config" in vars(base)))

@@ -43,10 +43,9 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: b
     """Images of another size, as `Resizing` makes them; other settings are that layer's.
 
     Shapes: images (N, H, W, C) or (H, W, C), size (height, width).
-    Errors: ValueError for antialias, and for settings that a traced array does not take.
+    Errors: ValueError for antialias.
     """
     from minitl.layers import Resizing
-    from minitl.layers.resampling import resizing_matrix
 
     check_channels_last(settings.pop("data_format", None))
     images = convert_to_tensor(images)
@@ -54,17 +53,9 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: b
         raise ValueError("resize: antialias=True is not there; make the images smaller in steps, or by AveragePooling2D")
     if len(images.shape) == 3 and not hasattr(images, "node"):
         return resize(np.expand_dims(images, 0), size, interpolation, **settings)[0]
-    if not isinstance(images, Traced):
-        height, width = size
-        return Resizing(height, width, interpolation, **settings)(images)
-    if settings:
-        raise ValueError(f"resize: does not take {', '.join(settings)} in a layer's call; use a Resizing layer there")
-    rows, columns = (
-        resizing_matrix(there, wanted, interpolation).astype(images.dtype)
-        for there, wanted in zip(images.shape[1:3], size, strict=True)
-    )
-    tall = np.tensordot(images, rows, axes=(1, 1))  # (N, W, C, height)
-    return np.transpose(np.tensordot(tall, columns, axes=(1, 1)), (0, 2, 3, 1))
+    height, width = size
+    dtype = images.dtype if isinstance(images, Traced) else "float32"
+    return Resizing(height, width, interpolation, dtype=dtype, **settings)(images)
 
 
 @of_values

@@ -22,7 +22,7 @@ from minitl import weights as weight_files
 from minitl.errors import unknown
 from minitl.functions import function_name, is_function
 from minitl.layers.base import Layer
-from minitl.layers.known import is_ours, layer_classes
+from minitl.layers.known import is_ours, layer_classes, makes_its_own
 from minitl.layers.names import check_name
 from minitl.layers.reserve import limited_weights
 from minitl.models.foreign import foreign, load_foreign
@@ -177,7 +177,7 @@ def _layer_from(data: dict[str, Any], custom_objects: dict[str, Any] | None) -> 
 
 def _with_objects(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> dict[str, Any]:
     """The settings of a layer of the user's own, with the layers and functions in them, unless its from_config makes these."""
-    if not is_ours(next(base for base in cls.__mro__ if "from_config" in vars(base))):
+    if makes_its_own(cls):
         return config
     made = dict(config)
     for key, value in config.items():

@@ -50,7 +50,7 @@ class Sequential(Model):
         if not self._layers and not self._values:
             shape = layer.declared_shape or (None if layer.takes_several else layer.input_shape)
             if shape is not None:
-                self._begin(shape, first=layer)
+                self._begin(shape, dtype=layer.input_dtype)
         self._name_all([layer])
         if self._values:
             try:
@@ -84,7 +84,7 @@ class Sequential(Model):
                 label = self._layers[0].label
                 raise wrong_shape(label, self._values[0].shape, shape, "it was built for other inputs; use a new layer here")
             return
-        self._begin((None, *shape[1:]), first=self._layers[0])
+        self._begin((None, *shape[1:]), dtype=self.input_dtype)
         self._join_all()
 
     def build_anew(self, input_shape: Any) -> None:
@@ -93,8 +93,7 @@ class Sequential(Model):
         Errors: ValueError of the layer that cannot.
         """
         before: tuple[list[Value], InputLayer, Any] = self._values, self._entry, self.declared_shape
-        with channels.inside():
-            self._begin(tuple(input_shape), InputLayer(tuple(input_shape)[1:], dtype=self._values[0].dtype))
+        self._begin(tuple(input_shape), dtype=self.input_dtype)
         try:
             self._join_all()
         except Exception:
@@ -117,12 +116,11 @@ class Sequential(Model):
             raise ValueError(f"{layer.label} has {len(value)} outputs, a Sequential passes on one; use Model(inputs, outputs)")
         return value
 
-    def _begin(self, shape: Shape, entry: InputLayer | None = None, first: Layer | None = None) -> None:
+    def _begin(self, shape: Shape, entry: InputLayer | None = None, dtype: Any = "float32") -> None:
         self.declared_shape = tuple(shape)
         if entry is None:
-            kind: Any = "float32" if first is None else first.input_dtype
             with channels.inside():
-                entry = InputLayer(shape[1:], dtype=kind)
+                entry = InputLayer(shape[1:], dtype=dtype)
         self._names.pop(entry, None)
         self._entry = entry  # its value's node is the graph's beginning
         self._values = [entry.value]
@@ -181,9 +179,7 @@ class Sequential(Model):
         """The model that `get_config` described, with new weights."""
         model = cls(name=config.get("name"))
         if config.get("input_shape") is not None:
-            shape, dtype = tuple(config["input_shape"]), config.get("input_dtype") or "float32"
-            with channels.inside():
-                model._begin(shape, InputLayer(shape[1:], dtype=dtype))
+            model._begin(tuple(config["input_shape"]), dtype=config.get("input_dtype") or "float32")
         for layer in layers_from(config["layers"], custom_objects):
             model.add(layer)
         model.dtype = numeric(model, config.get("dtype", "float32"))
@@ -199,6 +195,6 @@ class Sequential(Model):
             self._values = [self._graph.inputs[0], *(node.outputs[0] for node in self._graph.nodes)]
             self._entry = self._values[0].node.layer
         elif self.declared_shape is not None:
-            self._begin(self.declared_shape, first=self._layers[0] if self._layers else None)
+            self._begin(self.declared_shape, dtype=self.input_dtype)
             for layer in self._layers:
                 self._values.append(self._joined(layer))

@@ -28,9 +28,7 @@ CHANNELS_AT_ONCE, TILES_AT_ONCE = 4, 4
 ROUNDED = ()  # a product rounds, and then the sum: so it is in `sandwich` where two sums share the product, in rows and columns
 
 
-def transformed_product_in_numpy(
-    matrix, weights, at, entry, step, v, in_v, m, in_m, filters, channels
-):  # fmt: skip
+def transformed_product_in_numpy(matrix, weights, at, entry, step, v, in_v, m, in_m, filters, channels):
     """What `transformed_product` computes: its definition, and what runs under NUMBA_DISABLE_JIT=1."""
     g, size, lanes = entries(matrix), np.arange(3), VECTOR_BYTES // m.itemsize
     planes, side, numbers = len(g) ** 2, np.arange(TILES_AT_ONCE), np.arange(lanes)
@@ -44,9 +42,7 @@ def transformed_product_in_numpy(
 
 
 @intrinsic(prefer_literal=True)
-def _transformed_product_in_llvm(
-    typingctx, matrix, weights, at, entry, step, v, in_v, m, in_m, filters, channels
-):  # fmt: skip
+def _transformed_product_in_llvm(typingctx, matrix, weights, at, entry, step, v, in_v, m, in_m, filters, channels):
     """Add to m, in all planes, the products of v and the transformed kernel, for some channels and all filters of a task.
 
     Entry (a, b) of channel c and filter f of the kernel is weights[at + (3 a + b) entry + c step + f]. Of v there is one vector
