@@ -337,12 +337,14 @@ def test_shelves_are_bounded(monkeypatch):
         memory.empty((60, 1000), np.uint8)
     assert memory._held() <= 160_000
     size = arena.size
-    arena.give_back(own)
-    assert arena.size == 0 and not arena.blocks and memory._held() <= 160_000 - size
-    pair = [arena.empty((shape, 1000), np.dtype(np.uint8)) for shape in (40, 60)]
-    arena.give_back(pair.pop())
+    del arena, own
+    assert memory._held() <= 160_000 - size
+    arena = memory.Arena()
+    arrays = [arena.empty((rows, 1000), np.dtype(np.uint8)) for rows in (40, 60)]
+    arena.give_back(arrays.pop())
     assert arena.size == sum(len(block) - memory.ALIGNMENT for block, _ in arena.blocks) and len(arena.blocks) == 1
-    del arena, own, pair
+    arena.give_back(arrays.pop())
+    assert arena.size == 0 and not arena.blocks
 
 
 def test_threads_never_share_a_block():

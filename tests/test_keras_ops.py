@@ -100,7 +100,7 @@ PICTURES = [
     ("extract_patches", (IMAGES, (2, 3)), {"strides": 1, "dilation_rate": 2}),
     ("extract_patches", (IMAGES[:, :6], 3), {"padding": "same"}), ("extract_patches", (IMAGES[0], 2), {}),
     ("resize", (IMAGES, (4, 9)), {}), ("resize", (IMAGES, (10, 3)), {"interpolation": "nearest"}),
-    ("resize", (IMAGES[0], (5, 5)), {}),
+    ("resize", (IMAGES[0], (5, 5)), {}), ("resize", (IMAGES, (4, 4)), {"crop_to_aspect_ratio": True}),
     ("rgb_to_grayscale", (IMAGES[..., :3],), {}),
     ("crop_images", (IMAGES,), {"top_cropping": 1, "left_cropping": 2, "target_height": 4, "target_width": 3}),
     ("crop_images", (IMAGES,), {"top_cropping": 1, "left_cropping": 0, "bottom_cropping": 2, "right_cropping": 1}),
