@@ -13,6 +13,7 @@ from minitl import activations, rare_activations
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx, import_onnx
 from minitl.interop.onnx_functions import READERS as FUNCTIONS
+from minitl.interop.onnx_places import READERS as PLACES
 from minitl.interop.onnx_recurrent import READERS as RECURRENT
 from minitl.layers import (
     GRU,
@@ -234,7 +235,7 @@ def test_the_standard_s_node_tests_of_recurrent_layers():
 
 def test_the_standard_s_node_tests_of_functions():
     # Not Cast, whose tests are about formats of numbers; what is not read has axes of length 0.
-    assert node_tests(set(FUNCTIONS) - {"Cast"}) >= 209
+    assert node_tests({*FUNCTIONS, *PLACES} - {"Cast"}) >= 222
 
 
 ANY_AXES = {  # operators that no layer has, or on axes that no layer touches: node, attributes, constants
@@ -296,6 +297,63 @@ def test_operators_on_any_axes_for_any_batch(name):
         made = network(np.transpose(images, network.onnx_orders["inputs"][0]))
         made = np.transpose(made, np.argsort(network.onnx_orders["outputs"][0]))
         np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+
+
+def joined(declared, inferred):
+    """A graph that joins the batch with windows of an image, for a layer, and takes them apart again, as vision networks do."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    nodes, held = [], {"one": np.array([0]), "first": np.array([1]), "four": np.array([4]), "k": np.array([[1, 2], [3, -1.0]])}
+
+    def node(kind, inputs, **attributes):
+        nodes.append(helper.make_node(kind, inputs, [f"t{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def constant(*numbers):
+        held[f"c{len(held)}"] = np.array(numbers)
+        return f"c{len(held) - 1}"
+
+    def sized(x, *rest, times=1):
+        """A shape that begins with the batch, or a multiple of it, of which only the graph knows how large it is."""
+        if declared:
+            return constant(times * declared, *rest)
+        batch = node("Slice", [node("Shape", [x]), "one", "first"])
+        batch = batch if times == 1 else node("Mul", [batch, constant(times)])
+        return node("Concat", [batch, *(constant(n) for n in rest)], axis=0)
+
+    y = node("Reshape", ["x", sized("x", 2, 4, 2, 2)])  # (N, C, two, 4 pixels, two, 2 pixels) without the last
+    y = node("Transpose", [y], perm=[0, 2, 3, 4, 1])
+    y = node("Reshape", [y, sized("x", -1 if inferred else 4, 2, times=4)])  # four windows per image
+    y = node("MatMul", [node("Softmax", [y], axis=1), "k"])
+    y = node("Reshape", [y, sized(y, 2, -1 if inferred else 2, 2, times=1 if not declared else 4)])  # rows that stay joined
+    y = node("Reshape", [y, sized("x", 4, -1 if inferred else 8)])
+    x = helper.make_tensor_value_info("x", float32, [declared or "N", 2, 4, 4])
+    out = helper.make_tensor_value_info(y, float32, None)
+    tensors = [onnx.numpy_helper.from_array(v if v.dtype == np.int64 else v.astype("float32"), k) for k, v in held.items()]
+    graph = helper.make_graph(nodes, "g", [x], [out], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize("inferred", [False, True])
+@pytest.mark.parametrize("declared", [0, 1, 2, 3])
+def test_a_batch_that_is_joined_with_windows_is_taken_apart_again(declared, inferred):
+    """Also for other batches than the one that the graph declares."""
+    from onnx.reference import ReferenceEvaluator
+
+    network, generator = import_onnx(joined(declared, inferred)), np.random.default_rng(0)
+    assert network.output_shape == (None, 4, 8)
+    for batch in (1, 2, 5):
+        images = generator.normal(size=(batch, 2, 4, 4)).astype("float32")
+        expected = ReferenceEvaluator(joined(batch if declared else 0, inferred)).run(None, {"x": images})[0]
+        np.testing.assert_allclose(network.predict(images.transpose(0, 2, 3, 1), verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_that_is_joined_in_parts_is_refused_with_the_numbers():
+    proto = joined(0, inferred=False)
+    next(t for t in proto.graph.initializer if t.name == "k").CopyFrom(
+        onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "k")
+    )
+    with pytest.raises(ValueError, match=r"Reshape.*48 numbers per sample"):
+        import_onnx(proto)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])

@@ -109,23 +109,12 @@ def _log_sum_exp(x: Any, axis: Any, keepdims: bool) -> Any:
     return total if keepdims else np.squeeze(total, axis)
 
 
-def _extreme_place(reader: Any, node: Any, a: Attributes) -> Any:
-    """ArgMax and ArgMin: the first of equal ones, or the last."""
-    x = reader.plain(reader.tensors[node.input[0]])
-    axis, function = int(a.get("axis", 0)) % x.ndim, np.argmax if node.op_type == "ArgMax" else np.argmin
-    if a.get("select_last_index", 0):
-        found = np.subtract(_length(reader, x.shape, axis) - 1.0, function(np.flip(x, axis), axis=axis))
-    else:
-        found = function(x, axis=axis)
-    return as_plain(np.expand_dims(found, axis) if a.get("keepdims", 1) else found)
-
-
-def _length(reader: Any, shape: Any, axis: int) -> int:
+def length(reader: Any, shape: Any, axis: int) -> int:
     """The length of an axis, the batch's where the graph is read for one."""
-    length = reader.only_batch if axis == 0 and shape[0] is None else shape[axis]
-    if length is None:
+    found = reader.only_batch if axis == 0 and shape[0] is None else shape[axis]
+    if found is None:
         raise ValueError(f"along axis {axis}, whose size is open")
-    return int(length)
+    return int(found)
 
 
 COMPARISONS: dict[str, Callable[..., Any]] = {
@@ -134,17 +123,17 @@ COMPARISONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _either(reader: Any, name: str) -> Any:
+def either(reader: Any, name: str) -> Any:
     """An input that may be a tensor or a constant."""
     return reader.constants[name] if name in reader.constants else reader.plain(reader.tensors[name])
 
 
 def _compare(reader: Any, node: Any, a: Attributes) -> Any:
-    return as_plain(COMPARISONS[node.op_type](*(_either(reader, name) for name in node.input)))
+    return as_plain(COMPARISONS[node.op_type](*(either(reader, name) for name in node.input)))
 
 
 def _where(reader: Any, node: Any, a: Attributes) -> Any:
-    condition, first, second = (_either(reader, name) for name in node.input)
+    condition, first, second = (either(reader, name) for name in node.input)
     if isinstance(condition, np.ndarray):
         return as_plain(np.where(condition, first, second))
     return as_plain(np.where(np.not_equal(condition, 0.0), first, second))
@@ -185,10 +174,10 @@ def _slice(reader: Any, node: Any, a: Attributes) -> Any:
 def _split(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     axis, sizes = int(a.get("axis", 0)) % len(tensor.order), a.get("split") if "split" in a else reader.known(node, 1)
-    length = _length(reader, tensor.shape, axis)
+    whole = length(reader, tensor.shape, axis)
     if sizes is None:
-        each = -(-length // len(node.output))
-        sizes = [min(each, length - each * k) for k in range(len(node.output))]
+        each = -(-whole // len(node.output))
+        sizes = [min(each, whole - each * k) for k in range(len(node.output))]
     ends = np.cumsum([int(n) for n in sizes])
     place = tensor.order.index(axis)
     before = (slice(None),) * place
@@ -196,25 +185,9 @@ def _split(reader: Any, node: Any, a: Attributes) -> Any:
     return [tensor_of(tensor.value[piece], tensor.order) for piece in pieces]
 
 
-def _gather(reader: Any, node: Any, a: Attributes) -> Any:
-    """Entries along an axis, by constant places; or rows of a constant by whole numbers that come in, as an Embedding."""
-    data, places = node.input
-    if data in reader.constants:
-        table = reader.constants[data]
-        if a.get("axis", 0) or table.ndim != 2:
-            raise ValueError("rows of a matrix are known where the data choose")
-        tensor = reader.tensors[places]
-        chosen = with_weights(layers.Embedding(*table.shape), reader.plain(tensor), table)
-        return as_plain(chosen)
-    if places not in reader.constants:
-        raise ValueError("places that depend on the data are not known")
-    x, chosen = reader.plain(reader.tensors[data]), reader.constants[places]
-    return as_plain(np.take(x, chosen.astype(int), axis=int(a.get("axis", 0))))
-
-
 def _expand(reader: Any, node: Any, a: Attributes) -> Any:
     x, shape = reader.plain(reader.tensors[node.input[0]]), [int(n) for n in _shape_of(reader, node)]
-    if len(shape) == x.ndim and shape[0] in (-1, reader.only_batch):
+    if len(shape) == x.ndim and (shape[0] < 0 or shape[0] == reader.only_batch):
         shape[0] = 1
     allow(math.prod(map(abs, shape)))
     return as_plain(np.add(x, np.zeros(shape, np.float32)))
@@ -295,7 +268,7 @@ def _normalize_length(reader: Any, node: Any, a: Attributes) -> Any:
 
 
 def _einsum(reader: Any, node: Any, a: Attributes) -> Any:
-    return as_plain(np.einsum(a["equation"].replace(" ", ""), *(_either(reader, name) for name in node.input)))
+    return as_plain(np.einsum(a["equation"].replace(" ", ""), *(either(reader, name) for name in node.input)))
 
 
 def _running_sum(reader: Any, node: Any, a: Attributes) -> Any:
@@ -320,8 +293,8 @@ OF_EACH: dict[str, tuple[Any, ...]] = {
 READERS: dict[str, Callable[[Any, Any, Attributes], Any]] = {
     **{name: _of_each(*how) for name, how in OF_EACH.items()},
     **dict.fromkeys(REDUCTIONS, _reduce), **dict.fromkeys(COMPARISONS, _compare),
-    "ArgMax": _extreme_place, "ArgMin": _extreme_place, "Cast": _cast, "CumSum": _running_sum,
-    "DepthToSpace": _depth_and_space, "Einsum": _einsum, "Expand": _expand, "Gather": _gather,
+    "Cast": _cast, "CumSum": _running_sum,
+    "DepthToSpace": _depth_and_space, "Einsum": _einsum, "Expand": _expand,
     "GroupNormalization": _normalize_groups, "InstanceNormalization": _normalize_groups, "LayerNormalization": _normalize,
     "LogSoftmax": _log_softmax, "LpNormalization": _normalize_length, "MeanVarianceNormalization": _normalize_mean_variance,
     "Slice": _slice, "SpaceToDepth": _depth_and_space, "Split": _split, "Tile": _tile, "Where": _where,

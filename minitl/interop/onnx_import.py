@@ -82,6 +82,7 @@ class Reader:
         self.used = collections.Counter(name for node in self.graph.node for name in node.input)
         self.used.update(info.name for info in self.graph.output)
         self.batch: dict[str, int] = {}
+        self.rows: dict[Value, int] = {}
         self.left, self.numbers = MOST_BYTES, MOST_BYTES // 4
 
     def model(self) -> Model:

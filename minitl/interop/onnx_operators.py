@@ -10,7 +10,8 @@ import numpy as np
 
 from minitl import activations, layers
 from minitl.graph.value import Value
-from minitl.interop import onnx_arrays, onnx_functions, onnx_recurrent
+from minitl.interop import onnx_arrays, onnx_functions, onnx_places, onnx_recurrent
+from minitl.interop.onnx_batches import rows_per_sample, two_open_axes, with_one_open_axis
 from minitl.interop.onnx_resize import resize
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
 from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean
@@ -209,6 +210,10 @@ def _reshape(reader: Any, node: Any, a: Attributes) -> Any:
     given: Any = a.get("shape") if "shape" in a else reader.known(node, 1)
     wanted = [int(n) for n in given]
     known = tensor.shape
+    if two_open_axes(reader, tensor.value, wanted):
+        wanted = with_one_open_axis(reader.plain(tensor), wanted, reader.rows)
+        if wanted[0] != -1:
+            return as_plain(np.reshape(reader.plain(tensor), tuple(wanted)))
     first = wanted[0] if wanted else -1
     if not a.get("allowzero", 0) and (
         known[:1] != (None,) or any(n == 0 and known[i] is None for i, n in enumerate(wanted) if i)
@@ -302,15 +307,15 @@ def _ratio(reader: Any, node: Any) -> float:
 
 
 def _shape(reader: Any, node: Any, a: Attributes) -> Any:
-    shape = reader.tensors[node.input[0]].shape
-    if None in shape[1:]:
+    tensor = reader.tensors[node.input[0]]
+    if tensor.shape.count(None) > 1:
         raise ValueError("needs a known shape")
-    whole = np.array([-1, *shape[1:]], np.int64)  # the batch stays what it is
+    whole = np.array([-rows_per_sample(tensor.value, reader.rows) if n is None else n for n in tensor.shape], np.int64)
     return whole[a.get("start", 0) : a.get("end")]
 
 
 READERS: dict[str, Callable[[Any, Any, Attributes], Any]] = {
-    **onnx_functions.READERS, **onnx_recurrent.READERS,
+    **onnx_functions.READERS, **onnx_places.READERS, **onnx_recurrent.READERS,
     **dict.fromkeys(ARITHMETIC, _arithmetic),
     "AveragePool": pooling, "BatchNormalization": batch_norm, "Celu": _activation(_celu), "Clip": _clip, "Concat": _concat,
     "Conv": convolution, "ConvTranspose": conv_transpose, "Dropout": _identity,

@@ -77,7 +77,8 @@ class ArrayFunction(Layer):
             return self._tried_shape(input_shape, 1)
         except (ValueError, IndexError):
             if self.function == "reshape":
-                return self._tried_shape(input_shape, _product(self.arguments[1:]))
+                wanted, row = _product(self.arguments[1:]), math.prod(n for n in input_shape if n)
+                return self._tried_shape(input_shape, wanted // math.gcd(wanted, row))
             if self.function == "getitem":
                 return self._tried_shape(input_shape, _samples_before(self.arguments[1]) + 1)
             raise
@@ -93,10 +94,14 @@ class ArrayFunction(Layer):
                 raise ValueError(
                     f"{self.label}: {self.function} of {sizes} would make more than {MOST} numbers for a few samples"
                 )
-            ones = [np.ones(size, self.dtype) for size in sizes]
-            with np.errstate(all="ignore"):
-                trials.append(self.compute(ones if self.takes_several else ones[0], False)[0].shape)
+            trials.append(self.shape_of(sizes))
         return tuple(a if a == b else None for a, b in zip(*trials, strict=True))
+
+    def shape_of(self, sizes: Sequence[Sequence[int]]) -> tuple[int, ...]:
+        """The shape that comes of arrays of some shapes, found out by a trial."""
+        ones = [np.ones(size, self.dtype) for size in sizes]
+        with np.errstate(all="ignore"):
+            return self.compute(ones if self.takes_several else ones[0], False)[0].shape
 
     def _check_batch(self, x: Any) -> None:
         inputs = zip(x, self.input_shape, strict=True) if self.takes_several else [(x, self.input_shape)]
