@@ -347,6 +347,38 @@ def test_a_batch_that_is_joined_with_windows_is_taken_apart_again(declared, infe
         np.testing.assert_allclose(network.predict(images.transpose(0, 2, 3, 1), verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_constants_that_a_graph_repeats_by_the_batch():
+    """As codes of places are: repeated, given another shape, and added; a new size of images is asked for with the batch."""
+    from onnx.reference import ReferenceEvaluator
+
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    held = {"p": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), "zero": np.array([0]), "one": np.array([1]),
+            "two": np.array([2]), "last": np.array([1, 4, 2]), "open": np.array([-1]), "image": np.array([4, 4]),
+            "grown": np.array([6, 8])}  # fmt: skip
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "one"], ["batch"]),
+        helper.make_node("Slice", ["shape", "zero", "two"], ["front"]),
+        helper.make_node("Concat", ["batch", "last"], ["times"], axis=0),
+        helper.make_node("Tile", ["p", "times"], ["tiled"]),  # (N, 1, 16, 8)
+        helper.make_node("Concat", ["batch", "two", "open", "image"], ["to"], axis=0),
+        helper.make_node("Reshape", ["tiled", "to"], ["codes"]),  # (N, 2, 4, 4, 4)
+        helper.make_node("ReduceMean", ["codes"], ["mean"], axes=[2], keepdims=0),
+        helper.make_node("Add", ["x", "mean"], ["sum"]),
+        helper.make_node("Concat", ["front", "grown"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["sum", "", "", "sizes"], ["y"], mode="linear"),
+    ]
+    x = helper.make_tensor_value_info("x", float32, ["N", 2, 4, 4])
+    tensors = [onnx.numpy_helper.from_array(value, key) for key, value in held.items()]
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info("y", float32, None)], tensors)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    network = import_onnx(proto)
+    for batch in (1, 3):
+        images = np.random.default_rng(batch).normal(size=(batch, 2, 4, 4)).astype("float32")
+        expected = ReferenceEvaluator(proto).run(None, {"x": images})[0].transpose(network.onnx_orders["outputs"][0])
+        np.testing.assert_allclose(network.predict(images.transpose(0, 2, 3, 1), verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_batch_that_is_joined_in_parts_is_refused_with_the_numbers():
     proto = joined(0, inferred=False)
     next(t for t in proto.graph.initializer if t.name == "k").CopyFrom(

@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from minitl.graph.value import Value
 from minitl.layers import InputLayer
 from minitl.layers.array_function import ArrayFunction
 
 ANY_LENGTH = 24  # of an open axis that is not the batch's
+REPEATED = ("ConstantOfShape", "Expand", "Tile")  # operators that can make much of little, by their last input
+SHAPED = (*REPEATED, "Reshape")
 
 
 def rows_per_sample(x: Value, counts: dict[Value, int]) -> int:
@@ -58,6 +62,16 @@ def with_one_open_axis(x: Value, wanted: list[int], counts: dict[Value, int]) ->
     if remainder or (len(rest) == len(wanted) - 1 and size != 1):
         raise ValueError(f"to {wanted} from {tuple(x.shape)}, which has {numbers} numbers per sample")
     return [-1 if place == batch else size if n == -1 else n for place, n in enumerate(wanted)]
+
+
+def for_one_sample(operator: str, sizes: np.ndarray) -> np.ndarray:
+    """A shape of constants, which are the same in every sample, so that one stands for all."""
+    if operator in REPEATED:
+        return np.abs(sizes)
+    if np.count_nonzero(sizes < 0) < 2:
+        return sizes
+    batch = int(np.argmin(sizes))
+    return np.where(np.arange(sizes.size).reshape(sizes.shape) == batch, -sizes, sizes)
 
 
 def _decisive(value: Value) -> list[Value]:

@@ -17,6 +17,7 @@ import numpy as np
 from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.interop.needs import need
+from minitl.interop.onnx_batches import REPEATED, SHAPED, for_one_sample
 from minitl.interop.onnx_operators import READERS
 from minitl.interop.onnx_tensors import Tensor, evaluated, image_order
 from minitl.layers import Input, Permute
@@ -198,9 +199,9 @@ class Reader:
     def _fold(self, node: Any) -> None:
         """Compute what depends on constants alone."""
         inputs = {name: self.constants[name] for name in node.input if name}
-        if node.op_type == "ConstantOfShape":  # the same in every sample: one stands for all
-            inputs = {name: np.where(sizes == -1, 1, sizes) for name, sizes in inputs.items()}
-        if node.op_type in ("ConstantOfShape", "Expand", "Tile"):
+        if node.op_type in SHAPED:
+            inputs[node.input[-1]] = for_one_sample(node.op_type, inputs[node.input[-1]])
+        if node.op_type in REPEATED:
             sizes = [int(n) for n in inputs[node.input[-1]].reshape(-1)]
             if 4 * int(np.prod(sizes, dtype=object)) > self.left:
                 raise self.refused(node, f"asks for a constant of {sizes}, more than {MOST_BYTES >> 20} MB in all")

@@ -310,7 +310,8 @@ def _shape(reader: Any, node: Any, a: Attributes) -> Any:
     tensor = reader.tensors[node.input[0]]
     if tensor.shape.count(None) > 1:
         raise ValueError("needs a known shape")
-    whole = np.array([-rows_per_sample(tensor.value, reader.rows) if n is None else n for n in tensor.shape], np.int64)
+    rows = rows_per_sample(tensor.value, reader.rows) * (reader.only_batch or -1)
+    whole = np.array([rows if n is None else n for n in tensor.shape], np.int64)
     return whole[a.get("start", 0) : a.get("end")]
 
 

@@ -58,7 +58,7 @@ def _by_matrices(reader: Any, node: Any, a: Attributes) -> Any:
     seen = [np.ones(1, np.float32)] * rank  # along each axis 0 where an output lies outside the image
     for k, axis in enumerate(places):
         by_scale, n = scales is not None and len(scales) > 0, lengths[k]
-        alike = scales[k] == 1 if by_scale else sizes[k] == (n or reader.batch.get(node.input[0]))
+        alike = scales[k] == 1 if by_scale else sizes[k] == (n or reader.batch.get(node.input[0], -1))
         if alike and parts[k] == (0.0, 1.0):
             continue
         if axis == 0 or n is None:
