@@ -468,6 +468,22 @@ def test_a_model_with_a_call_of_several_inputs_and_outputs():
     assert [part.shape for part in found] == [(12, 2), (12, 3)] and model.input_names == ["a", "b"]
 
 
+def test_a_layer_with_weights_that_uses_values_around_it_is_left_without_them():
+    around = Input((3,))
+
+    class Own(Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", (3,), "ones")
+
+        def call(self, x):
+            return x * self.scale + around
+
+    layer = Own()
+    with pytest.raises(TypeError, match="has weights, which would not learn"):
+        layer(Input((3,)))
+    assert layer.count_params() == 0
+
+
 def test_models_with_a_call_that_cannot_be_followed():
     class Numbers(Model):
         def call(self, x):

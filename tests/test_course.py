@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minitl.__main__ import main
 from minitl.course import exercise, ladder
 from minitl.course.grade import of_text
 from minitl.kernels import winograd
@@ -59,12 +60,24 @@ def test_commands(tmp_path):
     assert "already" in minitl("exercise", "relu").stderr
     assert minitl("grade", "relu.py").returncode == 1
     text = (tmp_path / "relu.py").read_text()
+    (tmp_path / "wrong.py").write_text(text.replace('raise NotImplementedError("your turn")', "return dy * (x < 0)"))
+    wrong = minitl("grade", "wrong.py")
+    assert wrong.returncode == 1 and wrong.stdout.startswith("Not right. "), wrong
+    text = (tmp_path / "relu.py").read_text()
     (tmp_path / "relu.py").write_text(text.replace('raise NotImplementedError("your turn")', "return dy * (x > 0)"))
     done = minitl("grade", "relu.py")
     assert done.returncode == 0, done
     assert "did you mean" in minitl("exercise", "relo").stderr
     (tmp_path / "foreign.py").write_text("print('ran')\n")
     assert "no exercise" in minitl("grade", "foreign.py").stderr
+
+
+def test_rounds_of_the_ladder_are_chosen(monkeypatch):
+    rounds = []
+    monkeypatch.setattr(ladder, "climb", lambda given: rounds.append(given) or [("loops", 1.0, "nothing")])
+    for arguments in ([], ["--rounds", "2"]):
+        main(["ladder", *arguments])
+    assert rounds == [5, 2]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)

@@ -1,5 +1,6 @@
 """What is left out means what it means in Keras: defaults of everything that has Keras's name."""
 
+import importlib
 import inspect
 
 import pytest
@@ -42,6 +43,25 @@ def test_defaults_are_keras_s(keras, place):
 def test_defaults_of_methods_are_keras_s(keras, name):
     for kind in (Model, Sequential):
         assert compared(name, getattr(kind, name), getattr(keras.Model, name))
+
+
+MODULES = [
+    *(f"datasets.{name}" for name in ("boston_housing", "california_housing", "cifar10", "imdb", "mnist", "reuters")),
+    *(f"applications.{name}" for name in (
+        "densenet", "efficientnet", "inception_v3", "mobilenet", "mobilenet_v2", "resnet", "resnet_v2", "vgg16", "xception",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_defaults_of_functions_in_modules_are_keras_s(keras, module):
+    ours, theirs = importlib.import_module(f"minitl.{module}"), keras
+    for part in module.split("."):
+        theirs = getattr(theirs, part)
+    shared = [name for name, made in vars(theirs).items() if inspect.isfunction(made) and hasattr(ours, name)]
+    assert shared
+    for name in shared:
+        compared(name, getattr(ours, name), getattr(theirs, name))
 
 
 def compared(name, ours, theirs) -> int:

@@ -106,6 +106,22 @@ def test_results_come_in_order_and_are_kept(tmp_path):
     assert parallel.each(square, tasks) == [0, 1, 4, 9, 16]
 
 
+def test_progress_is_shown_task_by_task(monkeypatch, tmp_path):
+    class Bar:
+        steps = closed = 0
+
+        def update(self):
+            self.steps += 1
+
+        def close(self):
+            self.closed += 1
+
+    bar = Bar()
+    monkeypatch.setattr(parallel, "_bar", lambda total, done: bar)
+    parallel.each(square, [(k, str(tmp_path)) for k in range(3)])
+    assert (bar.steps, bar.closed) == (3, 1)
+
+
 def test_a_worker_that_dies_costs_a_repetition(tmp_path):
     assert parallel.each(square, [(k, str(tmp_path), True) for k in range(5)], workers=2) == [0, 1, 4, 9, 16]
     assert len(list(tmp_path.glob("2-*"))) > 1

@@ -379,3 +379,8 @@ def test_pretraining_into_a_new_folder_fails_before_the_work_or_not_at_all(tmp_p
         pretrain("letters", tmp_path)
     pretrain("letters", tmp_path / "new" / "folder", epochs=1, samples=60)
     assert (tmp_path / "new" / "folder" / "letters.npz").is_file()
+
+
+def test_a_backend_that_does_not_exist_is_named_with_the_variable_that_asks_for_it():
+    result = run("import minitl.backend; minitl.backend.op('dense')", MINITL_BACKEND="numpyy")
+    assert "backend (from MINITL_BACKEND)" in result.stderr and "did you mean 'numpy'" in result.stderr

@@ -590,6 +590,7 @@ def test_pad_and_crop_shifts_whole_pixels():
     padded = np.pad(X, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     for i in range(len(X)):
         assert any((padded[i, a : a + 8, b : b + 8] == x[i]).all() for a in range(5) for b in range(5))
+    np.testing.assert_array_equal(run(pad_and_crop(), X)[0], run(pad_and_crop(4, "reflect"), X)[0])
 
 
 def test_alternating_flip_shows_both_sides_in_two_epochs():

@@ -754,3 +754,8 @@ def test_mistakes_of_photographs_are_those_that_are_wrong(tmp_path, monkeypatch)
     ]  # fmt: skip
     assert [sure for *_, sure in found["mistakes"]] == pytest.approx([0.8, 0.7])
     np.testing.assert_array_equal(found["confusion"], [[1, 1], [1, 1]])
+
+
+def test_where_the_model_cannot_be_written_is_said_before_any_photograph_is_looked_at(tmp_path):
+    with pytest.raises(FileNotFoundError, match="cannot save"):
+        photographs.train(tmp_path / "no photographs", tmp_path / "no folder" / "m.npz", size=SIZE, say=lambda text: None)

@@ -204,6 +204,7 @@ MODELS = {
     "a layer too far from behind": (ValueError, lambda: chain(Dense(2)).get_layer(index=-2), "index -2 is outside the 1 layers"),
     "nothing to take off": (ValueError, lambda: Sequential().pop(), "pop: the model has no layers"),
     "nothing to build": (ValueError, lambda: Sequential().build((None, 4)), r"the model has no layers; add\(\) some"),
+    "nothing to compute": (ValueError, lambda: Sequential().predict(X, verbose=0), r"the model has no layers; add\(\) some"),
     "no shape to build for": (
         ValueError,
         lambda: Sequential([Dense(2)]).build(),
