@@ -95,6 +95,10 @@ def forward_loss(
             raise ValueError(f"loss {model.loss.name!r}: uses values of the network, and takes no sample weights")
         judged = model.with_target
         arrays = judged.prepare([*arrays, *targets])
+    elif model.has_own_loss:
+        own = targets_of(model, weights, "sample_weight")
+        judged, places = model.judged_by_its_own(targets, own)
+        arrays = judged.prepare([*arrays, *((*targets, *own)[place] for place in places)])
     joint = tuple(
         i
         for i, loss in enumerate(listed(judged.loss))
@@ -135,6 +139,7 @@ class Means:
         several = isinstance(model.loss, list)
         self.metrics = model.metrics if several else [model.metrics]
         self.names = model.output_names if several else [""]
+        self.apart = len(self.names) > 1 and not model.has_own_loss  # whether each output has a loss
         self.total, self.samples = 0.0, 0
         self.of_outputs = [0.0] * len(self.names)
         for group in self.metrics:
@@ -170,7 +175,7 @@ class Means:
         """The means by name, the loss first."""
         count = self.samples or 1
         logs = {"loss": self.total / count}
-        if len(self.names) > 1:
+        if self.apart:
             logs.update({f"{name}_loss": total / count for name, total in zip(self.names, self.of_outputs, strict=True)})
         for name, group in zip(self.names, self.metrics, strict=True):
             logs.update({f"{name}_{metric.name}" if name else metric.name: _number(metric.result()) for metric in group})

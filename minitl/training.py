@@ -289,7 +289,7 @@ def _need_ready(model: Any, loss: bool) -> None:
     model._need_layers()
     if not loss:
         return
-    given = any(item is not None for item in listed(model.loss)) or (model.built and model.adds_loss)
+    given = any(item is not None for item in listed(model.loss)) or model.has_own_loss or (model.built and model.adds_loss)
     if model.optimizer is None or not given:
         raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
 

@@ -39,7 +39,7 @@ SIZES = {
 DEEPER = {
     "DenseNet169": 12_642_880, "DenseNet201": 18_321_984, "ResNet152": 58_370_944, "ResNet101V2": 42_626_560,
     "ResNet152V2": 58_331_648, "EfficientNetB1": 6_575_238, "EfficientNetB2": 7_768_568, "EfficientNetB3": 10_783_534,
-    "EfficientNetB4": 17_673_822,
+    "EfficientNetB4": 17_673_822, "EfficientNetB5": 28_513_526, "EfficientNetB6": 40_960_142, "EfficientNetB7": 64_097_686,
 }  # fmt: skip
 LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101"}
 

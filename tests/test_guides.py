@@ -176,7 +176,7 @@ def test_hooks_that_nothing_calls_are_refused(hook):
         type("Own", (Conv2D,), {hook: lambda self, x, kernel: x})
 
 
-@pytest.mark.parametrize("step", ["train_step", "test_step", "compute_loss"])
+@pytest.mark.parametrize("step", ["train_step", "test_step", "compute_metrics"])
 def test_steps_that_nothing_calls_are_refused(step):
     with pytest.raises(TypeError, match=rf"does not call a {step}\(\)"):
         type("Own", (Model,), {step: lambda self, data: None})

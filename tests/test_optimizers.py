@@ -25,6 +25,13 @@ def steps(optimizer, gradients, w=1.0):
     return path
 
 
+def test_a_rate_is_read_and_assigned_as_a_variable():
+    optimizer = SGD(0.1)
+    assert optimizer.learning_rate.numpy() == 0.1
+    optimizer.learning_rate.assign(0.5)
+    assert optimizer.learning_rate == 0.5
+
+
 def test_sgd():
     assert steps(SGD(0.1), [1, 2]) == pytest.approx([0.9, 0.7])
     assert steps(SGD(0.1, momentum=0.5), [1, 2]) == pytest.approx([0.9, 0.9 + (0.5 * -0.1 - 0.2)])

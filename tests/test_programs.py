@@ -1199,6 +1199,35 @@ best = keras.callbacks.ModelCheckpoint("best.weights.h5", monitor="val_top-2-acc
 history = model.fit(x=images, y=labels, batch_size=16, epochs=4, validation_split=0.1, callbacks=[best])
 model.load_weights("best.weights.h5")
 """,
+    "distillation": """
+import minitl as keras
+from minitl import layers, ops
+class Distiller(keras.Model):
+    def __init__(self, student, teacher):
+        super().__init__()
+        self.teacher, self.student = teacher, student
+    def compile(self, optimizer, metrics, student_loss_fn, distillation_loss_fn, alpha=0.1, temperature=3):
+        super().compile(optimizer=optimizer, metrics=metrics)
+        self.student_loss_fn, self.distillation_loss_fn = student_loss_fn, distillation_loss_fn
+        self.alpha, self.temperature = alpha, temperature
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, allow_empty=False):
+        soft = ops.softmax(self.teacher(x, training=False) / self.temperature, axis=1)
+        loss = self.distillation_loss_fn(soft, ops.softmax(y_pred / self.temperature, axis=1)) * self.temperature**2
+        return self.alpha * self.student_loss_fn(y, y_pred) + (1 - self.alpha) * loss
+    def call(self, x):
+        return self.student(x)
+def network(filters):
+    return keras.Sequential([keras.Input(shape=(12, 12, 1)), layers.Conv2D(filters, (3, 3), strides=(2, 2), padding="same"), layers.LeakyReLU(negative_slope=0.2), layers.MaxPooling2D(pool_size=(2, 2), strides=(1, 1), padding="same"), layers.Flatten(), layers.Dense(4)])
+teacher, student = network(16), network(4)
+scratch = keras.models.clone_model(student)
+teacher.compile(optimizer=keras.optimizers.Adam(), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[keras.metrics.SparseCategoricalAccuracy()])
+teacher.fit(grey, labels, epochs=3)
+teacher.trainable = False
+distiller = Distiller(student=student, teacher=teacher)
+distiller.compile(optimizer=keras.optimizers.Adam(), metrics=[keras.metrics.SparseCategoricalAccuracy()], student_loss_fn=keras.losses.SparseCategoricalCrossentropy(from_logits=True), distillation_loss_fn=keras.losses.KLDivergence(), alpha=0.1, temperature=10)
+history = distiller.fit(grey, labels, epochs=4)
+distiller.evaluate(grey, labels)
+""",
     "encoder of any length, kept with its class": """
 import minitl as keras
 from minitl import layers

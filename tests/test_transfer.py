@@ -8,6 +8,7 @@ import pytest
 from rows import ROWS
 from test_datasets import needs_cifar
 
+from minitl import layers as all_layers
 from minitl import plot
 from minitl.applications import card, classic, load
 from minitl.layers import (
@@ -497,6 +498,14 @@ def test_features_of_other_weights_are_refused(tmp_path):
         extract_features(model, X, cache=tmp_path / "f.npz")
 
 
+@pytest.mark.parametrize(
+    "kind", ["Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D"]
+)
+def test_layers_that_draw_in_training_say_so(kind):
+    made = getattr(all_layers, kind)
+    assert made(0.5).draws is True and made(0.0).draws is False
+
+
 def test_features_of_a_base_that_drops_out_are_refused():
     model = Sequential([Input((4,)), Dense(3), Dropout(0.5), Dense(2, activation="softmax")])
     with pytest.raises(ValueError, match=r"dropout \(Dropout\) draws"):
@@ -543,6 +552,7 @@ def test_pca():
     found = pca(rows, 2)
     np.testing.assert_allclose(np.abs(found[:, 0]), np.abs(5 * (t - t.mean())[:, 0]), atol=1e-10)
     np.testing.assert_allclose(found[:, 1], 0, atol=1e-10)
+    np.testing.assert_array_equal(pca(rows), found)
     with pytest.raises(ValueError, match="components"):
         pca(rows, 4)
 

@@ -6,6 +6,7 @@ the number of samples, as in Keras.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from minitl.autodiff import Traced, gradients
 from minitl.backend import op
 from minitl.errors import wrong_shape
+from minitl.graph.value import Value
 from minitl.losses.reduction import MEAN, REDUCTIONS, known_reduction, reduced
 from minitl.serialization import Configured, constructor_arguments
 
@@ -52,6 +54,9 @@ class Loss(Configured):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of some predictions: one number, or with reduction="none" one for every row of them."""
+        if isinstance(y_true, Value) or isinstance(y_pred, Value):
+            layer: Any = importlib.import_module("minitl.layers.loss_of")
+            return layer.loss_of(self, y_true, y_pred, sample_weight)
         if isinstance(y_true, Traced):
             return reduced(self._of_traced_targets(y_true, y_pred), sample_weight, self.reduction)
         if not isinstance(y_pred, Traced):

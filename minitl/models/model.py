@@ -50,7 +50,7 @@ class Model(Structure):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        for step in ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
+        for step in ("train_step", "test_step", "predict_step", "compute_metrics"):
             if hasattr(cls, step):
                 raise TypeError(
                     f"{cls.__name__}: fit() does not call a {step}(); use a Loss or a Layer with a call() for what is special, "

@@ -48,7 +48,9 @@ def save_model(model: Any, filepath: str | os.PathLike) -> None:
         config["origin"] = dict(model.origin)
     if model.checkpoint is not None:
         config["checkpoint"] = model.checkpoint
-    if model.optimizer is not None and model.with_target is None:  # such a loss belongs to the program's values
+    if (
+        model.optimizer is not None and model.with_target is None and not model.has_own_loss
+    ):  # such a loss belongs to the program's values
         config["compile"] = {
             "optimizer": encode(model.optimizer),
             "iterations": model.optimizer.iterations,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.legacy.arguments import of_fit
 from minitl.models.closed_loss import with_target
+from minitl.models.own_loss import with_own_loss
 from minitl.preprocessing.record import Preprocessing
 
 
@@ -24,6 +27,7 @@ class Trainer(Layer):
         self.metrics: list[Any] = []
         self.learnt_when_compiled: list[Layer] = []
         self.with_target: Any = None  # the network that takes the target too, for a loss that uses values
+        self._with_own_loss: dict[Any, Any] = {}  # such networks for a compute_loss of its own, by shapes of targets
         self.stop_training = False
         self.history: History | None = None
         self.training_run: Any = None  # where training stands, for a fit that goes on
@@ -62,9 +66,44 @@ class Trainer(Layer):
         self.loss = objective.per_output(self, "loss", loss, losses.to_train_with, one_for_all=True)
         self.loss_weights = objective.per_output(self, "loss_weights", loss_weights, float, one_for_all=False)
         self.metrics = objective.metrics_of(self, metrics, weighted_metrics)
-        self.with_target = with_target(self, self.loss) if self.built else None
+        self.with_target = with_target(self, self.loss) if self.built and not self.has_own_loss else None
+        self._with_own_loss.clear()
         self.learnt_when_compiled = [layer for _, layer in objective.trained_layers(self)] if self.built else []
         self.training_run = None
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether it is a class with a `compute_loss`, which is followed when there is a batch."""
+        return type(self).compute_loss is not Trainer.compute_loss
+
+    def judged_by_its_own(self, targets: list[Any], weights: list[Any]) -> tuple[Any, list[int]]:
+        """The network that computes a `compute_loss` of the model's own; see `minitl.models.own_loss`."""
+        given = [None if part is None else np.asarray(part) for part in (*targets, *weights)]
+        key = self.graph, tuple(None if part is None else (part.shape[1:], part.dtype) for part in given)
+        if key not in self._with_own_loss:
+            self._with_own_loss[key] = with_own_loss(self, targets, weights)
+        return self._with_own_loss[key]
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any) -> Any:
+        """The compiled loss, of arrays or of values, as a `compute_loss` of your own may ask for it with `super()`.
+
+        Formula: the sum of loss_weight loss(y, y_pred) over the outputs. What is added beside it (`add_loss`, regularizers) joins
+        the loss that is trained anyway.
+        Errors: ValueError for a model that has no loss.
+        """
+        chosen = objective.listed(self.loss)
+        shares = objective.listed(self.loss_weights) if self.loss_weights is not None else [1.0] * len(chosen)
+        parts = zip(chosen, shares, *([part] if len(chosen) == 1 else part for part in (y, y_pred)), strict=True)
+        weights = objective.listed(sample_weight) if len(chosen) > 1 else [sample_weight]
+        weights = weights * len(chosen) if len(weights) == 1 else weights
+        found = [
+            loss(true, predicted, own) if share == 1 else share * loss(true, predicted, own)
+            for (loss, share, true, predicted), own in zip(parts, weights, strict=True)
+            if loss is not None
+        ]
+        if not found:
+            raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
+        return functools.reduce(operator.add, found)
 
     def fit(
         self,
