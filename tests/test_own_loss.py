@@ -120,6 +120,32 @@ def test_several_outputs_with_shares():
     assert model.compute_loss(None, [CHANCES, y], [a, b]) is not None
 
 
+def test_without_targets_it_gets_none():
+    seen = []
+
+    class Unsupervised(Model):
+        def compute_loss(self, x, y, y_pred, sample_weight):
+            seen.append((y, sample_weight))
+            return ops.mean(ops.square(y_pred[0] - x[:, :3]), axis=-1)
+
+    x = Input((6,))
+    model = Unsupervised(x, [Dense(3)(x), Dense(1)(x)])
+    model.compile("sgd")
+    made = model.predict(X, verbose=0)[0]
+    assert model.evaluate(X, verbose=0) == pytest.approx(np.mean((made - X[:, :3]) ** 2), rel=1e-5)
+    assert seen == [(None, None)]
+
+
+def test_targets_come_in_the_outputs_dtype():
+    x = Input((6,), dtype="float64")
+    model = Bounded(x, Dense(3, dtype="float64")(x))
+    model.compile("sgd", "mse")
+    y = RANDOM.normal(size=(12, 3))
+    p = model.predict(X.astype(float), verbose=0)
+    found = model.evaluate(X.astype(float), y, batch_size=12, verbose=0)
+    assert found == pytest.approx(np.mean((p - y) ** 2) + 0.1 * np.mean(p**2), rel=1e-12)
+
+
 def test_a_layer_that_only_the_loss_uses_is_named():
     model = Distiller(network(), network())
     model.compile("sgd")

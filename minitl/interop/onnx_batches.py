@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minitl.graph.value import Value
+from minitl.interop.onnx_tensors import Tensor
 from minitl.layers import InputLayer
 from minitl.layers.array_function import ArrayFunction
 
@@ -34,20 +35,32 @@ def rows_per_sample(x: Value, counts: dict[Value, int]) -> int:
     return counts[x]
 
 
-def two_open_axes(reader: Any, x: Value, wanted: list[int]) -> bool:
-    """Whether a shape asks for the batch joined with others, or apart from them again, beside an axis that follows from the
-    rest; the number of samples that the graph declares then becomes -1 in `wanted`, and its multiples likewise.
+def with_batch_apart(reader: Any, tensor: Tensor, wanted: list[int]) -> list[int]:
+    """The shape itself; or, where it asks for the batch joined with others, or apart from them again, beside an axis that follows
+    from the rest, the shape with -1 for the batch alone. The number of samples that the graph declares is the batch there, too.
     """
-    joined = rows_per_sample(x, reader.rows) > 1
+    joined = rows_per_sample(tensor.value, reader.rows) > 1
     declared = set(reader.batch.values()) if reader.only_batch is None and -1 in wanted[1:] else set()
     if len(declared) == 1:
         batch = declared.pop()
         if wanted[0] > 0 and wanted[0] % batch == 0 and (joined or wanted[0] != batch):
-            wanted[0] //= -batch
-    return min(wanted, default=0) < -1 or (joined and wanted.count(-1) == 2)
+            wanted = [-(wanted[0] // batch), *wanted[1:]]
+    if min(wanted, default=0) < -1 or (joined and wanted.count(-1) == 2):
+        return _with_one_open_axis(reader.plain(tensor), wanted, reader.rows)
+    return wanted
 
 
-def with_one_open_axis(x: Value, wanted: list[int], counts: dict[Value, int]) -> list[int]:
+def for_one_sample(operator: str, sizes: np.ndarray) -> np.ndarray:
+    """A shape of constants, which are the same in every sample, so that one stands for all."""
+    if operator in REPEATED:
+        return np.abs(sizes)
+    if np.count_nonzero(sizes < 0) < 2:
+        return sizes
+    batch = int(np.argmin(sizes))
+    return np.where(np.arange(sizes.size).reshape(sizes.shape) == batch, -sizes, sizes)
+
+
+def _with_one_open_axis(x: Value, wanted: list[int], counts: dict[Value, int]) -> list[int]:
     """A shape in which the batch's size is below 0, and perhaps one more, which follows from the others: with -1 for the batch
     alone.
 
@@ -62,16 +75,6 @@ def with_one_open_axis(x: Value, wanted: list[int], counts: dict[Value, int]) ->
     if remainder or (len(rest) == len(wanted) - 1 and size != 1):
         raise ValueError(f"to {wanted} from {tuple(x.shape)}, which has {numbers} numbers per sample")
     return [-1 if place == batch else size if n == -1 else n for place, n in enumerate(wanted)]
-
-
-def for_one_sample(operator: str, sizes: np.ndarray) -> np.ndarray:
-    """A shape of constants, which are the same in every sample, so that one stands for all."""
-    if operator in REPEATED:
-        return np.abs(sizes)
-    if np.count_nonzero(sizes < 0) < 2:
-        return sizes
-    batch = int(np.argmin(sizes))
-    return np.where(np.arange(sizes.size).reshape(sizes.shape) == batch, -sizes, sizes)
 
 
 def _decisive(value: Value) -> list[Value]:

@@ -11,7 +11,7 @@ import numpy as np
 from minitl import activations, layers
 from minitl.graph.value import Value
 from minitl.interop import onnx_arrays, onnx_functions, onnx_places, onnx_recurrent
-from minitl.interop.onnx_batches import rows_per_sample, two_open_axes, with_one_open_axis
+from minitl.interop.onnx_batches import rows_per_sample, with_batch_apart
 from minitl.interop.onnx_resize import resize
 from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, padded, tensor_of, with_constant, with_weights
 from minitl.interop.onnx_windows import batch_norm, conv_transpose, convolution, global_pool, lrn, pooling, reduce_mean
@@ -210,10 +210,10 @@ def _reshape(reader: Any, node: Any, a: Attributes) -> Any:
     given: Any = a.get("shape") if "shape" in a else reader.known(node, 1)
     wanted = [int(n) for n in given]
     known = tensor.shape
-    if two_open_axes(reader, tensor.value, wanted):
-        wanted = with_one_open_axis(reader.plain(tensor), wanted, reader.rows)
-        if wanted[0] != -1:
-            return as_plain(np.reshape(reader.plain(tensor), tuple(wanted)))
+    apart = with_batch_apart(reader, tensor, wanted)
+    if apart != wanted and apart[0] != -1:
+        return as_plain(np.reshape(reader.plain(tensor), tuple(apart)))
+    wanted = apart
     first = wanted[0] if wanted else -1
     if not a.get("allowzero", 0) and (
         known[:1] != (None,) or any(n == 0 and known[i] is None for i, n in enumerate(wanted) if i)

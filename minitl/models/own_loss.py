@@ -32,19 +32,20 @@ def with_own_loss(model: Any, targets: list[Any], weights: list[Any]) -> tuple[A
     """The network that takes such targets and sample weights too, None for what the data do not have; and the places of those
     that it uses.
 
-    Errors: TypeError for a compute_loss() that gives no value of the network; ValueError for one that gives several numbers.
+    Of several numbers that compute_loss() gives, the mean is trained.
+    Errors: TypeError for a compute_loss() that gives no value of the network.
     """
-    y = [_standing_for(array, f"target_{number}") for number, array in enumerate(targets)]
-    own = [_standing_for(array, f"sample_weight_{number}") for number, array in enumerate(weights)]
     outputs = list(model.graph.outputs)
+    y, own = (
+        [_standing_for(array, f"{what}_{number}", outputs[0].dtype) for number, array in enumerate(arrays)]
+        for what, arrays in (("target", targets), ("sample_weight", weights))
+    )
     found = model.compute_loss(**_taken(model.compute_loss, model.graph.inputs, y, outputs, own))
     if not isinstance(found, Value):
         raise TypeError(f"{model.label}: compute_loss() must give what its layers, losses and functions give, got {found!r}")
     models: Any = importlib.import_module("minitl.models")
-    twin, losses = (
-        models.Model(list(model.graph.inputs), outputs),
-        [*model.graph.added_losses, AddedLoss(dtype=found.dtype)(found)],
-    )
+    twin = models.Model(list(model.graph.inputs), outputs)
+    losses = [*model.graph.added_losses, AddedLoss(dtype=found.dtype)(found)]
     if len(outputs) > 1:
         twin.loss = [None] * len(outputs)
     used = _used(found)
@@ -61,20 +62,21 @@ def with_own_loss(model: Any, targets: list[Any], weights: list[Any]) -> tuple[A
     return twin, list(taken)
 
 
-def _standing_for(array: Any, name: str) -> Value | None:
-    """A value for what comes in batches."""
+def _standing_for(array: Any, name: str, dtype: np.dtype) -> Value | None:
+    """A value for what comes in batches; what is no whole number comes in the outputs' dtype."""
     if array is None:
         return None
     array = np.asarray(array)
-    kind = array.dtype if array.dtype.kind in "iu" else np.dtype(np.float32)
+    kind = array.dtype if array.dtype.kind in "iu" else dtype
     return InputLayer(array.shape[1:], dtype=kind, name=name).value
 
 
 def _taken(function: Any, *parts: Any) -> dict[str, Any]:
-    """What the method takes of a batch; one value where there is one, a list of several."""
+    """What the method takes of a batch: one value where there is one, a list of several, None where the data have none."""
     parameters = inspect.signature(function).parameters
     everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     given = {name: part[0] if len(part) == 1 else list(part) for name, part in zip(NAMES, parts, strict=True)}
+    given.update({name: None for name, part in zip(NAMES, parts, strict=True) if all(value is None for value in part)})
     return {name: value for name, value in given.items() if name in parameters or everything}
 
 
