@@ -214,6 +214,11 @@ def test_targets_that_a_network_gives_learn_too():
     assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
+def test_a_loss_without_targets_says_so():
+    with pytest.raises(ValueError, match="the data have no targets; give y"):
+        distiller().fit(X, verbose=0)
+
+
 def test_a_value_and_an_array_are_no_loss():
     with pytest.raises(TypeError, match="must both be values"):
         losses.MeanSquaredError()(X[:, :3], Input((3,)))

@@ -51,8 +51,10 @@ class LossOf(Layer):
 def loss_of(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Value:
     """A loss of values as a value; data that come in have no gradient.
 
-    Errors: TypeError where one of targets and predictions is no value.
+    Errors: TypeError where one of targets and predictions is no value; ValueError without targets.
     """
+    if y_true is None:
+        raise ValueError(f"loss {loss.name}: the data have no targets; give y, or batches (x, y)")
     if not (isinstance(y_true, Value) and isinstance(y_pred, Value)):
         raise TypeError(f"loss {loss.name}: y_true and y_pred must both be values here, or both arrays")
     data = isinstance(y_true.node.layer, InputLayer) or y_true.dtype.kind != "f"
