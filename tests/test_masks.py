@@ -186,6 +186,7 @@ BEHIND = {
     "a way around": lambda l, v: l.LSTM(3)(l.Add()([v, l.Dense(5)(v)])),
     "batches": lambda l, v: l.LSTM(3)(l.Dropout(0.0)(l.BatchNormalization()(v))),
     "answers": lambda l, v: l.Dense(2)(l.GRU(3, return_sequences=True)(l.Activation("sigmoid")(v))),
+    "slopes": lambda l, v: l.LSTM(3)(l.Dense(3)(l.PReLU(shared_axes=[1])(v))),
     "the last": lambda l, v: l.LSTM(3)(v),
 }
 
