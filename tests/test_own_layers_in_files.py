@@ -141,3 +141,32 @@ def test_a_layer_with_a_backward_pass_of_its_own_has_no_place_in_a_file_of_keras
     with pytest.raises(ValueError, match="Keras does not have this layer"):
         model.save(tmp_path / "model.keras")
     assert not list(tmp_path.iterdir())
+
+
+class Doubled(layers.Layer):
+    """Its settings in files are others than its constructor's arguments."""
+
+    def __init__(self, scale, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def call(self, x):
+        return x * self.scale
+
+    def get_config(self):
+        return {"name": self.name, "half": self.scale / 2}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config.pop("half") * 2, **config)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".npz"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_from_config_is_what_makes_the_layer(ending, tmp_path):
+    model = Sequential([layers.Input((4,)), layers.Dense(3), Doubled(3.0)])
+    model.save(tmp_path / f"model{ending}")
+    again = load_model(tmp_path / f"model{ending}", custom_objects={"Doubled": Doubled})
+    x = random.random((2, 4))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert again.layers[1].scale == 3.0
