@@ -108,6 +108,36 @@ def test_what_was_compiled_is_a_part_of_it():
         without.fit(X, CHANCES, verbose=0)
 
 
+def test_penalties_join_once_whether_it_adds_them_or_not():
+    class Adding(Model):
+        adds = True
+
+        def compute_loss(self, x, y, y_pred, sample_weight, training=True):
+            loss = ops.mean((y_pred - y) ** 2)
+            return loss + ops.sum(self.losses) if self.adds else loss
+
+    class Leaving(Adding):
+        adds = False
+
+    x = Input((6,))
+    found = []
+    for kind in (Adding, Leaving, Model):
+        h = Dense(4, kernel_regularizer="l2")(x)
+        model = kind(x, Dense(3)(h))
+        model.set_weights([np.full(w.shape, 0.25) for w in model.get_weights()])
+        model.add_loss(ops.mean(ops.square(h)))
+        model.compile("sgd", "mse")
+        found.append(model.fit(X, CHANCES, epochs=3, batch_size=12, verbose=0).history["loss"])
+        assert len(model.losses) > 0
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-5)
+
+
+def test_a_property_of_metrics_is_refused():
+    with pytest.raises(TypeError, match=r"Own: metrics are what compile\(metrics=\.\.\.\) gets"):
+        type("Own", (Model,), {"metrics": property(lambda self: [])})
+
+
 def test_several_outputs_with_shares():
     x = Input((6,))
     model = Bounded(x, [Dense(3, name="a")(x), Dense(1, name="b")(x)])

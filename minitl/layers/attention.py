@@ -35,7 +35,7 @@ class Attends(Layer):
 
     takes_several = supports_masking = steps_of_first = True
     dropout: float
-    use_causal_mask = False
+    use_causal_mask: bool
     marked_inputs: tuple[bool, ...] = ()  # which inputs have steps that are left out
 
     def leave_out(self, values: list[Value]) -> list[Value]:

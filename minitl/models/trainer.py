@@ -20,6 +20,11 @@ from minitl.preprocessing.record import Preprocessing
 class Trainer(Layer):
     """A layer that can be trained: the loops are in `minitl.training`."""
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if isinstance(vars(cls).get("metrics"), property):
+            raise TypeError(f"{cls.__name__}: metrics are what compile(metrics=...) gets; leave the property out")
+
     def _set_up_training(self) -> None:
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: Any = None  # one per output, where there are several
@@ -28,6 +33,7 @@ class Trainer(Layer):
         self.learnt_when_compiled: list[Layer] = []
         self.with_target: Any = None  # the network that takes the target too, for a loss that uses values
         self._with_own_loss: dict[Any, Any] = {}  # such networks for a compute_loss of its own, by shapes of targets
+        self._follows_loss = False  # whether that is being called
         self.stop_training = False
         self.history: History | None = None
         self.training_run: Any = None  # where training stands, for a fit that goes on
@@ -72,6 +78,11 @@ class Trainer(Layer):
         self.training_run = None
 
     @property
+    def losses(self) -> list[float]:
+        """What joins the loss beside the outputs'; nothing in a `compute_loss`, which need not add it."""
+        return [] if self._follows_loss else super().losses
+
+    @property
     def has_own_loss(self) -> bool:
         """Whether it is a class with a `compute_loss`, which is followed when there is a batch."""
         return type(self).compute_loss is not Trainer.compute_loss
@@ -81,7 +92,11 @@ class Trainer(Layer):
         given = [None if part is None else np.asarray(part) for part in (*targets, *weights)]
         key = self.graph, tuple(None if part is None else (part.shape[1:], part.dtype) for part in given)
         if key not in self._with_own_loss:
-            self._with_own_loss[key] = with_own_loss(self, targets, weights)
+            self._follows_loss = True
+            try:
+                self._with_own_loss[key] = with_own_loss(self, targets, weights)
+            finally:
+                self._follows_loss = False
         return self._with_own_loss[key]
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any) -> Any:
