@@ -449,3 +449,13 @@ PAINTED = [
     [[42, 50, 74], [25, 216, 53], [19, 214, 45], [4, 13, 30]],
     [[23, 28, 0], [29, 178, 14], [37, 184, 10], [42, 35, 18]],
 ]
+
+
+def test_how_many_digits_there_are_to_be(monkeypatch):
+    from minitl.datasets import idx, mnist
+
+    asked = []
+    monkeypatch.setattr(idx, "_found", lambda folder, name, url, checksum: name)
+    monkeypatch.setattr(idx, "read", lambda path, shape: asked.append((path.split("-")[0], shape)))
+    mnist.load_data()
+    assert asked == [("train", (60000, 28, 28)), ("train", (60000,)), ("t10k", (10000, 28, 28)), ("t10k", (10000,))]

@@ -8,7 +8,7 @@ import pytest
 
 import minitl
 from minitl import initializers, losses, regularizers, schedules
-from minitl.backend import use_backend
+from minitl.backend import op, use_backend
 
 STEPS = range(45)
 
@@ -463,3 +463,12 @@ def test_where_the_logarithm_is_cut_off_the_gradient_is_zero(backend):
     expected = [-np.log(1e-7), np.log(2), -np.log(1e-7), 0]
     assert value == pytest.approx(np.mean(expected), rel=1e-6)
     np.testing.assert_allclose(found, [[0, -2 / 4, 0, 1 / 4]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factors", [(2.0, 3.0), (1.0, -1.0), (-1.0, 2.0, 1.0)])
+def test_a_sum_weighs_its_inputs(backend, factors):
+    parts = [np.random.default_rng(k).normal(size=(2, 3)) for k in range(len(factors))]
+    y, cache = op("add").forward(*parts, factors=factors)
+    np.testing.assert_allclose(y, sum(f * part for f, part in zip(factors, parts, strict=True)), rtol=1e-12)
+    for f, dx in zip(factors, op("add").backward(np.ones((2, 3)), cache), strict=True):
+        np.testing.assert_array_equal(dx, np.full((2, 3), f))

@@ -815,3 +815,8 @@ def test_the_middle_is_cut_out_of_an_image():
     x = np.arange(9 * 12.0).reshape(1, 9, 12, 1).astype(np.float32)
     np.testing.assert_array_equal(CenterCrop(3, 4)(x), x[:, 3:6, 4:8])
     np.testing.assert_array_equal(CenterCrop(8, 3)(x), x[:, :8, 4:7])
+
+
+def test_padding_by_a_value_is_by_zero_unless_it_is_given():
+    x = np.ones((1, 2, 2, 1), np.float32)
+    np.testing.assert_array_equal(ValuePadding2D()(x), np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))

@@ -196,3 +196,10 @@ def test_a_rate_that_is_too_high_from_the_beginning():
         find_learning_rate(model, ROWS, TARGETS, lowest=1e3, highest=1e9)
     with pytest.raises(ValueError, match=r"NaN|finite"):
         find_learning_rate(model, ROWS * np.nan, TARGETS)
+
+
+def test_five_neighbours_unless_more_are_asked_for():
+    features = np.random.default_rng(0).normal(size=(9, 3))
+    rows, cosines = nearest(features, features[:2])
+    assert rows.shape == cosines.shape == (2, 5)
+    np.testing.assert_array_equal(nearest(features, features[:2], 7)[0][:, :5], rows)

@@ -803,3 +803,11 @@ def test_small_things(tmp_path, monkeypatch):
     )
     model.fit(frame(), np.ones((4, 2)), steps_per_epoch=None, verbose=0)  # a table is no iterable of batches
     assert check_gradients and minitl
+
+
+def test_private_names_are_not_looked_for_elsewhere():
+    from minitl.legacy.modules import elsewhere
+
+    assert elsewhere("layers", "Dense") is Dense
+    with pytest.raises(AttributeError, match=r"module 'minitl\.layers' has no attribute '__path__'"):
+        elsewhere("layers", "__path__")
