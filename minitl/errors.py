@@ -27,6 +27,16 @@ def wrong_shape(where: str, expected: object, got: object, advice: str) -> Value
     return ValueError(f"{where}: expected shape {expected}, got {got}; {advice}")
 
 
+def no_loss() -> ValueError:
+    """A ValueError for a model that is to be judged and has nothing to be judged by."""
+    return ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
+
+
+def no_targets(where: str = "") -> ValueError:
+    """A ValueError for a loss whose data have no targets."""
+    return ValueError(f"{where}the data have no targets; give y, or batches (x, y)")
+
+
 def as_array(data: Any) -> np.ndarray:
     """An array of what a user gave; a ValueError for rows of different lengths says what makes them equally long."""
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minitl import channels, losses, metrics
-from minitl.errors import unknown, wrong_shape
+from minitl.errors import no_targets, unknown, wrong_shape
 from minitl.graph import rules
 from minitl.graph.run import Run
 from minitl.layers.base import Layer
@@ -52,7 +52,7 @@ class Losses:
             if loss is None:
                 continue
             if targets[i] is None:
-                raise ValueError("the data have no targets; give y, or batches (x, y)")
+                raise no_targets()
             own = None if weights[i] is None else np.asarray(weights[i], predictions[i].dtype)
             seen = run.logits[i] if i in joint else predictions[i]
             mask = self.masks[i]

@@ -16,7 +16,7 @@ from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
 from minitl.finite import explain, first_culprit
 from minitl.graph.value import fits
 from minitl.history import History
-from minitl.objective import Losses, Means, as_compiled, forward_loss, listed, trained_layers, updates
+from minitl.objective import Losses, Means, as_compiled, forward_loss, trained_layers, updates
 from minitl.progress import Progress
 from minitl.random import new_generator
 from minitl.resume import TrainingRun
@@ -287,11 +287,8 @@ def _as_batch(model: Any, x: Any) -> Any:
 
 def _need_ready(model: Any, loss: bool) -> None:
     model._need_layers()
-    if not loss:
-        return
-    given = any(item is not None for item in listed(model.loss)) or model.has_own_loss or (model.built and model.adds_loss)
-    if model.optimizer is None or not given:
-        raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
+    if loss:
+        model.need_loss()
 
 
 def take_validation(x: Any, y: Any, weights: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:

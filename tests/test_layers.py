@@ -87,6 +87,8 @@ from minitl.layers import (
     ZeroPadding2D,
 )  # fmt: skip
 from minitl.layers.arithmetic import OPERATIONS
+from minitl.losses import MeanSquaredError
+from minitl.losses.of_values import LossOf
 from minitl.models import Model, Sequential, clone_model, load_model
 from minitl.serialization import encode
 
@@ -414,6 +416,7 @@ MERGING = {
     "minimum": (lambda: minitl.layers.Minimum(), [ROWS, ROWS], ROWS),
     "concatenate": (lambda: Concatenate(), [IMAGES, (3, 6, 5, 3)], (3, 6, 5, 5)),
     "concatenate rows": (lambda: Concatenate(axis=1), [IMAGES, (3, 2, 5, 2)], (3, 8, 5, 2)),
+    "loss of rows": (lambda: LossOf(MeanSquaredError(reduction="none"), True), [(3, 4, 5), (3, 4, 5)], (3, 4)),
     "dot": (lambda: Dot(1), [ROWS, ROWS], (4, 1)),
     "dot of sequences": (lambda: Dot((2, 1)), [(3, 4, 5), (3, 5, 2)], (3, 4, 2)),
     "cosine": (lambda: Dot(-1, normalize=True), [ROWS, ROWS], (4, 1)),

@@ -302,7 +302,7 @@ def test_operators_on_any_axes_for_any_batch(name):
 def joined(declared, inferred):
     """A graph that joins the batch with windows of an image, for a layer, and takes them apart again, as vision networks do."""
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
-    nodes, held = [], {"one": np.array([0]), "first": np.array([1]), "four": np.array([4]), "k": np.array([[1, 2], [3, -1.0]])}
+    nodes, held = [], {"one": np.array([0]), "first": np.array([1]), "k": np.array([[1, 2], [3, -1.0]])}
 
     def node(kind, inputs, **attributes):
         nodes.append(helper.make_node(kind, inputs, [f"t{len(nodes)}"], **attributes))

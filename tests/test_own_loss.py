@@ -78,7 +78,8 @@ def test_it_takes_sample_weights_and_targets_of_other_kinds():
         expected, _ = by_hand(model, used)
         assert model.evaluate(X, LABELS, sample_weight=given, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
     assert model.evaluate(X, LABELS.astype(np.int8), verbose=0)[0] == pytest.approx(by_hand(model)[0], rel=1e-5)
-    model.hard, model.compiled_again = losses.CategoricalCrossentropy(from_logits=True), model.compile("sgd")
+    model.hard = losses.CategoricalCrossentropy(from_logits=True)
+    model.compile("sgd")
     assert model.evaluate(X, np.eye(3)[LABELS], verbose=0) == pytest.approx(by_hand(model)[0], rel=1e-5)
 
 
@@ -147,7 +148,7 @@ def test_several_outputs_with_shares():
     expected = np.mean((a - CHANCES) ** 2) + 0.5 * np.mean(abs(b - y)) + 0.1 * np.mean(a**2) + 0.1 * np.mean(b**2)
     found = model.evaluate(X, [CHANCES, y], batch_size=12, verbose=0)
     assert (found[0] if isinstance(found, list) else found) == pytest.approx(expected, rel=1e-5)
-    assert model.compute_loss(None, [CHANCES, y], [a, b]) is not None
+    assert model.compute_loss(None, [CHANCES, y], [a, b]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_targets_it_gets_none():
@@ -230,6 +231,26 @@ def test_losses_of_values_are_those_of_arrays(name, reduction):
     found = model.evaluate(data, verbose=0)[0]
     assert found == pytest.approx(np.mean(loss(data[1], predicted)), rel=1e-5)
     assert check_gradients(model, data).ok
+
+
+def test_the_shape_of_losses_of_rows_is_open_where_the_rows_are():
+    sequence, targets = Input((None, 4)), Input((None, 3))
+    value = losses.MeanSquaredError(reduction="none")(targets, Dense(3)(sequence))
+    assert value.shape == (None, None)
+    assert Model([sequence, targets], value)([np.ones((2, 5, 4)), np.ones((2, 5, 3))]).shape == (2, 5)
+
+
+def test_a_loss_of_values_goes_into_a_file(tmp_path):
+    x = Input((6,))
+    a, b = Dense(3)(x), Dense(3)(x)
+    model = Model(x, [a, b])
+    model.add_loss(losses.MeanSquaredError(reduction="sum")(a, b))
+    model.compile("sgd")
+    model.save(tmp_path / "m.npz")
+    for again in (load_model(tmp_path / "m.npz"), clone_model(model)):
+        again.set_weights(model.get_weights())
+        again.compile("sgd")
+        assert again.evaluate(X, verbose=0) == model.evaluate(X, verbose=0)
 
 
 def test_targets_that_a_network_gives_learn_too():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from minitl.graph.value import Node, Value
@@ -131,3 +131,15 @@ class Graph:
                 done.add(value.node)
                 stack += value.node.inputs[::-1]
         return seen
+
+
+def leading_to(value: Value, ends: Collection[Value] = ()) -> set[Value]:
+    """The value and all that it depends on, no further than to values of `ends`."""
+    found: set[Value] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += [] if one in ends else one.node.inputs
+    return found

@@ -27,7 +27,7 @@ WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")  # of a function, which 
 
 def compile_settings(model: Any) -> dict[str, Any] | None:
     """What `.keras` has as `compile_config`; None for a model that is not compiled, or whose loss is not Keras's."""
-    if model.optimizer is None or model.has_own_loss:
+    if model.optimizer is None or model.loss_is_the_program_s:
         return None
     several = isinstance(model.loss, list)
     of_outputs = model.loss if several else [model.loss]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.interop.onnx_tensors import Attributes, as_plain
+from minitl.interop.onnx_tensors import Attributes, as_plain, either
 
 ARITHMETIC = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power, "Max": np.maximum,
@@ -25,8 +25,7 @@ def arithmetic(reader: Any, node: Any, a: Attributes) -> Any:
     """Tensors and constants of any shapes, one after another, as NumPy broadcasts them."""
     if node.op_type not in ARITHMETIC:
         raise ValueError("is not known with these inputs")
-    parts = [reader.constants[n] if n in reader.constants else reader.plain(reader.tensors[n]) for n in node.input]
-    return as_plain(functools.reduce(ARITHMETIC[node.op_type], parts))
+    return as_plain(functools.reduce(ARITHMETIC[node.op_type], (either(reader, name) for name in node.input)))
 
 
 def affine(x: Any, kernel: np.ndarray, bias: np.ndarray | None) -> Any:

@@ -28,9 +28,8 @@ def rows_per_sample(x: Value, counts: dict[Value, int]) -> int:
     waiting = [x]
     while waiting:  # a graph may be deeper than Python's stack
         missing = [v for v in _decisive(waiting[-1]) if v not in counts]
-        if not missing:
-            value = waiting.pop()
-            counts[value] = counts[value] if value in counts else _rows(value, counts)
+        if not missing and (value := waiting.pop()) not in counts:
+            counts[value] = _rows(value, counts)
         waiting += missing
     return counts[x]
 

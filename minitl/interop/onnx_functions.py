@@ -10,7 +10,7 @@ import numpy as np
 
 from minitl import activations, layers
 from minitl.interop.onnx_arrays import MOST_NUMBERS, allow
-from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, tensor_of, with_weights
+from minitl.interop.onnx_tensors import Attributes, as_image, as_plain, either, length, tensor_of, with_weights
 
 
 def _of_each(function: Callable[..., Any], *settings: tuple[str, float]) -> Callable[[Any, Any, Attributes], Any]:
@@ -109,23 +109,10 @@ def _log_sum_exp(x: Any, axis: Any, keepdims: bool) -> Any:
     return total if keepdims else np.squeeze(total, axis)
 
 
-def length(reader: Any, shape: Any, axis: int) -> int:
-    """The length of an axis, the batch's where the graph is read for one."""
-    found = reader.only_batch if axis == 0 and shape[0] is None else shape[axis]
-    if found is None:
-        raise ValueError(f"along axis {axis}, whose size is open")
-    return int(found)
-
-
 COMPARISONS: dict[str, Callable[..., Any]] = {
     "Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal,
     "Equal": np.equal, "And": np.logical_and, "Or": np.logical_or,
 }  # fmt: skip
-
-
-def either(reader: Any, name: str) -> Any:
-    """An input that may be a tensor or a constant."""
-    return reader.constants[name] if name in reader.constants else reader.plain(reader.tensors[name])
 
 
 def _compare(reader: Any, node: Any, a: Attributes) -> Any:

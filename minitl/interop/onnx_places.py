@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
-from minitl.interop.onnx_functions import either, length
-from minitl.interop.onnx_tensors import Attributes, as_plain, with_weights
+from minitl.interop.onnx_tensors import Attributes, as_plain, either, length, with_weights
 
 
 def _extreme_place(reader: Any, node: Any, a: Attributes) -> Any:

@@ -47,6 +47,19 @@ def as_plain(value: Any) -> Any:
     return tensor_of(value, tuple(range(len(value.shape))))
 
 
+def either(reader: Any, name: str) -> Any:
+    """An input that may be a tensor or a constant."""
+    return reader.constants[name] if name in reader.constants else reader.plain(reader.tensors[name])
+
+
+def length(reader: Any, shape: Any, axis: int) -> int:
+    """The length of an axis, the batch's where the graph is read for one."""
+    found = reader.only_batch if axis == 0 and shape[0] is None else shape[axis]
+    if found is None:
+        raise ValueError(f"along axis {axis}, whose size is open")
+    return int(found)
+
+
 def with_weights(layer: Any, value: Any, *weights: Any, **call: Any) -> Any:
     """A layer on a value, with its weights."""
     made = layer(value, **call)

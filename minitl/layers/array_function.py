@@ -18,6 +18,7 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.merging import Add, Multiply, Subtract
+from minitl.layers.output_shape import of_two_batches
 
 OPERATIONS = {OPERATION + operation for operation, _ in activations.NAMED.values() if operation}
 KNOWN = {*DERIVATIVES, *FUNCTIONS, *PLAIN, *OPERATIONS, "matmul", "getitem"}
@@ -84,18 +85,14 @@ class ArrayFunction(Layer):
             raise
 
     def _tried_shape(self, input_shape: Any, times_batch: int) -> Shape:
-        shapes = list(input_shape) if self.takes_several else [input_shape]
-        trials = []
-        for batch, length in ((2 * times_batch, 24), (3 * times_batch, 36)):
-            open_axes = [batch if self.batch is None else self.batch, length]
-            sizes = [[open_axes[i > 0] if n is None else n for i, n in enumerate(shape)] for shape in shapes]
-            times = _product([self.arguments, self.settings]) if self.function in REPEATING else 1
-            if times * sum(map(math.prod, sizes)) > MOST:
-                raise ValueError(
-                    f"{self.label}: {self.function} of {sizes} would make more than {MOST} numbers for a few samples"
-                )
-            trials.append(self.shape_of(sizes))
-        return tuple(a if a == b else None for a, b in zip(*trials, strict=True))
+        batches = (2 * times_batch, 3 * times_batch) if self.batch is None else (self.batch, self.batch)
+        return of_two_batches(list(input_shape) if self.takes_several else [input_shape], self._tried, batches)
+
+    def _tried(self, sizes: list[list[int]]) -> tuple[int, ...]:
+        times = _product([self.arguments, self.settings]) if self.function in REPEATING else 1
+        if times * sum(map(math.prod, sizes)) > MOST:
+            raise ValueError(f"{self.label}: {self.function} of {sizes} would make more than {MOST} numbers for a few samples")
+        return self.shape_of(sizes)
 
     def shape_of(self, sizes: Sequence[Sequence[int]]) -> tuple[int, ...]:
         """The shape that comes of arrays of some shapes, found out by a trial."""

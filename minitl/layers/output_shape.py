@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minitl.graph.value import shape_of
+from minitl.graph.value import Shape, shape_of
 
 # Two lengths for every open axis, the same for all: an axis of y that differs between them is open, too. A layer may want more
 # (a pooling) or less (a table of places), so others follow.
@@ -28,6 +29,15 @@ def found_out(layer: Any, input_shape: Any) -> Any:
             reason = error
     advice = "define compute_output_shape() to work with an open input shape"
     raise ValueError(f"{layer.label}: {advice} {input_shape}; on images or sequences of any length it fails: {reason}")
+
+
+def of_two_batches(shapes: Sequence[Shape], run: Callable[[list[list[int]]], Any], batches: tuple[int, int] = (2, 3)) -> Shape:
+    """The shape that `run` gives for arrays of some shapes, where it need not have a batch: from two, whose open axes differ."""
+    found = []
+    for batch, length in zip(batches, (24, 36), strict=True):
+        found.append(run([[(length if i else batch) if n is None else n for i, n in enumerate(shape)] for shape in shapes]))
+    shape: Shape = _what_varies(*found)
+    return shape
 
 
 def _run(layer: Any, shapes: list[Any], length: int) -> Any:

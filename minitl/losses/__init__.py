@@ -8,6 +8,7 @@ reduction     from the losses of rows to one number
 formulas      some written out, for values and for rows
 rare          focal cross-entropies, overlaps of regions
 own           a function of your own
+of_values     a loss as a part of a network
 
 Each is there as a class, and as a function of (y_true, y_pred) under its lower-case name.
 """

@@ -55,8 +55,8 @@ class Loss(Configured):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of some predictions: one number, or with reduction="none" one for every row of them."""
         if isinstance(y_true, Value) or isinstance(y_pred, Value):
-            layer: Any = importlib.import_module("minitl.layers.loss_of")
-            return layer.loss_of(self, y_true, y_pred, sample_weight)
+            of_values: Any = importlib.import_module("minitl.losses.of_values")
+            return of_values.loss_of(self, y_true, y_pred, sample_weight)
         if isinstance(y_true, Traced):
             return reduced(self._of_traced_targets(y_true, y_pred), sample_weight, self.reduction)
         if not isinstance(y_pred, Traced):

@@ -10,15 +10,13 @@ the target as one more input, and shares all layers with the model. New programs
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 from typing import Any
 
-from minitl.graph.graph import Graph
 from minitl.graph.value import Value
-from minitl.layers.added_loss import AddedLoss
 from minitl.layers.core import InputLayer
 from minitl.losses import OwnLoss
+from minitl.models.own_loss import with_loss_beside
 
 
 def with_target(model: Any, loss: Any) -> Any:
@@ -38,10 +36,7 @@ def with_target(model: Any, loss: Any) -> Any:
     found = loss.function(target, outputs[0])
     if not isinstance(found, Value):
         raise ValueError(f"{model.label}: the loss {loss.name!r} uses values of the network, but gives {type(found).__name__}")
-    models: Any = importlib.import_module("minitl.models")
-    twin, losses = models.Model(model.inputs, outputs), [*model.graph.added_losses, AddedLoss(dtype=found.dtype)(found)]
-    twin._adopt(Graph([*model.inputs, target], outputs, model.label, losses))
-    return twin
+    return with_loss_beside(model, found, [target])
 
 
 def _uses_values(function: Any) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.graph.graph import Graph
+from minitl.graph.graph import Graph, leading_to
 from minitl.graph.value import Value
 from minitl.layers.added_loss import AddedLoss
 from minitl.layers.core import InputLayer
@@ -43,23 +43,32 @@ def with_own_loss(model: Any, targets: list[Any], weights: list[Any]) -> tuple[A
     found = model.compute_loss(**_taken(model.compute_loss, model.graph.inputs, y, outputs, own))
     if not isinstance(found, Value):
         raise TypeError(f"{model.label}: compute_loss() must give what its layers, losses and functions give, got {found!r}")
-    models: Any = importlib.import_module("minitl.models")
-    twin = models.Model(list(model.graph.inputs), outputs)
-    losses = [*model.graph.added_losses, AddedLoss(dtype=found.dtype)(found)]
-    if len(outputs) > 1:
-        twin.loss = [None] * len(outputs)
-    used = _used(found)
+    used = leading_to(found)
     taken = {place: value for place, value in enumerate((*y, *own)) if value is not None and value in used}
-    twin._adopt(Graph([*model.graph.inputs, *taken.values()], outputs, model.label, losses))
+    network = with_loss_beside(model, found, list(taken.values()))
     known = {id(layer) for _, layer in model.named_layers()}
-    beside = [path for path, layer in twin.named_layers() if id(layer) not in known and layer.trainable and layer.parameters]
+    beside = [path for path, layer in network.named_layers() if id(layer) not in known and layer.trainable and layer.parameters]
     if beside:
         warnings.warn(
             f"{model.label}: compute_loss() uses layers that call() does not, and which are not trained: {', '.join(beside)}; "
             "use them in call(), or freeze them to say so",
             stacklevel=2,
         )
-    return twin, list(taken)
+    return network, list(taken)
+
+
+def with_loss_beside(model: Any, loss: Value, entries: list[Value]) -> Any:
+    """The network of a model's layers and outputs that takes more values in, of which a loss is computed that joins the trained
+    one.
+    """
+    models: Any = importlib.import_module("minitl.models")
+    inputs, outputs = list(model.graph.inputs), list(model.graph.outputs)
+    network = models.Model(inputs, outputs)
+    if len(outputs) > 1:
+        network.loss = [None] * len(outputs)
+    losses = [*model.graph.added_losses, AddedLoss(dtype=loss.dtype)(loss)]
+    network._adopt(Graph([*inputs, *entries], outputs, model.label, losses))
+    return network
 
 
 def _standing_for(array: Any, name: str, dtype: np.dtype) -> Value | None:
@@ -78,14 +87,3 @@ def _taken(function: Any, *parts: Any) -> dict[str, Any]:
     given = {name: part[0] if len(part) == 1 else list(part) for name, part in zip(NAMES, parts, strict=True)}
     given.update({name: None for name, part in zip(NAMES, parts, strict=True) if all(value is None for value in part)})
     return {name: value for name, value in given.items() if name in parameters or everything}
-
-
-def _used(value: Value) -> set[Value]:
-    """All values that one depends on."""
-    seen, waiting = {value}, [value]
-    while waiting:
-        node = waiting.pop().node
-        more = [v for v in node.inputs if v not in seen]
-        seen.update(more)
-        waiting += more
-    return seen

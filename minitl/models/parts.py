@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitl.errors import unknown
-from minitl.graph.graph import Graph
+from minitl.graph.graph import Graph, leading_to
 from minitl.graph.value import Node, Value, use
 from minitl.layers.base import Layer
 from minitl.layers.names import free_name
@@ -57,12 +57,7 @@ def part_of(model: Model, value: Value, graph: Graph | None = None) -> Model:
 
 def between(ends: Sequence[Value], value: Value, name: str | None = None) -> Model:
     """What leads to a value from others: from those of `ends` that are met on the way down, which goes no further there."""
-    needed, waiting = set(), [value]
-    while waiting:
-        one = waiting.pop()
-        if one not in needed:
-            needed.add(one)
-            waiting += [] if one in ends else one.node.inputs
+    needed = leading_to(value, ends)
     return assembled([end for end in ends if end in needed], value, name)
 
 

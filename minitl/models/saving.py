@@ -25,6 +25,7 @@ from minitl.layers.base import Layer
 from minitl.layers.known import is_ours, layer_classes, makes_its_own
 from minitl.layers.names import check_name
 from minitl.layers.reserve import limited_weights
+from minitl.losses.of_values import LossOf  # noqa: F401 (a layer that a file may ask for)
 from minitl.models.foreign import foreign, load_foreign
 from minitl.models.training_state import add_training, take_memory, take_training
 from minitl.preprocessing.record import Preprocessing
@@ -48,9 +49,7 @@ def save_model(model: Any, filepath: str | os.PathLike) -> None:
         config["origin"] = dict(model.origin)
     if model.checkpoint is not None:
         config["checkpoint"] = model.checkpoint
-    if (
-        model.optimizer is not None and model.with_target is None and not model.has_own_loss
-    ):  # such a loss belongs to the program's values
+    if model.optimizer is not None and not model.loss_is_the_program_s:
         config["compile"] = {
             "optimizer": encode(model.optimizer),
             "iterations": model.optimizer.iterations,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minitl import losses, objective, optimizers, training
+from minitl.errors import no_loss
 from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.legacy.arguments import of_fit
@@ -87,6 +88,17 @@ class Trainer(Layer):
         """Whether it is a class with a `compute_loss`, which is followed when there is a batch."""
         return type(self).compute_loss is not Trainer.compute_loss
 
+    def need_loss(self) -> None:
+        """Raise ValueError unless it is compiled with something to be judged by."""
+        given = any(loss is not None for loss in objective.listed(self.loss)) or self.has_own_loss
+        if self.optimizer is None or not (given or (self.built and self.adds_loss)):
+            raise no_loss()
+
+    @property
+    def loss_is_the_program_s(self) -> bool:
+        """Whether the loss is made of what the program has beside the model, so that no file can say it."""
+        return self.has_own_loss or self.with_target is not None
+
     def judged_by_its_own(self, targets: list[Any], weights: list[Any]) -> tuple[Any, list[int]]:
         """The network that computes a `compute_loss` of the model's own; see `minitl.models.own_loss`."""
         given = [None if part is None else np.asarray(part) for part in (*targets, *weights)]
@@ -107,17 +119,17 @@ class Trainer(Layer):
         Errors: ValueError for a model that has no loss.
         """
         chosen = objective.listed(self.loss)
-        shares = objective.listed(self.loss_weights) if self.loss_weights is not None else [1.0] * len(chosen)
-        parts = zip(chosen, shares, *([part] if len(chosen) == 1 else part for part in (y, y_pred)), strict=True)
-        weights = objective.listed(sample_weight) if len(chosen) > 1 else [sample_weight]
-        weights = weights * len(chosen) if len(weights) == 1 else weights
-        found = [
-            loss(true, predicted, own) if share == 1 else share * loss(true, predicted, own)
-            for (loss, share, true, predicted), own in zip(parts, weights, strict=True)
-            if loss is not None
-        ]
+        if len(chosen) == 1:
+            y, y_pred = [y], [y_pred]
+        shares = self.loss_weights if isinstance(self.loss_weights, list) else [self.loss_weights] * len(chosen)
+        weights = sample_weight if isinstance(sample_weight, list) else [sample_weight] * len(chosen)
+        found = []
+        for loss, share, true, predicted, weight in zip(chosen, shares, y, y_pred, weights, strict=True):
+            if loss is not None:
+                one = loss(true, predicted, weight)
+                found.append(one if share is None else share * one)
         if not found:
-            raise ValueError("the model has no loss yet; call compile(optimizer=..., loss=...) first")
+            raise no_loss()
         return functools.reduce(operator.add, found)
 
     def fit(

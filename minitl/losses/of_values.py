@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from minitl import losses
 from minitl.autodiff import Traced, gradients, plain
+from minitl.errors import no_targets
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
+from minitl.layers.output_shape import of_two_batches
 
 
 class LossOf(Layer):
     """The loss of predictions, both of which are values of the network.
 
     Formula: y = loss(y_true, y_pred); dx by the loss's own gradient.
-    Parameters: `loss`, a `Loss`. `targets_learn` (False) says whether y_true gets a gradient too, as a network's output does.
+    Parameters: `loss`, a `Loss` or its name; `targets_learn` (False) says whether y_true gets a gradient too, as an output does.
     Shapes: y_true, y_pred and perhaps sample weights come in; the result is one number, or with reduction="none" one per row.
     Errors: TypeError for targets with a gradient and a loss that has none for them.
     """
@@ -26,7 +29,7 @@ class LossOf(Layer):
 
     def __init__(self, loss: Any, targets_learn: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.loss, self.targets_learn = loss, targets_learn
+        self.loss, self.targets_learn = losses.get(loss), targets_learn
 
     def compute(self, x: Any, training: bool) -> tuple[np.ndarray, Any]:
         """The loss."""
@@ -41,11 +44,9 @@ class LossOf(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """That of two batches, tried."""
-        made = []
-        for batch in (2, 3):
-            sizes = [[batch if i == 0 else 2 if n is None else n for i, n in enumerate(shape)] for shape in input_shape]
-            made.append(self.compute([np.ones(size, self.dtype) for size in sizes], False)[0].shape)
-        return tuple(a if a == b else None for a, b in zip(*made, strict=True))
+        return of_two_batches(
+            input_shape, lambda sizes: self.compute([np.ones(size, self.dtype) for size in sizes], False)[0].shape
+        )
 
 
 def loss_of(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Value:
@@ -54,7 +55,7 @@ def loss_of(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> V
     Errors: TypeError where one of targets and predictions is no value; ValueError without targets.
     """
     if y_true is None:
-        raise ValueError(f"loss {loss.name}: the data have no targets; give y, or batches (x, y)")
+        raise no_targets(f"loss {loss.name}: ")
     if not (isinstance(y_true, Value) and isinstance(y_pred, Value)):
         raise TypeError(f"loss {loss.name}: y_true and y_pred must both be values here, or both arrays")
     data = isinstance(y_true.node.layer, InputLayer) or y_true.dtype.kind != "f"
