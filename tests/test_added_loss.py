@@ -10,6 +10,7 @@ from minitl.gradcheck import check_gradients
 from minitl.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPooling2D
 from minitl.layers.added_loss import AddedLoss, LossBeside
 from minitl.models import clone_model, load_model
+from minitl.optimizers import SGD
 from minitl.transfer import truncate
 from minitl.transfer.surgery import split
 
@@ -214,6 +215,31 @@ def test_losses_of_values_are_those_of_arrays(name):
     assert np.ndim(function(share[0][0], share[1][0])) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("huber", {}), ("huber", {"delta": 0.3}), ("binary_crossentropy", {"from_logits": True}), ("log_cosh", {})],
+)
+def test_losses_of_values_with_settings_are_those_of_arrays(name, settings):
+    t, x = Input((6,), dtype="float64"), Input((6,), dtype="float64")
+    function, dense = getattr(losses, name), Dense(6, dtype="float64")
+    y = dense(x)
+    model = Model([t, x], [y, function(t, y, **settings)])
+    made, loss = model.predict([TARGETS, X], verbose=0)
+    np.testing.assert_allclose(loss, function(TARGETS, made, **settings), rtol=1e-5)
+    beside = Model(x, y)
+    beside.add_loss(function(x, y, **settings))
+    beside.compile("sgd")
+    kernel, step, loss = dense.kernel, 1e-6, []
+    for moved in (step, -2 * step):
+        kernel[1, 2] += moved
+        loss.append(beside.evaluate(X, verbose=0))
+    kernel[1, 2] += step
+    before = kernel[1, 2].copy()
+    beside.compile(SGD(0.1))
+    beside.train_on_batch(X)
+    assert (before - kernel[1, 2]) / 0.1 == pytest.approx((loss[0] - loss[1]) / (2 * step), rel=1e-4)
+
+
 def test_what_cannot_be_added_is_refused():
     model, _ = autoencoder()
     with pytest.raises(TypeError, match=r"add_loss\(\) takes values, .* got float"):
@@ -229,8 +255,8 @@ def test_what_cannot_be_added_is_refused():
     plain.compile("sgd")
     with pytest.raises(ValueError, match="the model has no loss yet"):
         plain.fit(X, verbose=0)
-    with pytest.raises(TypeError, match=r"losses\.huber of values is not there"):
-        losses.huber(model.input, model.output)
+    with pytest.raises(TypeError, match="must both be values here, or both arrays"):
+        losses.huber(X, model.output)
 
 
 def test_other_programs_files_and_cached_features_say_what_they_cannot_keep(tmp_path):

@@ -1,6 +1,7 @@
 """What went wrong in real use, each as the program that showed it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,17 +100,26 @@ DAMAGES = {
 }
 
 
+ONE_KERNEL = "import numpy as np; from minitl.kernels import mean_squared_error as m; print(m.forward(*np.eye(2))[0])"
+
+
+@pytest.fixture(scope="module")
+def warm_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    assert run(ONE_KERNEL, NUMBA_CACHE_DIR=str(folder)).stdout == "1.0\n"
+    return folder
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
-def test_a_damaged_compile_cache_heals(tmp_path, damage, kind):
-    program = "import numpy as np; from minitl.kernels import mean_squared_error as m; print(m.forward(*np.eye(2))[0])"
-    assert run(program, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "1.0\n"
+def test_a_damaged_compile_cache_heals(tmp_path, warm_cache, damage, kind):
+    shutil.copytree(warm_cache, tmp_path, dirs_exist_ok=True)
     files = list(tmp_path.rglob(f"*.{kind}"))
     assert files
     for file in files:
         file.write_bytes(DAMAGES[damage](file.read_bytes()))
     for _ in range(2):
-        result = run(program, NUMBA_CACHE_DIR=str(tmp_path))
+        result = run(ONE_KERNEL, NUMBA_CACHE_DIR=str(tmp_path))
         assert result.stdout == "1.0\n" and "Traceback" not in result.stderr, result.stderr
 
 
@@ -239,7 +249,7 @@ def test_a_softmax_of_large_logits_is_right(seed, backend):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bias_in_front_of_a_normalisation_is_right(seed, backend):
-    x = np.random.default_rng(seed).standard_normal((4, 9, 9, 3))
+    x = np.random.default_rng(seed).standard_normal((4, 7, 7, 3))
     block = [Conv2D(3, 3), BatchNormalization(), ReLU(), Conv2D(4, 3), BatchNormalization(), Activation("tanh")]
     gradcheck.check_gradients(Sequential(block[:2]), x, seed=seed).raise_if_wrong()
     gradcheck.check_gradients(Sequential([*block, Flatten(), Dense(3), BatchNormalization()]), x, seed=seed).raise_if_wrong()

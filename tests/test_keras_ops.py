@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minitl import Input, Model, activations, backend, ops, random, rare_activations
+from minitl.autodiff import Traced, gradients
 from minitl.gradcheck import check_gradients
 from minitl.layers import Activation, Dense, Layer
 from minitl.models import Sequential, load_model
@@ -47,6 +48,9 @@ SCORES = np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32)
 IMAGES, STEPS, KERNEL = (
     np.random.default_rng(3).normal(size=shape).astype(np.float32) for shape in ((2, 7, 6, 4), (2, 8, 4), (3, 2, 4, 6))
 )
+HEADS = tuple(np.random.default_rng(4).normal(size=(2, steps, 2, 3)).astype(np.float32) for steps in (4, 5, 5))
+PLACES, CELLS, SQUARE = np.array([0, 2, 2]), np.array([[0, 1], [2, 3], [2, 0]]), np.float32([[2, 1, 0], [1, 3, 1], [0, 1, 4]])
+MAY_LOOK = np.tri(4, 5, 1, dtype=bool)[None, None]
 CALLS = [
     ("divide_no_nan", (SHARES, np.float32([[0, 1, 2, 0]])), {}), ("erf", (SCORES,), {}),
     ("slice", (SHARES, (1, 0), (2, 3)), {}), ("arcsinh", (SCORES,), {}), ("arctanh", (SHARES,), {}),
@@ -78,6 +82,28 @@ CALLS = [
     ("max_pool", (IMAGES, (3, 2)), {"strides": 1, "padding": "same"}), ("max_pool", (STEPS, 2), {}),
     ("average_pool", (IMAGES, 3), {"strides": (2, 1)}),
     ("conv_transpose", (IMAGES, KERNEL.transpose(0, 1, 3, 2)), {"strides": 2}),
+    ("segment_sum", (SCORES, PLACES), {}), ("segment_sum", (SCORES, PLACES), {"num_segments": 5}),
+    ("segment_max", (SCORES, PLACES), {"num_segments": 3}), ("segment_min", (SCORES, PLACES), {"num_segments": 3}),
+    ("scatter", (PLACES[:, None], SCORES, (4, 4)), {}), ("scatter", (CELLS, SCORES[0, :3], (3, 4)), {}),
+    ("scatter_update", (SHARES, CELLS, SCORES[0, :3]), {}), ("slice_update", (SHARES, (1, 2), SCORES[:2, :2]), {}),
+    ("dot_product_attention", HEADS, {}), ("dot_product_attention", HEADS, {"scale": 0.3, "mask": MAY_LOOK}),
+    ("dot_product_attention", (HEADS[1], *HEADS[1:]), {"is_causal": True}),
+    ("dot_product_attention", HEADS, {"bias": np.float32(MAY_LOOK) * 2}), ("glu", (SCORES,), {}), ("glu", (SHARES,), {"axis": 1}),
+    ("layer_normalization", (SCORES,), {}), ("layer_normalization", (SCORES, SHARES[0], SCORES[0]), {"epsilon": 0.1}),
+    ("rms_normalization", (SCORES,), {}), ("rms_normalization", (SCORES, SHARES[0]), {"axis": -1, "epsilon": 0.1}),
+    ("batch_normalization", (SCORES, SHARES[0], SHARES[1], -1), {}),
+    ("batch_normalization", (SCORES, SHARES[0], SHARES[1], 1, SCORES[1], SCORES[2], 0.1), {}),
+    ("threshold", (SCORES, 0.1, -7.0), {}),
+    ("depth_to_space", (IMAGES, 2), {}), ("space_to_depth", (IMAGES[:, :6], 2), {}), ("erfc", (SCORES,), {}),
+    ("logaddexp2", (SCORES, SHARES), {}), ("dstack", ([SHARES, SCORES],), {}), ("hsplit", (SHARES, 2), {}),
+    ("nanargmax", (SHARES,), {"axis": 1}), ("inv", (SQUARE,), {}), ("det", (SQUARE,), {}), ("solve", (SQUARE, SCORES[:, 0]), {}),
+    ("scan", (lambda carry, x: (carry + x, carry * x), SHARES[0], SCORES), {}),
+    ("scan", (lambda carry, x: (carry + x, carry * x), SHARES[0], SCORES), {"reverse": True}),
+    ("map", (lambda x: x * x, SCORES), {}),
+    ("fori_loop", (1, 4, lambda i, x: x * i, SCORES), {}),
+    ("while_loop", (lambda i, x: i < 3, lambda i, x: (i + 1, x * 2), (0, SCORES)), {}),
+    ("while_loop", (lambda x: x.sum() < 1e9, lambda x: x * 2, SHARES), {"maximum_iterations": 3}),
+    ("cond", (True, lambda: SCORES, lambda: SHARES), {}), ("cond", (False, lambda: SCORES, lambda: SHARES), {}),
     ("zeros", ((2, 3),), {}), ("ones", ((2, 3),), {"dtype": "int32"}), ("eye", (3,), {}), ("logsumexp", (SCORES,), {"axis": 1}),
 ]  # fmt: skip
 
@@ -154,6 +180,12 @@ def test_a_weight_in_a_call_is_a_tensor_already():
 
 
 OF_SCORES = {
+    "threshold": lambda x: ops.threshold(x, 0.1, 2.0), "sparsemax": lambda x: ops.sparsemax(x), "glu": lambda x: ops.glu(x),
+    "layer_normalization": lambda x: ops.layer_normalization(x, epsilon=0.1),
+    "rms_normalization": lambda x: ops.rms_normalization(x, epsilon=0.1),
+    "attention": lambda x: ops.dot_product_attention(*[x[:, None, None] * x[:, :, None, None]] * 3)[:, 0, 0],
+    "depth_to_space": lambda x: ops.depth_to_space(x[:, None, None], 2)[:, :, 0, 0],
+    "space_to_depth": lambda x: ops.space_to_depth(np.reshape(x, (-1, 2, 2, 1)), 2)[:, 0, 0],
     "divide_no_nan": lambda x: ops.divide_no_nan(x, x * x + 1), "unstack": lambda x: ops.unstack(x, axis=1)[2][:, None],
     "arcsinh": lambda x: np.arcsinh(x), "arctanh": lambda x: np.arctanh(x / 9), "arccosh": lambda x: np.arccosh(x * x + 2),
     **{name: (lambda x, name=name: getattr(ops, name)(x + 0.01)) for name in rare_activations.NAMED},
@@ -177,6 +209,83 @@ def test_they_work_on_values_and_inside_a_call(name):
     x = Input((4,))
     assert check_gradients(Called(), SCORES).ok
     np.testing.assert_allclose(Model(x, OF_SCORES[name](x)).predict(SCORES), OF_SCORES[name](SCORES), rtol=1e-5, atol=1e-6)
+
+
+@ops.custom_gradient
+def twice_as_steep(x, y):
+    return x * y, lambda upstream: (2 * upstream * y, 2 * upstream * x)
+
+
+OF_ALL_ROWS = {
+    "segment_sum": lambda x: ops.segment_sum(x * x, PLACES, 4), "erfc": ops.erfc,
+    "segment_max": lambda x: ops.segment_max(x, PLACES), "segment_min": lambda x: ops.segment_min(x * x, PLACES),
+    "scatter": lambda x: ops.scatter(CELLS, x[0, :3], (3, 4)) * x,
+    "scatter_update": lambda x: ops.scatter_update(x * x, CELLS, x[1, :3]),
+    "slice_update": lambda x: ops.slice_update(x * x, (1, 0), x[:2, 1:3]), "map": lambda x: ops.map(lambda row: row * row[0], x),
+    "fori_loop": lambda x: ops.fori_loop(0, 3, lambda i, y: y * x + i, x),
+    "scan": lambda x: ops.scan(_product_and_sum, x[0], x)[1],
+}  # fmt: skip
+
+
+def _product_and_sum(carry, x):
+    return carry * x, carry + x * x
+
+
+@pytest.mark.parametrize("name", OF_ALL_ROWS)
+def test_what_concerns_all_rows_has_the_gradient_of_differences(name):
+    x, step = SCORES.astype(np.float64), 1e-6
+    traced = Traced(x)
+    y = OF_ALL_ROWS[name](traced)
+    dy = np.random.default_rng(5).normal(size=y.shape)
+    dx = gradients(y, [traced], dy)[0]
+    for place in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[place], down[place] = x[place] + step, x[place] - step
+        with np.errstate(invalid="ignore"):  # of segments without rows, which hold no number
+            slope = np.nansum((OF_ALL_ROWS[name](up) - OF_ALL_ROWS[name](down)) * dy) / (2 * step)
+        assert dx[place] == pytest.approx(slope, rel=1e-5, abs=1e-7)
+
+
+def test_a_tie_shares_the_gradient_of_a_segment_s_largest():
+    x = Traced(np.array([2.0, 2.0, 1.0]))
+    assert gradients(ops.segment_max(x, [0, 0, 0]), [x], np.ones(1))[0].tolist() == [0.5, 0.5, 0]
+
+
+def test_a_function_brings_its_own_gradient():
+    a, b = Traced(np.array([1.0, 2.0])), Traced(np.array([3.0, 5.0]))
+    y = twice_as_steep(a, b)
+    assert y.value.tolist() == [3, 10]
+    da, db = gradients(y, [a, b], np.array([1.0, 10.0]))
+    assert da.tolist() == [6, 100] and db.tolist() == [2, 40]
+    assert twice_as_steep(a.value, b.value).tolist() == [3, 10]
+    only = gradients(twice_as_steep(a.value, b), [b], np.ones(2))
+    assert only[0].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_sparsemax_is_the_nearest_of_all_probabilities(axis):
+    y = ops.sparsemax(SCORES * 3, axis)
+    np.testing.assert_allclose(y.sum(axis=axis), 1, rtol=1e-6)
+    assert (y == 0).any() and (y >= 0).all()
+    apart = SCORES * 3 - y  # the same wherever y is above zero, and less elsewhere
+    level = np.max(apart, axis=axis, keepdims=True)
+    np.testing.assert_allclose(np.where(y > 0, apart, level), np.broadcast_to(level, y.shape), atol=1e-6)
+
+
+def test_loops_over_several_arrays():
+    both = ops.vectorized_map(lambda pair: (pair[0] + pair[1], pair[1].sum()), (SHARES, SCORES))
+    np.testing.assert_array_equal(both[0], SHARES + SCORES)
+    np.testing.assert_allclose(both[1], SCORES.sum(axis=1))
+    last, made = ops.scan(lambda carry, x: (carry + 1, None), 0, length=3)
+    assert last == 3 and made is None
+    last, made = ops.scan(lambda carry, x: (x[0], x[1] - carry), SHARES[0], [SHARES, SCORES])
+    np.testing.assert_array_equal(made[1:], SCORES[1:] - SHARES[:-1])
+    assert (last == SHARES[-1]).all()
+
+
+def test_what_is_a_tensor():
+    assert ops.is_tensor(SCORES) and ops.is_tensor(Traced(SCORES)) and ops.is_tensor(Input((3,)))
+    assert not ops.is_tensor([1.0]) and ops.dtype(SCORES) == "float32" and ops.linalg.inv is np.linalg.inv
 
 
 def test_the_padding_of_values_is_one_number_and_keeps_the_batch():

@@ -15,16 +15,21 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "minitl.ops"
-# NumPy's functions that are Keras's, too, of arrays; they have no derivative here.
+# NumPy's functions that are Keras's, too, of arrays and of matrices; they have no derivative here.
 OF_ARRAYS = {
-    "append", "array_split", "bartlett", "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "blackman",
-    "cbrt", "corrcoef", "correlate", "cross", "cumprod", "deg2rad", "diag", "diagflat", "diagonal", "diff", "digitize",
-    "empty", "exp2", "fliplr", "flipud", "fmax", "fmin", "fmod", "gcd", "geomspace", "hamming", "hanning", "heaviside",
-    "histogram", "hstack", "hypot", "identity", "inner", "isclose", "isin", "isneginf", "isposinf", "isreal", "kron", "lcm",
-    "linspace", "logical_xor", "logspace", "median", "meshgrid", "nan_to_num", "nanmax", "nanmean", "nanmedian", "nanmin",
-    "nanstd", "nansum", "nanvar", "nonzero", "percentile", "ptp", "quantile", "rad2deg", "rot90", "searchsorted", "select",
-    "signbit", "sinc", "trace", "tri", "true_divide", "unravel_index", "vander", "vdot", "vectorize", "vstack",
+    "angle", "append", "argpartition", "array_split", "bartlett", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
+    "bitwise_xor", "blackman", "cbrt", "conj", "conjugate", "copy", "corrcoef", "correlate", "cross", "cumprod", "deg2rad",
+    "diag", "diagflat", "diagonal", "diff", "digitize", "dsplit", "dstack", "empty", "empty_like", "exp2", "fliplr", "flipud",
+    "fmax", "fmin", "fmod", "gcd", "geomspace", "hamming", "hanning", "heaviside", "histogram", "hsplit", "hstack", "hypot",
+    "i0", "identity", "imag", "inner", "isclose", "isin", "isneginf", "isposinf", "isreal", "kaiser", "kron", "lcm", "ldexp",
+    "left_shift", "linspace", "logaddexp2", "logical_xor", "logspace", "median", "meshgrid", "nan_to_num", "nanargmax",
+    "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod",
+    "nanquantile", "nanstd", "nansum", "nanvar", "nextafter", "nonzero", "percentile", "ptp", "quantile", "rad2deg", "real",
+    "right_shift", "rot90", "searchsorted", "select", "signbit", "sinc", "trace", "tri", "true_divide", "unique",
+    "unravel_index", "vander", "vdot", "vectorize", "vsplit", "vstack",
 }  # fmt: skip
+OF_MATRICES = {"cholesky", "det", "eig", "eigh", "inv", "lstsq", "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd"}
+FUNCTIONS = ("operations", "windows", "nn_functions", "scattering", "loops", "backend")  # the first that has a name
 
 
 class Operation(ModuleType):
@@ -41,7 +46,7 @@ class Book(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
-        if name in ("nn", "numpy", "math"):  # Keras has the same functions there again
+        if name in ("nn", "numpy", "math", "linalg"):  # Keras has the same functions there again
             return self
         if name == "image":
             return importlib.import_module("minitl.legacy.image_ops")
@@ -60,12 +65,14 @@ def function(name: str) -> Any:
     Errors: AttributeError for one that is not here.
     """
     autodiff: Any = importlib.import_module("minitl.autodiff")
-    for module in ("minitl.legacy.operations", "minitl.legacy.windows", "minitl.legacy.backend", "minitl.activations"):
+    for module in (*(f"minitl.legacy.{file}" for file in FUNCTIONS), "minitl.activations"):
         found = getattr(importlib.import_module(module), name, None)
         if callable(found):
             return found
     if name in autodiff.DERIVATIVES or name in autodiff.FUNCTIONS or name in autodiff.PLAIN or name in OF_ARRAYS:
         return getattr(importlib.import_module("numpy"), name)
+    if name in OF_MATRICES:
+        return getattr(importlib.import_module("numpy.linalg"), name)
     raise AttributeError(
         f"minitl.ops has no operation {name!r}, and minitl no function of Keras's keras.ops of that name; NumPy's functions work "
         "on arrays, on values, and inside a call"

@@ -11,6 +11,7 @@ import numpy as np
 
 from minitl import activations
 from minitl.autodiff import Traced, plain
+from minitl.graph.value import Value
 from minitl.legacy import backend
 
 
@@ -45,11 +46,21 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
     return np.where(nothing, 0.0, x1 / np.where(nothing, 1.0, x2))
 
 
+def dtype(x: Any) -> str:
+    """The name of the dtype."""
+    return str(np.dtype(getattr(x, "dtype", backend.floatx())))
+
+
 def erf(x: Any) -> Any:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     y = np.vectorize(math.erf, otypes=[float])(plain(x)).astype(getattr(x, "dtype", backend.floatx()))
     slope = 2 / math.sqrt(math.pi)
     return Traced(y, [x], lambda dy: [dy * slope * np.exp(-np.square(x.value))]) if isinstance(x, Traced) else y
+
+
+def erfc(x: Any) -> Any:
+    """1 - erf(x)."""
+    return 1 - erf(x)
 
 
 def expand_dims(x: Any, axis: Any) -> Any:
@@ -65,6 +76,11 @@ def gelu(x: Any, approximate: bool = True) -> Any:
 def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
     """Whether each target is among the k largest predictions."""
     return backend.in_top_k(predictions, targets, k)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether it is an array, a traced one, or a value."""
+    return isinstance(x, (np.ndarray, Traced, Value))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -110,10 +110,9 @@ def to_train_with(identifier: Any) -> Loss:
 def _function(name: str) -> Callable[..., Any]:
     def of_samples(y_true: Any, y_pred: Any, **settings: Any) -> Any:
         if isinstance(y_true, (Traced, Value)) or isinstance(y_pred, Value):
-            if name not in OF_VALUES or settings:
-                advice = "compute it of arrays, or compile with it"
-                raise TypeError(f"losses.{name} of values is not there{f' with {settings}' if settings else ''}; {advice}")
-            return OF_VALUES[name](y_true, y_pred)
+            if name in OF_VALUES and not settings:
+                return OF_VALUES[name](y_true, y_pred)
+            return NAMED[name](reduction="none", **settings)(y_true, y_pred)
         loss = NAMED[name](**settings)
         p = y_pred if isinstance(y_pred, Traced) else np.asarray(y_pred, np.float32)
         if p.ndim == 1:  # one sample
