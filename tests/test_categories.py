@@ -227,3 +227,9 @@ def test_edges():
     value = Input((2,))
     assert Discretization([0.0])(value).dtype == np.int64
     assert Discretization([0.0], output_mode="count")(value).dtype == np.float32
+
+
+def test_what_is_masked_takes_no_place_in_a_vocabulary_of_a_size():
+    lookup = StringLookup(mask_token="", max_tokens=3)
+    lookup.adapt(["", "", "b", "a", "a"])
+    assert lookup(["", "a", "b"]).tolist() == [0, 2, 1]

@@ -366,6 +366,13 @@ def test_save_and_load(case, tmp_path):
     np.testing.assert_array_equal(copy.predict(x), model.predict(x))
 
 
+def test_every_layer_takes_a_name_and_its_flag(case):
+    layer = case[0]()
+    if type(layer).__module__.startswith("minitl") and not layer.is_container:
+        other = type(layer).from_config({**layer.get_config(), "name": "mine", "trainable": False})
+        assert other.name == "mine" and not other.trainable
+
+
 def test_frozen_gives_dx_but_no_gradients(case, backend):
     make, x, _ = case
     layer = make()
@@ -823,3 +830,17 @@ def test_the_middle_is_cut_out_of_an_image():
 def test_padding_by_a_value_is_by_zero_unless_it_is_given():
     x = np.ones((1, 2, 2, 1), np.float32)
     np.testing.assert_array_equal(ValuePadding2D()(x), np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
+
+
+def test_the_noise_of_gaussian_dropout_has_the_spread_of_dropout():
+    noise = GaussianDropout(0.2)(np.ones((200, 500), np.float32), training=True)
+    assert noise.mean() == pytest.approx(1, abs=0.01) and noise.std() == pytest.approx((0.2 / 0.8) ** 0.5, rel=0.02)
+
+
+def test_a_threshold_itself_passes():
+    assert ReLU(threshold=1.0)(np.float32([[0.5, 1.0, 2.0]])).tolist() == [[0, 1, 2]]
+
+
+def test_a_separable_convolution_refuses_steps_in_both_ways():
+    with pytest.raises(ValueError, match="dilation"):
+        SeparableConv2D(2, 3, strides=2, dilation_rate=2)

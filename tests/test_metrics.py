@@ -389,3 +389,10 @@ def test_a_metric_that_is_a_function_is_loaded(tmp_path):
     assert again.evaluate(SHARES, YES[:, :2], verbose=0) == expected
     with pytest.raises(ValueError, match=r"custom_objects=.'surest': surest"):
         load_model(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_share_exactly_at_the_threshold_is_a_no_for_f1(threshold):
+    metric = metrics.F1Score(threshold=threshold)
+    metric.update_state(np.array([[1], [1], [0]]), np.array([[0.5], [0.75], [0.25]]))
+    assert metric.result() == pytest.approx(2 / 3)

@@ -554,3 +554,22 @@ def test_no_old_numbers_stand_in_a_rotated_kernel(size, strides, channels):
     rotated(kernel, strides)[...] = np.nan  # a place that the next call gets again
     weights = rotated(kernel, strides)
     assert np.isfinite(weights).all() and np.isclose(np.abs(weights).sum(), np.abs(kernel).sum())
+
+
+IMAGES, KERNEL = np.ones((2, 5, 5, 3)), np.ones((2, 2, 4, 3))
+ROW = np.ones(3)
+OTHER_SHAPES = {
+    "global_average_pool2d": ((IMAGES[0],), r"expected images of shape \(N, H, W, C\), got shape \(5, 5, 3\)"),
+    "upsample2d": ((IMAGES[0], (2, 2)), r"expected images of shape \(N, H, W, C\), got shape \(5, 5, 3\)"),
+    "conv2d_transpose": ((IMAGES, KERNEL, np.ones(1)), r"bias must have shape \(4,\), got \(1,\)"),
+    "batch_norm": ((IMAGES, np.ones(1), ROW, ROW, ROW, 1e-3, True), r"gamma must have shape \(3,\), got \(1,\)"),
+    "mean_squared_error": ((IMAGES, IMAGES, np.ones(2)), r"weights must have shape \(2, 5, 5, 3\), got \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SHAPES)
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+def test_shapes_that_numpy_would_broadcast_are_refused(name, folder):
+    arguments, message = OTHER_SHAPES[name]
+    with pytest.raises(ValueError, match=f"{name}: {message}"):
+        importlib.import_module(f"minitl.{folder}.{name}").forward(*arguments)

@@ -727,3 +727,11 @@ def test_reinitialize_needs_layers_in_the_base():
     for layers in (0, 2):
         with pytest.raises(ValueError, match=f"reinitialize: layers={layers} of 1 in the base: base"):
             fine_tune(model, (ROWS, np.arange(12) % 2), "reinitialize", layers=layers, verbose=0)
+
+
+def test_what_moves_the_whole_base_at_once_moves_it_slowly():
+    rates = {
+        name: inspect.signature(strategy).parameters["rate"].default for name, strategy in STRATEGIES.items() if name != "lp-ft"
+    }
+    assert rates["full"] == rates["l2-sp"] == 2e-4
+    assert rates["gradual"] == rates["discriminative"] == rates["surgical"] == 1e-3  # less of it, or the lower the slower

@@ -1,5 +1,7 @@
 """Layers of one's own in training: what their backward must leave and return, each mistake by one error."""
 
+import copy
+
 import numpy as np
 import pytest
 from rows import ROWS
@@ -289,3 +291,28 @@ def test_a_weight_without_axes_learns_and_goes_through_safetensors_and_pytorch_s
     read = read_torch(tmp_path / "m.pt")
     assert read["a"].shape == () and read["a"] == 2.5
     np.testing.assert_array_equal(read["b"], X.T)
+
+
+def test_what_a_layer_holds_is_frozen_with_it():
+    class Block(Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = Dense(4)
+
+        def call(self, x):
+            return self.inner(x)
+
+    block = Block()
+    block(ROWS)
+    block.trainable = False
+    assert not block.inner.trainable and not block.inner.trainable_weights
+    block.trainable = True
+    assert block.inner.trainable and len(block.inner.trainable_weights) == 2
+
+
+def test_a_copy_of_a_variable_keeps_its_name():
+    layer = Dense(2, name="last")
+    layer(ROWS)
+    copied = copy.deepcopy(layer.kernel)
+    assert (copied.name, copied.path) == (layer.kernel.name, layer.kernel.path) == ("kernel", "last/kernel")
+    assert not np.may_share_memory(copied, layer.kernel)
