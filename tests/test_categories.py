@@ -231,5 +231,5 @@ def test_edges():
 
 def test_what_is_masked_takes_no_place_in_a_vocabulary_of_a_size():
     lookup = StringLookup(mask_token="", max_tokens=3)
-    lookup.adapt(["", "", "b", "a", "a"])
+    lookup.adapt(["", "", "", "b", "a", "a"])
     assert lookup(["", "a", "b"]).tolist() == [0, 2, 1]

@@ -837,7 +837,7 @@ def test_the_noise_of_gaussian_dropout_has_the_spread_of_dropout():
     assert noise.mean() == pytest.approx(1, abs=0.01) and noise.std() == pytest.approx((0.2 / 0.8) ** 0.5, rel=0.02)
 
 
-def test_a_threshold_itself_passes():
+def test_a_threshold_itself_passes(backend):
     assert ReLU(threshold=1.0)(np.float32([[0.5, 1.0, 2.0]])).tolist() == [[0, 1, 2]]
 
 
