@@ -427,6 +427,21 @@ def test_dropout_leaves_out_shares_in_training_only():
     assert np.abs(layer(QUERY, QUERY, training=True) - still).max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", [Attention, AdditiveAttention])
+def test_dropout_of_single_attention_is_drawn_in_training_only(kind):
+    layer, x, values = kind(dropout=0.5), np.zeros((2, 3, 4), np.float32), np.ones((2, 200, 4), np.float32)
+    np.testing.assert_allclose(layer([x, values]), 1, rtol=1e-5)
+    y = layer([x, values], training=True)
+    assert y.std() > 0.01 and y.mean() == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("kind", [Attention, AdditiveAttention])
+def test_there_is_one_key_for_each_value(kind):
+    x = np.ones((2, 3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"expected shape keys \(N, 5, \.\.\.\), got \(None, 3, 4\); one for each value"):
+        kind()([x, np.ones((2, 5, 4), np.float32), x])
+
+
 def test_queries_and_values_are_masked_each_along_its_own_axis():
     random = np.random.default_rng(3)
     a, b = random.standard_normal((2, 3, 4)), random.standard_normal((2, 5, 4))

@@ -260,6 +260,21 @@ def test_a_function_brings_its_own_gradient():
     assert twice_as_steep(a.value, b.value).tolist() == [3, 10]
     only = gradients(twice_as_steep(a.value, b), [b], np.ones(2))
     assert only[0].tolist() == [2, 4]
+    x = Input((4,))
+    np.testing.assert_allclose(Model(x, twice_as_steep(x, 3.0)).predict(SCORES, verbose=0), 3 * SCORES, rtol=1e-6)
+
+
+def test_what_is_little_of_the_error_function_is_kept():
+    assert ops.erfc(np.float32([5.0]))[0] == pytest.approx(1.537e-12, rel=1e-3)
+
+
+def test_segments_are_of_arrays_and_updates_of_values_too():
+    x = Input((4,))
+    for function in (ops.segment_sum, ops.segment_max, ops.segment_min):
+        with pytest.raises(TypeError):
+            function(x, PLACES)
+    updated = Model(x, ops.slice_update(x, (0, 1), np.ones((1, 2), np.float32))).predict(SCORES, verbose=0)
+    np.testing.assert_array_equal(updated, ops.slice_update(SCORES, (0, 1), np.ones((1, 2), np.float32)))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

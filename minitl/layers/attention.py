@@ -110,6 +110,7 @@ class Attention(Attends):
         """Create what is learnt."""
         if len(input_shape) not in (2, 3):
             raise ValueError(f"takes [query, value] or [query, value, key], got {len(input_shape)} inputs")
+        super().build(input_shape)
         self.need_alike(input_shape)
         if self.use_scale:
             self.scale = self.add_weight("scale", (), "ones")

@@ -309,6 +309,11 @@ def in_top_k(predictions: Any, targets: Any, k: int) -> np.ndarray:
     return (p > np.take_along_axis(p, np.asarray(targets)[:, None].astype(int), 1)).sum(axis=1) < k
 
 
+def dtype(x: Any) -> str:
+    """The name of the dtype."""
+    return str(np.dtype(x.dtype))
+
+
 def _reducing(reduction: Callable[..., Any]) -> Callable[..., Any]:
     def reduced(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return reduction(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)

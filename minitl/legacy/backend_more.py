@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minitl.graph.steps import under_way
-from minitl.legacy import backend
+from minitl.legacy import backend, loops
 from minitl.legacy.keras_random import truncated_normal  # noqa: F401 (part of it)
 from minitl.legacy.operations import pad, slice  # noqa: F401 (part of it)
 from minitl.legacy.windows import check_channels_last, of_values
@@ -77,7 +77,7 @@ def batch_normalization(
 
 def map_fn(fn: Callable[[Any], Any], elems: Any, name: Any = None, dtype: Any = None) -> Any:
     """What a function makes of each entry, one behind another."""
-    return np.stack([fn(elems[place]) for place in range(len(elems))])
+    return loops.map(fn, elems)
 
 
 def reverse(x: Any, axes: Any) -> Any:
@@ -85,11 +85,6 @@ def reverse(x: Any, axes: Any) -> Any:
     axes = axes if isinstance(axes, (list, tuple)) else [axes]
     turned = {axis % np.ndim(x) for axis in axes}
     return x[tuple(builtins.slice(None, None, -1 if axis in turned else None) for axis in range(np.ndim(x)))]
-
-
-def dtype(x: Any) -> str:
-    """The name of the dtype."""
-    return str(np.dtype(x.dtype))
 
 
 def identity(x: Any, name: Any = None) -> Any:

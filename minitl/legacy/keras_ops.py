@@ -29,7 +29,10 @@ OF_ARRAYS = {
     "unravel_index", "vander", "vdot", "vectorize", "vsplit", "vstack",
 }  # fmt: skip
 OF_MATRICES = {"cholesky", "det", "eig", "eigh", "inv", "lstsq", "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd"}
-FUNCTIONS = ("operations", "windows", "nn_functions", "scattering", "loops", "backend")  # the first that has a name
+MODULES = (  # where others are; the first that has a name
+    "legacy.operations", "legacy.windows", "legacy.nn_functions", "legacy.scattering", "legacy.loops", "legacy.backend",
+    "activations",
+)  # fmt: skip
 
 
 class Operation(ModuleType):
@@ -65,8 +68,8 @@ def function(name: str) -> Any:
     Errors: AttributeError for one that is not here.
     """
     autodiff: Any = importlib.import_module("minitl.autodiff")
-    for module in (*(f"minitl.legacy.{file}" for file in FUNCTIONS), "minitl.activations"):
-        found = getattr(importlib.import_module(module), name, None)
+    for module in MODULES:
+        found = getattr(importlib.import_module(f"minitl.{module}"), name, None)
         if callable(found):
             return found
     if name in autodiff.DERIVATIVES or name in autodiff.FUNCTIONS or name in autodiff.PLAIN or name in OF_ARRAYS:

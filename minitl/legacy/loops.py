@@ -55,7 +55,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """What `function` makes of each entry along the first axis, stacked."""
+    """The same."""
     return map(function, elements)
 
 

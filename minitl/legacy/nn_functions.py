@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl import activations
 from minitl.autodiff import plain
+from minitl.layers.attention import NOTHING
 from minitl.legacy import backend, backend_more
 from minitl.legacy.operations import sort, split
 from minitl.legacy.windows import check_channels_last, of_values
@@ -49,9 +50,9 @@ def dot_product_attention(
     scores = scores if bias is None else scores + bias
     if is_causal:
         steps, others = np.shape(query)[1], np.shape(key)[1]
-        scores = np.where(np.tri(steps, others, dtype=bool), scores, -1e9)
+        scores = np.where(np.tri(steps, others, dtype=bool), scores, NOTHING)
     if mask is not None:
-        scores = np.where(mask, scores, -1e9)
+        scores = np.where(mask, scores, NOTHING)
     return np.einsum("nhts,nshd->nthd", activations.softmax(scores), value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,21 +47,14 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
     return np.where(nothing, 0.0, x1 / np.where(nothing, 1.0, x2))
 
 
-def dtype(x: Any) -> str:
-    """The name of the dtype."""
-    return str(np.dtype(getattr(x, "dtype", backend.floatx())))
-
-
 def erf(x: Any) -> Any:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-    y = np.vectorize(math.erf, otypes=[float])(plain(x)).astype(getattr(x, "dtype", backend.floatx()))
-    slope = 2 / math.sqrt(math.pi)
-    return Traced(y, [x], lambda dy: [dy * slope * np.exp(-np.square(x.value))]) if isinstance(x, Traced) else y
+    return _normal_integral(math.erf, 1, x)
 
 
 def erfc(x: Any) -> Any:
-    """1 - erf(x)."""
-    return 1 - erf(x)
+    """1 - erf(x), also where so little is left that a subtraction would lose it."""
+    return _normal_integral(math.erfc, -1, x)
 
 
 def expand_dims(x: Any, axis: Any) -> Any:
@@ -203,3 +197,10 @@ def triu(x: Any, k: int = 0) -> Any:
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
     """The entries along an axis, one by one."""
     return [np.take(x, i, axis=axis) for i in range(np.shape(x)[axis])]
+
+
+def _normal_integral(function: Callable[[float], float], sign: int, x: Any) -> Any:
+    """A function of every number whose derivative is 2 / sqrt(pi) exp(-x^2), or minus that."""
+    y = np.vectorize(function, otypes=[float])(plain(x)).astype(getattr(x, "dtype", backend.floatx()))
+    slope = sign * 2 / math.sqrt(math.pi)
+    return Traced(y, [x], lambda dy: [dy * slope * np.exp(-np.square(x.value))]) if isinstance(x, Traced) else y

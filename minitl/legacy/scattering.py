@@ -2,7 +2,7 @@
 
     ops.segment_sum(messages, receivers, num_segments=nodes)      # what arrives at each node of a network of nodes
 
-They take arrays, and traced ones in a layer's call; of values, where the places are arrays.
+They take arrays, and traced ones in a layer's call; an update also a value of a network, whose batch it must leave as it is.
 """
 
 from __future__ import annotations
@@ -17,20 +17,17 @@ from minitl.autodiff import Traced, plain
 from minitl.legacy.windows import of_values
 
 
-@of_values
 def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
     """The sums of the rows that have the same number; row i of `data` belongs to segment `segment_ids[i]`."""
     places, length = _segments(segment_ids, num_segments)
     return _added(data, (places,), (length, *np.shape(data)[1:]))
 
 
-@of_values
 def segment_max(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
     """The largest of the rows that have the same number, number by number; -inf where there is none."""
     return _extreme(np.maximum, -np.inf, data, segment_ids, num_segments)
 
 
-@of_values
 def segment_min(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
     """The smallest of the rows that have the same number, number by number; inf where there is none."""
     return _extreme(np.minimum, np.inf, data, segment_ids, num_segments)
