@@ -12,6 +12,7 @@ import pytest
 from minitl import gradcheck, initializers, losses, metrics, optimizers, regularizers, use_backend
 from minitl import weights as weight_files
 from minitl.kernels import fused, max_pool2d, updates
+from minitl.kernels import pool as pools
 from minitl.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, Input, MaxPooling2D, ReLU, Softmax
 from minitl.models import Sequential
 from minitl.ops import max_pool2d as max_pool2d_book
@@ -225,6 +226,11 @@ with ThreadPoolExecutor(6) as pool:
 """
     for threads in ("1", "2", "7"):
         assert run(program, NUMBA_NUM_THREADS=threads).stdout == f"True {int(threads) - 1}\n"
+
+
+def test_threads_wait_awake_for_a_moment():
+    """Between a processor of 500 MHz whose pauses take 140 cycles and one of 10 GHz whose pauses take one."""
+    assert pools.AWAKE * 0.5e9 / 140 / 20 < pools.patience() < pools.AWAKE * 10e9  # the machine may be busy
 
 
 def test_shapes_that_change_with_every_call_do_not_fill_the_memory():

@@ -238,7 +238,7 @@ def test_the_compiled_warp_is_the_book_s(mode, order):
     random = np.random.default_rng(1)
     for source in (X, X.astype(np.float32), X[:, :1, :, :1], X[..., :1], np.concatenate([X, X[..., :2]], axis=-1)):
         m = transforms.matrices(
-            *source.shape[1:3], theta=random.uniform(-90, 90, 20), tx=random.uniform(-9, 9, 20), ty=random.uniform(-9, 9, 20),
+            *source.shape[1:3], theta=random.uniform(-90, 90, 20), tx=random.uniform(-9, 9, 20), ty=random.uniform(-40, 40, 20),
             zx=random.uniform(0.5, 2, 20), shear=random.uniform(-40, 40, 20), flip_horizontal=random.random(20) < 0.5,
         )  # fmt: skip
         results = []

@@ -27,7 +27,7 @@ MOST_CASES = 40  # of one test among them, beside quick ones
 QUICK = 0.05  # seconds
 MOST_SECONDS = 60.0
 OF_SIGNATURES = ("tests/test_defaults.py", "tests/test_layout.py", "tests/test_settings.py")  # they read what they do not run
-OF_COMPILED_CODE = ("tests/test_pairs.py",)  # it is not traced; and what writes code runs in the first test that needs it alone
+OF_COMPILED_CODE = ("tests/test_pairs.py", "tests/test_exponential.py")  # not traced; what writes code is, where it is first used
 
 
 def record(project: Path, folder: Path, tests: list[str], jobs: int) -> None:
@@ -93,22 +93,25 @@ class Traced:
                 self.size[test] += len(lines)
 
     def selection(self, module: str, line: int) -> list[str]:
-        """The tests that can tell, within a minute: first those of the module's own file or its folder's, those that share a word
-        with the line, and those that run little besides.
+        """The tests that can tell, within a minute: first those with the module's name, or its folder's file, those that share a
+        word with the line, and those that run little besides.
 
         Where more run it, also some of every file.
         """
+        name, folder = Path(module).stem, Path(module).parent.name
+        named = {test for test in self.seconds if name in test or folder in test.split("::")[0]}
         of_module, source = self.lines[module], Path(module).read_text()
         if not of_module:  # read as a text, and run from that
             of_folders = {f"test_{part}.py" for part in Path(module).parent.parts}
             return [test for test in self.seconds if Path(test.split("::")[0]).name in of_folders]
         inside, tests = self._that_run(ast.parse(source), of_module, line)
+        if module.startswith("minitl/kernels/"):  # of compiled lines it is not known who runs them
+            tests = tests | named
         words = set(re.findall(r"[a-z]{4,}", source.splitlines()[line - 1])) if line else set()
 
-        def order(test: str) -> tuple[bool, int, float, float]:
-            other = not any(name in test.split("::")[0] for name in (Path(module).stem, Path(module).parent.name))
-            shared = words & set(re.findall(r"[a-z]{4,}", test))
-            return other, -len(shared), -len(of_module[test]) / self.size[test], self.seconds[test]
+        def order(test: str) -> tuple[bool, bool, int, float, float]:
+            shared, share = words & set(re.findall(r"[a-z]{4,}", test)), len(of_module.get(test, ())) / self.size.get(test, 1)
+            return self.seconds[test] > MOST_SECONDS / 2, test not in named, -len(shared), -share, self.seconds[test]
 
         ordered = sorted(tests, key=order)
         by_file: dict[str, list[str]] = defaultdict(list)
