@@ -1,5 +1,6 @@
 """A few hundred of the damaged files that `tests/fuzz.py` makes by the ten thousands."""
 
+import itertools
 import struct
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from fuzz import READERS, damaged, fuzz, originals
 
 import minitl
-from minitl.interop.keras_hdf5 import Group
+from minitl.interop.keras_hdf5 import Group, check_heaps
 from minitl.interop.torch_files import read_torch
 
 
@@ -72,6 +73,42 @@ def test_a_text_of_hdf5_that_claims_more_than_its_heap_has_is_refused(tmp_path):
     (tmp_path / "m.weights.h5").write_bytes(data)
     with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
         model.load_weights(tmp_path / "m.weights.h5")
+
+
+def test_each_text_of_a_list_of_them_is_checked(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "m.h5"
+    for place, latest in itertools.product(range(3), (False, True)):
+        with h5py.File(path, "w", libver="latest" if latest else None) as file:
+            file.attrs.create("layer_names", ["one", "", "three"], dtype=h5py.string_dtype())
+            file.attrs["backend"] = "numpy"
+        data = bytearray(path.read_bytes())
+        check_heaps(bytes(data), path)
+        heap = struct.pack("<Q", data.index(b"GCOL"))
+        first = data.index(struct.pack("<I", 3) + heap)  # of "one"
+        struct.pack_into("<I", data, first + 16 * place, 0xF0000000)
+        if place == 1:  # the empty text has no part
+            struct.pack_into("<QI", data, first + 20, *struct.unpack_from("<QI", data, first + 4))
+        with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
+            check_heaps(bytes(data), path)
+
+
+def test_numbers_that_look_like_a_reference_to_a_text_are_none(tmp_path):
+    """The bytes are weights' here; in larger files also those of addresses and sizes that stand behind each other."""
+    h5py, path = pytest.importorskip("h5py"), tmp_path / "m.h5"
+
+    def written(numbers):
+        with h5py.File(path, "w") as file:
+            file.attrs["keras_version"] = "3.0.0"
+            file["bytes"] = np.frombuffer(numbers, np.uint8)
+        return path.read_bytes()
+
+    address = struct.pack("<Q", written(bytes(64)).index(b"GCOL"))
+    for shift in range(8):
+        reference = bytes(16 + shift) + struct.pack("<I", 0xF0000000) + address + struct.pack("<I", 1)
+        data = written(reference + bytes(64 - len(reference)))
+        assert reference in data
+        check_heaps(data, path)
 
 
 def test_attributes_are_no_larger_than_their_file(tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import mmap
 import os
 import struct
 import zipfile
-from collections.abc import Iterator, Set
+from collections.abc import Container, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from minitl.interop.needs import need
 
 MOST_CONFIG = 64 << 20  # bytes of an architecture
 HEAP = b"GCOL\x01\0\0\0"  # how a heap begins
+TEXT, SIZES_OF_TYPE = 9, (16, 20, 24)  # the class of data types with a length of their own, and how many bytes describe one
 PROJECTIONS = ("query", "key", "value", "output")  # of a MultiHeadAttention, in the order of its weights
 WRAPPED = ("forward_layer", "backward_layer", "layer", "cell", *(f"{part}_dense" for part in PROJECTIONS))
 INSIDE = ("vars", "layers", *WRAPPED)  # the groups inside a layer's that are no attributes of a layer of the user's
@@ -139,8 +141,21 @@ def check_heaps(data: Any, path: Path) -> None:
     HDF5 keeps texts in heaps: numbered parts, each with its size. An attribute refers to one by the text's length, the heap's
     address and the part's number. A free part of size zero is a step of no length; a length may claim 4 GB.
     Errors: ValueError.
-    Source: HDF5 File Format Specification 3.0, III.E, Level 1E, the global heap.
+    Source: HDF5 File Format Specification 3.0, III.E, Level 1E, the global heap; IV.A.2.m, the attribute.
     """
+    heaps = dict(_heaps(data, path))
+    for address, sizes in heaps.items():
+        packed = struct.pack("<Q", address)
+        place = data.find(packed, 4)
+        while 4 <= place <= len(data) - 12:
+            length, number = struct.unpack_from("<I8xI", data, place - 4)
+            if number and length > sizes.get(number, length) and _is_of_an_attribute(data, place - 4, heaps):
+                raise ValueError(f"{path}: damaged, a text of {sizes[number]} bytes claims {length}; save it again")
+            place = data.find(packed, place + 1)
+
+
+def _heaps(data: Any, path: Path) -> Iterator[tuple[int, dict[int, int]]]:
+    """The address of every heap, and the sizes of its parts by their numbers."""
     start = data.find(HEAP)
     while start >= 0:
         (size,) = struct.unpack_from("<Q", data, start + len(HEAP)) if start + 16 <= len(data) else (0,)
@@ -151,14 +166,36 @@ def check_heaps(data: Any, path: Path) -> None:
                 raise ValueError(f"{path}: damaged, a heap of texts has a part of size zero; save it again")
             sizes[number] = length
             place += length if number == 0 else 16 + -(-length // 8) * 8
-        address = struct.pack("<Q", start)
-        reference = data.find(address, 4)
-        while 4 <= reference <= len(data) - 12:
-            length, number = struct.unpack_from("<I8xI", data, reference - 4)
-            if number and length > sizes.get(number, length):
-                raise ValueError(f"{path}: damaged, a text of {sizes[number]} bytes claims {length}; save it again")
-            reference = data.find(address, reference + 8)
+        yield start, sizes
         start = data.find(HEAP, start + len(HEAP))
+
+
+def _is_of_an_attribute(data: Any, place: int, heaps: Container[int]) -> bool:
+    """Whether what looks like a reference is one: the same bytes may be a weight's, or parts of two other numbers.
+
+    An attribute's references stand behind each other, and the first behind its data type and data space.
+    """
+    while place > 0:
+        if _follows_a_type(data, place):
+            return True
+        place -= 16
+        if place < 0:
+            return False
+        length, address = struct.unpack_from("<IQ", data, place)
+        if address not in heaps and (length or address):
+            return False
+    return False
+
+
+def _follows_a_type(data: Any, place: int) -> bool:
+    """Whether a data type of texts of any length (class 9) and a data space (of version 1 or 2) end here."""
+    for version, rank, has_maxima in itertools.product((1, 2), range(3), (0, 1)):
+        space = place - (8 if version == 1 else 4) - 8 * rank * (1 + has_maxima)
+        if space < 24 or (data[space], data[space + 1], data[space + 2] & 1) != (version, rank, has_maxima):
+            continue
+        if any(data[space - size] & 15 == TEXT for size in SIZES_OF_TYPE):
+            return True
+    return False
 
 
 def arrays_by_layer(file: Group, path: Any, places: Set[str]) -> Entries:
