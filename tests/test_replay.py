@@ -10,6 +10,7 @@ import pytest
 from networks import mobilenet_v2, random_graph, resnet20
 
 import minitl
+from minitl.activations import NAMED
 from minitl.graph import replay
 from minitl.graph.run import Run
 from minitl.kernels import add
@@ -153,6 +154,10 @@ NETWORKS = {
     "other activations": lambda: chain(
         *(Activation("gelu"), Conv2D(7, 2, activation="silu"), ReLU(5.0, 0.1, 0.2), Dense(5, activation="relu6")),
         *(Activation("leaky_relu"), Dense(4, activation="leaky_relu")),
+    ),
+    "every activation": lambda: chain(
+        *(layer for name in NAMED for layer in (Dense(5, activation=name), BatchNormalization(), Activation(name))
+          if name != "exponential"), shape=(5,),
     ),
     "normalisation": lambda: chain(
         BatchNormalization(scale=False), Conv2D(8, 3, activation="relu"), BatchNormalization(center=False)
@@ -305,7 +310,7 @@ def test_generated_graphs(seed):
 def test_layers_that_compute_otherwise_are_not_recorded():
     inputs = Input((4, 4, 3))
     for layer in (
-        *(Conv2D(4, 3, dilation_rate=2, padding="same"), Conv2D(6, 1, groups=3), Activation("elu"), Activation("hard_silu")),
+        *(Conv2D(4, 3, dilation_rate=2, padding="same"), Conv2D(6, 1, groups=3), Activation("exponential")),
         *(BatchNormalization(), Dropout(0.5)),
     ):
         output = layer(inputs, training=True) if isinstance(layer, (BatchNormalization, Dropout)) else layer(inputs)

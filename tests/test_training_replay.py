@@ -210,7 +210,13 @@ def test_what_is_covered_is_what_may_be_recorded():
 def test_layers_that_compute_otherwise_are_not_recorded():
     inputs, row = Input((4, 4, 3)), Input((1, 4, 3))
     for layer in (
-        *(Conv2D(6, 1, groups=3), Conv2D(4, 2, dilation_rate=2), Activation("elu"), GaussianNoise(0.1), LayerNormalization()),
+        *(
+            Conv2D(6, 1, groups=3),
+            Conv2D(4, 2, dilation_rate=2),
+            Activation("exponential"),
+            GaussianNoise(0.1),
+            LayerNormalization(),
+        ),
         *(Reshape((3, 4, 4), channels_first=True), UpSampling2D(interpolation="bilinear")),
     ):
         assert Model(inputs, layer(inputs)).new_run(keep=True, training=True).plan.replays is None

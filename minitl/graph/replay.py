@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from minitl.activations import NAMED
 from minitl.backend import engine
 from minitl.graph.plan import Step
 from minitl.graph.run import Run
@@ -60,7 +61,7 @@ ALONE = {  # layers that compute by launches alone when they run by themselves
     GaussianNoise, GaussianDropout, SpatialDropout1D, SpatialDropout2D, AlphaDropout,
 }  # fmt: skip
 TOGETHER = {Folded, Fused, FusedNormalization, GeluNormalization, Joined, PaddedDepthwise, PaddedPooling, Separable}
-COMPILED = {None, "linear", "relu", "relu6", "leaky_relu", "softmax", "sigmoid", "tanh", "gelu", "silu"}  # activations that do
+COMPILED = {None, "linear", *NAMED} - {"exponential"}  # activations that do
 
 
 def replays_of(steps: Iterable[Step]) -> Replays | None:
