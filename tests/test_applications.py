@@ -33,7 +33,8 @@ SIZES = {
     "ResNet18": 11_689_512 + 9_600, "ResNet34": 21_797_672 + 17_024, "SqueezeNet": 1_248_424, "EfficientNetLite0": 4_694_024,
     "LeNet5": 61_706, "ResNet20": 269_722 + 1_376, "ResNet32": 464_154 + 2_272, "ResNet44": 658_586 + 3_168,
     "ResNet56": 853_018 + 4_064, "Xception": 22_910_480, "InceptionV3": 23_851_784, "DenseNet121": 8_062_504,
-    "ResNet101": 44_707_176, "ResNet50V2": 25_613_800, "EfficientNetB0": 5_330_570,
+    "ResNet101": 44_707_176, "ResNet50V2": 25_613_800, "EfficientNetB0": 5_330_570, "MobileNetV3Small": 2_554_968,
+    "MobileNetV3Large": 5_507_432,
 }  # fmt: skip
 # More of the same kind: without their tops, as Keras counts them (EfficientNets less one: a counter that is no weight here).
 DEEPER = {
@@ -41,12 +42,13 @@ DEEPER = {
     "ResNet152V2": 58_331_648, "EfficientNetB1": 6_575_238, "EfficientNetB2": 7_768_568, "EfficientNetB3": 10_783_534,
     "EfficientNetB4": 17_673_822, "EfficientNetB5": 28_513_526, "EfficientNetB6": 40_960_142, "EfficientNetB7": 64_097_686,
 }  # fmt: skip
-LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101"}
+LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101", "MobileNetV3Large"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SIZES) - {"VGG16", "VGG19"}))
 def test_networks_have_their_published_sizes_and_their_passes_can_be_recorded(name):
-    model = getattr(applications, name)(weights=None)
+    settings = {"input_shape": (224, 224, 3)} if "V3" in name and "Mobile" in name else {}  # Keras leaves them open
+    model = getattr(applications, name)(weights=None, **settings)
     assert model.count_params() == SIZES[name]
     rows = {"LeNet5": 32, "Xception": 299, "InceptionV3": 299}.get(name, 32 if name[6:] in ("20", "32", "44", "56") else 224)
     assert model.input_shape == (None, rows, rows, 1 if name == "LeNet5" else 3)
@@ -87,10 +89,39 @@ def test_networks_are_keras_s(name, tmp_path):
         np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV3Large"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"input_shape": (65, 64, 3), "classes": 7},
+        {"alpha": 0.75, "include_top": False, "pooling": "max"},  # images of any size
+        {"minimalistic": True, "input_shape": (64, 64, 3), "classifier_activation": None},
+        {"alpha": 1.25, "input_shape": (64, 64, 3), "include_preprocessing": False, "dropout_rate": 0.0},
+    ],
+    ids=["odd", "features", "minimalistic", "wide"],
+)
+def test_versions_of_mobilenet_v3_are_keras_s(name, settings, tmp_path):
+    keras = pytest.importorskip("keras")
+    theirs, ours = (getattr(kind, name)(weights=None, **settings) for kind in (keras.applications, applications))
+    assert ours.name == theirs.name and ours.input_shape == theirs.input_shape and ours.output_shape == theirs.output_shape
+    assert named_weights(ours) == named_weights(theirs)
+    drawn = np.random.default_rng(0)
+    theirs.set_weights([drawn.normal(1, 0.1, w.shape) ** 2 if w.ndim == 1 else 2 * w for w in theirs.get_weights()])
+    theirs.save_weights(tmp_path / "w.weights.h5")
+    ours.load_weights(tmp_path / "w.weights.h5")
+    x = drawn.uniform(0, 255, (2, *(settings.get("input_shape") or (70, 64, 3)))).astype(np.float32)
+    expected = np.asarray(theirs.predict(x, verbose=0))
+    np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def named_weights(model):
+    return [layer.name for layer in model.layers if layer.weights]
+
+
 def small(name):
     settings = {"weights": None}
-    if name in ("MobileNet", "MobileNetV2"):
-        settings["alpha"] = 0.25 if name == "MobileNet" else 0.35
+    if "MobileNet" in name:
+        settings["alpha"] = {"MobileNet": 0.25, "MobileNetV2": 0.35}.get(name, 0.5)
     if name not in ("LeNet5", "ResNet20", "ResNet32", "ResNet44", "ResNet56"):
         rows = {"InceptionV3": 75, "Xception": 71}.get(name, 40)
         settings.update(input_shape=(rows, rows, 3), include_top=False, pooling="avg")
@@ -292,6 +323,9 @@ def test_an_official_file_that_cannot_be_fetched_is_named(tmp_path, monkeypatch)
     ("MobileNet", {"input_shape": (128, 160, 3)}, "mobilenet_1_0_224_tf_no_top.h5"),
     ("MobileNet", {"input_shape": (100, 100, 3), "alpha": 0.75}, "mobilenet_7_5_224_tf_no_top.h5"),
     ("MobileNet", {"include_top": True}, "mobilenet_1_0_224_tf.h5"),
+    ("MobileNetV3Small", {}, "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"),
+    ("MobileNetV3Large", {"include_top": True, "alpha": 0.75}, "weights_mobilenet_v3_large_224_0.75_float.h5"),
+    ("MobileNetV3Large", {"minimalistic": True}, "weights_mobilenet_v3_large_minimalistic_224_1.0_float_no_top_v2.h5"),
 ])  # fmt: skip
 def test_which_official_file_belongs_to_a_size(make, settings, file, tmp_path, monkeypatch):
     monkeypatch.setenv("MINITL_DATA", str(tmp_path))

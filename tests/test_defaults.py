@@ -48,7 +48,8 @@ def test_defaults_of_methods_are_keras_s(keras, name):
 MODULES = [
     *(f"datasets.{name}" for name in ("boston_housing", "california_housing", "imdb", "reuters")),
     *(f"applications.{name}" for name in (
-        "densenet", "efficientnet", "inception_v3", "mobilenet", "mobilenet_v2", "resnet", "resnet_v2", "vgg16", "xception",
+        "densenet", "efficientnet", "inception_v3", "mobilenet", "mobilenet_v2", "mobilenet_v3", "resnet",
+        "resnet_v2", "vgg16", "xception",
     )),
 ]  # fmt: skip
 

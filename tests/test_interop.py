@@ -49,7 +49,17 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("safetensors")
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="onnx")
 
-NETWORKS = ["ResNet20", "LeNet5", "MobileNetV2", "MobileNet", "SqueezeNet", "EfficientNetLite0", "ResNet18", "ResNet50"]
+NETWORKS = [
+    "ResNet20",
+    "LeNet5",
+    "MobileNetV2",
+    "MobileNet",
+    "SqueezeNet",
+    "EfficientNetLite0",
+    "ResNet18",
+    "ResNet50",
+    "MobileNetV3Small",
+]
 
 
 def application(name):

@@ -1,9 +1,11 @@
 """Networks whose files come from PyTorch, in torchvision's names: the network that is built computes what PyTorch's does."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from minitl.applications import mobilenet_v2, resnet, squeezenet, vgg
+from minitl.applications import mobilenet_v2, mobilenet_v3, resnet, squeezenet, vgg
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -125,6 +127,75 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x):
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+class Excited(nn.Module):
+    def __init__(self, channels, narrow):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
+
+    def forward(self, x):
+        return x * nn.functional.hardsigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
+
+
+class Searched(nn.Module):
+    """A block of MobileNetV3, of channels as in the paper's tables."""
+
+    def __init__(self, channels, wide, filters, window, stride, squeeze, swish):
+        super().__init__()
+        normalised = lambda a, b, size, stride, groups, *active: nn.Sequential(  # noqa: E731
+            nn.Conv2d(a, b, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(b, eps=0.001), *active
+        )
+        active = nn.Hardswish() if swish else nn.ReLU()
+        parts = [normalised(channels, wide, 1, 1, 1, active)] if wide != channels else []
+        parts.append(normalised(wide, wide, window, stride, wide, active))
+        parts += [Excited(wide, mobilenet_v2.divisible(wide // 4))] if squeeze else []
+        self.block = nn.Sequential(*parts, normalised(wide, filters, 1, 1, 1))
+        self.adds = stride == 1 and channels == filters
+
+    def forward(self, x):
+        return x + self.block(x) if self.adds else self.block(x)
+
+
+class MobileNetV3(nn.Module):
+    def __init__(self, wides, blocks, head, classes):
+        super().__init__()
+        normalised = lambda a, b, size, stride: nn.Sequential(  # noqa: E731
+            nn.Conv2d(a, b, size, stride, size // 2, bias=False), nn.BatchNorm2d(b, eps=0.001), nn.Hardswish()
+        )
+        features, channels = [normalised(3, 16, 3, 2)], 16
+        for wide, block in zip(wides, blocks, strict=True):
+            features.append(Searched(channels, wide, block.filters, block.window, block.stride, block.squeeze, block.swish))
+            channels = block.filters
+        self.features = nn.Sequential(*features, normalised(channels, 6 * channels, 1, 1))
+        self.classifier = nn.Sequential(nn.Linear(6 * channels, head), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(head, classes))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+# Channels inside the blocks, from tables 1 and 2 of the paper.
+SMALL = (16, 72, 88, 96, 240, 240, 120, 144, 288, 576, 576)
+BIG = (16, 64, 72, 72, 120, 120, 240, 200, 184, 184, 480, 672, 672, 960, 960)
+
+
+@pytest.mark.parametrize(("kind", "wides", "head"), [("small", SMALL, 1024), ("large", BIG, 1280)])
+def test_mobilenet_v3_in_torchvision_s_names(kind, wides, head, tmp_path):
+    make = functools.partial(mobilenet_v3.MobileNetV3, kind, include_preprocessing=False)
+    agree(make, MobileNetV3(wides, mobilenet_v3.BLOCKS[kind], head, 7), tmp_path)
+
+
+def test_mobilenet_v3_takes_images_of_bytes_for_torchvision_s_files_too(tmp_path):
+    torch.save(MobileNetV3(SMALL, mobilenet_v3.BLOCKS["small"], 1024, 7).state_dict(), tmp_path / "w.pth")
+    model = mobilenet_v3.MobileNetV3Small(weights=tmp_path / "w.pth", classes=7, input_shape=(32, 32, 3))
+    bare = mobilenet_v3.MobileNetV3Small(
+        weights=tmp_path / "w.pth", classes=7, input_shape=(32, 32, 3), include_preprocessing=False
+    )
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    scaled = (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(model.predict(x, verbose=0), bare.predict(scaled.astype("float32"), verbose=0), rtol=1e-4)
+    layer = model.get_layer("rescaling")
+    np.testing.assert_allclose(layer(x), scaled, rtol=1e-5, atol=1e-5)
 
 
 class VGG(nn.Module):

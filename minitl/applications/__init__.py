@@ -28,6 +28,8 @@ NETWORKS = {
     "LeNet5": "lenet",
     "MobileNet": "mobilenet",
     "MobileNetV2": "mobilenet_v2",
+    "MobileNetV3Large": "mobilenet_v3",
+    "MobileNetV3Small": "mobilenet_v3",
     "ResNet18": "resnet",
     "ResNet20": "resnet_cifar",
     "ResNet32": "resnet_cifar",

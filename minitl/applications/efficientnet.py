@@ -11,7 +11,7 @@ from typing import Any
 
 from minitl.applications import imagenet
 from minitl.applications.mobilenet_v2 import divisible
-from minitl.applications.network import finish, image_input, member, published, top
+from minitl.applications.network import border, finish, image_input, member, published, top
 from minitl.graph.value import Value
 from minitl.initializers import VarianceScaling
 from minitl.layers import (
@@ -63,7 +63,7 @@ def EfficientNet(
         x = Rescaling([1 / math.sqrt(deviation) for deviation in (0.229, 0.224, 0.225)], name="rescaling_1")(x)
     x = Conv2D(
         divisible(32 * width), 3, strides=2, use_bias=False, kernel_initializer=_start(), name="stem_conv"
-    )(ZeroPadding2D(_border(x, 3), name="stem_conv_pad")(x))  # fmt: skip
+    )(ZeroPadding2D(border(x, 3), name="stem_conv_pad")(x))  # fmt: skip
     x = _active(x, "stem_")
     blocks = [
         (divisible(filters * width), window, stride if place == 0 else 1, expansion, f"block{stage}{chr(97 + place)}_")
@@ -105,13 +105,6 @@ def _active(x: Value, name: str) -> Value:
     return Activation("swish", name=f"{name}activation")(BatchNormalization(name=f"{name}bn")(x))
 
 
-def _border(x: Value, window: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Zeros for a stride of 2: as many in front as behind on odd sizes, one fewer in front on even ones."""
-    half = window // 2
-    rows, columns = ((half - (1 if n is None or n % 2 == 0 else 0), half) for n in x.shape[1:3])
-    return rows, columns
-
-
 def _block(x: Value, filters: int, window: int, stride: int, expansion: int, name: str, dropped: float) -> Value:
     channels: int = x.shape[-1]  # type: ignore[assignment]
     wide, y = channels * expansion, x
@@ -119,7 +112,7 @@ def _block(x: Value, filters: int, window: int, stride: int, expansion: int, nam
         y = Conv2D(wide, 1, padding="same", use_bias=False, kernel_initializer=_start(), name=f"{name}expand_conv")(y)
         y = _active(y, f"{name}expand_")
     if stride == 2:
-        y = ZeroPadding2D(_border(y, window), name=f"{name}dwconv_pad")(y)
+        y = ZeroPadding2D(border(y, window), name=f"{name}dwconv_pad")(y)
     y = DepthwiseConv2D(
         window, stride, "valid" if stride == 2 else "same", use_bias=False, depthwise_initializer=_start(), name=f"{name}dwconv"
     )(y)

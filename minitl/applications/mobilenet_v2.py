@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitl.applications import imagenet
-from minitl.applications.network import Published, finish, image_input, is_of_torch, published_size, top
+from minitl.applications.network import Published, border, finish, image_input, is_of_torch, published_size, top
 from minitl.graph.value import Value
 from minitl.layers import Add, BatchNormalization, Conv2D, DepthwiseConv2D, ReLU, ZeroPadding2D
 from minitl.models import Model
@@ -17,7 +17,6 @@ BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v
 # Filters and stride of the first block of a stage, and how many blocks it has.
 STAGES = ((16, 1, 1), (24, 2, 2), (32, 2, 3), (64, 2, 4), (96, 1, 3), (160, 2, 3), (320, 1, 1))
 SIZES = (96, 128, 160, 192, 224)
-Border = tuple[tuple[int, int], tuple[int, int]]
 
 
 def MobileNetV2(
@@ -30,14 +29,14 @@ def MobileNetV2(
     normalisations differs. A PyTorch file is taken for what it is: torchvision's network is built for it.
     """
     inputs, torch = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor), is_of_torch(weights)
-    normalised, around = (_of_torch, _around) if torch else (_of_keras, _behind)
+    normalised = _of_torch if torch else _of_keras
     x = ZeroPadding2D(1, name="Conv1_pad")(inputs) if torch else inputs
     x = Conv2D(divisible(32 * alpha), 3, 2, "valid" if torch else "same", use_bias=False, name="Conv1")(x)
     x = ReLU(6.0, name="Conv1_relu")(normalised(x, "bn_Conv1"))
     number = 0
     for filters, stride, count in STAGES:
         for place in range(count):
-            x = _block(x, divisible(int(filters * alpha)), stride if place == 0 else 1, number, normalised, around)
+            x = _block(x, divisible(int(filters * alpha)), stride if place == 0 else 1, number, normalised, torch)
             number += 1
     x = Conv2D(divisible(1280 * alpha) if alpha > 1 else 1280, 1, use_bias=False, name="Conv_1")(x)
     x = ReLU(6.0, name="out_relu")(normalised(x, "Conv_1_bn"))
@@ -92,26 +91,16 @@ def _of_torch(x: Value, name: str) -> Value:
     return BatchNormalization(epsilon=1e-5, momentum=0.9, name=name)(x)
 
 
-def _block(x: Value, filters: int, stride: int, number: int, normalised: Any, around: Any) -> Value:
+def _block(x: Value, filters: int, stride: int, number: int, normalised: Any, torch: bool) -> Value:
     channels: int = x.shape[-1]  # type: ignore[assignment]
     name, y = f"block_{number}_" if number else "expanded_conv_", x
     if number:
         y = Conv2D(6 * channels, 1, padding="same", use_bias=False, name=f"{name}expand")(y)
         y = ReLU(6.0, name=f"{name}expand_relu")(normalised(y, f"{name}expand_BN"))
     if stride == 2:
-        y = ZeroPadding2D(around(y), name=f"{name}pad")(y)
+        y = ZeroPadding2D(border(y, 3, torch), name=f"{name}pad")(y)
     y = DepthwiseConv2D(3, stride, "same" if stride == 1 else "valid", use_bias=False, name=f"{name}depthwise")(y)
     y = ReLU(6.0, name=f"{name}depthwise_relu")(normalised(y, f"{name}depthwise_BN"))
     y = Conv2D(filters, 1, padding="same", use_bias=False, name=f"{name}project")(y)
     y = normalised(y, f"{name}project_BN")
     return Add(name=f"{name}add")([x, y]) if channels == filters and stride == 1 else y
-
-
-def _around(x: Value) -> Border:
-    return (1, 1), (1, 1)
-
-
-def _behind(x: Value) -> Border:
-    """The border of a 3x3 window with stride 2: even sizes need one pixel behind, odd ones also one in front."""
-    rows, columns = ((1 if n is not None and n % 2 else 0, 1) for n in x.shape[1:3])
-    return rows, columns

@@ -15,6 +15,8 @@ from minitl.graph.value import Value
 from minitl.layers import Dense, Dropout, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from minitl.models import Model
 
+Border = tuple[tuple[int, int], tuple[int, int]]  # rows above and below, columns on the left and on the right
+
 
 class Published(NamedTuple):
     """An official file: where it is, and the checksum that its publisher gives ("md5:...", "sha256:...")."""
@@ -36,7 +38,7 @@ def published(url: str, whole: str, without_top: str) -> dict[str, Published]:
     }
 
 
-def member(family: Callable[..., Model], kind: int, name: str) -> Callable[..., Model]:
+def member(family: Callable[..., Model], kind: int | str, name: str) -> Callable[..., Model]:
     """A network of a family under its own name: the family's function with its first argument given."""
     network: Any = functools.partial(family, kind)
     network.__name__ = network.__qualname__ = name
@@ -72,6 +74,16 @@ def image_shape(input_shape: Any, size: int, include_top: bool, smallest: int) -
     if any(n is not None and n < smallest for n in shape[:2]):
         raise ValueError(f"input_shape {shape} is too small: height and width must be at least {smallest}")
     return shape
+
+
+def border(x: Value, window: int, around: bool = False) -> Border:
+    """Zeros for a stride of 2: on odd sizes as many in front as behind, on even ones one fewer, or the same all around.
+
+    The first is what Keras's networks have, the other what torchvision's have.
+    """
+    half = window // 2
+    rows, columns = ((half if around or (n is not None and n % 2) else half - 1, half) for n in x.shape[1:3])
+    return rows, columns
 
 
 def top(
