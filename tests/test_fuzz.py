@@ -1,6 +1,5 @@
 """A few hundred of the damaged files that `tests/fuzz.py` makes by the ten thousands."""
 
-import itertools
 import struct
 import subprocess
 import sys
@@ -75,22 +74,39 @@ def test_a_text_of_hdf5_that_claims_more_than_its_heap_has_is_refused(tmp_path):
         model.load_weights(tmp_path / "m.weights.h5")
 
 
-def test_each_text_of_a_list_of_them_is_checked(tmp_path):
+@pytest.mark.parametrize("shape", [(3,), (1, 3), "named"])
+@pytest.mark.parametrize("version", ["earliest", "latest"])
+@pytest.mark.parametrize("place", range(3))
+def test_each_text_of_a_list_of_them_is_checked(shape, version, place, tmp_path):
     h5py = pytest.importorskip("h5py")
-    path = tmp_path / "m.h5"
-    for place, latest in itertools.product(range(3), (False, True)):
-        with h5py.File(path, "w", libver="latest" if latest else None) as file:
-            file.attrs.create("layer_names", ["one", "", "three"], dtype=h5py.string_dtype())
-            file.attrs["backend"] = "numpy"
-        data = bytearray(path.read_bytes())
+    path, texts = tmp_path / "m.h5", ["one", "", "three"]
+    with h5py.File(path, "w", libver=version) as file:
+        file["text"] = h5py.string_dtype()
+        if shape == "named":  # its type stands somewhere else
+            file.attrs.create("names", texts, dtype=file["text"])
+        else:
+            file.attrs.create("layer_names", np.reshape(texts, shape), dtype=h5py.string_dtype())
+        file.attrs["backend"] = "numpy"
+    data = bytearray(path.read_bytes())
+    check_heaps(bytes(data), path)
+    first = data.index(struct.pack("<IQ", 3, data.index(b"GCOL")))  # of "one"
+    if place == 1:  # the empty text has no part
+        data[first + 16 : first + 32] = data[first : first + 16]
+    struct.pack_into("<I", data, first + 16 * place, 0xF0000000)
+    with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
         check_heaps(bytes(data), path)
-        heap = struct.pack("<Q", data.index(b"GCOL"))
-        first = data.index(struct.pack("<I", 3) + heap)  # of "one"
-        struct.pack_into("<I", data, first + 16 * place, 0xF0000000)
-        if place == 1:  # the empty text has no part
-            struct.pack_into("<QI", data, first + 20, *struct.unpack_from("<QI", data, first + 4))
-        with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
-            check_heaps(bytes(data), path)
+
+
+def test_attributes_of_other_types_are_not_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    lists = np.empty(1, object)
+    lists[0] = np.arange(2, dtype=np.int32)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["parts"] = np.zeros(1, [("text", "S3"), ("number", "i4")])
+        file.attrs.create("lists", lists, dtype=h5py.vlen_dtype(np.int32))
+        for name in ("parts", "lists"):
+            with pytest.raises(ValueError, match=f"the attribute '{name}' holds .*, not a text or numbers"):
+                Group(file, 10_000, tmp_path / "m.h5").attribute(name)
 
 
 def test_numbers_that_look_like_a_reference_to_a_text_are_none(tmp_path):
@@ -109,6 +125,8 @@ def test_numbers_that_look_like_a_reference_to_a_text_are_none(tmp_path):
         data = written(reference + bytes(64 - len(reference)))
         assert reference in data
         check_heaps(data, path)
+        with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
+            check_heaps(data + b"SMTB", path)  # types may stand anywhere
 
 
 def test_attributes_are_no_larger_than_their_file(tmp_path):
