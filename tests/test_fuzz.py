@@ -11,7 +11,8 @@ import pytest
 from fuzz import READERS, damaged, fuzz, originals
 
 import minitl
-from minitl.interop.keras_hdf5 import Group, check_heaps
+from minitl.interop.hdf5_texts import check_heaps
+from minitl.interop.keras_hdf5 import Group
 from minitl.interop.torch_files import read_torch
 
 
@@ -74,7 +75,7 @@ def test_a_text_of_hdf5_that_claims_more_than_its_heap_has_is_refused(tmp_path):
         model.load_weights(tmp_path / "m.weights.h5")
 
 
-@pytest.mark.parametrize("shape", [(3,), (1, 3), "named"])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 1, 1, 3), "named"])
 @pytest.mark.parametrize("version", ["earliest", "latest"])
 @pytest.mark.parametrize("place", range(3))
 def test_each_text_of_a_list_of_them_is_checked(shape, version, place, tmp_path):
@@ -125,6 +126,8 @@ def test_numbers_that_look_like_a_reference_to_a_text_are_none(tmp_path):
         data = written(reference + bytes(64 - len(reference)))
         assert reference in data
         check_heaps(data, path)
+        check_heaps(data.replace(bytes(4) + reference[16 + shift :], b"\2\0\0\0" + reference[16 + shift :]), path)
+        check_heaps(data + address, path)  # a file may end with an address
         with pytest.raises(ValueError, match=r"a text of .* bytes claims 4026531840"):
             check_heaps(data + b"SMTB", path)  # types may stand anywhere
 

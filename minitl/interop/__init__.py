@@ -6,7 +6,7 @@ pytorch       state dictionaries, read without PyTorch (torch_files: an unpickle
               and nothing else; torch_recurrent: modules whose arrays are parted otherwise)
 safe_tensors  safetensors
 keras_files   .weights.h5, .h5 and .keras (keras_architecture, keras_operations: layers from descriptions;
-              keras_description: back; keras_hdf5: the container)
+              keras_description: back; keras_hdf5: the container; hdf5_texts: what it may say of texts)
 onnx_export   a Model as an ONNX graph (onnx_layers); onnx_import: an ONNX graph as a Model (onnx_operators says what reads what)
 
 Needs the extra `interop` (pip install "minitl[interop]"): safetensors, h5py, onnx, each imported when it is used.
