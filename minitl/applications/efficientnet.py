@@ -60,7 +60,7 @@ def EfficientNet(
     inputs = image_input(input_shape, rows, include_top, weights, input_tensor=input_tensor)
     x = Normalization(name="normalization")(Rescaling(1 / 255, name="rescaling")(inputs))
     if isinstance(weights, str) and weights == "imagenet":  # its file has variances where deviations were meant
-        x = Rescaling([1 / math.sqrt(deviation) for deviation in (0.229, 0.224, 0.225)], name="rescaling_1")(x)
+        x = Rescaling([1 / math.sqrt(deviation) for deviation in imagenet.preprocessing("torch").std], name="rescaling_1")(x)
     x = Conv2D(
         divisible(32 * width), 3, strides=2, use_bias=False, kernel_initializer=_start(), name="stem_conv"
     )(ZeroPadding2D(border(x, 3), name="stem_conv_pad")(x))  # fmt: skip

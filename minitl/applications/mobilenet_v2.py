@@ -29,17 +29,16 @@ def MobileNetV2(
     normalisations differs. A PyTorch file is taken for what it is: torchvision's network is built for it.
     """
     inputs, torch = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor), is_of_torch(weights)
-    normalised = _of_torch if torch else _of_keras
     x = ZeroPadding2D(1, name="Conv1_pad")(inputs) if torch else inputs
     x = Conv2D(divisible(32 * alpha), 3, 2, "valid" if torch else "same", use_bias=False, name="Conv1")(x)
-    x = ReLU(6.0, name="Conv1_relu")(normalised(x, "bn_Conv1"))
+    x = ReLU(6.0, name="Conv1_relu")(_normalised(x, "bn_Conv1", torch))
     number = 0
     for filters, stride, count in STAGES:
         for place in range(count):
-            x = _block(x, divisible(int(filters * alpha)), stride if place == 0 else 1, number, normalised, torch)
+            x = _block(x, divisible(int(filters * alpha)), stride if place == 0 else 1, number, torch)
             number += 1
     x = Conv2D(divisible(1280 * alpha) if alpha > 1 else 1280, 1, use_bias=False, name="Conv_1")(x)
-    x = ReLU(6.0, name="out_relu")(normalised(x, "Conv_1_bn"))
+    x = ReLU(6.0, name="out_relu")(_normalised(x, "Conv_1_bn", torch))
     x = top(x, include_top, pooling, classes, classifier_activation)
     rows = published_size(inputs, SIZES)
     files = {
@@ -83,24 +82,20 @@ def torch_name(path: str) -> str | None:
     return f"features.{int(number) + 1}.conv.{inside[part]}" if part in inside else None
 
 
-def _of_keras(x: Value, name: str) -> Value:
-    return BatchNormalization(epsilon=1e-3, momentum=0.999, name=name)(x)
+def _normalised(x: Value, name: str, torch: bool) -> Value:
+    return BatchNormalization(epsilon=1e-5 if torch else 1e-3, momentum=0.9 if torch else 0.999, name=name)(x)
 
 
-def _of_torch(x: Value, name: str) -> Value:
-    return BatchNormalization(epsilon=1e-5, momentum=0.9, name=name)(x)
-
-
-def _block(x: Value, filters: int, stride: int, number: int, normalised: Any, torch: bool) -> Value:
+def _block(x: Value, filters: int, stride: int, number: int, torch: bool) -> Value:
     channels: int = x.shape[-1]  # type: ignore[assignment]
     name, y = f"block_{number}_" if number else "expanded_conv_", x
     if number:
         y = Conv2D(6 * channels, 1, padding="same", use_bias=False, name=f"{name}expand")(y)
-        y = ReLU(6.0, name=f"{name}expand_relu")(normalised(y, f"{name}expand_BN"))
+        y = ReLU(6.0, name=f"{name}expand_relu")(_normalised(y, f"{name}expand_BN", torch))
     if stride == 2:
         y = ZeroPadding2D(border(y, 3, torch), name=f"{name}pad")(y)
     y = DepthwiseConv2D(3, stride, "same" if stride == 1 else "valid", use_bias=False, name=f"{name}depthwise")(y)
-    y = ReLU(6.0, name=f"{name}depthwise_relu")(normalised(y, f"{name}depthwise_BN"))
+    y = ReLU(6.0, name=f"{name}depthwise_relu")(_normalised(y, f"{name}depthwise_BN", torch))
     y = Conv2D(filters, 1, padding="same", use_bias=False, name=f"{name}project")(y)
-    y = normalised(y, f"{name}project_BN")
+    y = _normalised(y, f"{name}project_BN", torch)
     return Add(name=f"{name}add")([x, y]) if channels == filters and stride == 1 else y

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from minitl.applications import imagenet
 from minitl.applications.mobilenet_v2 import divisible
-from minitl.applications.network import Published, border, finish, image_input, is_of_torch, member, pooled
+from minitl.applications.network import border, finish, image_input, is_of_torch, member, pooled, published
 from minitl.graph.value import Value
 from minitl.layers import (
     Activation,
@@ -25,7 +25,6 @@ from minitl.layers import (
     GlobalAveragePooling2D,
     Multiply,
     ReLU,
-    Rescaling,
     ZeroPadding2D,
 )
 from minitl.models import Model
@@ -69,7 +68,6 @@ FILES = {
     "large_224_1.0": ("59e551e166be033d707958cf9e29a6a7", "07fb09a5933dd0c8eaafa16978110389"),
     "large_minimalistic_224_1.0": ("675e7b876c45c57e9e63e6d90a36599c", "ec5221f64a2f6d1ef965a614bdae7973"),
 }
-DEVIATIONS, MEANS = (0.229, 0.224, 0.225), (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's files want them
 
 
 def MobileNetV3(
@@ -86,7 +84,7 @@ def MobileNetV3(
     """
     label = name or f"MobileNetV3{kind.title()}"
     inputs, torch = image_input(input_shape, 224, False, weights, input_tensor=input_tensor), is_of_torch(weights)
-    x = _scaled(inputs, torch) if include_preprocessing else inputs
+    x = imagenet.preprocess_input(inputs, mode="torch" if torch else "tf") if include_preprocessing else inputs
     x = ZeroPadding2D(1, name="conv_pad")(x) if torch else x
     x = _active(_convolved(x, 16, "conv", "conv_bn", 3, 2, "valid" if torch else "same"), not minimalistic)
     for number, block in enumerate(BLOCKS[kind]):
@@ -101,7 +99,8 @@ def MobileNetV3(
     else:
         x = pooled(x, pooling)
     version = f"{kind}{'_minimalistic' if minimalistic else ''}_224_{float(alpha)}"
-    return finish(inputs, x, label, weights, _files(version), functools.partial(_torch_name, kind), include_top, classes)
+    files = published(f"{BASE}_{version}_float", *FILES[version], ending="_no_top_v2") if version in FILES else {}
+    return finish(inputs, x, label, weights, files, functools.partial(_torch_name, kind), include_top, classes)
 
 
 MobileNetV3Small = member(MobileNetV3, "small", "MobileNetV3Small")
@@ -114,24 +113,6 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
 
 decode_predictions = imagenet.decode_predictions
-
-
-def _files(version: str) -> dict[str, Published]:
-    if version not in FILES:
-        return {}
-    whole, without_top = FILES[version]
-    return {
-        "imagenet": Published(f"{BASE}_{version}_float.h5", f"md5:{whole}"),
-        "imagenet without top": Published(f"{BASE}_{version}_float_no_top_v2.h5", f"md5:{without_top}"),
-    }
-
-
-def _scaled(inputs: Value, torch: bool) -> Value:
-    if torch:
-        scales = [1 / (255 * deviation) for deviation in DEVIATIONS]
-        offsets = [-mean / deviation for mean, deviation in zip(MEANS, DEVIATIONS, strict=True)]
-        return Rescaling(scales, offsets, name="rescaling")(inputs)
-    return Rescaling(1 / 127.5, -1.0, name="rescaling")(inputs)
 
 
 def _convolved(

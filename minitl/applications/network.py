@@ -30,11 +30,11 @@ class Published(NamedTuple):
         return self.url.rsplit("/", 1)[1]
 
 
-def published(url: str, whole: str, without_top: str) -> dict[str, Published]:
-    """Keras's two files of a network, `url`.h5 and `url`_notop.h5, with their MD5 checksums."""
+def published(url: str, whole: str, without_top: str, ending: str = "_notop") -> dict[str, Published]:
+    """Keras's two files of a network, `url`.h5 and the one whose name ends in `ending`.h5, with their MD5 checksums."""
     return {
         "imagenet": Published(f"{url}.h5", f"md5:{whole}"),
-        "imagenet without top": Published(f"{url}_notop.h5", f"md5:{without_top}"),
+        "imagenet without top": Published(f"{url}{ending}.h5", f"md5:{without_top}"),
     }
 
 
