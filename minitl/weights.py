@@ -150,7 +150,7 @@ def match(model: Any, arrays: Mapping[str, np.ndarray]) -> Report:
             report.shape_differs.append(f"{key} {arrays[key].shape} for {weight.shape}")
         else:
             report.loaded.append(key)
-    report.unexpected = [key for key in arrays if key not in own]
+    report.unexpected = [key for key in arrays if key not in own and not _is_given(model, key, arrays[key])]
     return report
 
 
@@ -176,6 +176,13 @@ def named_weights(model: Any) -> dict[str, np.ndarray]:
     return {
         f"{path}/{name}": w for path, layer in model.named_layers() for name, w in {**layer.parameters, **layer.state}.items()
     }
+
+
+def _is_given(model: Any, key: str, array: np.ndarray) -> bool:
+    """Whether an entry is what a layer has from its constructor: those of Normalization were saved as weights once."""
+    given = (getattr(layer, "given", {}) for path, layer in model.named_layers() if path == key.rpartition("/")[0])
+    name = key.rpartition("/")[2]
+    return any(name in numbers and np.array_equal(numbers[name], array) for numbers in given)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

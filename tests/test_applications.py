@@ -34,13 +34,15 @@ SIZES = {
     "LeNet5": 61_706, "ResNet20": 269_722 + 1_376, "ResNet32": 464_154 + 2_272, "ResNet44": 658_586 + 3_168,
     "ResNet56": 853_018 + 4_064, "Xception": 22_910_480, "InceptionV3": 23_851_784, "DenseNet121": 8_062_504,
     "ResNet101": 44_707_176, "ResNet50V2": 25_613_800, "EfficientNetB0": 5_330_570, "MobileNetV3Small": 2_554_968,
-    "MobileNetV3Large": 5_507_432,
+    "MobileNetV3Large": 5_507_432, "EfficientNetV2B0": 7_200_312,
 }  # fmt: skip
 # More of the same kind: without their tops, as Keras counts them (EfficientNets less one: a counter that is no weight here).
 DEEPER = {
     "DenseNet169": 12_642_880, "DenseNet201": 18_321_984, "ResNet152": 58_370_944, "ResNet101V2": 42_626_560,
     "ResNet152V2": 58_331_648, "EfficientNetB1": 6_575_238, "EfficientNetB2": 7_768_568, "EfficientNetB3": 10_783_534,
     "EfficientNetB4": 17_673_822, "EfficientNetB5": 28_513_526, "EfficientNetB6": 40_960_142, "EfficientNetB7": 64_097_686,
+    "EfficientNetV2B1": 6_931_124, "EfficientNetV2B2": 8_769_374, "EfficientNetV2B3": 12_930_622, "EfficientNetV2S": 20_331_360,
+    "EfficientNetV2M": 53_150_388, "EfficientNetV2L": 117_746_848,
 }  # fmt: skip
 LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101", "MobileNetV3Large"}
 
@@ -112,6 +114,45 @@ def test_versions_of_mobilenet_v3_are_keras_s(name, settings, tmp_path):
     x = drawn.uniform(0, 255, (2, *(settings.get("input_shape") or (70, 64, 3)))).astype(np.float32)
     expected = np.asarray(theirs.predict(x, verbose=0))
     np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"input_shape": (65, 70, 3), "classes": 7},
+        {"input_shape": (64, 33, 1), "include_top": False, "pooling": "max"},
+    ],
+)
+def test_versions_of_efficientnet_v2_are_keras_s(settings, tmp_path):
+    keras = pytest.importorskip("keras")
+    theirs, ours = (kind.EfficientNetV2B0(weights=None, **settings) for kind in (keras.applications, applications))
+    assert ours.name == theirs.name and ours.input_shape == theirs.input_shape and ours.output_shape == theirs.output_shape
+    assert [type(layer).__name__ for layer in ours.layers] == [type(layer).__name__ for layer in theirs.layers]
+    assert named_weights(ours) == named_weights(theirs) and ours.count_params() == theirs.count_params()
+    drawn = np.random.default_rng(0)
+    theirs.set_weights([drawn.normal(1, 0.1, w.shape) ** 2 if w.ndim == 1 else w / 2 for w in theirs.get_weights()])
+    theirs.save_weights(tmp_path / "w.weights.h5")
+    ours.load_weights(tmp_path / "w.weights.h5")
+    x = drawn.uniform(0, 255, (2, *(settings.get("input_shape") or (70, 64, 3)))).astype(np.float32)
+    expected = np.asarray(theirs.predict(x, verbose=0))
+    np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_how_efficientnet_v2_scales_images():
+    white = np.full((1, 32, 32, 3), 255, np.float32)
+    for name, expected in (("B3", (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]), ("M", [127 / 128] * 3)):
+        model = getattr(applications, f"EfficientNetV2{name}")(weights=None, include_top=False, input_shape=(32, 32, 3))
+        scaled = Model(model.input, model.get_layer("stem_conv").input)(white)
+        np.testing.assert_allclose(scaled[0, 0, 0], expected, rtol=1e-6)
+    bare = applications.EfficientNetV2B0(weights=None, include_top=False, include_preprocessing=False)  # images of any size
+    assert bare.layers[1].name == "stem_conv"
+
+
+@pytest.mark.parametrize("name", ["EfficientNetB1", "EfficientNetV2B1"])
+def test_residual_blocks_are_left_out_more_often_the_deeper_they_are(name):
+    model = getattr(applications, name)(weights=None, include_top=False, input_shape=(32, 32, 3))
+    rates = [layer.rate for layer in model.layers if type(layer).__name__ == "Dropout"]
+    assert rates == sorted(rates) and 0 < rates[0] < 0.02 and 0.18 < rates[-1] < 0.2
 
 
 def named_weights(model):
@@ -326,6 +367,8 @@ def test_an_official_file_that_cannot_be_fetched_is_named(tmp_path, monkeypatch)
     ("MobileNetV3Small", {}, "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"),
     ("MobileNetV3Large", {"include_top": True, "alpha": 0.75}, "weights_mobilenet_v3_large_224_0.75_float.h5"),
     ("MobileNetV3Large", {"minimalistic": True}, "weights_mobilenet_v3_large_minimalistic_224_1.0_float_no_top_v2.h5"),
+    ("EfficientNetV2B3", {}, "efficientnet_v2/efficientnetv2-b3_notop.h5"),
+    ("EfficientNetV2S", {"include_top": True}, "efficientnet_v2/efficientnetv2-s.h5"),
 ])  # fmt: skip
 def test_which_official_file_belongs_to_a_size(make, settings, file, tmp_path, monkeypatch):
     monkeypatch.setenv("MINITL_DATA", str(tmp_path))

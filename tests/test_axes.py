@@ -99,3 +99,19 @@ def test_the_last_axis_of_a_normalization_may_be_said_in_any_way(axis):
     assert layer.get_config()["axis"] in (-1, 3)
     with pytest.raises(ValueError, match=r"axis must be -1 .* got \(1, 2\)"):
         Normalization(axis=(1, 2))
+
+
+def test_means_and_variances_that_are_given_are_no_weights(tmp_path):
+    model = Sequential([Input((3,)), Normalization(mean=[1.0, 2.0, 3.0], variance=4.0), Dense(2)])
+    assert [w.shape for w in model.get_weights()] == [(3, 2), (2,)]
+    with pytest.raises(ValueError, match=r"has its mean and variance; leave them out to adapt it"):
+        model.layers[0].adapt(np.ones((2, 3)))
+    # Files of before have them as weights. They are the same numbers, or those of another layer.
+    former = {"normalization/mean": np.float32([1, 2, 3]), "normalization/variance": np.full(3, 4, np.float32)}
+    entries = {"dense/kernel": np.ones((3, 2), np.float32), "dense/bias": np.zeros(2, np.float32)}
+    np.savez(tmp_path / "w.npz", **former, **entries)
+    model.load_weights(tmp_path / "w.npz")
+    np.testing.assert_allclose(model.predict(np.float32([[3, 2, 3]])), [[1, 1]])
+    np.savez(tmp_path / "w.npz", **{**former, "normalization/mean": np.float32([1, 2, 4])}, **entries)
+    with pytest.raises(ValueError, match=r"1 unexpected in the file \(normalization/mean\)"):
+        model.load_weights(tmp_path / "w.npz")

@@ -541,3 +541,30 @@ def test_a_layer_scale_has_a_name_and_hands_masks_on():
     twin = Sequential([Input((3, 3)), layers.LSTM(2)])
     twin.set_weights(model.get_weights()[1:])
     np.testing.assert_allclose(model.predict(x), twin.predict(x[:, :3]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
+@pytest.mark.parametrize("given", [True, False])
+def test_given_means_and_variances_are_settings_and_adapted_ones_weights(given, ending, keras, tmp_path):
+    def made(sequential, kinds):
+        numbers = {"mean": [0.4, 0.5], "variance": [0.2, 0.3]} if given else {}
+        scaling = kinds.Normalization(**numbers)
+        if not given:
+            scaling.adapt(IMAGES)
+        return sequential([kinds.Input((8, 8, 2)), scaling, kinds.Flatten(), kinds.Dense(3)])
+
+    ours, theirs = made(Sequential, layers), made(keras.Sequential, keras.layers)
+    assert ours.count_params() == theirs.count_params() - (0 if given else 1)  # Keras counts batches
+    expected, other = ours.predict(IMAGES), made(Sequential, layers)
+    if "weights" in ending:
+        ours.save_weights(tmp_path / f"ours{ending}")
+        theirs.load_weights(tmp_path / f"ours{ending}")
+        theirs.save_weights(tmp_path / f"theirs{ending}")
+        other.load_weights(tmp_path / f"theirs{ending}")
+    else:
+        ours.save(tmp_path / f"ours{ending}")
+        theirs = keras.models.load_model(tmp_path / f"ours{ending}")
+        theirs.save(tmp_path / f"theirs{ending}")
+        other = load_model(tmp_path / f"theirs{ending}")
+    np.testing.assert_allclose(theirs.predict(IMAGES, verbose=0), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(other.predict(IMAGES), expected)

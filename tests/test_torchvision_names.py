@@ -5,7 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from minitl.applications import mobilenet_v2, mobilenet_v3, resnet, squeezenet, vgg
+from minitl.applications import efficientnet, efficientnet_v2, mobilenet_v2, mobilenet_v3, resnet, squeezenet, vgg
+from minitl.models import Model
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -65,8 +66,8 @@ def test_a_file_in_torchvision_s_names(make, counts, wide, tmp_path):
     agree(make, Network(counts, wide, 7), tmp_path)
 
 
-def agree(make, theirs, folder):
-    """The network that is made for a file of theirs gives what theirs does."""
+def agree(make, theirs, folder, images=False):
+    """The network that is made for a file of theirs gives what theirs does, for numbers around 0 or for images 0 .. 255."""
     torch.manual_seed(0)
     theirs.eval()
     with torch.no_grad():
@@ -83,6 +84,7 @@ def agree(make, theirs, folder):
     settings = {"input_shape": (64, 64, 3), "classes": 7, "classifier_activation": None}
     model, other = (make(weights=folder / name, **settings) for name in ("w.pth", "w.safetensors"))
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    x = 128 + 60 * x if images else x
     with torch.no_grad():
         expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
     found = model.predict(x, verbose=0)
@@ -196,6 +198,99 @@ def test_mobilenet_v3_takes_images_of_bytes_for_torchvision_s_files_too(tmp_path
     np.testing.assert_allclose(model.predict(x, verbose=0), bare.predict(scaled.astype("float32"), verbose=0), rtol=1e-4)
     layer = model.get_layer("rescaling")
     np.testing.assert_allclose(layer(x), scaled, rtol=1e-5, atol=1e-5)
+
+
+class Weighted(nn.Module):
+    """A block of EfficientNet or, with `whole`, one of the first ones of its second version."""
+
+    def __init__(self, channels, filters, window, stride, expansion, whole, epsilon):
+        super().__init__()
+        wide = channels * expansion
+        normalised = lambda a, b, size, stride, groups, *active: nn.Sequential(  # noqa: E731
+            nn.Conv2d(a, b, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(b, epsilon), *active
+        )
+        parts = [normalised(channels, wide, 1, 1, 1, nn.SiLU())] if expansion > 1 else []
+        parts += [normalised(wide, wide, window, stride, wide, nn.SiLU()), Gated(wide, channels // 4)]
+        if whole:
+            parts = [normalised(channels, wide if expansion > 1 else filters, window, stride, 1, nn.SiLU())]
+        self.block = nn.Sequential(*parts, *([normalised(wide, filters, 1, 1, 1)] if not whole or expansion > 1 else []))
+        self.adds = stride == 1 and channels == filters
+
+    def forward(self, x):
+        return x + self.block(x) if self.adds else self.block(x)
+
+
+class Gated(nn.Module):
+    def __init__(self, channels, narrow):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.fc2(nn.functional.silu(self.fc1(x.mean((2, 3), keepdim=True)))))
+
+
+class EfficientNet(nn.Module):
+    def __init__(self, first, stages, epsilon, classes, mean, deviation):
+        super().__init__()
+        normalised = lambda a, b, size, stride: nn.Sequential(  # noqa: E731
+            nn.Conv2d(a, b, size, stride, size // 2, bias=False), nn.BatchNorm2d(b, epsilon), nn.SiLU()
+        )
+        features, channels = [normalised(3, first, 3, 2)], first
+        for filters, window, stride, expansion, count, whole in stages:
+            blocks = []
+            for number in range(count):
+                blocks.append(Weighted(channels, filters, window, 1 if number else stride, expansion, whole, epsilon))
+                channels = filters
+            features.append(nn.Sequential(*blocks))
+        self.features = nn.Sequential(*features, normalised(channels, 1280, 1, 1))
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
+        self.mean, self.deviation = (torch.tensor(numbers).reshape(3, 1, 1) for numbers in (mean, deviation))
+
+    def forward(self, x):
+        return self.classifier(self.features((x / 255 - self.mean) / self.deviation).mean((2, 3)))
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+# Filters, window, stride, expansion, blocks, and whether convolutions are whole: the tables of both papers.
+OF_B0 = [
+    (16, 3, 1, 1, 1, False), (24, 3, 2, 6, 2, False), (40, 5, 2, 6, 2, False), (80, 3, 2, 6, 3, False), (112, 5, 1, 6, 3, False),
+    (192, 5, 2, 6, 4, False), (320, 3, 1, 6, 1, False),
+]  # fmt: skip
+OF_S = [
+    (24, 3, 1, 1, 2, True), (48, 3, 2, 4, 4, True), (64, 3, 2, 4, 4, True), (128, 3, 2, 4, 6, False), (160, 3, 1, 6, 9, False),
+    (256, 3, 2, 6, 15, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "first", "stages", "epsilon", "scaling"),
+    [
+        (efficientnet.EfficientNetB0, 32, OF_B0, 1e-5, IMAGENET),
+        (efficientnet_v2.EfficientNetV2S, 24, OF_S, 1e-3, IMAGENET),
+    ],
+    ids=["B0", "V2S"],
+)  # fmt: skip
+def test_efficientnets_in_torchvision_s_names(make, first, stages, epsilon, scaling, tmp_path):
+    agree(make, EfficientNet(first, stages, epsilon, 7, *scaling), tmp_path, images=True)
+
+
+BRIGHTEST = (1 - np.array(IMAGENET[0])) / IMAGENET[1]  # 255, as networks for ImageNet want it
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "white", "momentum"),
+    [(efficientnet_v2, "m", BRIGHTEST, 0.9), (efficientnet_v2, "l", 1.0, 0.9), (efficientnet, 6, BRIGHTEST, 0.99)],
+    ids=["V2M", "V2L", "B6"],
+)
+def test_how_torchvision_scales_images_for_its_efficientnets(module, kind, white, momentum, monkeypatch):
+    monkeypatch.setattr(module, "finish", lambda inputs, x, *_: Model(inputs, x))  # without the file
+    family = getattr(module, "EfficientNetV2" if isinstance(kind, str) else "EfficientNet")
+    model = family(kind, weights="w.pth", input_shape=(32, 32, 3), include_top=False)
+    scaling = next(layer for layer in model.layers if type(layer).__name__ == "Rescaling")
+    scaled = scaling(np.full((1, 32, 32, 3), 255, np.float32))
+    np.testing.assert_allclose(scaled, np.broadcast_to(white, scaled.shape), rtol=1e-5)
+    first = model.get_layer("stem_bn")
+    assert (first.epsilon, first.momentum) == (1e-3, momentum)
 
 
 class VGG(nn.Module):

@@ -24,6 +24,7 @@ NETWORKS = {
     "DenseNet201": "densenet",
     **{f"EfficientNetB{number}": "efficientnet" for number in range(8)},
     "EfficientNetLite0": "efficientnet_lite",
+    **{f"EfficientNetV2{kind}": "efficientnet_v2" for kind in ("B0", "B1", "B2", "B3", "S", "M", "L")},
     "InceptionV3": "inception_v3",
     "LeNet5": "lenet",
     "MobileNet": "mobilenet",

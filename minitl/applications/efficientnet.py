@@ -1,17 +1,20 @@
 """EfficientNet-B0 to B7: MobileNetV2's blocks with swish, squeeze and excitation, scaled in width, depth and resolution at once.
 
 The scaling of images, x / 255, less means, over deviations, is part of the network: it takes images 0 .. 255.
-Source: M. Tan and Q. Le, arXiv 1905.11946; layer names and files of `keras.applications`.
+Source: M. Tan and Q. Le, arXiv 1905.11946; layer names and files of `keras.applications`, and torchvision's files.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from minitl.applications import imagenet
 from minitl.applications.mobilenet_v2 import divisible
-from minitl.applications.network import border, finish, image_input, member, published, top
+from minitl.applications.network import border, finish, image_input, is_of_torch, member, published, top
 from minitl.graph.value import Value
 from minitl.initializers import VarianceScaling
 from minitl.layers import (
@@ -50,33 +53,51 @@ KINDS = (
 DROPPED = 0.2  # of the last block's samples, fewer below
 
 
+class Rules(NamedTuple):
+    """In what the networks of two versions and two publishers differ."""
+
+    epsilon: float = 1e-3
+    momentum: float = 0.99
+    depthwise: str = "dwconv"  # its name
+    framed: bool = True  # where the stride is 2, by a layer of its own
+    around: bool = False  # equal borders on all sides there, as torchvision has them
+
+
 def EfficientNet(
     number: int, include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
     pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str | None = None,
 ) -> Model:  # fmt: skip
-    """EfficientNet-B0 .. B7 by its number; the other arguments as `keras.applications.EfficientNetB0`."""
+    """EfficientNet-B0 .. B7 by its number; the other arguments as `keras.applications.EfficientNetB0`.
+
+    A PyTorch file is taken for what it is: torchvision's network is built for it, which has other borders where the stride is 2.
+    """
     width, depth, rows, dropout, whole, without = KINDS[number]
-    label = name or f"efficientnetb{number}"
+    label, rules = name or f"efficientnetb{number}", Rules()
     inputs = image_input(input_shape, rows, include_top, weights, input_tensor=input_tensor)
-    x = Normalization(name="normalization")(Rescaling(1 / 255, name="rescaling")(inputs))
+    if is_of_torch(weights):
+        rules = Rules(*((1e-5, 0.9) if number < 5 else (1e-3, 0.99)), around=True)
+        x = imagenet.preprocess_input(inputs, mode="torch")
+    else:
+        x = Normalization(name="normalization")(Rescaling(1 / 255, name="rescaling")(inputs))
     if isinstance(weights, str) and weights == "imagenet":  # its file has variances where deviations were meant
         x = Rescaling([1 / math.sqrt(deviation) for deviation in imagenet.preprocessing("torch").std], name="rescaling_1")(x)
     x = Conv2D(
-        divisible(32 * width), 3, strides=2, use_bias=False, kernel_initializer=_start(), name="stem_conv"
-    )(ZeroPadding2D(border(x, 3), name="stem_conv_pad")(x))  # fmt: skip
-    x = _active(x, "stem_")
+        divisible(32 * width), 3, strides=2, use_bias=False, kernel_initializer=start(), name="stem_conv"
+    )(ZeroPadding2D(border(x, 3, rules.around), name="stem_conv_pad")(x))  # fmt: skip
+    x = active(x, "stem_", rules)
     blocks = [
         (divisible(filters * width), window, stride if place == 0 else 1, expansion, f"block{stage}{chr(97 + place)}_")
         for stage, (filters, window, stride, expansion, count) in enumerate(STAGES, 1)
         for place in range(math.ceil(depth * count))
     ]
     for place, block in enumerate(blocks):
-        x = _block(x, *block, dropped=DROPPED * place / len(blocks))
-    x = Conv2D(divisible(1280 * width), 1, padding="same", use_bias=False, kernel_initializer=_start(), name="top_conv")(x)
-    x = _active(x, "top_")
+        x = inverted(x, *block, DROPPED * place / len(blocks), rules)
+    x = Conv2D(divisible(1280 * width), 1, padding="same", use_bias=False, kernel_initializer=start(), name="top_conv")(x)
+    x = active(x, "top_", rules)
     x = top(x, include_top, pooling, classes, classifier_activation, dropout=dropout, pool_name="avg_pool")
     files = published(f"{BASE}{number}", whole, without)
-    return finish(inputs, x, label, weights, files, None, include_top, classes)
+    parts = [parts_of(expansion) for *_, expansion, _ in STAGES]
+    return finish(inputs, x, label, weights, files, functools.partial(torch_name, parts), include_top, classes)
 
 
 EfficientNetB0 = member(EfficientNet, 0, "EfficientNetB0")
@@ -97,33 +118,70 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 decode_predictions = imagenet.decode_predictions
 
 
-def _start() -> VarianceScaling:
+def start() -> VarianceScaling:
+    """How convolutions begin."""
     return VarianceScaling(2.0, "fan_out", "truncated_normal")
 
 
-def _active(x: Value, name: str) -> Value:
-    return Activation("swish", name=f"{name}activation")(BatchNormalization(name=f"{name}bn")(x))
+def active(x: Value, name: str, rules: Rules) -> Value:
+    """Normalised, and through swish."""
+    return Activation("swish", name=f"{name}activation")(normalised(x, f"{name}bn", rules))
 
 
-def _block(x: Value, filters: int, window: int, stride: int, expansion: int, name: str, dropped: float) -> Value:
+def normalised(x: Value, name: str, rules: Rules) -> Value:
+    """Normalised over the batch."""
+    return BatchNormalization(epsilon=rules.epsilon, momentum=rules.momentum, name=name)(x)
+
+
+def inverted(
+    x: Value, filters: int, window: int, stride: int, expansion: int, name: str, dropped: float, rules: Rules
+) -> Value:  # fmt: skip
+    """A block that is wide in the middle: 1x1 to more channels, depthwise, squeeze and excitation, 1x1 to few."""
     channels: int = x.shape[-1]  # type: ignore[assignment]
-    wide, y = channels * expansion, x
+    wide, y, framed = channels * expansion, x, rules.framed and stride == 2
     if expansion > 1:
-        y = Conv2D(wide, 1, padding="same", use_bias=False, kernel_initializer=_start(), name=f"{name}expand_conv")(y)
-        y = _active(y, f"{name}expand_")
-    if stride == 2:
-        y = ZeroPadding2D(border(y, window), name=f"{name}dwconv_pad")(y)
+        y = Conv2D(wide, 1, padding="same", use_bias=False, kernel_initializer=start(), name=f"{name}expand_conv")(y)
+        y = active(y, f"{name}expand_", rules)
+    if framed:
+        y = ZeroPadding2D(border(y, window, rules.around), name=f"{name}dwconv_pad")(y)
     y = DepthwiseConv2D(
-        window, stride, "valid" if stride == 2 else "same", use_bias=False, depthwise_initializer=_start(), name=f"{name}dwconv"
-    )(y)
-    y = _excited(_active(y, name), max(1, channels // 4), wide, name)
-    y = Conv2D(filters, 1, padding="same", use_bias=False, kernel_initializer=_start(), name=f"{name}project_conv")(y)
-    y = BatchNormalization(name=f"{name}project_bn")(y)
-    if stride > 1 or channels != filters:
-        return y
-    if dropped:
-        y = Dropout(dropped, noise_shape=(None, 1, 1, 1), name=f"{name}drop")(y)
+        window, stride, "valid" if framed else "same", use_bias=False, depthwise_initializer=start(),
+        name=f"{name}{rules.depthwise}",
+    )(y)  # fmt: skip
+    y = _excited(active(y, name, rules), max(1, channels // 4), wide, name)
+    y = Conv2D(filters, 1, padding="same", use_bias=False, kernel_initializer=start(), name=f"{name}project_conv")(y)
+    y = normalised(y, f"{name}project_bn", rules)
+    return added(y, x, name, dropped) if stride == 1 and channels == filters else y
+
+
+def added(y: Value, x: Value, name: str, dropped: float) -> Value:
+    """A residual block's sum: in training, what it adds is left out for a share of the samples."""
+    y = Dropout(dropped, noise_shape=(None, 1, 1, 1), name=f"{name}drop")(y) if dropped else y
     return Add(name=f"{name}add")([y, x])
+
+
+def parts_of(expansion: int) -> tuple[str, ...]:
+    """What torchvision counts in a block."""
+    return (*(("expand",) if expansion > 1 else ()), "depthwise", "squeeze", "project")
+
+
+def torch_name(parts: Sequence[Sequence[str]], path: str) -> str | None:
+    """torchvision's name of a layer, by the parts of each stage's blocks: block2a_project_conv is features.2.0.block.3.0."""
+    last = len(parts) + 1
+    ends = {
+        "stem_conv": "features.0.0", "stem_bn": "features.0.1", "top_conv": f"features.{last}.0",
+        "top_bn": f"features.{last}.1", "predictions": "classifier.1",
+    }  # fmt: skip
+    inside = {
+        "expand_conv": ("expand", "0"), "expand_bn": ("expand", "1"), "dwconv": ("depthwise", "0"),
+        "dwconv2": ("depthwise", "0"), "bn": ("depthwise", "1"), "se_reduce": ("squeeze", "fc1"),
+        "se_expand": ("squeeze", "fc2"), "project_conv": ("project", "0"), "project_bn": ("project", "1"),
+    }  # fmt: skip
+    found = re.fullmatch(r"block(\d+)([a-z])_(\w+)", path)
+    if found is None or found[3] not in inside:
+        return ends.get(path)
+    part, ending = inside[found[3]]
+    return f"features.{found[1]}.{ord(found[2]) - 97}.block.{parts[int(found[1]) - 1].index(part)}.{ending}"
 
 
 def _excited(x: Value, narrow: int, wide: int, name: str) -> Value:
@@ -131,6 +189,6 @@ def _excited(x: Value, narrow: int, wide: int, name: str) -> Value:
     y = Reshape((1, 1, wide), name=f"{name}se_reshape")(GlobalAveragePooling2D(name=f"{name}se_squeeze")(x))
     for filters, activation, part in ((narrow, "swish", "reduce"), (wide, "sigmoid", "expand")):
         y = Conv2D(
-            filters, 1, padding="same", activation=activation, kernel_initializer=_start(), name=f"{name}se_{part}"
+            filters, 1, padding="same", activation=activation, kernel_initializer=start(), name=f"{name}se_{part}"
         )(y)  # fmt: skip
     return Multiply(name=f"{name}se_excite")([x, y])

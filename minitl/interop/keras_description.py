@@ -25,7 +25,6 @@ from minitl.layers import (
     LayerScale,
     LeakyReLU,
     MultiHeadAttention,
-    Normalization,
     Reshape,
     RMSNormalization,
     SpatialDropout1D,
@@ -55,7 +54,7 @@ WITH_CALL = (
 PLACES = {"layers": all_layers, "initializers": initializers, "regularizers": regularizers, "constraints": constraints}
 LEFT_OUT: dict[type[Layer], tuple[str, ...]] = {
     Discretization: ("trainable", "activity_regularizer"), LeakyReLU: ("alpha",),
-    Normalization: ("mean", "variance"), Reshape: ("channels_first",),
+    Reshape: ("channels_first",),
     SpatialDropout1D: ("trainable",), SpatialDropout2D: ("trainable",),
 }  # fmt: skip
 

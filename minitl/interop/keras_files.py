@@ -64,8 +64,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
         if by_group(file) and "layers" in config["config"]:
-            found = {**_given_numbers(model), **dict(_in_described_order(model, config, file))}
-            write_pairs(model, found, Pairs(), str(filepath))
+            write_pairs(model, dict(_in_described_order(model, config, file)), Pairs(), str(filepath))
         else:
             _load_file(model, file, filepath, False, False)
         settle_masks(model)
@@ -151,9 +150,7 @@ def _load_file(model: Any, file: Group, filepath: Any, by_name: bool, unexpected
 
 
 def _load_entries(model: Any, named: Entries, places: dict[str, str], where: str, by_name: bool, unexpected_ok: bool) -> Pairs:
-    found = _given_numbers(model)
-    given = {key.rsplit("/", 1)[0] for key in found}
-    places = {path: place for path, place in places.items() if path not in given or {path, place} & set(named)}
+    found: dict[str, tuple[str, np.ndarray]] = {}
     layers = {path: layer for path, layer in model.named_layers() if path in places}
     if any("/" in path for path in layers) and not set(places.values()) <= set(named):
         return _load_nested(model, named, where, unexpected_ok)
@@ -172,12 +169,6 @@ def _load_entries(model: Any, named: Entries, places: dict[str, str], where: str
 
         found = {**{key: ("kept", w.copy()) for key, w in named_weights(model).items()}, **found}
     return write_pairs(model, found, report, where, unexpected_ok or by_name)
-
-
-def _given_numbers(model: Any) -> dict[str, tuple[str, np.ndarray]]:
-    """The numbers that a Normalization was constructed with, which Keras keeps in the architecture alone."""
-    found = ((path, layer) for path, layer in model.named_layers() if isinstance(layer, Normalization) and layer.mean is not None)
-    return {f"{path}/{name}": ("the architecture", state.copy()) for path, layer in found for name, state in layer.state.items()}
 
 
 def _sources(layers: dict[str, Any], named: Entries, places: dict[str, str], by_name: bool) -> dict[str, str]:
@@ -214,7 +205,7 @@ def _fits(layer: Any, arrays: list[tuple[str, np.ndarray]]) -> bool:
 
 def _load_nested(model: Any, named: Entries, where: str, unexpected_ok: bool) -> Pairs:
     """Models inside models in the older format: all their weights in one list."""
-    found = _given_numbers(model)
+    found: dict[str, tuple[str, np.ndarray]] = {}
     used = set()
     for layer in model.layers:
         name = model._names[layer]
@@ -283,6 +274,6 @@ def _write_arrays(own: Any, variables: Any, layer: Any) -> None:
     for number, part in enumerate(places):
         share = weights[number * len(weights) // len(places) : (number + 1) * len(weights) // len(places)]
         target = own.create_group(f"{part}/vars") if part else variables
-        share += [COUNT] if isinstance(layer, Normalization) else []
+        share += [COUNT] if isinstance(layer, Normalization) and layer.state else []
         for place_in_part, weight in enumerate(share):
             target[str(place_in_part)] = weight

@@ -17,31 +17,27 @@ COUNT = np.int32(0)  # of the batches that a Normalization has seen, which Keras
 Arrays = list[tuple[str, np.ndarray]]
 
 
-def listed(layer: Any, name: str, trained: bool | None = None, given: bool = True) -> Arrays:
+def listed(layer: Any, name: str, trained: bool | None = None) -> Arrays:
     """The weights of a layer or model inside by their keys, in the order of Keras's list.
 
-    Parameters: `trained` says how everything inside was when the list was made; None, as the layers' flags are. `given`, whether
-    numbers that a Normalization was constructed with are in it; Keras keeps them in the architecture alone.
+    Parameters: `trained` says how everything inside was when the list was made; None, as the layers' flags are.
     """
     first: Arrays = []
     rest: Arrays = []
     for path, leaf in layer.named_layers(f"{name}/") if layer.is_container else layer.named_layers("", name):
-        if isinstance(leaf, Normalization) and leaf.mean is not None and not given:
-            continue
         learns = leaf.trainable if trained is None else trained
         (first if learns else rest).extend((f"{path}/{key}", weight) for key, weight in leaf.parameters.items())
         rest += [(f"{path}/{key}", weight) for key, weight in leaf.state.items()]
-        if isinstance(leaf, Normalization):
+        if isinstance(leaf, Normalization) and leaf.state:
             rest.append((f"{path}/count", COUNT))
     return first + rest
 
 
 def paired(layer: Any, name: str, arrays: Arrays) -> dict[str, tuple[str, np.ndarray]]:
     """The entries of a list by the keys of the weights that they are for."""
-    with_given, without = (_by_name(listed(layer, name, given=given), arrays) for given in (True, False))
-    found = with_given or without
+    found = _by_name(listed(layer, name), arrays)
     if not found:
-        orders = [listed(layer, name, trained, given) for given in (True, False) for trained in (None, True, False)]
+        orders = [listed(layer, name, trained) for trained in (None, True, False)]
         order = next((order for order in orders if _fit(order, arrays)), orders[0])
         found = {key: given for (key, _), given in zip(order, arrays, strict=False)}
     return {key: given for key, given in found.items() if not key.endswith("/count")}

@@ -198,8 +198,9 @@ def _constant_operation(w: Any, layer: Any, x: Tensor) -> Written:
 
 
 def _normalization(w: Any, layer: Any, x: Tensor) -> Written:
-    ends = (-1, *[1] * (x.axes - 2)) if x.first and layer.axis is not None else layer.state["mean"].shape
-    mean, deviation = (w.constant(n.reshape(ends)) for n in (layer.state["mean"], layer.deviation()))
+    mean = layer.statistics["mean"]
+    ends = (-1, *[1] * (x.axes - 2)) if x.first and layer.axis is not None else mean.shape
+    mean, deviation = (w.constant(n.reshape(ends)) for n in (mean, layer.deviation()))
     if layer.invert:
         return w.node("Add", [w.node("Mul", [x.name, deviation]), mean]), x.first
     return w.node("Div", [w.node("Sub", [x.name, mean]), deviation]), x.first

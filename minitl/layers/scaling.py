@@ -44,7 +44,8 @@ class Rescaling(Layer):
 class Normalization(Layer):
     """Every channel with mean 0 and variance 1, by numbers that are given or taken from data with `adapt`.
 
-    Formula: y = (x - mean) / sqrt(variance).
+    Formula: y = (x - mean) / sqrt(variance). What is taken from data is a state, and saved as weights are; what is given is a
+    setting.
     Shapes: any; mean and variance one number, or one per entry of the last axis.
     Errors: ValueError for one of the two alone, or another axis than the last.
     """
@@ -59,21 +60,33 @@ class Normalization(Layer):
             raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
         self.axis, self.invert = axis, invert
         self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
+        self.given: dict[str, np.ndarray] = {}  # the same as arrays
 
     def build(self, input_shape: Shape) -> None:
-        """Create the two state arrays."""
+        """Create the two arrays."""
         if self.axis is not None and self.axis % len(input_shape) != len(input_shape) - 1:
             raise ValueError(f"axis must be the last one (one number per channel) or None (one for all), got {self.axis}")
-        shape = () if self.axis is None else (input_shape[-1],)
+        shape: tuple[Any, ...] = () if self.axis is None else (input_shape[-1],)
         if None in shape:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
-        for name, given, default in (("mean", self.mean, "zeros"), ("variance", self.variance, "ones")):
-            weight = self.add_weight(name, shape, default, trainable=False)
-            if given is not None:
-                weight[...] = given
+        if self.mean is not None:
+            self.given = {name: np.full(shape, n, self.dtype) for name, n in (("mean", self.mean), ("variance", self.variance))}
+            return
+        self.add_weight("mean", shape, "zeros", trainable=False)
+        self.add_weight("variance", shape, "ones", trainable=False)
+
+    @property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """Mean and variance, given or taken from data."""
+        return self.given or self.state
 
     def adapt(self, data: Any) -> None:
-        """Take mean and variance from data (N, ...)."""
+        """Take mean and variance from data (N, ...).
+
+        Errors: ValueError where they were given.
+        """
+        if self.mean is not None:
+            raise ValueError(f"{self.label}: has its mean and variance; leave them out to adapt it")
         data = np.asarray(data)
         self.ensure_built((None, *data.shape[1:]))
         axes = tuple(range(data.ndim)) if self.axis is None else tuple(range(data.ndim - 1))
@@ -82,7 +95,7 @@ class Normalization(Layer):
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """(x - mean) / sqrt(variance), or back again with `invert`."""
-        mean, deviation, y = self.state["mean"], self.deviation(), empty(x.shape, x.dtype)
+        mean, deviation, y = self.statistics["mean"], self.deviation(), empty(x.shape, x.dtype)
         if self.invert:
             write(np.multiply, x, deviation, y)
             write(np.add, y, mean, y)
@@ -93,8 +106,9 @@ class Normalization(Layer):
 
     def deviation(self) -> np.ndarray:
         """sqrt(variance), at least 1e-7."""
-        deviation = empty(self.state["variance"].shape, self.dtype)
-        write(_write_deviation, self.state["variance"], deviation)
+        variance = self.statistics["variance"]
+        deviation = empty(variance.shape, self.dtype)
+        write(_write_deviation, variance, deviation)
         return deviation
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> Result:
