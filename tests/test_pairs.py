@@ -56,6 +56,31 @@ def test_book_and_engine_agree(name, dtype, data):
         np.testing.assert_array_equal(before, after)  # nobody writes to an argument
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [3, 20])
+@pytest.mark.parametrize("ceiling", [0, 1])
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_normalisation_with_a_relu_behind_is_both_in_the_book(dtype, channels, ceiling, skips):
+    book, engine = (importlib.import_module(f"minitl.{folder}.batch_norm") for folder in ("ops", "kernels"))
+    drawn = np.random.default_rng(0)
+    x, skip, dy = (drawn.standard_normal((3, 4, 5, channels)).astype(dtype) for _ in range(3))
+    gamma, beta = (drawn.uniform(0.3, 2.5, channels).astype(dtype) * sign for sign in (1, -1))
+    constants = (gamma, beta, *engine.statistics(x), 1e-3, True)
+    z, cache = book.forward(x, *constants)
+    y, kept, before = engine.normalise(x, *constants, relu=True, ceiling=ceiling, skip=skip if skips else None)
+    z = z + skip if skips else z
+    close(np.clip(z, 0, ceiling or np.inf), y, dtype)
+    dz = dy * ((z > 0) & ((z < ceiling) | (ceiling == 0)))
+    if skips:
+        found, sums = engine.behind_skip(dy, None, kept, y, ceiling)
+        close(dz, found, dtype)
+        found = engine.gradients(found, kept, None, True, True, sums=sums)
+    else:
+        found = engine.gradients(dy, kept, before, True, True, ceiling)
+    for expected, gradient in zip(book.backward(dz, cache), found, strict=True):
+        close(expected, gradient, dtype)
+
+
 @pytest.mark.parametrize("folder", ["ops", "kernels"])
 @pytest.mark.parametrize("name", sorted(CASES))
 @given(data=st.data())
