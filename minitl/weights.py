@@ -179,10 +179,10 @@ def named_weights(model: Any) -> dict[str, np.ndarray]:
 
 
 def _is_given(model: Any, key: str, array: np.ndarray) -> bool:
-    """Whether an entry is what a layer has from its constructor: those of Normalization were saved as weights once."""
-    given = (getattr(layer, "given", {}) for path, layer in model.named_layers() if path == key.rpartition("/")[0])
-    name = key.rpartition("/")[2]
-    return any(name in numbers and np.array_equal(numbers[name], array) for numbers in given)
+    """Whether an entry is what a layer has from its constructor, and was saved as a weight once."""
+    path, _, name = key.rpartition("/")
+    former = getattr(dict(model.named_layers()).get(path), "former_weights", {})
+    return name in former and np.array_equal(former[name], array)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -107,13 +107,7 @@ def test_versions_of_mobilenet_v3_are_keras_s(name, settings, tmp_path):
     theirs, ours = (getattr(kind, name)(weights=None, **settings) for kind in (keras.applications, applications))
     assert ours.name == theirs.name and ours.input_shape == theirs.input_shape and ours.output_shape == theirs.output_shape
     assert named_weights(ours) == named_weights(theirs)
-    drawn = np.random.default_rng(0)
-    theirs.set_weights([drawn.normal(1, 0.1, w.shape) ** 2 if w.ndim == 1 else 2 * w for w in theirs.get_weights()])
-    theirs.save_weights(tmp_path / "w.weights.h5")
-    ours.load_weights(tmp_path / "w.weights.h5")
-    x = drawn.uniform(0, 255, (2, *(settings.get("input_shape") or (70, 64, 3)))).astype(np.float32)
-    expected = np.asarray(theirs.predict(x, verbose=0))
-    np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    same_outputs(theirs, ours, 2.0, settings.get("input_shape", (70, 64, 3)), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +123,16 @@ def test_versions_of_efficientnet_v2_are_keras_s(settings, tmp_path):
     assert ours.name == theirs.name and ours.input_shape == theirs.input_shape and ours.output_shape == theirs.output_shape
     assert [type(layer).__name__ for layer in ours.layers] == [type(layer).__name__ for layer in theirs.layers]
     assert named_weights(ours) == named_weights(theirs) and ours.count_params() == theirs.count_params()
+    same_outputs(theirs, ours, 0.5, settings["input_shape"], tmp_path)
+
+
+def same_outputs(theirs, ours, factor, image_shape, folder):
+    """Of images, after our model has loaded the weights of Keras's: drawn ones, kernels times a factor."""
     drawn = np.random.default_rng(0)
-    theirs.set_weights([drawn.normal(1, 0.1, w.shape) ** 2 if w.ndim == 1 else w / 2 for w in theirs.get_weights()])
-    theirs.save_weights(tmp_path / "w.weights.h5")
-    ours.load_weights(tmp_path / "w.weights.h5")
-    x = drawn.uniform(0, 255, (2, *(settings.get("input_shape") or (70, 64, 3)))).astype(np.float32)
+    theirs.set_weights([drawn.normal(1, 0.1, w.shape) ** 2 if w.ndim == 1 else factor * w for w in theirs.get_weights()])
+    theirs.save_weights(folder / "w.weights.h5")
+    ours.load_weights(folder / "w.weights.h5")
+    x = drawn.uniform(0, 255, (2, *image_shape)).astype(np.float32)
     expected = np.asarray(theirs.predict(x, verbose=0))
     np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 

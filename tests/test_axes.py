@@ -115,3 +115,9 @@ def test_means_and_variances_that_are_given_are_no_weights(tmp_path):
     np.savez(tmp_path / "w.npz", **{**former, "normalization/mean": np.float32([1, 2, 4])}, **entries)
     with pytest.raises(ValueError, match=r"1 unexpected in the file \(normalization/mean\)"):
         model.load_weights(tmp_path / "w.npz")
+
+
+def test_given_means_have_the_precision_of_the_layer():
+    model = Sequential([Input((2,)), Normalization(mean=[0.1, 0.2], variance=0.3)]).astype(np.float64)
+    x = np.random.default_rng(0).standard_normal((3, 2))
+    np.testing.assert_allclose(model.predict(x), (x - [0.1, 0.2]) / np.sqrt(0.3), rtol=1e-14)

@@ -132,12 +132,19 @@ class MobileNetV2(nn.Module):
 
 
 class Excited(nn.Module):
-    def __init__(self, channels, narrow):
+    """Squeeze and excitation, with its two activations."""
+
+    def __init__(self, channels, narrow, active, gate):
         super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
+        self.fc1, self.fc2, self.active, self.gate = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1), active, gate
 
     def forward(self, x):
-        return x * nn.functional.hardsigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
+        return x * self.gate(self.fc2(self.active(self.fc1(x.mean((2, 3), keepdim=True)))))
+
+
+def normalised(channels, filters, size, stride=1, groups=1, epsilon=1e-3, active=None):
+    convolution = nn.Conv2d(channels, filters, size, stride, size // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(filters, epsilon), *([active] if active else []))
 
 
 class Searched(nn.Module):
@@ -145,14 +152,11 @@ class Searched(nn.Module):
 
     def __init__(self, channels, wide, filters, window, stride, squeeze, swish):
         super().__init__()
-        normalised = lambda a, b, size, stride, groups, *active: nn.Sequential(  # noqa: E731
-            nn.Conv2d(a, b, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(b, eps=0.001), *active
-        )
         active = nn.Hardswish() if swish else nn.ReLU()
-        parts = [normalised(channels, wide, 1, 1, 1, active)] if wide != channels else []
-        parts.append(normalised(wide, wide, window, stride, wide, active))
-        parts += [Excited(wide, mobilenet_v2.divisible(wide // 4))] if squeeze else []
-        self.block = nn.Sequential(*parts, normalised(wide, filters, 1, 1, 1))
+        parts = [normalised(channels, wide, 1, active=active)] if wide != channels else []
+        parts.append(normalised(wide, wide, window, stride, wide, active=active))
+        parts += [Excited(wide, mobilenet_v2.divisible(wide // 4), nn.ReLU(), nn.Hardsigmoid())] if squeeze else []
+        self.block = nn.Sequential(*parts, normalised(wide, filters, 1))
         self.adds = stride == 1 and channels == filters
 
     def forward(self, x):
@@ -162,14 +166,11 @@ class Searched(nn.Module):
 class MobileNetV3(nn.Module):
     def __init__(self, wides, blocks, head, classes):
         super().__init__()
-        normalised = lambda a, b, size, stride: nn.Sequential(  # noqa: E731
-            nn.Conv2d(a, b, size, stride, size // 2, bias=False), nn.BatchNorm2d(b, eps=0.001), nn.Hardswish()
-        )
-        features, channels = [normalised(3, 16, 3, 2)], 16
+        features, channels = [normalised(3, 16, 3, 2, active=nn.Hardswish())], 16
         for wide, block in zip(wides, blocks, strict=True):
             features.append(Searched(channels, wide, block.filters, block.window, block.stride, block.squeeze, block.swish))
             channels = block.filters
-        self.features = nn.Sequential(*features, normalised(channels, 6 * channels, 1, 1))
+        self.features = nn.Sequential(*features, normalised(channels, 6 * channels, 1, active=nn.Hardswish()))
         self.classifier = nn.Sequential(nn.Linear(6 * channels, head), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(head, classes))
 
     def forward(self, x):
@@ -206,43 +207,31 @@ class Weighted(nn.Module):
     def __init__(self, channels, filters, window, stride, expansion, whole, epsilon):
         super().__init__()
         wide = channels * expansion
-        normalised = lambda a, b, size, stride, groups, *active: nn.Sequential(  # noqa: E731
-            nn.Conv2d(a, b, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(b, epsilon), *active
-        )
-        parts = [normalised(channels, wide, 1, 1, 1, nn.SiLU())] if expansion > 1 else []
-        parts += [normalised(wide, wide, window, stride, wide, nn.SiLU()), Gated(wide, channels // 4)]
+        made = functools.partial(normalised, epsilon=epsilon)
+        parts = [made(channels, wide, 1, active=nn.SiLU())] if expansion > 1 else []
+        parts.append(made(wide, wide, window, stride, wide, active=nn.SiLU()))
+        parts.append(Excited(wide, channels // 4, nn.SiLU(), nn.Sigmoid()))
         if whole:
-            parts = [normalised(channels, wide if expansion > 1 else filters, window, stride, 1, nn.SiLU())]
-        self.block = nn.Sequential(*parts, *([normalised(wide, filters, 1, 1, 1)] if not whole or expansion > 1 else []))
+            parts = [made(channels, wide if expansion > 1 else filters, window, stride, active=nn.SiLU())]
+        self.block = nn.Sequential(*parts, *([made(wide, filters, 1)] if not whole or expansion > 1 else []))
         self.adds = stride == 1 and channels == filters
 
     def forward(self, x):
         return x + self.block(x) if self.adds else self.block(x)
 
 
-class Gated(nn.Module):
-    def __init__(self, channels, narrow):
-        super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
-
-    def forward(self, x):
-        return x * torch.sigmoid(self.fc2(nn.functional.silu(self.fc1(x.mean((2, 3), keepdim=True)))))
-
-
 class EfficientNet(nn.Module):
     def __init__(self, first, stages, epsilon, classes, mean, deviation):
         super().__init__()
-        normalised = lambda a, b, size, stride: nn.Sequential(  # noqa: E731
-            nn.Conv2d(a, b, size, stride, size // 2, bias=False), nn.BatchNorm2d(b, epsilon), nn.SiLU()
-        )
-        features, channels = [normalised(3, first, 3, 2)], first
+        made = functools.partial(normalised, epsilon=epsilon, active=nn.SiLU())
+        features, channels = [made(3, first, 3, 2)], first
         for filters, window, stride, expansion, count, whole in stages:
             blocks = []
             for number in range(count):
                 blocks.append(Weighted(channels, filters, window, 1 if number else stride, expansion, whole, epsilon))
                 channels = filters
             features.append(nn.Sequential(*blocks))
-        self.features = nn.Sequential(*features, normalised(channels, 1280, 1, 1))
+        self.features = nn.Sequential(*features, made(channels, 1280, 1))
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
         self.mean, self.deviation = (torch.tensor(numbers).reshape(3, 1, 1) for numbers in (mean, deviation))
 

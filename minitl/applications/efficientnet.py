@@ -160,9 +160,9 @@ def added(y: Value, x: Value, name: str, dropped: float) -> Value:
     return Add(name=f"{name}add")([y, x])
 
 
-def parts_of(expansion: int) -> tuple[str, ...]:
-    """What torchvision counts in a block."""
-    return (*(("expand",) if expansion > 1 else ()), "depthwise", "squeeze", "project")
+def parts_of(expansion: int, whole: bool = False) -> tuple[str, ...]:
+    """What torchvision counts in a block, which may have a whole convolution in the place of a depthwise one."""
+    return (*(("expand",) if expansion > 1 else ()), *(() if whole else ("depthwise", "squeeze")), "project")
 
 
 def torch_name(parts: Sequence[Sequence[str]], path: str) -> str | None:

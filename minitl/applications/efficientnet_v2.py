@@ -11,15 +11,15 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-from minitl.applications import imagenet
-from minitl.applications.efficientnet import Rules, active, added, inverted, normalised, parts_of, start, torch_name
-from minitl.applications.network import border, finish, image_input, is_of_torch, member, published, top
+from minitl.applications import efficientnet, imagenet
+from minitl.applications.efficientnet import DROPPED, Rules, active, added, inverted, normalised, parts_of, start, torch_name
+from minitl.applications.mobilenet_v2 import nearest_multiple
+from minitl.applications.network import finish, image_input, is_of_torch, member, published, top
 from minitl.graph.value import Value
 from minitl.layers import Activation, Conv2D, Normalization, Rescaling, ZeroPadding2D
 from minitl.models import Model
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/efficientnetv2-"
-DROPPED = 0.2  # of the last block's samples, fewer below
 
 
 class Stage(NamedTuple):
@@ -86,22 +86,22 @@ def EfficientNetV2(
     rules = Rules(momentum=0.9, depthwise="dwconv2", framed=torch, around=torch)
     inputs = image_input(input_shape, rows, include_top, weights, input_tensor=input_tensor)
     x = _scaled(inputs, kind, torch) if include_preprocessing else inputs
-    x = active(_convolved(x, _divisible(first * width), 3, 2, "stem_conv", torch), "stem_", rules)
+    x = active(_convolved(x, nearest_multiple(first * width), 3, 2, "stem_conv", torch), "stem_", rules)
     blocks = [
         (stage._replace(stride=stage.stride if place == 0 else 1), f"block{number}{chr(97 + place)}_")
         for number, stage in enumerate(stages, 1)
         for place in range(math.ceil(depth * stage.blocks))
     ]
     for place, (stage, label) in enumerate(blocks):
-        filters, dropped = _divisible(stage.filters * width), DROPPED * place / len(blocks)
+        filters, dropped = nearest_multiple(stage.filters * width), DROPPED * place / len(blocks)
         if stage.whole:
             x = _fused(x, filters, stage.stride, stage.expansion, label, dropped, rules)
         else:
             x = inverted(x, filters, 3, stage.stride, stage.expansion, label, dropped, rules)
-    x = active(_convolved(x, _divisible(1280 * width), 1, 1, "top_conv", torch), "top_", rules)
+    x = active(_convolved(x, nearest_multiple(1280 * width), 1, 1, "top_conv", torch), "top_", rules)
     x = top(x, include_top, pooling, classes, classifier_activation, dropout=0.2, pool_name="avg_pool")
     files = published(f"{BASE}{kind}", *checksums)
-    parts = [("expand", "project")[stage.expansion == 1 :] if stage.whole else parts_of(stage.expansion) for stage in stages]
+    parts = [parts_of(stage.expansion, stage.whole) for stage in stages]
     names = functools.partial(torch_name, parts)
     return finish(inputs, x, name or f"efficientnetv2-{kind}", weights, files, names, include_top, classes)
 
@@ -115,11 +115,7 @@ EfficientNetV2M = member(EfficientNetV2, "m", "EfficientNetV2M")
 EfficientNetV2L = member(EfficientNetV2, "l", "EfficientNetV2L")
 
 
-def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Images 0 .. 255 as they are: the network scales them itself."""
-    return x
-
-
+preprocess_input = efficientnet.preprocess_input
 decode_predictions = imagenet.decode_predictions
 
 
@@ -134,15 +130,10 @@ def _scaled(x: Value, kind: str, torch: bool) -> Value:
     return Rescaling(1 / 128, offset=-1)(x)
 
 
-def _divisible(width: float) -> int:
-    """The nearest multiple of 8, of which a tenth may be missing here."""
-    return max(8, int(width + 4) // 8 * 8)
-
-
 def _convolved(x: Value, filters: int, window: int, stride: int, name: str, around: bool) -> Value:
     padding = "same"
     if stride == 2 and around:
-        x, padding = ZeroPadding2D(border(x, window, around), name=f"{name}_pad")(x), "valid"
+        x, padding = ZeroPadding2D(window // 2, name=f"{name}_pad")(x), "valid"
     return Conv2D(filters, window, stride, padding, use_bias=False, kernel_initializer=start(), name=name)(x)
 
 

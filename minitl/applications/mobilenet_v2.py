@@ -61,8 +61,13 @@ decode_predictions = imagenet.decode_predictions
 
 def divisible(filters: float, by: int = 8) -> int:
     """The nearest multiple of 8, but never a tenth less."""
-    found = max(by, int(filters + by / 2) // by * by)
+    found = nearest_multiple(filters, by)
     return found + by if found < 0.9 * filters else found
+
+
+def nearest_multiple(filters: float, by: int = 8) -> int:
+    """The nearest multiple of 8, and at least that."""
+    return max(by, int(filters + by / 2) // by * by)
 
 
 def torch_name(path: str) -> str | None:

@@ -44,8 +44,9 @@ class Rescaling(Layer):
 class Normalization(Layer):
     """Every channel with mean 0 and variance 1, by numbers that are given or taken from data with `adapt`.
 
-    Formula: y = (x - mean) / sqrt(variance). What is taken from data is a state, and saved as weights are; what is given is a
-    setting.
+    What is given is a setting; what is taken from data is a state, and saved as weights are.
+
+    Formula: y = (x - mean) / sqrt(variance).
     Shapes: any; mean and variance one number, or one per entry of the last axis.
     Errors: ValueError for one of the two alone, or another axis than the last.
     """
@@ -60,25 +61,29 @@ class Normalization(Layer):
             raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
         self.axis, self.invert = axis, invert
         self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
-        self.given: dict[str, np.ndarray] = {}  # the same as arrays
 
     def build(self, input_shape: Shape) -> None:
-        """Create the two arrays."""
+        """Create the two state arrays, if there is something to take from data."""
         if self.axis is not None and self.axis % len(input_shape) != len(input_shape) - 1:
             raise ValueError(f"axis must be the last one (one number per channel) or None (one for all), got {self.axis}")
-        shape: tuple[Any, ...] = () if self.axis is None else (input_shape[-1],)
+        shape = self._shape(input_shape)
         if None in shape:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
-        if self.mean is not None:
-            self.given = {name: np.full(shape, n, self.dtype) for name, n in (("mean", self.mean), ("variance", self.variance))}
-            return
-        self.add_weight("mean", shape, "zeros", trainable=False)
-        self.add_weight("variance", shape, "ones", trainable=False)
+        if self.mean is None:
+            self.add_weight("mean", shape, "zeros", trainable=False)
+            self.add_weight("variance", shape, "ones", trainable=False)
+        else:
+            self._given(shape)  # they must fit
 
     @property
     def statistics(self) -> dict[str, np.ndarray]:
         """Mean and variance, given or taken from data."""
-        return self.given or self.state
+        return self.state if self.mean is None else self._given(self._shape(self.input_shape))
+
+    @property
+    def former_weights(self) -> dict[str, np.ndarray]:
+        """What is given: older files have it among the weights."""
+        return {} if self.mean is None else self.statistics
 
     def adapt(self, data: Any) -> None:
         """Take mean and variance from data (N, ...).
@@ -118,6 +123,12 @@ class Normalization(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's."""
         return input_shape
+
+    def _shape(self, input_shape: Any) -> tuple[Any, ...]:
+        return () if self.axis is None else (input_shape[-1],)
+
+    def _given(self, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        return {"mean": np.full(shape, self.mean, self.dtype), "variance": np.full(shape, self.variance, self.dtype)}
 
 
 def _write_deviation(variance: np.ndarray, deviation: np.ndarray) -> None:
