@@ -53,6 +53,7 @@ def test_gradients_are_right(name, folder, data):
     pair, inputs = problem(name, folder, arguments)
     report = check_gradients(pair, *inputs, samples=30)
     kinked = name in KINKED
+    assert report.tensors and not any(finding.failure for finding in report.findings), report
     for tensor in report.tensors:
         assert tensor.worst <= 1e-6, report
         assert tensor.ok or kinked, report

@@ -64,7 +64,7 @@ def test_gradients_go_through_states(kind, backend):
     targets = [numbers(3, 4, 5), *(numbers(3, 5, seed=7 + k) for k in range(states))]
     model.compile("sgd", "mse")
     report = check_gradients(model, arrays, targets, samples=60)
-    assert all(tensor.ok and tensor.worst < 1e-7 for tensor in report.tensors), report
+    assert report.ok and max(tensor.worst for tensor in report.tensors) < 1e-7, report
     assert len(report.tensors) == 4 + states
 
 
@@ -78,7 +78,7 @@ def test_gradients_of_the_last_state_alone_and_of_steps_left_out(kind, backend):
     rows = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 1], [0, 0, 0, 0, 0, 0]])
     arrays = [numbers(3, 4, seed=k) for k in range(states)]
     report = check_gradients(model, [rows, *arrays], [numbers(3, 4, seed=9 + k) for k in range(states)], samples=60)
-    assert all(tensor.ok and tensor.worst < 1e-7 for tensor in report.tensors), report
+    assert report.ok and max(tensor.worst for tensor in report.tensors) < 1e-7, report
     found = model.predict([rows, *arrays], verbose=0)
     for before, last in zip(arrays, found if states > 1 else [found], strict=True):
         np.testing.assert_array_equal(last[2], before[2])  # nothing but steps that are left out
@@ -99,7 +99,7 @@ def test_what_a_step_that_is_left_out_gives(kind, backend, zeros):
     flat = Model(words, Flatten()(model.output)).astype("float64")  # so that every step's gradient counts
     flat.compile("sgd", "mse")
     report = check_gradients(flat, rows, numbers(3, 24, seed=5), samples=60)
-    assert all(tensor.ok and tensor.worst < 1e-7 for tensor in report.tensors), str(report)
+    assert report.ok and max(tensor.worst for tensor in report.tensors) < 1e-7, str(report)
 
 
 def test_both_backends_agree(kind):
@@ -152,7 +152,7 @@ def test_a_bidirectional_layer_gives_the_states_of_both(merge_mode, backend):
         model.compile("sgd", "mse")
         targets = [numbers(2, *value.shape[1:], seed=5) for value in outputs]
         report = check_gradients(model, data, targets if len(targets) > 1 else targets[0], samples=40)
-        assert all(tensor.ok and tensor.worst < 1e-7 for tensor in report.tensors), report
+        assert report.ok and max(tensor.worst for tensor in report.tensors) < 1e-7, report
     found = Model(x, [y, *states]).predict(data[0], verbose=0)
     if merge_mode == "concat":
         np.testing.assert_allclose(found[0][:, -1, :3], found[1], atol=1e-12)
