@@ -174,6 +174,16 @@ def test_an_edited_book_gives_another_cache(tmp_path):
     assert hashes[0] != hashes[1]
 
 
+def test_another_processor_has_another_cache(monkeypatch):
+    from minitl.kernels import jit
+
+    found = []
+    for name in ("znver4", "skylake"):
+        monkeypatch.setattr(jit.llvmlite.binding, "get_host_cpu_name", lambda name=name: name)
+        found.append(jit._hash_sources())
+    assert found[0] != found[1]
+
+
 # Threads and processes.
 
 FORKED = """

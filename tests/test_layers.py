@@ -446,6 +446,16 @@ RANDOM = {
 }
 
 
+def test_contrast_is_the_distance_to_the_mean_times_one_factor_per_image():
+    minitl.set_random_seed(4)
+    x = np.random.default_rng(0).random((200, 6, 5, 3))
+    y = RandomContrast((-0.2, 0.6), dtype="float64")(x, training=True)
+    away, before = (array - x.mean(axis=(1, 2), keepdims=True) for array in (y, x))
+    factors = (away * before).sum(axis=(1, 2, 3)) / (before * before).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(away, factors[:, None, None, None] * before, atol=1e-12)
+    assert 0.8 <= factors.min() < 0.85 and 1.55 < factors.max() <= 1.6
+
+
 @pytest.mark.parametrize("name", sorted(MERGING))
 def test_merging_layers(name, backend, tmp_path):
     make, shapes, out = MERGING[name]

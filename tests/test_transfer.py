@@ -458,6 +458,15 @@ def test_batch_normalisation_frozen_statistics_only_or_trained():
         batch_norm(model, "frosen")
 
 
+def test_statistics_are_taken_from_every_image():
+    model = normalised()
+    model.layers[1].momentum = 0.0  # what the last batch has, and nothing of before
+    images = X[:12] + np.arange(12, dtype=X.dtype)[:, None, None, None]
+    batch_norm(model, "statistics", images, batch_size=12, passes=1)
+    mean = model.layers[0](images).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(model.layers[1].state["moving_mean"], mean, rtol=1e-5)
+
+
 # Features.
 
 

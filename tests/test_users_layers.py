@@ -7,8 +7,9 @@ import pytest
 from rows import ROWS
 
 from minitl import backend, set_random_seed
+from minitl.gradcheck import check_gradients
 from minitl.interop.torch_files import read_torch, write_torch
-from minitl.layers import Dense, Input, Lambda, Layer
+from minitl.layers import Dense, Input, Lambda, Layer, Multiply
 from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
 
@@ -307,6 +308,19 @@ def test_what_a_layer_holds_is_frozen_with_it():
     assert not block.inner.trainable and not block.inner.trainable_weights
     block.trainable = True
     assert block.inner.trainable and len(block.inner.trainable_weights) == 2
+
+
+class TimesKnown(Multiply):
+    """The product of what is known, first, and of what comes in."""
+
+    def call(self, x):
+        return super().call([np.arange(1, 5, dtype=np.float32)[None], *x])
+
+
+def test_what_a_layer_of_ours_computes_in_a_call_may_have_inputs_that_are_known():
+    rows = [ROWS, ROWS[::-1].copy()]
+    np.testing.assert_allclose(TimesKnown()(rows), rows[0] * rows[1] * [1, 2, 3, 4], rtol=1e-6)
+    check_gradients(TimesKnown(), rows).raise_if_wrong()
 
 
 def test_a_copy_of_a_variable_keeps_its_name():
