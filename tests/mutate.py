@@ -7,7 +7,8 @@
 
 A change is a comparison turned, an operator exchanged, a number (a default too) one off, a condition negated, a truth value
 flipped, a copy or a statement left out. What nobody noticed is printed with its line, to be judged: some changes are
-equivalent, the others ask for a test. Works in copies; a nightly matter. Needs the extra `dev` (coverage, pytest-xdist).
+equivalent, the others ask for a test. Those of which it was proved stand in `tests/equivalent.py` and are not planted. Works in
+copies; a nightly matter. Needs the extra `dev` (coverage, pytest-xdist).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from equivalent import EQUIVALENT
 from traced import Traced, environment, record
 
 ROOT = Path(__file__).parent.parent
@@ -226,12 +228,19 @@ def main(options: argparse.Namespace) -> int:
 
 
 def chosen_changes(module: str, sample: int | None, seed: int) -> list[Change]:
-    """All changes of a module, or some that are drawn."""
+    """All changes of a module that are not known to be equivalent, or some that are drawn."""
+    found = [change for change in changes_of(module) if (module, change.what, change.text) not in EQUIVALENT]
+    return random.Random(seed).sample(found, sample) if sample and sample < len(found) else found
+
+
+def changes_of(module: str) -> list[Change]:
+    """All changes of a module."""
     source = (ROOT / module).read_text()
-    found, lines = list(mutants(ast.parse(source))), source.splitlines()
-    if sample and sample < len(found):
-        found = random.Random(seed).sample(found, sample)
-    return [Change(module, line, what, lines[line - 1].strip() if line else "", changed) for line, what, changed in found]
+    lines = source.splitlines()
+    return [
+        Change(module, line, what, lines[line - 1].strip() if line else "", changed)
+        for line, what, changed in mutants(ast.parse(source))
+    ]
 
 
 def _traced(folder: Path, project: Path, tests: list[str], jobs: int) -> Traced:

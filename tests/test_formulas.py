@@ -465,6 +465,12 @@ def test_where_the_logarithm_is_cut_off_the_gradient_is_zero(backend):
     np.testing.assert_allclose(found, [[0, -2 / 4, 0, 1 / 4]], rtol=1e-6)
 
 
+def test_what_is_as_large_as_a_threshold_passes_it(backend):
+    """As in Keras, where only what is smaller is damped."""
+    x = np.array([[0.25, 0.5, 0.75]])
+    np.testing.assert_array_equal(op("leaky_relu").forward(x, 0.5, 0.5)[0], [[-0.125, 0.5, 0.75]])
+
+
 @pytest.mark.parametrize("factors", [(2.0, 3.0), (1.0, -1.0), (-1.0, 2.0, 1.0)])
 def test_a_sum_weighs_its_inputs(backend, factors):
     parts = [np.random.default_rng(k).normal(size=(2, 3)) for k in range(len(factors))]

@@ -20,6 +20,7 @@ from minitl.layers import (
     Flatten,
     GlobalAveragePooling1D,
     Input,
+    IntegerLookup,
     Layer,
     Masking,
     MaxPooling2D,
@@ -240,3 +241,12 @@ def test_models_over_steps():
     graph = model.graph
     model.build((None, 5, 4))
     assert model.graph is graph  # it stays what it was
+
+
+def test_whole_numbers_stay_whole():
+    """Neighbours beyond 2^24, which are one number in float32."""
+    looked_up = Sequential([Input((3,), dtype="int64"), IntegerLookup(vocabulary=[2**24, 2**24 + 1])])
+    steps = Input((2, 3), dtype="int64")
+    model = Model(steps, TimeDistributed(looked_up)(steps))
+    numbers = 2**24 + np.array([[[0, 1, 2], [1, 0, 1]]])
+    assert model.predict(numbers, verbose=0).tolist() == [[[1, 2, 0], [2, 1, 2]]]
