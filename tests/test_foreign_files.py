@@ -20,7 +20,7 @@ from minitl.interop import (
 )
 from minitl.interop.keras_compile import compile_as_described
 from minitl.interop.safe_tensors import read_safetensors
-from minitl.interop.torch_files import read_torch, write_torch
+from minitl.interop.torch_files import MAGIC, PROTOCOL, read_torch, write_torch
 from minitl.layers import BatchNormalization, Conv2D, Dense, Embedding, Flatten, GlobalAveragePooling2D, Input
 from minitl.models import Model, Sequential
 
@@ -381,3 +381,17 @@ def test_names_that_were_given_by_a_model_do_not_count_against_the_order(tmp_pat
     named = Sequential([Input((4,)), Dense(4, name=first), Dense(4, name=second)])  # these names a program has chosen
     named.load_weights(tmp_path / "source.h5")
     np.testing.assert_array_equal(named.get_weights()[0], source.get_weights()[2])
+
+
+@pytest.mark.parametrize("part", ["magic number", "protocol"])
+def test_an_old_file_begins_with_pytorch_s_number_and_protocol(part, tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(2)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert read_torch(tmp_path / "old.pt")["w"].tolist() == [1, 1]
+    data = (tmp_path / "old.pt").read_bytes()
+    number, other = {"magic number": (MAGIC, MAGIC + 1), "protocol": (PROTOCOL, PROTOCOL + 1)}[part]
+    before = pickle.dumps(number, 2)
+    assert data.count(before) == 1
+    (tmp_path / "old.pt").write_bytes(data.replace(before, pickle.dumps(other, 2)))
+    with pytest.raises(ValueError, match="no PyTorch file"):
+        read_torch(tmp_path / "old.pt")

@@ -465,10 +465,16 @@ def test_where_the_logarithm_is_cut_off_the_gradient_is_zero(backend):
     np.testing.assert_allclose(found, [[0, -2 / 4, 0, 1 / 4]], rtol=1e-6)
 
 
-def test_what_is_as_large_as_a_threshold_passes_it(backend):
-    """As in Keras, where only what is smaller is damped."""
-    x = np.array([[0.25, 0.5, 0.75]])
-    np.testing.assert_array_equal(op("leaky_relu").forward(x, 0.5, 0.5)[0], [[-0.125, 0.5, 0.75]])
+@pytest.mark.parametrize("label", [3, -1])
+def test_a_label_next_to_the_classes_is_none(backend, label):
+    shares = np.full((2, 3), 1 / 3)
+    with pytest.raises(ValueError, match=f"label {label} is outside the 3 classes 0 .. 2"):
+        losses.SparseCategoricalCrossentropy()(np.array([0, label]), shares)
+
+
+def test_a_share_of_one_is_cut_off_a_little_below():
+    loss = losses.CategoricalFocalCrossentropy(alpha=1, gamma=0)(np.array([[0.0, 1.0]]), np.array([[0.0, 1.0]]))
+    assert loss == pytest.approx(-np.log(1 - 1e-7))
 
 
 @pytest.mark.parametrize("factors", [(2.0, 3.0), (1.0, -1.0), (-1.0, 2.0, 1.0)])

@@ -856,6 +856,8 @@ def test_a_threshold_itself_passes(backend):
     assert ReLU(threshold=1.0)(np.float32([[0.5, 1.0, 2.0]])).tolist() == [[0, 1, 2]]
 
 
-def test_a_separable_convolution_refuses_steps_in_both_ways():
+def test_convolutions_per_channel_refuse_steps_in_both_ways():
     with pytest.raises(ValueError, match="dilation"):
         SeparableConv2D(2, 3, strides=2, dilation_rate=2)
+    with pytest.raises(ValueError, match="dilation"):
+        DepthwiseConv2D(3, strides=2, dilation_rate=2)

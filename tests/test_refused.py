@@ -205,6 +205,7 @@ MODELS = {
     "nothing to take off": (ValueError, lambda: Sequential().pop(), "pop: the model has no layers"),
     "nothing to build": (ValueError, lambda: Sequential().build((None, 4)), r"the model has no layers; add\(\) some"),
     "nothing to compute": (ValueError, lambda: Sequential().predict(X, verbose=0), r"the model has no layers; add\(\) some"),
+    "nothing to show": (ValueError, lambda: Sequential().summary(), r"the model has no layers; add\(\) some"),
     "nothing to save": (ValueError, lambda: Sequential().save("m.npz"), r"the model has no layers; add\(\) some"),
     "no shape to build for": (
         ValueError,
