@@ -1,4 +1,5 @@
-"""Changes of `tests/mutate.py` that cannot be noticed, since no result differs, each with its reason.
+"""Changes of `tests/mutate.py` that cannot be noticed, since no result differs but in the sign of a zero, each with
+its reason.
 
 They are named by module, change and line: an entry holds for all such changes in its line, and no longer when the line is edited
 (`tests/test_mutation.py` fails then). What is merely unlikely to be noticed is not here.

@@ -229,8 +229,13 @@ def main(options: argparse.Namespace) -> int:
 
 def chosen_changes(module: str, sample: int | None, seed: int) -> list[Change]:
     """All changes of a module that are not known to be equivalent, or some that are drawn."""
-    found = [change for change in changes_of(module) if (module, change.what, change.text) not in EQUIVALENT]
+    found = [change for change in changes_of(module) if not is_equivalent(change)]
     return random.Random(seed).sample(found, sample) if sample and sample < len(found) else found
+
+
+def is_equivalent(change: Change) -> bool:
+    """Whether it was proved that no result differs."""
+    return (change.module, change.what, change.text) in EQUIVALENT
 
 
 def changes_of(module: str) -> list[Change]:
