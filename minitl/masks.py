@@ -6,15 +6,11 @@ an output the marked steps are left out of losses and metrics, whose means are o
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minitl.graph.graph import Graph
 from minitl.graph.value import Value
-from minitl.layers.masking import counting_for, hands_on, marks_steps, standing_for
-
-Marks = tuple[Any, Value]  # the layer that marks, and the input of the network that it looks at
+from minitl.layers.masking import Marks, counting_for, hands_on, marks_steps, merged_marks, standing_for
 
 
 def masks_of(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray | None]:
@@ -25,8 +21,13 @@ def masks_of(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray | None]:
     if graph.marks is None:
         found: dict[Value, Marks] = {}
         _follow(graph, found, {value: value for value in graph.inputs})
-        graph.marks = [found.get(value) for value in graph.outputs]
-    return [marks and counting_for(marks[0], np.asarray(arrays[graph.inputs.index(marks[1])])) for marks in graph.marks]
+        graph.marks = [found.get(value, ()) for value in graph.outputs]
+    return [_counting(marks, graph, arrays) if marks else None for marks in graph.marks]
+
+
+def _counting(marks: Marks, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    """The steps that count for one of those who mark them."""
+    return np.logical_or.reduce([counting_for(layer, np.asarray(arrays[graph.inputs.index(x)])) for layer, x in marks])
 
 
 def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) -> None:
@@ -35,7 +36,7 @@ def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) 
         layer = node.layer
         if marks_steps(layer):
             if node.inputs[0] in whose:
-                found[node.outputs[0]] = layer, whose[node.inputs[0]]
+                found[node.outputs[0]] = ((layer, whose[node.inputs[0]]),)
         elif layer.is_container:
             pairs = list(zip(layer.graph.inputs, node.inputs, strict=True))
             inside = {own: found[given] for own, given in pairs if given in found}
@@ -43,6 +44,4 @@ def _follow(graph: Graph, found: dict[Value, Marks], whose: dict[Value, Value]) 
             ends = zip(node.outputs, layer.graph.outputs, strict=True)
             found.update({value: inside[own] for value, own in ends if own in inside})
         elif hands_on(layer):
-            marks = {found[value] for value in standing_for(layer, node.inputs) if value in found}
-            if len(marks) == 1:
-                found[node.outputs[0]] = marks.pop()
+            found[node.outputs[0]] = merged_marks([found.get(value, ()) for value in standing_for(layer, node.inputs)])

@@ -5,11 +5,14 @@ import pytest
 
 from minitl import backend, layers
 from minitl.gradcheck import check_gradients
+from minitl.interop import export_onnx
 from minitl.layers import (
     LSTM,
     Activation,
     Add,
+    Attention,
     Bidirectional,
+    Concatenate,
     Conv1D,
     Dense,
     Dropout,
@@ -17,6 +20,12 @@ from minitl.layers import (
     Flatten,
     Input,
     Masking,
+    Maximum,
+    Minimum,
+    Normalization,
+    PReLU,
+    ReLU,
+    RMSNormalization,
     TimeDistributed,
 )
 from minitl.layers.masking import LeaveOut
@@ -97,7 +106,19 @@ def test_which_layers_hand_a_mask_on():
         "merged": (twice, REAL),
         "through a model inside": (inner(x), REAL),
         "from a model inside": (nested(steps), np.arange(4) > np.zeros((3, 1))),
-        "of two kinds": (Add()([x, Masking(9.0)(steps)]), None),
+        "of two kinds": (Add()([x, Masking(9.0)(steps)]), REAL | (np.arange(4) > np.zeros((3, 1)))),
+        "side by side": (Concatenate()([x, Masking(9.0)(steps)]), REAL | (np.arange(4) > np.zeros((3, 1)))),
+        "from a given state": (LSTM(3, return_sequences=True)(x, initial_state=[Dense(3)(Flatten()(x))] * 2), REAL),
+        "step by step through a model": (TimeDistributed(Sequential([Input((5,)), Dense(2)]))(x), REAL),
+        "of a query": (Attention()([x, Dense(5)(steps)]), REAL),
+        "beside steps that all count": (Add()([x, Dense(5)(steps)]), None),
+        "one behind the other": (Concatenate(axis=1)([x, Activation("relu")(x)]), None),
+        "the larger": (Maximum()([x, Dense(5)(x)]), REAL),
+        "the smaller": (Minimum()([x, Dense(5)(x)]), REAL),
+        "by given numbers": (Normalization(mean=0.5, variance=2.0)(x), REAL),
+        "slopes of its own": (PReLU(shared_axes=[1])(x), REAL),
+        "cut off": (ReLU()(x), REAL),
+        "squares": (RMSNormalization()(x), None),
         "neighbouring steps": (Conv1D(5, 3, padding="same")(x), None),
         "no steps any more": (Flatten()(x), None),
         "only the last": (LSTM(3)(x), None),
@@ -188,6 +209,9 @@ BEHIND = {
     "answers": lambda l, v: l.Dense(2)(l.GRU(3, return_sequences=True)(l.Activation("sigmoid")(v))),
     "slopes": lambda l, v: l.LSTM(3)(l.Dense(3)(l.PReLU(shared_axes=[1])(v))),
     "the last": lambda l, v: l.LSTM(3)(v),
+    "the larger": lambda l, v: l.LSTM(3)(l.Maximum()([v, l.Dense(5)(v)])),
+    "the smaller": lambda l, v: l.LSTM(3)(l.Minimum()([v, l.Dense(5)(v)])),
+    "numbers that are given": lambda l, v: l.LSTM(3)(l.Normalization(mean=0.5, variance=2.0)(v)),
 }
 
 
@@ -231,6 +255,56 @@ def test_masks_go_where_keras_s_go(name, tmp_path):
     b.compile(keras.optimizers.SGD(0.1), "mse")
     losses = [m.fit(words, targets, epochs=2, shuffle=False, batch_size=3, verbose=0).history["loss"] for m in (a, b)]
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+OF_TWO = {
+    "side by side": lambda l, a, b: l.LSTM(3)(l.Concatenate()([a, b])),
+    "sums": lambda l, a, b: l.LSTM(3)(l.Dense(4)(l.Add()([a, b]))),
+    "differences, tagged": lambda l, a, b: l.Dense(2)(l.Bidirectional(l.GRU(3, return_sequences=True))(l.Subtract()([a, b]))),
+    "means": lambda l, a, b: l.GlobalAveragePooling1D()(l.Average()([a, b])),
+    "mean squares": lambda l, a, b: l.LSTM(3)(l.RMSNormalization()(l.Add()([a, b]))),
+    "judged where one is": lambda l, a, b: l.Dense(2)(l.Dense(3, activation="relu")(l.Concatenate()([a, b]))),
+    "one of them": lambda l, a, b: l.LSTM(3)(l.Concatenate()([a, l.Conv1D(5, 3, padding="same")(b)])),
+    "one of them, added": lambda l, a, b: l.LSTM(3)(l.Add()([a, l.Conv1D(5, 3, padding="same")(b)])),
+}
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_masks_of_two_inputs_as_in_keras(name, tmp_path):
+    keras = pytest.importorskip("keras")
+    from minitl.models import load_model
+
+    random = np.random.default_rng(4)
+    words, kinds = random.integers(1, 9, (2, 5, 7))
+    for row, (length, other) in enumerate([(4, 2), (2, 5), (6, 6), (1, 3)]):
+        words[row, length:] = kinds[row, other:] = 0
+    a, b, table = keras.Input((7,), dtype="int32"), keras.Input((7,), dtype="int32"), keras.layers.Embedding(9, 5, mask_zero=True)
+    theirs = keras.Model([a, b], OF_TWO[name](keras.layers, table(a), table(b)))
+    theirs.set_weights([random.normal(size=weight.shape) for weight in theirs.weights])
+    theirs.save(tmp_path / "theirs.keras")
+    ours = load_model(tmp_path / "theirs.keras")
+    expected, y = (np.asarray(model.predict([words, kinds], verbose=0)) for model in (theirs, ours))
+    counts = (words != 0) | (kinds != 0) if expected.ndim == 3 else slice(None)
+    np.testing.assert_allclose(y[counts], expected[counts], atol=2e-6)
+    ours.save(tmp_path / "ours.npz")
+    np.testing.assert_array_equal(load_model(tmp_path / "ours.npz").predict([words, kinds], verbose=0), y)
+    for ending in (".keras", ".h5"):
+        ours.save(tmp_path / f"ours{ending}")
+        there = keras.models.load_model(tmp_path / f"ours{ending}")
+        np.testing.assert_allclose(there.predict([words, kinds], verbose=0)[counts], expected[counts], atol=2e-6)
+    if name == "means":
+        assert check_gradients(ours, [words, kinds]).ok
+        ort = pytest.importorskip("onnxruntime")
+        export_onnx(ours, tmp_path / "ours.onnx")
+        session = ort.InferenceSession(tmp_path / "ours.onnx")
+        fed = {one.name: x.astype(np.int32) for one, x in zip(session.get_inputs(), (words, kinds), strict=True)}
+        np.testing.assert_allclose(session.run(None, fed)[0], y, atol=2e-6)
+    if expected.ndim == 3:
+        targets = random.normal(size=expected.shape)
+        ours.compile(SGD(0.1), "mse")
+        theirs.compile(keras.optimizers.SGD(0.1), "mse")
+        losses = [m.fit([words, kinds], targets, epochs=2, shuffle=False, verbose=0).history["loss"] for m in (ours, theirs)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_a_real_step_of_zeros_is_not_left_out():
@@ -279,16 +353,18 @@ def test_layers_of_ones_own_behind_a_dense_layer():
 
 
 def test_marks_are_found_behind_many_layers():
-    from minitl.layers.masking import marker_of
+    from minitl.layers.masking import marks_of
 
     words = Input((4,), dtype="int32")
     embedding = Embedding(9, 3, mask_zero=True)
     value = embedding(words)
     for _ in range(1500):
         value = Add()([value, Activation("tanh")(value)])
-    assert marker_of(value) == (embedding, words)
-    other = Embedding(9, 3, mask_zero=True)(Input((4,), dtype="int32"))
-    assert marker_of(Add()([value, other])) is None and marker_of(Conv1D(3, 2)(value)) is None
+    assert marks_of(value) == ((embedding, words),)
+    other_words = Input((4,), dtype="int32")
+    other = embedding(other_words)
+    assert marks_of(Add()([value, other, value])) == ((embedding, words), (embedding, other_words))
+    assert marks_of(Add()([value, Conv1D(3, 1)(value)])) == () == marks_of(Conv1D(3, 2)(value))
 
 
 class Weighing(layers.Layer):

@@ -17,7 +17,7 @@ class Graph:
     """
 
     settings: list[tuple[Callable[[Any], Any], Any]] | None = None  # how `rules` reads them, and of which layers, once it has
-    marks: list[tuple[Any, Value] | None] | None = None  # who marks steps of the outputs as not there, once `masks` looked
+    marks: list[Any] | None = None  # who marks steps of the outputs as not there, once `masks` looked
 
     def __init__(
         self, inputs: Sequence[Value], outputs: Sequence[Value], label: str = "Model", added_losses: Sequence[Value] = ()

@@ -12,7 +12,7 @@ from typing import Any
 from minitl import layers
 from minitl.interop.keras_operations import is_operation, name_of
 from minitl.layers.attention import Attends
-from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, marker_of, marks_steps
+from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, marks_of, marks_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.models.parts import opened
 
@@ -32,8 +32,8 @@ def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[di
 
 
 def settle_masks(model: Any) -> None:
-    """Where no layer asks for the mask of an Embedding, number 0 is a word like any other, as in Keras; a layer that asks for
-    that of a recurrent one, whose left out steps are zeros, leaves the same steps out.
+    """Where no layer asks for the mask of an Embedding, number 0 has a row like any other, as in Keras; a layer that asks for the
+    mask of a recurrent one, whose left out steps are zeros, leaves the same steps out.
 
     Errors: ValueError where some layers ask for the mask and others look at the numbers, or where the steps are in reverse order
     and the mask is not.
@@ -51,7 +51,7 @@ def settle_masks(model: Any) -> None:
         if any(asks) and not all(asks) and isinstance(layer, layers.Embedding):
             raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
         if isinstance(layer, layers.Embedding):
-            layer.mask_zero = any(asks) or not asks
+            layer.zero_output_for_mask = any(asks) or not asks
         elif any(asks) and not marks_steps(layer):
             if getattr(layer, "go_backwards", False):
                 raise ValueError(
@@ -95,10 +95,10 @@ def _inside(model: Any) -> Iterator[Any]:
 def _refuse_beyond(model: Any, there: set[Any]) -> None:
     """Refuse what needs a mask of outside in a model inside, which was made before it was called: what is not yet `there`."""
     for node in model.graph.nodes:
-        marked = marker_of(node.inputs[0]) if isinstance(node.layer, LeaveOut) and node.layer not in there else None
-        if marked is not None:
+        marks = marks_of(node.inputs[0]) if isinstance(node.layer, LeaveOut) and node.layer not in there else ()
+        if marks:
             (taker,) = model.graph.consumers[node.outputs[0]]
-            through = f"{marked[0].label} would reach it through {node.inputs[0].node.layer.label}"
+            through = f"{marks[0][0].label} would reach it through {node.inputs[0].node.layer.label}"
             raise ValueError(f"{taker.layer.label}: the mask of {through}, which is not known here")
 
 

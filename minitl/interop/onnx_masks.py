@@ -24,19 +24,24 @@ def _masking(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
 
 
 def _leave_out(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
-    values, source = x
+    values, *sources = x
     if values.axes != 3:
         raise ValueError(f"{layer.label}: steps of images that are left out are not exported; cut the model below it")
-    if source.axes == values.axes:
-        counts = counting(w, w.last(source), layer.mask_value)
-    else:  # word numbers
-        numbers = w.node("Cast", [w.last(source)], to=w.onnx.TensorProto.FLOAT)
-        counts = w.node("Not", [w.node("Equal", [numbers, w.constant(layer.mask_value)])])
+    counts, *others = [_counting_of(w, part, value, values.axes) for part, value in zip(sources, layer.mask_values, strict=True)]
+    for other in others:
+        counts = w.node("Or", [counts, other])
     kept = w.node("Where", [_wide(w, counts), w.last(values), w.constant(0.0)])
     silent = w.node("And", [counts, w.node("Not", [counting(w, kept)])])
     tiny = np.zeros(values.shape[-1], np.float32)
     tiny[0] = np.finfo(np.float32).tiny
     return w.node("Where", [_wide(w, silent), w.constant(tiny), kept]), False
+
+
+def _counting_of(w: Any, source: Any, mask_value: float, axes: int) -> str:
+    if source.axes == axes:
+        return counting(w, w.last(source), mask_value)
+    numbers = w.node("Cast", [w.last(source)], to=w.onnx.TensorProto.FLOAT)  # of words
+    return w.node("Not", [w.node("Equal", [numbers, w.constant(mask_value)])])
 
 
 def _mean(w: Any, layer: Any, x: Any) -> tuple[str, bool]:

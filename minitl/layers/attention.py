@@ -33,7 +33,7 @@ class Attends(Layer):
     Places behind an `Embedding(mask_zero=True)` or a `Masking` whose steps are left out, and are zeros, take and give nothing.
     """
 
-    takes_several = supports_masking = steps_of_first = True
+    takes_several = supports_masking = True
     dropout: float
     use_causal_mask: bool
     marked_inputs: tuple[bool, ...] = ()  # which inputs have steps that are left out

@@ -25,6 +25,7 @@ class Holding(Weighted):
     marked: Any = False  # whether steps of zeros are no steps
     given_mask: Any = None  # what a call of the layer says itself
     supports_masking = False  # whether the steps of y stand for those of x, so that some of them may be left out behind it
+    steps_of: int | None = 0  # of several inputs, the one whose steps they stand for; None for all
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

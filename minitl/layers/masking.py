@@ -6,6 +6,7 @@ behind others, such as a Dense, a `LeaveOut` makes them zeros again.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from minitl.layers.core import Dropout, Identity
 from minitl.layers.embedding import Embedding
 from minitl.layers.normalization import UnitNormalization
 from minitl.layers.regularization import GaussianDropout, SpatialDropout1D
+
+Marks = tuple[tuple[Any, Value], ...]  # layers that mark steps, and what each looks at
 
 KEEPS_ZEROS = (Dropout, GaussianDropout, Identity, SpatialDropout1D, UnitNormalization)  # zeros stay zeros behind these
 
@@ -57,20 +60,29 @@ class LeaveOut(Layer):
 
     Formula: y[n, t] = x[n, t] if source[n, t] is not `mask_value`, else 0; a step that counts and is 0 gets the smallest number
     there is as its first entry, so that it is not left out as well.
-    Parameters: `mask_value` is what says that a step does not count: 0 of word numbers, all entries of a step of others.
-    Shapes: x (N, T, ...) and source (N, T) or (N, T, C), y as x.
+    Parameters: `mask_value` is what says that a step does not count: 0 of word numbers, all entries of a step of others; of
+    several sources it is a list, and a step counts if it does in one of them.
+    Shapes: x (N, T, ...) and each source (N, T) or (N, T, C), y as x.
     """
 
     takes_several = keeps_integers = supports_masking = passes_mask = True
 
-    def __init__(self, mask_value: float = 0.0, **kwargs: Any):
+    def __init__(self, mask_value: float | Sequence[float] = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.mask_value = mask_value
+        for value in self.mask_values:
+            check_numbers(self, "(-inf, inf)", mask_value=value)
+
+    @property
+    def mask_values(self) -> Sequence[float]:
+        """One for each source."""
+        return self.mask_value if isinstance(self.mask_value, (list, tuple)) else [self.mask_value]  # type: ignore[list-item]
 
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
         """x with zeros."""
-        values, source = x
-        counts = counting(source, self.mask_value, source.ndim == values.ndim)
+        values, *sources = x
+        pairs = zip(sources, self.mask_values, strict=True)
+        counts = np.logical_or.reduce([counting(source, value, source.ndim == values.ndim) for source, value in pairs])
         wide = counts.reshape(counts.shape + (1,) * (values.ndim - 2))
         y = np.where(wide, values, np.zeros((), values.dtype))
         silent = counts & ~y.reshape(*counts.shape, -1).any(axis=-1)
@@ -79,7 +91,7 @@ class LeaveOut(Layer):
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
         """dy where a step counts."""
-        return (dy * cache, None), {}
+        return (dy * cache, *[None for _ in self.mask_values]), {}
 
     def output_dtype(self, dtypes: list[np.dtype]) -> np.dtype:
         """That of the values."""
@@ -117,32 +129,36 @@ def counting_for(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 def left_out(value: Value) -> Value:
     """A value with zeros at the steps that are left out; the value itself where there are none, or they are zeros already."""
-    found = None if len(value.shape) < 3 or leaves_out_steps(value) else marker_of(value)
-    if found is None:
+    marks = () if len(value.shape) < 3 or leaves_out_steps(value) else marks_of(value)
+    if not marks:
         return value
-    layer, source = found
-    return LeaveOut(getattr(layer, "mask_value", 0.0))([value, source])
+    mask_values = [getattr(layer, "mask_value", 0.0) for layer, _ in marks]
+    return LeaveOut(mask_values if len(marks) > 1 else mask_values[0])([value, *(source for _, source in marks)])
 
 
-def marker_of(value: Value) -> tuple[Layer, Value] | None:
-    """The layer that marks a value's steps, and what it looks at; None if there is none, or several that differ."""
-    known: dict[Value, Any] = {}
+def marks_of(value: Value) -> Marks:
+    """Who marks a value's steps, and what each looks at: a step counts if it does for one of them; without any, all count."""
+    known: dict[Value, Marks] = {}
     waiting = [value]
     while waiting:
         one = waiting[-1]
         layer, inputs = one.node.layer, one.node.inputs
         if marks_steps(layer):
-            known[one] = layer, inputs[0]
+            known[one] = ((layer, inputs[0]),)
         elif not (hands_on(layer) and one is one.node.outputs[0]):
-            known[one] = None
+            known[one] = ()
         elif all(before in known for before in standing_for(layer, inputs)):
-            found = {known[before] for before in standing_for(layer, inputs)} - {None}
-            known[one] = found.pop() if len(found) == 1 else None
+            known[one] = merged_marks([known[before] for before in standing_for(layer, inputs)])
         else:
             waiting += [before for before in standing_for(layer, inputs) if before not in known]
             continue
         waiting.pop()
     return known[value]
+
+
+def merged_marks(marks: Sequence[Marks]) -> Marks:
+    """The marks of values that are merged: where all steps of one count, all do."""
+    return tuple(dict.fromkeys(itertools.chain(*marks))) if all(marks) else ()
 
 
 def hands_on(layer: Any) -> bool:
@@ -151,8 +167,8 @@ def hands_on(layer: Any) -> bool:
 
 
 def standing_for(layer: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    """The inputs whose steps those of the output stand for: of an attention the query alone."""
-    return inputs[:1] if getattr(layer, "steps_of_first", False) else inputs
+    """The inputs whose steps those of the output stand for: of an attention the query alone, of a sum all."""
+    return inputs if layer.steps_of is None else inputs[layer.steps_of :][:1]
 
 
 def marks_steps(layer: Layer) -> bool:
@@ -167,4 +183,6 @@ def leaves_out_steps(value: Value) -> bool:
         return leaves_out_steps(layer.graph.outputs[value.node.outputs.index(value)])
     if type(layer) in KEEPS_ZEROS:
         return leaves_out_steps(value.node.inputs[0])
-    return marks_steps(layer) or bool(getattr(layer, "passes_mask", False))
+    if isinstance(layer, Embedding):
+        return layer.gives_zeros
+    return isinstance(layer, Masking) or bool(getattr(layer, "passes_mask", False))

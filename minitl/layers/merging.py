@@ -25,6 +25,7 @@ class Merge(Layer):
     """
 
     takes_several = True
+    steps_of = None
     operation: str
     by_entry = True  # whether entries meet entries, so that axes may be added
 
@@ -111,12 +112,14 @@ class Multiply(Merge):
 class Maximum(Merge):
     """y = the largest, entry by entry. Source: `minitl.ops.maximum`."""
 
+    supports_masking = True
     operation = "maximum"
 
 
 class Minimum(Merge):
     """y = the smallest, entry by entry. Source: `minitl.ops.maximum`."""
 
+    supports_masking = True
     operation = "maximum"
 
     def settings(self, count: int) -> dict[str, Any]:
@@ -131,7 +134,6 @@ class Concatenate(Merge):
     Source: `minitl.ops.concatenate`.
     """
 
-    supports_masking = True
     operation = "concatenate"
     by_entry = False
     keeps_integers = True
@@ -139,6 +141,11 @@ class Concatenate(Merge):
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
         self.axis = inner_axis(axis)
+
+    @property
+    def supports_masking(self) -> bool:  # type: ignore[override]
+        """If the steps of y are those of the inputs, side by side, and not one behind the other."""
+        return self.axis not in (1, -2)
 
     def settings(self, count: int) -> dict[str, Any]:
         """Along which axis."""

@@ -14,14 +14,12 @@ from minitl.layers.base import Layer
 class RMSNormalization(Layer):
     """Divides every row by the root of its mean square: a layer normalisation that leaves the mean where it is.
 
-    Formula: y = scale x / sqrt(mean(x^2) + epsilon), the mean over the last axis.
+    Formula: y = scale x / sqrt(mean(x^2) + epsilon), the mean over the last axis. As in Keras, a mask ends here.
     Parameters: `axis` -1, the last; `epsilon` 1e-6 by default.
     Shapes: x and y (N, ..., C), scale (C,).
     Errors: ValueError for another axis, or a last axis of open length.
     Source: B. Zhang and R. Sennrich, arXiv 1910.07467.
     """
-
-    supports_masking = True
 
     def __init__(self, axis: int = -1, epsilon: float = 1e-6, **kwargs: Any):
         super().__init__(**kwargs)

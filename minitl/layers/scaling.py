@@ -51,6 +51,8 @@ class Normalization(Layer):
     Errors: ValueError for one of the two alone, or another axis than the last.
     """
 
+    supports_masking = True
+
     def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         if (mean is None) != (variance is None):

@@ -40,8 +40,8 @@ class SamplesAsSteps(Layer):
     Shapes: a list of x (N T, ...) and the sequences (N, T, ...) whose steps they were; y (N, T, ...), the rest as x's.
     """
 
-    supports_masking = True
-    keeps_integers = takes_several = True
+    supports_masking = keeps_integers = takes_several = True
+    steps_of = 1
 
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
         """The first x, with its first axis in two."""
