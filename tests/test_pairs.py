@@ -583,18 +583,42 @@ def test_no_old_numbers_stand_in_a_rotated_kernel(size, strides, channels):
 
 IMAGES, KERNEL = np.ones((2, 5, 5, 3)), np.ones((2, 2, 4, 3))
 ROW = np.ones(3)
-OTHER_SHAPES = {
-    "global_average_pool2d": ((IMAGES[0],), r"expected images of shape \(N, H, W, C\), got shape \(5, 5, 3\)"),
-    "upsample2d": ((IMAGES[0], (2, 2)), r"expected images of shape \(N, H, W, C\), got shape \(5, 5, 3\)"),
-    "conv2d_transpose": ((IMAGES, KERNEL, np.ones(1)), r"bias must have shape \(4,\), got \(1,\)"),
-    "batch_norm": ((IMAGES, np.ones(1), ROW, ROW, ROW, 1e-3, True), r"gamma must have shape \(3,\), got \(1,\)"),
-    "mean_squared_error": ((IMAGES, IMAGES, np.ones(2)), r"weights must have shape \(2, 5, 5, 3\), got \(2,\)"),
-}
+NO_IMAGES = r"expected images of shape \(N, H, W, C\), got shape \(5, 5, 3\)"
+OTHER_SHAPES = [
+    ("global_average_pool2d", (IMAGES[0],), NO_IMAGES),
+    ("upsample2d", (IMAGES[0], (2, 2)), NO_IMAGES),
+    ("average_pool2d", (IMAGES[0], (2, 2), (2, 2)), NO_IMAGES),
+    ("max_pool2d", (IMAGES[0], (2, 2), (2, 2)), NO_IMAGES),
+    ("conv2d", (IMAGES[0], np.ones((2, 2, 3, 4)), None, (1, 1), "valid"), NO_IMAGES),
+    ("conv2d_transpose", (IMAGES[0], KERNEL), NO_IMAGES),
+    ("conv2d_transpose", (IMAGES, KERNEL, np.ones(1)), r"bias must have shape \(4,\), got \(1,\)"),
+    ("batch_norm", (IMAGES, np.ones(1), ROW, ROW, ROW, 1e-3, True), r"gamma must have shape \(3,\), got \(1,\)"),
+    ("group_norm", (IMAGES, np.ones(1), np.ones(1), 3, 1e-3), r"gamma and beta must have shape \(3,\), got \(1,\)"),
+    ("mean_squared_error", (IMAGES, IMAGES, np.ones(2)), r"weights must have shape \(2, 5, 5, 3\), got \(2,\)"),
+    ("mean_squared_error", (IMAGES, IMAGES[..., :1]), r"y_true must have shape \(2, 5, 5, 3\), got \(2, 5, 5, 1\)"),
+]
 
 
-@pytest.mark.parametrize("name", OTHER_SHAPES)
+@pytest.mark.parametrize(("name", "arguments", "message"), OTHER_SHAPES)
 @pytest.mark.parametrize("folder", ["ops", "kernels"])
-def test_shapes_that_numpy_would_broadcast_are_refused(name, folder):
-    arguments, message = OTHER_SHAPES[name]
+def test_shapes_that_numpy_would_broadcast_are_refused(name, arguments, message, folder):
     with pytest.raises(ValueError, match=f"{name}: {message}"):
         importlib.import_module(f"minitl.{folder}.{name}").forward(*arguments)
+
+
+@pytest.mark.parametrize("folder", ["ops", "kernels"])
+def test_moving_statistics_may_move_between_the_passes(folder):
+    batch_norm, random = importlib.import_module(f"minitl.{folder}.batch_norm"), np.random.default_rng(0)
+    x, dy, gamma, mean = (random.normal(size=shape) for shape in ((4, 3), (4, 3), (3,), (3,)))
+    expected = (dy * (x - mean)).sum(axis=0) / np.sqrt(2.0)
+    _, cache = batch_norm.forward(x, gamma, ROW, mean, 2 * ROW, 0.0, False)
+    mean += 5
+    np.testing.assert_allclose(batch_norm.backward(dy, cache)[1], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_equal_entries_the_first_gets_the_gradient(sign):
+    x, dy = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])
+    maximum = importlib.import_module("minitl.ops.maximum")
+    first, second = maximum.backward(dy, maximum.forward(x, x.copy(), sign=sign)[1])
+    assert first.tolist() == dy.tolist() and not second.any()

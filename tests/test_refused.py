@@ -50,6 +50,10 @@ LAYERS = {
         lambda: GroupNormalization(groups=3)(IMAGES),
         "4 channels do not fall into 3 groups",
     ),
+    "rows that are to be turned over": (
+        lambda: RandomFlip()(ROWS),
+        r"RandomFlip.*needs images \(N, H, W, C\), got shape \(None, 4\)",
+    ),
     "strides and dilation": (
         lambda: Conv2D(4, 3, strides=2, dilation_rate=2),
         r"Conv2D: strides \(2, 2\) and dilation_rate \(2, 2\) exclude each other",
@@ -326,6 +330,7 @@ MODELS = {
     ),
     "labels above": (ValueError, lambda: pair((1, 2, 3, 3), [[0, 3]], None), "labels must be 0 .. 2, .* got 0 .. 3"),
     "no labels": (ValueError, lambda: pair((1, 2, 3, 3), [[-1, -1]], None), "has no label, or one behind its end"),
+    "labels behind a gap": (ValueError, lambda: pair((1, 3, 3, 3), [[0, -1, 1]], None), "has no label, or one behind its end"),
     "labels behind the end": (ValueError, lambda: pair((1, 2, 3, 3), [[-1, 1]], None), "has no label, or one behind its end"),
     "sums of gates": (
         ValueError,
