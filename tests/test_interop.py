@@ -470,11 +470,15 @@ def test_masks_of_keras(tmp_path):
     with pytest.raises(ValueError, match=r"layer 'lstm.*would reach it through layer 'dense"):
         load_model(file)
     table = k.Embedding(9, 3, mask_zero=True)(x)
-    keras.Model(x, k.concatenate([k.LSTM(4)(table), k.GlobalMaxPooling1D()(table)])).save(file)
+    inside = keras.Sequential([keras.Input((4, 3)), k.LSTM(3)])
+    keras.Model(x, k.concatenate([inside(table), k.GlobalMaxPooling1D()(table)])).save(file)
     with pytest.raises(ValueError, match="its mask is used by some layers behind it and not by others"):
         load_model(file)
     told = k.LSTM(4, return_sequences=True)(table)
-    beyond = [k.LSTM(4)(k.Dropout(0.2)(k.Dense(3)(table))), k.LSTM(3)(k.Dense(4)(told))]
+    both = k.concatenate(
+        [k.LSTM(4)(k.Dropout(0.1)(table)), k.GlobalMaxPooling1D()(k.Conv1D(3, 2)(table)), k.GRU(2)(k.Dense(3)(table))]
+    )
+    beyond = [both, k.LSTM(4)(k.Dropout(0.2)(k.Dense(3)(table))), k.LSTM(3)(k.Dense(4)(told))]
     for ends in (*beyond, *([k.LSTM(4)(told), other] for other in (k.Flatten()(told), told, k.Dropout(0.1)(told)))):
         theirs = keras.Model(x, ends)
         theirs.save(file)

@@ -264,6 +264,13 @@ OF_TWO = {
     "means": lambda l, a, b: l.GlobalAveragePooling1D()(l.Average()([a, b])),
     "mean squares": lambda l, a, b: l.LSTM(3)(l.RMSNormalization()(l.Add()([a, b]))),
     "judged where one is": lambda l, a, b: l.Dense(2)(l.Dense(3, activation="relu")(l.Concatenate()([a, b]))),
+    "products": lambda l, a, b: l.GlobalAveragePooling1D()(l.Multiply()([a, b])),
+    "products of the same steps": lambda l, a, b: l.Concatenate()(
+        [l.GlobalMaxPooling1D()(l.Multiply()([a, l.Dense(5)(a)])), l.GlobalAveragePooling1D()(b)]
+    ),
+    "shares of steps": lambda l, a, b: l.Flatten()(
+        l.Multiply()([a, l.Permute((2, 1))(l.RepeatVector(5)(l.Softmax()(l.Flatten()(l.Dense(1, activation="tanh")(b)))))])
+    ),
     "one of them": lambda l, a, b: l.LSTM(3)(l.Concatenate()([a, l.Conv1D(5, 3, padding="same")(b)])),
     "one of them, added": lambda l, a, b: l.LSTM(3)(l.Add()([a, l.Conv1D(5, 3, padding="same")(b)])),
 }
@@ -292,7 +299,7 @@ def test_masks_of_two_inputs_as_in_keras(name, tmp_path):
         ours.save(tmp_path / f"ours{ending}")
         there = keras.models.load_model(tmp_path / f"ours{ending}")
         np.testing.assert_allclose(there.predict([words, kinds], verbose=0)[counts], expected[counts], atol=2e-6)
-    if name == "means":
+    if name in ("means", "products", "shares of steps"):
         assert check_gradients(ours, [words, kinds]).ok
         ort = pytest.importorskip("onnxruntime")
         export_onnx(ours, tmp_path / "ours.onnx")
@@ -305,6 +312,23 @@ def test_masks_of_two_inputs_as_in_keras(name, tmp_path):
         theirs.compile(keras.optimizers.SGD(0.1), "mse")
         losses = [m.fit([words, kinds], targets, epochs=2, shuffle=False, verbose=0).history["loss"] for m in (ours, theirs)]
         np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_masks_one_behind_the_other_are_refused_in_files_of_keras(tmp_path):
+    keras = pytest.importorskip("keras")
+    from minitl.models import load_model
+
+    l, a, b = keras.layers, keras.Input((7,), dtype="int32"), keras.Input((7,), dtype="int32")
+    table = l.Embedding(9, 5, mask_zero=True)
+    joined = l.Concatenate(axis=1)([table(a), table(b)])
+    keras.Model([a, b], l.LSTM(3)(l.Dense(2)(joined))).save(tmp_path / "asked.keras")
+    with pytest.raises(ValueError, match=r"lstm.*: the masks of sequences that layer 'concatenate.* puts one behind the other"):
+        load_model(tmp_path / "asked.keras")
+    theirs, words = keras.Model([a, b], l.Flatten()(joined)), np.array([[3, 1, 4, 1, 5, 0, 0]])
+    theirs.save(tmp_path / "flat.keras")
+    expected = theirs.predict([words, words[:, ::-1]], verbose=0)
+    found = load_model(tmp_path / "flat.keras").predict([words, words[:, ::-1]], verbose=0)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_real_step_of_zeros_is_not_left_out():

@@ -23,7 +23,7 @@ from minitl.interop.keras_description import described
 from minitl.interop.keras_groups import groups_of, keras_places, numbered, parts
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_inside, by_group, inner_groups
 from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
-from minitl.interop.keras_masks import settle_masks
+from minitl.interop.keras_masks import settle_masks, with_rows_for_all
 from minitl.interop.keras_operations import name_of
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
@@ -60,6 +60,8 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
         try:
             with channels.inside(), limited_weights(os.path.getsize(filepath)):  # a number has at least a byte
                 model = rebuilt(config, custom_objects)
+                if with_rows_for_all(config, model):
+                    model = rebuilt(config, custom_objects)
         except Exception as error:  # whatever a damaged description makes constructors raise
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error

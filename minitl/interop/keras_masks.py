@@ -6,13 +6,13 @@ step that is left out is a step of zeros; where a layer between makes something 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from minitl import layers
 from minitl.interop.keras_operations import is_operation, name_of
 from minitl.layers.attention import Attends
-from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, marks_of, marks_steps
+from minitl.layers.masking import KEEPS_ZEROS, LeaveOut, hands_on, marks_of, marks_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.models.parts import opened
 
@@ -31,28 +31,41 @@ def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[di
     return [entry for name, entry in by_name.items() if name in needed or not is_operation(entry)]
 
 
+def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
+    """Ask an architecture's Embeddings for their row of number 0, if some layers behind them want to see it and others leave
+    its steps out; whether there were any, so that the model is to be built again.
+    """
+    wanted = {layer.name for layer in model.graph.layers if _has_rows(layer) and len(set(_want_zeros(model, layer))) > 1}
+    entries = [entry for entry in config["config"].get("layers", ()) if name_of(entry) in wanted]
+    for entry in entries:
+        entry["config"]["zero_output_for_mask"] = False
+    return bool(entries)
+
+
 def settle_masks(model: Any) -> None:
     """Where no layer asks for the mask of an Embedding, number 0 has a row like any other, as in Keras; a layer that asks for the
     mask of a recurrent one, whose left out steps are zeros, leaves the same steps out.
 
-    Errors: ValueError where some layers ask for the mask and others look at the numbers, or where the steps are in reverse order
-    and the mask is not.
+    Errors: ValueError where some layers ask for the mask and others look at the numbers in a model inside, where the steps are in
+    reverse order and the mask is not, or where masked sequences stand one behind the other.
     """
     if not any(_has_mask_behind(layer) for _, layer in model.named_layers()):
         return
     there, model = set(_inside(model)), opened(model)
     _refuse_beyond(model, there)
+    _refuse_joined(model)
+    for layer in model.graph.layers:
+        if _has_rows(layer):
+            wanted = _want_zeros(model, layer)
+            if len(set(wanted)) > 1:
+                raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
+            layer.zero_output_for_mask = all(wanted)
     for node in model.graph.nodes:
         layer = node.layer
-        if not _has_mask_behind(layer):
+        if not _has_mask_behind(layer) or marks_steps(layer):
             continue
-        takers = list(_takers(model, node.outputs[0], KEEPS_ZEROS))
-        asks = [isinstance(taker.layer, ASKS) for taker in takers]
-        if any(asks) and not all(asks) and isinstance(layer, layers.Embedding):
-            raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
-        if isinstance(layer, layers.Embedding):
-            layer.zero_output_for_mask = any(asks) or not asks
-        elif any(asks) and not marks_steps(layer):
+        takers = list(_takers(model, node.outputs[0], _keeps_zeros))
+        if any(isinstance(taker.layer, ASKS) for taker in takers):
             if getattr(layer, "go_backwards", False):
                 raise ValueError(
                     f"{layer.label}: returns its steps in reverse order, and Keras hands their mask on as it was; "
@@ -102,11 +115,38 @@ def _refuse_beyond(model: Any, there: set[Any]) -> None:
             raise ValueError(f"{taker.layer.label}: the mask of {through}, which is not known here")
 
 
-def _takers(model: Any, value: Any, passed: tuple[type, ...]) -> Iterator[Any]:
+def _refuse_joined(model: Any) -> None:
+    """Refuse layers that ask for a mask of sequences that stand one behind the other, of which nothing is known here."""
+    for node in model.graph.nodes:
+        if isinstance(node.layer, layers.Concatenate) and not hands_on(node.layer) and any(marks_of(x) for x in node.inputs):
+            for taker in _takers(model, node.outputs[0], hands_on):
+                if isinstance(taker.layer, ASKS):
+                    raise ValueError(
+                        f"{taker.layer.label}: the masks of sequences that {node.layer.label} puts one behind the other"
+                    )
+
+
+def _has_rows(layer: Any) -> bool:
+    """Whether an Embedding has a mask, and zeros for the row of number 0."""
+    return isinstance(layer, layers.Embedding) and layer.gives_zeros
+
+
+def _want_zeros(model: Any, layer: Any) -> list[bool]:
+    """Of each layer that takes an Embedding's rows, whether it was built for zeros where steps are left out."""
+    nodes = [node for node in model.graph.nodes if node.layer is layer]
+    takers = [taker for node in nodes for taker in _takers(model, node.outputs[0], _keeps_zeros)]
+    return [isinstance(taker.layer, (*ASKS, layers.Multiply)) for taker in takers]
+
+
+def _keeps_zeros(layer: Any) -> bool:
+    return isinstance(layer, KEEPS_ZEROS)
+
+
+def _takers(model: Any, value: Any, passed: Callable[[Any], bool]) -> Iterator[Any]:
     """The nodes that take a value, some layers passed."""
     for node in model.graph.nodes:
         if any(given is value for given in node.inputs):
-            if isinstance(node.layer, passed):
+            if passed(node.layer):
                 yield from _takers(model, node.outputs[0], passed)
             else:
                 yield node

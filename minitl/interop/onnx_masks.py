@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
-from minitl.layers.masking import LeaveOut
+from minitl.layers.masking import CountAsOne, LeaveOut
 
 
 def counting(w: Any, x: str, mask_value: float = 0.0) -> str:
@@ -24,17 +24,27 @@ def _masking(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
 
 
 def _leave_out(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
+    values, counts = x[0], _counting_for(w, layer, x)
+    kept = w.node("Where", [_wide(w, counts), w.last(values), w.constant(0.0)])
+    silent = w.node("And", [counts, w.node("Not", [counting(w, kept)])])
+    tiny = np.zeros(values.shape[-1], np.float32)
+    tiny[0] = np.finfo(np.float32).tiny
+    return w.node("Where", [_wide(w, silent), w.constant(tiny), kept]), False
+
+
+def _count_as_one(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
+    return w.node("Where", [_wide(w, _counting_for(w, layer, x)), w.last(x[0]), w.constant(1.0)]), False
+
+
+def _counting_for(w: Any, layer: Any, x: list[Any]) -> str:
+    """Which steps count for one of the sources."""
     values, *sources = x
     if values.axes != 3:
         raise ValueError(f"{layer.label}: steps of images that are left out are not exported; cut the model below it")
     counts, *others = [_counting_of(w, part, value, values.axes) for part, value in zip(sources, layer.mask_values, strict=True)]
     for other in others:
         counts = w.node("Or", [counts, other])
-    kept = w.node("Where", [_wide(w, counts), w.last(values), w.constant(0.0)])
-    silent = w.node("And", [counts, w.node("Not", [counting(w, kept)])])
-    tiny = np.zeros(values.shape[-1], np.float32)
-    tiny[0] = np.finfo(np.float32).tiny
-    return w.node("Where", [_wide(w, silent), w.constant(tiny), kept]), False
+    return counts
 
 
 def _counting_of(w: Any, source: Any, mask_value: float, axes: int) -> str:
@@ -61,4 +71,4 @@ def mean_or(plain: Callable[..., tuple[str, bool]]) -> Callable[..., tuple[str, 
     return lambda w, layer, x: _mean(w, layer, x) if layer.masked else plain(w, layer, x)
 
 
-WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {layers.Masking: _masking, LeaveOut: _leave_out}
+WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {layers.Masking: _masking, LeaveOut: _leave_out, CountAsOne: _count_as_one}

@@ -78,11 +78,15 @@ class LeaveOut(Layer):
         """One for each source."""
         return self.mask_value if isinstance(self.mask_value, (list, tuple)) else [self.mask_value]  # type: ignore[list-item]
 
+    def counting(self, x: list[np.ndarray]) -> np.ndarray:
+        """Which steps (N, T) count."""
+        pairs = zip(x[1:], self.mask_values, strict=True)
+        return np.logical_or.reduce([counting(source, value, source.ndim == x[0].ndim) for source, value in pairs])
+
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
         """x with zeros."""
-        values, *sources = x
-        pairs = zip(sources, self.mask_values, strict=True)
-        counts = np.logical_or.reduce([counting(source, value, source.ndim == values.ndim) for source, value in pairs])
+        values = x[0]
+        counts = self.counting(x)
         wide = counts.reshape(counts.shape + (1,) * (values.ndim - 2))
         y = np.where(wide, values, np.zeros((), values.dtype))
         silent = counts & ~y.reshape(*counts.shape, -1).any(axis=-1)
@@ -100,6 +104,22 @@ class LeaveOut(Layer):
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """That of the values."""
         return input_shape[0]
+
+
+class CountAsOne(LeaveOut):
+    """Ones where a step does not count, so that a product does not depend on it.
+
+    Formula: y[n, t] = x[n, t] if source[n, t] is not `mask_value`, else 1.
+    Shapes: as those of a `LeaveOut`.
+    """
+
+    passes_mask = False
+
+    def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
+        """x with ones."""
+        counts = self.counting(x)
+        wide = counts.reshape(counts.shape + (1,) * (x[0].ndim - 2))
+        return np.where(wide, x[0], np.ones((), x[0].dtype)), wide
 
 
 class LeavesOut(Layer):
@@ -129,11 +149,27 @@ def counting_for(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 def left_out(value: Value) -> Value:
     """A value with zeros at the steps that are left out; the value itself where there are none, or they are zeros already."""
-    marks = () if len(value.shape) < 3 or leaves_out_steps(value) else marks_of(value)
+    return value if leaves_out_steps(value) else _replaced(LeaveOut, value, _marks_of_steps(value))
+
+
+def factors(values: list[Value]) -> list[Value]:
+    """What is multiplied: where one of the values has no step to count, the others' product stands alone, as in Keras."""
+    marks = [_marks_of_steps(value) for value in values]
+    if all(marks) and len(set(marks)) == 1:
+        return [left_out(values[0]), *values[1:]]
+    return [_replaced(CountAsOne, value, own) for value, own in zip(values, marks, strict=True)]
+
+
+def _marks_of_steps(value: Value) -> Marks:
+    return () if len(value.shape) < 3 else marks_of(value)
+
+
+def _replaced(kind: type[LeaveOut], value: Value, marks: Marks) -> Value:
+    """A value with other numbers where no step counts for those who mark them."""
     if not marks:
         return value
     mask_values = [getattr(layer, "mask_value", 0.0) for layer, _ in marks]
-    return LeaveOut(mask_values if len(marks) > 1 else mask_values[0])([value, *(source for _, source in marks)])
+    return kind(mask_values if len(marks) > 1 else mask_values[0])([value, *(source for _, source in marks)])
 
 
 def marks_of(value: Value) -> Marks:

@@ -10,8 +10,9 @@ from minitl.backend import op
 from minitl.channels import inner_axis
 from minitl.errors import wrong_shape
 from minitl.graph.plan import Need
-from minitl.graph.value import Shape
+from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
+from minitl.layers.masking import factors
 from minitl.layers.reshaping import Reshape
 
 Gradients = tuple[tuple[Any, ...], dict[str, np.ndarray]]
@@ -103,10 +104,14 @@ class Average(Merge):
 
 
 class Multiply(Merge):
-    """y = x_1 x_2 ..., entry by entry. Source: `minitl.ops.multiply`."""
+    """y = x_1 x_2 ..., entry by entry; a step that does not count in one of them counts as 1. Source: `minitl.ops.multiply`."""
 
     supports_masking = True
     operation = "multiply"
+
+    def leave_out(self, values: list[Value]) -> list[Value]:
+        """The values with ones at the steps that are left out; with zeros, if these are the same steps in all."""
+        return factors(values)
 
 
 class Maximum(Merge):
