@@ -117,10 +117,11 @@ for _symbol, _name in {"neg": "negative", "abs": "absolute", "invert": "logical_
 class Node:
     """One use of a layer: the values that go in, the values that come out, and `training` if the call fixed it."""
 
-    __slots__ = ("__weakref__", "inputs", "layer", "outputs", "training")
+    __slots__ = ("__weakref__", "inputs", "layer", "marks", "outputs", "training")
 
     def __init__(self, layer: Any, inputs: Iterable[Value], shapes: list[Shape], dtypes: list[Any], training: bool | None):
         self.layer, self.inputs, self.training = layer, tuple(inputs), training
+        self.marks: Any = None  # who marks steps of the first output as not there, once `layers.masking` looked
         self.outputs = tuple(Value(s, d, self, i) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=True)))
 
 

@@ -28,7 +28,10 @@ def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[di
         if name not in needed:
             needed.add(name)
             waiting += [source for source in _names_in(by_name[name].get("inbound_nodes", ())) if source in by_name]
-    return [entry for name, entry in by_name.items() if name in needed or not is_operation(entry)]
+    kept = {name for name, entry in by_name.items() if name in needed or not is_operation(entry)}
+    while behind := {name for name in kept - needed if not kept.issuperset(_names_in(by_name[name].get("inbound_nodes", ())))}:
+        kept -= behind  # .h5 files do not tell all operations from layers
+    return [entry for name, entry in by_name.items() if name in kept]
 
 
 def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:

@@ -17,6 +17,7 @@ from minitl.errors import positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
+from minitl.layers.masking import marks_of
 from minitl.layers.merging import Add, Multiply, Subtract
 from minitl.layers.output_shape import of_two_batches
 
@@ -152,6 +153,7 @@ def expression(name: str, arguments: Any, settings: dict[str, Any]) -> Value:
         and len(arguments) == 2
         and all(isinstance(a, Value) for a in arguments)
         and arguments[0].shape == arguments[1].shape != ()  # a layer has a batch
+        and not any(map(marks_of, arguments))  # masks are handed on by layers, as in Keras, and not by functions
     ):
         return short(dtype=_dtype(arguments))(list(arguments))
     described = _emptied(list(arguments), values), _emptied(settings, values)

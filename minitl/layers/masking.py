@@ -174,22 +174,24 @@ def _replaced(kind: type[LeaveOut], value: Value, marks: Marks) -> Value:
 
 def marks_of(value: Value) -> Marks:
     """Who marks a value's steps, and what each looks at: a step counts if it does for one of them; without any, all count."""
-    known: dict[Value, Marks] = {}
+    if value is not value.node.outputs[0]:
+        return ()
     waiting = [value]
     while waiting:
-        one = waiting[-1]
-        layer, inputs = one.node.layer, one.node.inputs
-        if marks_steps(layer):
-            known[one] = ((layer, inputs[0]),)
-        elif not (hands_on(layer) and one is one.node.outputs[0]):
-            known[one] = ()
-        elif all(before in known for before in standing_for(layer, inputs)):
-            known[one] = merged_marks([known[before] for before in standing_for(layer, inputs)])
-        else:
-            waiting += [before for before in standing_for(layer, inputs) if before not in known]
+        node = waiting[-1].node
+        before = [one for one in standing_for(node.layer, node.inputs) if one is one.node.outputs[0]]
+        if marks_steps(node.layer):
+            node.marks = ((node.layer, node.inputs[0]),)
+        elif not hands_on(node.layer) or len(before) < len(standing_for(node.layer, node.inputs)):
+            node.marks = ()
+        elif unknown := [one for one in before if one.node.marks is None]:
+            waiting += unknown
             continue
+        else:
+            node.marks = merged_marks([one.node.marks for one in before])
         waiting.pop()
-    return known[value]
+    marks: Marks = value.node.marks
+    return marks
 
 
 def merged_marks(marks: Sequence[Marks]) -> Marks:
