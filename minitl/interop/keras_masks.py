@@ -39,7 +39,8 @@ def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
     its steps out; whether there were any, so that the model is to be built again.
     """
     wanted = {layer.name for layer in model.graph.layers if _has_rows(layer) and len(set(_want_zeros(model, layer))) > 1}
-    entries = [entry for entry in config["config"].get("layers", ()) if name_of(entry) in wanted]
+    inner = config["config"]  # of an old chain, the list itself
+    entries = [entry for entry in (inner if isinstance(inner, list) else inner["layers"]) if wanted and name_of(entry) in wanted]
     for entry in entries:
         entry["config"]["zero_output_for_mask"] = False
     return bool(entries)
