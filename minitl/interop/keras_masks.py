@@ -40,7 +40,8 @@ def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
     """
     wanted = {layer.name for layer in model.graph.layers if _has_rows(layer) and len(set(_want_zeros(model, layer))) > 1}
     inner = config["config"]  # of an old chain, the list itself
-    entries = [entry for entry in (inner if isinstance(inner, list) else inner["layers"]) if wanted and name_of(entry) in wanted]
+    listed = inner if isinstance(inner, list) else inner["layers"]
+    entries = [entry for entry in listed if wanted and name_of(entry) in wanted]
     for entry in entries:
         entry["config"]["zero_output_for_mask"] = False
     return bool(entries)
