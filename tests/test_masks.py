@@ -28,9 +28,9 @@ from minitl.layers import (
     RMSNormalization,
     TimeDistributed,
 )
-from minitl.layers.masking import LeaveOut
+from minitl.layers.masking import LeaveOut, marks_of
 from minitl.masks import masks_of
-from minitl.models import Model, Sequential
+from minitl.models import Model, Sequential, load_model
 from minitl.optimizers import SGD
 from minitl.utils import set_random_seed
 
@@ -173,8 +173,6 @@ def test_as_keras(tmp_path):
     h = k.Bidirectional(k.LSTM(3, return_sequences=True))(k.Embedding(9, 5, mask_zero=True)(x))
     theirs = keras.Model(x, k.Dense(3, activation="softmax")(k.Dense(6, activation="relu")(h)))
     theirs.save(tmp_path / "m.keras")
-    from minitl.models import load_model
-
     ours = load_model(tmp_path / "m.keras")
     theirs.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["sparse_categorical_accuracy"])
     ours.compile(SGD(0.5), "sparse_categorical_crossentropy", metrics=["sparse_categorical_accuracy"])
@@ -219,7 +217,6 @@ BEHIND = {
 def test_masks_go_where_keras_s_go(name, tmp_path):
     keras = pytest.importorskip("keras")
     from minitl import layers
-    from minitl.models import load_model
 
     random = np.random.default_rng(3)
     words = random.integers(1, 9, (6, 7))
@@ -281,8 +278,6 @@ OF_TWO = {
 @pytest.mark.parametrize("name", OF_TWO)
 def test_masks_of_two_inputs_as_in_keras(name, tmp_path):
     keras = pytest.importorskip("keras")
-    from minitl.models import load_model
-
     random = np.random.default_rng(4)
     words, kinds = random.integers(1, 9, (2, 5, 7))
     for row, (length, other) in enumerate([(4, 2), (2, 5), (6, 6), (1, 3)]):
@@ -320,8 +315,6 @@ def test_masks_of_two_inputs_as_in_keras(name, tmp_path):
 
 def test_masks_one_behind_the_other_are_refused_in_files_of_keras(tmp_path):
     keras = pytest.importorskip("keras")
-    from minitl.models import load_model
-
     l, a, b = keras.layers, keras.Input((7,), dtype="int32"), keras.Input((7,), dtype="int32")
     table = l.Embedding(9, 5, mask_zero=True)
     joined = l.Concatenate(axis=1)([table(a), table(b)])
@@ -336,8 +329,6 @@ def test_masks_one_behind_the_other_are_refused_in_files_of_keras(tmp_path):
 
 
 def test_a_real_step_of_zeros_is_not_left_out():
-    from minitl.layers.masking import LeaveOut
-
     value = Input((3, 2))
     source = Input((3,), dtype="int32")
     model = Model([value, source], LeaveOut()([value, source]))
@@ -381,8 +372,6 @@ def test_layers_of_ones_own_behind_a_dense_layer():
 
 
 def test_marks_are_found_behind_many_layers():
-    from minitl.layers.masking import marks_of
-
     words = Input((4,), dtype="int32")
     embedding = Embedding(9, 3, mask_zero=True)
     value = embedding(words)

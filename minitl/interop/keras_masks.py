@@ -28,10 +28,18 @@ def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[di
         if name not in needed:
             needed.add(name)
             waiting += [source for source in _names_in(by_name[name].get("inbound_nodes", ())) if source in by_name]
-    kept = {name for name, entry in by_name.items() if name in needed or not is_operation(entry)}
-    while behind := {name for name in kept - needed if not kept.issuperset(_names_in(by_name[name].get("inbound_nodes", ())))}:
-        kept -= behind  # .h5 files do not tell all operations from layers
-    return [entry for name, entry in by_name.items() if name in kept]
+    takers: dict[str, list[str]] = {}
+    for name, entry in by_name.items():
+        for source in _names_in(entry.get("inbound_nodes", ())):
+            takers.setdefault(source, []).append(name)
+    gone: set[str] = set()
+    waiting = [name for name, entry in by_name.items() if name not in needed and is_operation(entry)]
+    while waiting:  # what is made of them, too: .h5 files do not tell all operations from layers
+        name = waiting.pop()
+        if name not in gone:
+            gone.add(name)
+            waiting += takers.get(name, ())
+    return [entry for name, entry in by_name.items() if name not in gone]
 
 
 def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
@@ -39,9 +47,9 @@ def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
     its steps out; whether there were any, so that the model is to be built again.
     """
     wanted = {layer.name for layer in model.graph.layers if _has_rows(layer) and len(set(_want_zeros(model, layer))) > 1}
-    inner = config["config"]  # of an old chain, the list itself
-    listed = inner if isinstance(inner, list) else inner["layers"]
-    entries = [entry for entry in listed if wanted and name_of(entry) in wanted]
+    if not wanted:
+        return False
+    entries = [entry for entry in config["config"].get("layers", ()) if name_of(entry) in wanted]
     for entry in entries:
         entry["config"]["zero_output_for_mask"] = False
     return bool(entries)

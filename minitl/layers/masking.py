@@ -1,7 +1,7 @@
 """Steps of a sequence that are left out: who marks them, and how the layers that leave them out get to know of them.
 
-Such a layer takes steps of zeros for those that are left out. Directly behind a layer that marks them they are zeros already;
-behind others, such as a Dense, a `LeaveOut` makes them zeros again.
+Such a layer takes steps of zeros for those that are left out. Directly behind a layer that marks them they are zeros already, as
+a rule; behind others, such as a Dense, a `LeaveOut` makes them zeros again.
 """
 
 from __future__ import annotations
@@ -79,19 +79,19 @@ class LeaveOut(Layer):
         return self.mask_value if isinstance(self.mask_value, (list, tuple)) else [self.mask_value]  # type: ignore[list-item]
 
     def counting(self, x: list[np.ndarray]) -> np.ndarray:
-        """Which steps (N, T) count."""
+        """Which steps count, (N, T, 1, ...) with as many axes as the values have."""
         pairs = zip(x[1:], self.mask_values, strict=True)
-        return np.logical_or.reduce([counting(source, value, source.ndim == x[0].ndim) for source, value in pairs])
+        counts = np.logical_or.reduce([counting(source, value, source.ndim == x[0].ndim) for source, value in pairs])
+        return counts.reshape(counts.shape + (1,) * (x[0].ndim - 2))
 
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
         """x with zeros."""
-        values = x[0]
         counts = self.counting(x)
-        wide = counts.reshape(counts.shape + (1,) * (values.ndim - 2))
-        y = np.where(wide, values, np.zeros((), values.dtype))
-        silent = counts & ~y.reshape(*counts.shape, -1).any(axis=-1)
-        y.reshape(*counts.shape, -1)[silent, 0] = np.finfo(y.dtype).tiny
-        return y, wide
+        y = np.where(counts, x[0], np.zeros((), x[0].dtype))
+        silent = counts.reshape(y.shape[:2]) & ~y.any(axis=tuple(range(2, y.ndim)))
+        first_entry: Any = (silent, *[0] * (y.ndim - 2))
+        y[first_entry] = np.finfo(y.dtype).tiny
+        return y, counts
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[Any, dict[str, np.ndarray]]:
         """dy where a step counts."""
@@ -118,8 +118,7 @@ class CountAsOne(LeaveOut):
     def compute(self, x: list[np.ndarray], training: bool) -> tuple[np.ndarray, Any]:
         """x with ones."""
         counts = self.counting(x)
-        wide = counts.reshape(counts.shape + (1,) * (x[0].ndim - 2))
-        return np.where(wide, x[0], np.ones((), x[0].dtype)), wide
+        return np.where(counts, x[0], np.ones((), x[0].dtype)), counts
 
 
 class LeavesOut(Layer):
@@ -174,15 +173,15 @@ def _replaced(kind: type[LeaveOut], value: Value, marks: Marks) -> Value:
 
 def marks_of(value: Value) -> Marks:
     """Who marks a value's steps, and what each looks at: a step counts if it does for one of them; without any, all count."""
-    if value is not value.node.outputs[0]:
+    if value.index:  # a state
         return ()
     waiting = [value]
     while waiting:
         node = waiting[-1].node
-        before = [one for one in standing_for(node.layer, node.inputs) if one is one.node.outputs[0]]
+        before = standing_for(node.layer, node.inputs)
         if marks_steps(node.layer):
             node.marks = ((node.layer, node.inputs[0]),)
-        elif not hands_on(node.layer) or len(before) < len(standing_for(node.layer, node.inputs)):
+        elif not hands_on(node.layer) or any(one.index for one in before):
             node.marks = ()
         elif unknown := [one for one in before if one.node.marks is None]:
             waiting += unknown

@@ -14,9 +14,9 @@ from minitl.layers.base import Layer
 class RMSNormalization(Layer):
     """Divides every row by the root of its mean square: a layer normalisation that leaves the mean where it is.
 
-    Formula: y = scale x / sqrt(mean(x^2) + epsilon), the mean over the last axis. As in Keras, a mask ends here.
+    Formula: y = scale x / sqrt(mean(x^2) + epsilon), the mean over the last axis.
     Parameters: `axis` -1, the last; `epsilon` 1e-6 by default.
-    Shapes: x and y (N, ..., C), scale (C,).
+    Shapes: x and y (N, ..., C), scale (C,); a mask ends here, as in Keras.
     Errors: ValueError for another axis, or a last axis of open length.
     Source: B. Zhang and R. Sennrich, arXiv 1910.07467.
     """
