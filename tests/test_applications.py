@@ -204,29 +204,33 @@ def test_gradients_of_whole_networks(name, backend):
     model.forward(x)
     dx = model.backward(dy)
     value = lambda: float((dy * model(x)).sum())  # noqa: E731
-    step, checked = 1e-7, 0
+    checked = 0
+
+    def same_slope(array, direction, expected):
+        """With one of two steps: the longer may cross a kink, the shorter is rounded."""
+        kept = array.copy()
+        for step in (1e-7, 1e-9):
+            found = []
+            for sign in (1, -1):
+                array[...] = kept + sign * step * direction
+                found.append(value())
+            array[...] = kept
+            slope = (found[0] - found[1]) / (2 * step)
+            if slope == pytest.approx(expected, rel=2e-3, abs=1e-5):
+                return True
+        return False
+
     for _, layer in model.named_layers():
         for key, w in layer.parameters.items():
             checked += 1
             if checked % EVERY:
                 continue
             direction = drawn.standard_normal(w.shape) / np.sqrt(w.size)
-            kept = w.copy()
-            w += step * direction
-            above = value()
-            w[...] = kept - step * direction
-            below = value()
-            w[...] = kept
-            expected = float((layer.gradients[key] * direction).sum())
-            assert (above - below) / (2 * step) == pytest.approx(expected, rel=2e-3, abs=1e-5), (layer.label, key)
+            assert same_slope(w, direction, float((layer.gradients[key] * direction).sum())), (layer.label, key)
     for place in drawn.choice(x.size, 200 if EVERY == 1 else 20, replace=False):
-        kept = x.flat[place]
-        x.flat[place] = kept + step
-        above = value()
-        x.flat[place] = kept - step
-        below = value()
-        x.flat[place] = kept
-        assert (above - below) / (2 * step) == pytest.approx(float(dx.flat[place]), rel=2e-3, abs=1e-5)
+        coordinate = np.zeros(x.shape)
+        coordinate.flat[place] = 1
+        assert same_slope(x, coordinate, float(dx.flat[place])), place
 
 
 def test_both_houses_agree():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl import backend, losses
+from minitl import losses
+from minitl.backend import sum as sum_of
 from minitl.layers import Dense, Embedding, Input
 from minitl.losses import MeanSquaredError
 from minitl.losses.reduction import reduced
@@ -83,7 +84,7 @@ def test_a_masked_loss_of_ones_own():
 
     def masked(y_true, y_pred):
         counts = (y_true != 0).astype("float32")
-        return backend.sum(each(y_true, y_pred) * counts) / counts.sum()
+        return sum_of(each(y_true, y_pred) * counts) / counts.sum()
 
     x = np.array([[1, 2, 3, 0], [4, 5, 0, 0]])
     weights = []
@@ -178,3 +179,55 @@ def test_weights_for_losses_of_rows():
     loss = MeanSquaredError()
     np.testing.assert_array_equal(loss.spread(np.arange(6).reshape(2, 3), (2, 3, 4)), np.arange(6).reshape(2, 3, 1).repeat(4, 2))
     np.testing.assert_array_equal(loss.spread(np.array([[2.0], [3.0]]), (2, 4)), [[2] * 4, [3] * 4])
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight", "none"])
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("void", [-1, 2, 255])
+def test_ignored_classes_are_keras_s(void, from_logits, reduction):
+    torch = pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("gradients are asked of PyTorch")
+    t, p = example(losses.SparseCategoricalCrossentropy, {"from_logits": from_logits})
+    t[0, 0] = t[3] = void
+    settings = {"from_logits": from_logits, "ignore_class": void, "reduction": reduction}
+    loss, theirs = losses.SparseCategoricalCrossentropy(**settings), keras.losses.SparseCategoricalCrossentropy(**settings)
+    for weights in (None, RANDOM.uniform(0.1, 2, ROWS).astype("float32")):
+        parameters = torch.tensor(p.astype("float32"), requires_grad=True)
+        expected = theirs(t, parameters, None if weights is None else weights.copy())  # what Keras gets, it changes
+        expected.sum().backward()
+        np.testing.assert_allclose(loss(t, p, weights), expected.detach(), rtol=1e-5)
+        given = minitl.autodiff.Traced(p)
+        gradient = minitl.autodiff.gradients(np.sum(loss(t, given, weights)), [given])[0]
+        np.testing.assert_allclose(gradient, parameters.grad, atol=1e-6)
+        if reduction != "none":
+            value, cache = losses.compute(loss, t[..., None], p, weights, from_logits)
+            np.testing.assert_allclose(value, expected.detach(), rtol=1e-5)
+            np.testing.assert_allclose(losses.backpropagate(loss, cache), parameters.grad, atol=1e-6)
+            assert loss.forward(t, p, weights, from_logits) == value
+            np.testing.assert_array_equal(loss.backward(), losses.backpropagate(loss, cache))
+    with pytest.raises(ValueError, match="label 7 is outside"):
+        loss(np.full_like(t, 7), p)
+
+
+def test_nothing_is_learned_where_all_is_ignored():
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=0)
+    _, p = example(losses.SparseCategoricalCrossentropy, {})
+    value, cache = losses.compute(loss, np.zeros(ROWS, int), p, None, False)
+    assert value == 0 and not losses.backpropagate(loss, cache).any()
+
+
+def test_an_ignored_class_beside_a_mask(tmp_path, backend):
+    # The mean is that of the steps that neither leaves out, so that it is the loss of these steps alone.
+    x, y = np.array([[1, 2, 3, 0], [4, 5, 0, 0]]), np.array([[1, 9, 3, 9], [9, 2, 1, 1]])
+    model = minitl.Sequential([Input((4,)), Embedding(6, 5, mask_zero=True), Dense(6, activation="softmax")])
+    model.compile(minitl.optimizers.SGD(0.5), losses.SparseCategoricalCrossentropy(ignore_class=9), metrics=["accuracy"])
+    p = model.predict(x, verbose=0)
+    expected = -np.log([p[0, 0, 1], p[0, 2, 3], p[1, 1, 2]]).mean()
+    assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+    model.fit(x, y, epochs=20, verbose=0)
+    assert model.predict(x, verbose=0)[[0, 0, 1], [0, 2, 1], [1, 3, 2]].min() > 0.5
+    for file in ("model.npz", "model.keras"):
+        model.save(tmp_path / file)
+        assert minitl.models.load_model(tmp_path / file).loss.ignore_class == 9

@@ -63,10 +63,11 @@ class Loss(Configured):
             y_pred = np.asarray(y_pred)
             if y_pred.dtype.kind != "f":
                 y_pred = y_pred.astype(np.float32)
-        if self.reduction != MEAN and type(self).forward is Loss.forward:
-            values = reduced(self.values(np.asarray(y_true), y_pred, self.from_logits), sample_weight, self.reduction)
-            return float(values) if values.ndim == 0 and not isinstance(values, Traced) else values
         p = y_pred.value if isinstance(y_pred, Traced) else y_pred
+        if self.reduction != MEAN and type(self).forward is Loss.forward:
+            weights = self.counted(np.asarray(y_true), p, sample_weight)
+            values = reduced(self.values(np.asarray(y_true), y_pred, self.from_logits), weights, self.reduction)
+            return float(values) if values.ndim == 0 and not isinstance(values, Traced) else values
         weights = None if sample_weight is None else np.asarray(sample_weight, p.dtype)
         found, cache = compute(self, np.asarray(y_true), p, weights, self.from_logits)
         if isinstance(y_pred, Traced):  # inside another loss
@@ -127,12 +128,16 @@ class Loss(Configured):
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> float:
         """The loss, remembered for `backward`."""
-        loss, self._kept = self.compute(y_true, y_pred, weights, from_logits)
+        loss, self._kept = self._by_reduction(y_true, y_pred, weights, from_logits)
         return loss
 
     def backward(self) -> np.ndarray:
         """The gradient with respect to what forward got as y_pred."""
-        return self.backpropagate(self._kept)
+        return self._gradient(self._kept)
+
+    def counted(self, y_true: np.ndarray, y_pred: np.ndarray, weights: Any) -> Any:
+        """Sample weights with those of targets that a loss leaves out, if it does: the mean is that of the others."""
+        return weights
 
     def spread(self, weights: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Sample weights for every single loss.
@@ -167,6 +172,17 @@ class Loss(Configured):
         """The name given, or the class's."""
         return self._name or type(self).__name__
 
+    def _by_reduction(
+        self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool
+    ) -> tuple[float, Any]:
+        """The number that the reduction gives, and what `_gradient` needs."""
+        if self.reduction != MEAN:
+            return self._of_record(y_true, y_pred, weights, from_logits)
+        return self.compute(y_true, y_pred, self.counted(y_true, y_pred, weights), from_logits)
+
+    def _gradient(self, cache: Any) -> np.ndarray:
+        return self.backpropagate(cache) if self.reduction == MEAN else gradients(cache[0], [cache[1]])[0]
+
     def _of_record(
         self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool
     ) -> tuple[float, Any]:
@@ -181,7 +197,7 @@ class Loss(Configured):
                 f"loss {self.name}: its value does not depend on y_pred, or left the record on its way; it must be made of "
                 f"NumPy's or minitl.backend's functions of y_pred, got {type(values).__name__}"
             )
-        found = reduced(values, weights, self.reduction)
+        found = reduced(values, self.counted(y_true, y_pred, weights), self.reduction)
         return float(found.value), (found, p)
 
     def _fitting(self, y_true: np.ndarray, y_pred: Any) -> tuple[np.ndarray, Any]:
@@ -208,13 +224,11 @@ def compute(
         raise TypeError(f"loss {loss.name}: targets must be numbers, got dtype {y_true.dtype}; {advice}")
     if type(loss).forward is not Loss.forward:
         return loss.forward(y_true, y_pred, weights, from_logits), None
-    if loss.reduction != MEAN:
-        return loss._of_record(y_true, y_pred, weights, from_logits)
-    return loss.compute(y_true, y_pred, weights, from_logits)
+    return loss._by_reduction(y_true, y_pred, weights, from_logits)
 
 
 def backpropagate(loss: Loss, cache: Any) -> np.ndarray:
     """Any loss's gradient."""
     if type(loss).backward is not Loss.backward:
         return loss.backward()
-    return gradients(cache[0], [cache[1]])[0] if loss.reduction != MEAN else loss.backpropagate(cache)
+    return loss._gradient(cache)

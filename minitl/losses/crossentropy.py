@@ -8,6 +8,7 @@ import numpy as np
 
 from minitl.errors import check_numbers, wrong_shape
 from minitl.losses.base import Loss
+from minitl.losses.reduction import MEAN
 
 
 class CategoricalCrossentropy(Loss):
@@ -44,7 +45,7 @@ class CategoricalCrossentropy(Loss):
 class SparseCategoricalCrossentropy(Loss):
     """Cross-entropy with class numbers as targets.
 
-    Formula: mean over samples of -log p[label].
+    Formula: mean of -log p[label] over all samples whose label is not `ignore_class` (void pixels, say -1 or 255).
     Shapes: y_true (N, ...) or (N, ..., 1) whole numbers, y_pred (N, ..., classes).
     Errors: ValueError for a label outside the classes.
     Source: `minitl.ops.sparse_categorical_cross_entropy`.
@@ -53,9 +54,35 @@ class SparseCategoricalCrossentropy(Loss):
     operation = "sparse_categorical_cross_entropy"
     activation = "softmax"
 
-    def __init__(self, from_logits: bool = False, **kwargs: Any):
+    def __init__(self, from_logits: bool = False, ignore_class: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.from_logits = from_logits
+        check_numbers(self, "(-inf, inf) or None", ignore_class=ignore_class)
+        self.from_logits, self.ignore_class = from_logits, ignore_class
+
+    def compute(self, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None, from_logits: bool) -> tuple[float, Any]:
+        """The loss, with nothing from what is ignored, and what backpropagate needs."""
+        if self.ignore_class is None:
+            return super().compute(y_true, y_pred, weights, from_logits)
+        labels = self.prepare(y_true, y_pred)
+        counts = (labels != self.ignore_class).astype(y_pred.dtype)
+        weights = counts if weights is None else counts * self.spread(weights, counts.shape)
+        return super().compute(np.where(counts, labels, 0), y_pred, weights, from_logits)
+
+    def of_rows(self, targets: np.ndarray, y_pred: np.ndarray, from_logits: bool) -> np.ndarray:
+        """The loss of every row, 0 where it is ignored."""
+        if self.ignore_class is None:
+            return super().of_rows(targets, y_pred, from_logits)
+        counts = targets != self.ignore_class
+        return np.where(counts, super().of_rows(np.where(counts, targets, 0), y_pred, from_logits), 0)
+
+    def counted(self, y_true: np.ndarray, y_pred: np.ndarray, weights: Any) -> Any:
+        """Weights that make the mean of all rows the mean of those that count."""
+        if self.ignore_class is None:
+            return weights
+        counts = self.prepare(y_true, y_pred) != self.ignore_class
+        share = counts.size / max(np.count_nonzero(counts), 1) if self.reduction == MEAN else 1
+        counted = counts.astype(y_pred.dtype) * y_pred.dtype.type(share)
+        return counted if weights is None else counted * self.spread(np.asarray(weights, y_pred.dtype), counts.shape)
 
     def prepare(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Labels without a last axis of one."""

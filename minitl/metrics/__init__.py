@@ -46,7 +46,13 @@ from minitl.metrics.means import (
     confusion_matrix,
 )
 from minitl.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-from minitl.metrics.regression import CosineSimilarity, R2Score, RootMeanSquaredError
+from minitl.metrics.regression import (
+    ConcordanceCorrelation,
+    CosineSimilarity,
+    PearsonCorrelation,
+    R2Score,
+    RootMeanSquaredError,
+)
 from minitl.serialization import decode
 
 
@@ -102,11 +108,11 @@ class MeanMetricWrapper(OwnFunction):
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
-        AUC, Accuracy, BinaryAccuracy, BinaryIoU, CategoricalAccuracy, CosineSimilarity, F1Score, FBetaScore, FalseNegatives,
-        FalsePositives, IoU, Mean, MeanIoU, MeanLoss, MeanMetricWrapper, MeanSquaredError, OneHotIoU, OneHotMeanIoU, OwnFunction,
-        Precision, PrecisionAtRecall, R2Score, Recall, RecallAtPrecision, RootMeanSquaredError, SensitivityAtSpecificity,
-        SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, Sum, TopKCategoricalAccuracy,
-        TrueNegatives, TruePositives,
+        AUC, Accuracy, BinaryAccuracy, BinaryIoU, CategoricalAccuracy, ConcordanceCorrelation, CosineSimilarity, F1Score,
+        FBetaScore, FalseNegatives, FalsePositives, IoU, Mean, MeanIoU, MeanLoss, MeanMetricWrapper, MeanSquaredError,
+        OneHotIoU, OneHotMeanIoU, OwnFunction, PearsonCorrelation, Precision, PrecisionAtRecall, R2Score, Recall,
+        RecallAtPrecision, RootMeanSquaredError, SensitivityAtSpecificity, SparseCategoricalAccuracy,
+        SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, Sum, TopKCategoricalAccuracy, TrueNegatives, TruePositives,
     )
 }  # fmt: skip
 NAMED = {
@@ -189,6 +195,7 @@ __all__ = [
     "BinaryAccuracy",
     "BinaryIoU",
     "CategoricalAccuracy",
+    "ConcordanceCorrelation",
     "CosineSimilarity",
     "F1Score",
     "FBetaScore",
@@ -204,6 +211,7 @@ __all__ = [
     "Metric",
     "OneHotIoU",
     "OneHotMeanIoU",
+    "PearsonCorrelation",
     "Precision",
     "PrecisionAtRecall",
     "R2Score",

@@ -100,8 +100,8 @@ class Metric(Configured):
 class Mean(Metric):
     """The mean of numbers that `update_state(values)` is given."""
 
-    def __init__(self, name: str = "mean"):
-        super().__init__(name)
+    def __init__(self, name: str = "mean", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def update_state(self, values: Any, y_pred: Any = None, sample_weight: Any = None) -> None:
         """Take numbers in."""
@@ -114,23 +114,23 @@ class Mean(Metric):
 class Sum(Mean):
     """The sum of numbers that `update_state(values)` is given."""
 
-    def __init__(self, name: str = "sum"):
-        super().__init__(name)
+    def __init__(self, name: str = "sum", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def result(self) -> float:
         """The sum so far."""
         return self.total
 
 
-class Accuracy(Metric):
-    """How often the prediction is right, whatever the form of the targets.
+class CategoricalAccuracy(Metric):
+    """How often the most probable class is the right one, under the name that Keras has for one-hot targets.
 
     Formula: argmax y_pred = class; with a single output, (y_pred > 0.5) = target.
     Shapes: y_pred (N, ..., classes) with y_true one-hot, (N, ...) or (N, ..., 1); or y_pred (N, 1).
     """
 
-    def __init__(self, name: str = "accuracy"):
-        super().__init__(name)
+    def __init__(self, name: str = "categorical_accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """1 where right, else 0."""
@@ -139,25 +139,37 @@ class Accuracy(Metric):
         return y_pred.argmax(axis=-1) == class_numbers(y_true, y_pred)
 
 
-class CategoricalAccuracy(Accuracy):
-    """Accuracy under the name that Keras has for one-hot targets."""
+class SparseCategoricalAccuracy(CategoricalAccuracy):
+    """The same under the name that Keras has for class numbers."""
 
-    def __init__(self, name: str = "categorical_accuracy"):
-        super().__init__(name)
+    def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
 
 
-class SparseCategoricalAccuracy(Accuracy):
-    """Accuracy under the name that Keras has for class numbers."""
+class Accuracy(CategoricalAccuracy):
+    """How often the prediction is right, whatever the form of targets and predictions.
 
-    def __init__(self, name: str = "sparse_categorical_accuracy"):
-        super().__init__(name)
+    Formula: argmax y_pred = class; with a single output, (y_pred > 0.5) = target; y_pred = y_true of predictions that are class
+    numbers themselves.
+    Shapes: as for `CategoricalAccuracy`; or both alike, y_pred whole numbers or (N,).
+    """
+
+    def __init__(self, name: str = "accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """1 where right, else 0."""
+        are_numbers = y_pred.ndim == 1 or y_pred.dtype.kind in "iub"
+        if are_numbers and y_true.size == y_pred.size:
+            return y_true.reshape(y_pred.shape) == y_pred
+        return super().values(y_true, y_pred)
 
 
 class BinaryAccuracy(Metric):
     """How often an output lies on the target's side of the threshold, averaged over outputs."""
 
-    def __init__(self, name: str = "binary_accuracy", threshold: float = 0.5):
-        super().__init__(name)
+    def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
+        super().__init__(name, dtype)
         self.threshold = threshold
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -172,8 +184,8 @@ class TopKCategoricalAccuracy(Metric):
     Shapes: as for Accuracy. Ties count for the prediction.
     """
 
-    def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy"):
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy", dtype: Any = None):
+        super().__init__(name, dtype)
         self.k = k
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -186,15 +198,15 @@ class TopKCategoricalAccuracy(Metric):
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """The same under the name that Keras has for class numbers."""
 
-    def __init__(self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy"):
-        super().__init__(k, name)
+    def __init__(self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy", dtype: Any = None):
+        super().__init__(k, name, dtype)
 
 
 class MeanSquaredError(Metric):
     """The squared distance to the target, averaged over outputs."""
 
-    def __init__(self, name: str = "mean_squared_error"):
-        super().__init__(name)
+    def __init__(self, name: str = "mean_squared_error", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The mean square of every sample."""

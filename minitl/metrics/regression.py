@@ -17,8 +17,8 @@ class RootMeanSquaredError(MeanSquaredError):
     Formula: sqrt(mean (t - p)^2).
     """
 
-    def __init__(self, name: str = "root_mean_squared_error"):
-        super().__init__(name)
+    def __init__(self, name: str = "root_mean_squared_error", dtype: Any = None):
+        super().__init__(name, dtype)
 
     def result(self) -> float:
         """The root of the mean so far."""
@@ -41,6 +41,41 @@ class CosineSimilarity(Metric):
         return (y_true * y_pred).sum(axis=self.axis) / lengths[0] / lengths[1]
 
 
+class PearsonCorrelation(Metric):
+    """How far prediction and target of a sample lie on a line, averaged over samples: 1 is best, -1 is the reverse.
+
+    Formula: mean of (t - mean t)(p - mean p) / (std t std p), along an axis, the last one by default; NaN where one is constant.
+    Shapes: y_true and y_pred alike.
+    """
+
+    def __init__(self, name: str = "pearson_correlation", dtype: Any = None, axis: int = -1):
+        super().__init__(name, dtype)
+        self.axis = axis
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The correlation of every sample."""
+        covariance, variances, _ = _moments(y_true, y_pred, self.axis)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return covariance / np.sqrt(variances[0] * variances[1])
+
+
+class ConcordanceCorrelation(PearsonCorrelation):
+    """How far prediction and target of a sample are the same, averaged over samples: 1 is best.
+
+    Formula: mean of 2 covariance / (var t + var p + (mean t - mean p)^2), along an axis, the last one by default.
+    Shapes: y_true and y_pred alike.
+    Source: L. Lin, A concordance correlation coefficient to evaluate reproducibility, Biometrics 45, 1989.
+    """
+
+    def __init__(self, name: str = "concordance_correlation", dtype: Any = None, axis: int = -1):
+        super().__init__(name, dtype, axis)
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The concordance of every sample."""
+        covariance, variances, apart = _moments(y_true, y_pred, self.axis)
+        return 2 * covariance / (variances[0] + variances[1] + apart**2 + 1e-7)  # Keras's epsilon
+
+
 class R2Score(Metric):
     """The share of the targets' variance that the predictions explain: 1 is best, 0 is no better than the mean.
 
@@ -50,10 +85,10 @@ class R2Score(Metric):
     Errors: ValueError for another aggregation.
     """
 
-    def __init__(self, class_aggregation: str = "uniform_average", name: str = "r2_score"):
+    def __init__(self, class_aggregation: str = "uniform_average", name: str = "r2_score", dtype: Any = None):
         if class_aggregation not in ("uniform_average", "variance_weighted_average"):
             raise unknown("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average"))
-        super().__init__(name)
+        super().__init__(name, dtype)
         self.class_aggregation = class_aggregation
 
     def reset_state(self) -> None:
@@ -76,3 +111,11 @@ class R2Score(Metric):
         total = self.sums[1] - self.sums[0] ** 2 / self.weights
         scores = np.where(total > 0, 1 - self.sums[2] / np.where(total > 0, total, 1), 0.0)
         return float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
+
+
+def _moments(y_true: np.ndarray, y_pred: np.ndarray, axis: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Covariance, variances, and the difference of the means."""
+    t, p = y_true.reshape(y_pred.shape).astype(np.float64), y_pred.astype(np.float64)
+    means = t.mean(axis, keepdims=True), p.mean(axis, keepdims=True)
+    covariance = ((t - means[0]) * (p - means[1])).mean(axis)
+    return covariance, (t.var(axis), p.var(axis)), (means[0] - means[1]).squeeze(axis)
