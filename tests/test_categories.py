@@ -59,6 +59,9 @@ def test_discretization():
             Discretization(**settings)
     with pytest.raises(ValueError, match="has its bin_boundaries"):
         Discretization([1]).adapt(data)
+    assert Discretization([1], name="ages").name == "ages"
+    with pytest.raises(TypeError, match="nonsense"):
+        Discretization([1], nonsense=3)
 
 
 def test_words():

@@ -605,6 +605,9 @@ def test_a_lambda_of_several_values():
     assert apart.output_shape == (None, 4)
     random = np.random.default_rng(0)
     check_gradients(model, [random.normal(size=(5, 3)) for _ in range(2)]).raise_if_wrong()
+    for wrong in ({"function": 3}, {"function": square, "gradient": 3}):
+        with pytest.raises(TypeError, match="Lambda: expected functions"):
+            Lambda(**wrong)
     with pytest.raises(ValueError, match="make a second Lambda"):
         apart(np.ones((2, 3)))
 
