@@ -14,7 +14,7 @@ from networks import random_graph
 from test_layers import LAYERS, with_moved_weights
 
 import minitl
-from minitl import applications, layers, set_random_seed
+from minitl import applications, layers, losses, metrics, set_random_seed
 from minitl.gradcheck import check_gradients
 from minitl.interop import (
     export_onnx,
@@ -587,6 +587,13 @@ def compiled_models(keras, ending):
         m.PrecisionAtRecall(0.5), *([m.AUC(multi_label=True, label_weights=[1, 2, 3])] if ending == ".keras" else []),
     ])  # fmt: skip  # Keras cannot write its weights of labels into .h5
     yield shares, np.eye(3)[[0, 2, 1, 1, 0]]
+    numbers = keras.Sequential([keras.Input((4,)), k.Dense(3)])
+    rate = keras.optimizers.schedules.CosineDecayRestarts(0.1, 2, m_mul=0.8)
+    numbers.compile(keras.optimizers.Adam(rate), "log_cosh", metrics=[
+        m.R2Score(num_regressors=2), m.LogCoshError(), m.MeanMetricWrapper(keras.losses.huber, name="mine", delta=0.3),
+        m.ConcordanceCorrelation(axis=0), m.RootMeanSquaredError(dtype="float32"), m.MeanSquaredError(name="squares"),
+    ])  # fmt: skip
+    yield numbers, np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
@@ -613,6 +620,41 @@ def test_models_come_back_compiled(tmp_path, ending):
         there = sorted(again.evaluate(x, y, verbose=0, return_dict=True).values())  # .h5 changes names of metrics in Keras, too
         assert there == pytest.approx(sorted(ours.evaluate(x, y, verbose=0, return_dict=True).values()), rel=1e-5)
         assert load_model(tmp_path / f"ours{ending}", compile=False).optimizer is None
+
+
+@pytest.mark.parametrize("name", sorted({*losses.NAMED, *metrics.NAMED} - {"chain_crossentropy"}))
+def test_keras_knows_every_loss_and_metric_that_is_written(name, tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    labels = np.array([0, 6, 1, 1, 0])
+    model = Sequential([Input((4,)), Dense(7, activation="softmax")])
+    loss = name if name in losses.NAMED else "categorical_crossentropy"
+    sparse = "sparse" in name
+    model.compile("sgd", loss if sparse == ("sparse" in loss) else "sparse_categorical_crossentropy", metrics=[name])
+    y = labels if sparse else np.eye(7)[labels]
+    expected = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    for loaded in (keras.saving.load_model(tmp_path / "model.keras"), load_model(tmp_path / "model.keras")):
+        found = loaded.evaluate(x, y, verbose=0, return_dict=True)
+        assert found == pytest.approx(expected, rel=1e-5), type(loaded)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_layers_with_a_seed_of_their_own_are_read(ending, tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    k, x = keras.layers, np.random.default_rng(0).standard_normal((2, 6, 4)).astype(np.float32)
+    start = keras.initializers.HeNormal(seed=3)
+    theirs = keras.Sequential([
+        keras.Input((6, 4)), k.GaussianNoise(0.1, seed=1), k.SpatialDropout1D(0.1, seed=2),
+        k.Bidirectional(k.LSTM(3, dropout=0.1, return_sequences=True, seed=3)), k.GRU(3, recurrent_dropout=0.1, seed=4),
+        k.AlphaDropout(0.1, seed=5), k.GaussianDropout(0.1, seed=6), k.Dense(3, kernel_initializer=start), k.Dropout(0.1, seed=7),
+    ])  # fmt: skip
+    theirs.save(tmp_path / f"theirs{ending}")
+    ours = load_model(tmp_path / f"theirs{ending}")
+    assert close(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
+    assert (np.abs(ours(x, training=True) - ours(x)) > 0).any()
 
 
 def test_what_cannot_be_compiled_is_said(tmp_path):

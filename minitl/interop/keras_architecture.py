@@ -31,7 +31,7 @@ IGNORED = {
     "renorm_clipping", "renorm_momentum", "sparse", "synchronized", "virtual_batch_size", "input_length", "lora_alpha",
     "rms_scaling", "embeddings_dtype", "backward_layer",
 }  # fmt: skip
-OF_OTHERS = ("value_range",)  # what has a meaning for some layers, and is written with all of a kind
+OF_OTHERS = ("value_range", "seed")  # what has a meaning here for some layers, and is written with all of a kind
 MODELS = ("Functional", "Model", "Sequential")
 PENALTIES = ("L1", "L2", "L1L2", "WeightRegularizer")  # sums of lengths and squares, by Keras's names
 OWN = "your own go into custom_objects"

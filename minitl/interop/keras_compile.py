@@ -17,11 +17,17 @@ LOSSES = {cls.__name__: cls for cls in losses.NAMED.values() if cls.__name__ != 
 RATES = {
     cls.__name__: cls
     for cls in (
-        schedules.CosineDecay, schedules.ExponentialDecay, schedules.InverseTimeDecay, schedules.PiecewiseConstantDecay,
-        schedules.PolynomialDecay,
+        schedules.CosineDecay, schedules.CosineDecayRestarts, schedules.ExponentialDecay, schedules.InverseTimeDecay,
+        schedules.PiecewiseConstantDecay, schedules.PolynomialDecay,
     )
 }  # fmt: skip
 OURS_ALONE = ("multipliers", "decay")  # settings of optimizers that Keras does not have
+NAMES = {"logcosh": "log_cosh"}  # Keras's, where it is not our first
+METRICS = {  # the losses that Keras has as metrics, too
+    "BinaryCrossentropy", "CategoricalCrossentropy", "CategoricalHinge", "Hinge", "KLDivergence", "MeanAbsoluteError",
+    "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError", "Poisson", "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+}  # fmt: skip
 WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")  # of a function, which their settings name
 
 
@@ -79,20 +85,30 @@ def _optimizer(optimizer: Any) -> dict[str, Any]:
 
 
 def _loss(loss: Any) -> Any:
-    name = next(name for name, cls in losses.NAMED.items() if cls is type(loss))
+    name = _name(loss)
     return name if loss.get_config() == type(loss)().get_config() else _keras("keras.losses", loss)
+
+
+def _name(loss: Any) -> str:
+    first = next(name for name, cls in losses.NAMED.items() if cls is type(loss))
+    return NAMES.get(first, first)
 
 
 def _metric(metric: Any) -> Any:
     """Keras's description of a metric; a function of your own has none, which is said."""
     kind = type(metric).__name__
     if kind == "MeanLoss":
-        if not metric.settings and metric.name == metric.loss:
-            return metric.loss
-        return _keras("keras.metrics", metric.measured, {"name": metric.name, **metric.settings})
-    if kind in ("Accuracy", "MeanSquaredError"):
-        return "mse" if kind == "MeanSquaredError" else metric.name if metric.name in ("accuracy", "acc") else "accuracy"
-    if kind in ("OwnFunction", "MeanMetricWrapper", "Mean") or kind not in metrics.CLASSES:
+        name = _name(metric.measured)
+        if type(metric.measured).__name__ in METRICS:
+            if not metric.settings and metric.name == metric.loss and metric.name in (name, "mse", "mae", "mape", "msle"):
+                return metric.name
+            return _keras("keras.metrics", metric.measured, {"name": metric.name, **metric.settings})
+        function = {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+        config = {"name": metric.name, "fn": function, **metric.settings}
+        return {"module": "keras.metrics", "class_name": "MeanMetricWrapper", "config": config, "registered_name": None}
+    if kind == "Accuracy":
+        return metric.name if metric.name in ("accuracy", "acc") else "accuracy"
+    if kind in ("OwnFunction", "MeanMetricWrapper", "Mean", "Sum") or kind not in metrics.CLASSES:
         warnings.warn(f"save: the metric {metric.name!r} is left out, Keras's files do not have it", stacklevel=6)
         return None
     return _keras("keras.metrics", metric)
@@ -115,6 +131,12 @@ def _made_metric(described: Any, own: dict[str, Any]) -> Any:
     if isinstance(described, dict) and described.get("class_name") in LOSSES.keys() - metrics.CLASSES.keys():
         known = {key: value for key, value in described["config"].items() if value is not None and key not in ("dtype", "fn")}
         return getattr(metrics, described["class_name"])(**known)
+    if isinstance(described, dict) and described.get("class_name") == "MeanMetricWrapper":
+        config = dict(described["config"])
+        function, name, _ = config.pop("fn"), config.pop("name", None), config.pop("dtype", None)
+        function = function if isinstance(function, str) else function["config"]
+        if function in losses.NAMED.keys() - own.keys():
+            return metrics.MeanLoss(function, name, **config)
     return _made("metric", described, metrics.CLASSES, own)
 
 

@@ -32,8 +32,11 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
     "jit_compile": (True, False, "auto"), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
     "consume_less": ("cpu", "mem", "gpu"), "forget_bias_init": ("one", "ones"),
-    "depthwise_constraint": (None,),
-    "pointwise_constraint": (None,), "embeddings_constraint": (None,), "beta_constraint": (None,), "gamma_constraint": (None,),
+    **dict.fromkeys((f"{weight}_constraint" for weight in ("alpha", "beta", "bias", "depthwise", "embeddings", "gamma", "kernel",
+                                                         "pointwise", "recurrent")), (None,)),
+    "dilation_rate": (1, (1,), (1, 1), [1], [1, 1]), "attention_axes": (None,), "flash_attention": (None, False),
+    "sliding_window": (None,), "use_gate": (False,), "backward_layer": (None,), "mask": (None,),
+    "use_cudnn": ("auto", True, False), "lora_alpha": (None,), "quantization_config": (None,),
     "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
     "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
 }  # fmt: skip

@@ -75,6 +75,18 @@ class MeanLoss(Metric):
         return {"loss": self.loss, "name": self.name, **self.settings}
 
 
+class LogCoshError(MeanLoss):
+    """The mean of log cosh (p - t), under the name that Keras has."""
+
+    def __init__(self, name: str = "logcosh", dtype: Any = None):
+        super().__init__("log_cosh", name)
+        self.dtype = dtype
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
 class OwnFunction(Metric):
     """A function of your own, (y_true, y_pred) to a number or one per sample."""
 
@@ -109,9 +121,9 @@ CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
     for cls in (
         AUC, Accuracy, BinaryAccuracy, BinaryIoU, CategoricalAccuracy, ConcordanceCorrelation, CosineSimilarity, F1Score,
-        FBetaScore, FalseNegatives, FalsePositives, IoU, Mean, MeanIoU, MeanLoss, MeanMetricWrapper, MeanSquaredError,
-        OneHotIoU, OneHotMeanIoU, OwnFunction, PearsonCorrelation, Precision, PrecisionAtRecall, R2Score, Recall,
-        RecallAtPrecision, RootMeanSquaredError, SensitivityAtSpecificity, SparseCategoricalAccuracy,
+        FBetaScore, FalseNegatives, FalsePositives, IoU, LogCoshError, Mean, MeanIoU, MeanLoss, MeanMetricWrapper,
+        MeanSquaredError, OneHotIoU, OneHotMeanIoU, OwnFunction, PearsonCorrelation, Precision, PrecisionAtRecall, R2Score,
+        Recall, RecallAtPrecision, RootMeanSquaredError, SensitivityAtSpecificity, SparseCategoricalAccuracy,
         SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, Sum, TopKCategoricalAccuracy, TrueNegatives, TruePositives,
     )
 }  # fmt: skip
@@ -171,8 +183,6 @@ def __getattr__(name: str) -> Any:
         return _of_samples(name)
     if name in losses.NAMED:
         return getattr(losses, name)
-    if name == "LogCoshError":
-        return functools.partial(MeanLoss, "log_cosh", "logcosh")
     if name in LOSSES:  # MeanAbsoluteError() as a metric
         return functools.partial(MeanLoss, LOSSES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

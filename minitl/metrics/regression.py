@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import unknown
+from minitl.errors import check_numbers, unknown
 from minitl.metrics.means import MeanSquaredError, Metric
 
 
@@ -80,20 +80,24 @@ class R2Score(Metric):
     """The share of the targets' variance that the predictions explain: 1 is best, 0 is no better than the mean.
 
     Formula: 1 - sum a (t - p)^2 / sum a (t - mean t)^2 per output, a the sample weights, averaged over outputs
-    (`class_aggregation="uniform_average"`), or by their variance ("variance_weighted_average").
+    (`class_aggregation="uniform_average"`), or by their variance ("variance_weighted_average"). With `num_regressors` k > 0 the
+    score R of n numbers is adjusted, 1 - (1 - R) (n - 1) / (n - k - 1), if n > k + 1.
     Shapes: y_true and y_pred (N, outputs).
-    Errors: ValueError for another aggregation.
+    Errors: ValueError for another aggregation, or a negative number of regressors.
     """
 
-    def __init__(self, class_aggregation: str = "uniform_average", name: str = "r2_score", dtype: Any = None):
+    def __init__(
+        self, class_aggregation: str = "uniform_average", num_regressors: int = 0, name: str = "r2_score", dtype: Any = None
+    ):  # fmt: skip
         if class_aggregation not in ("uniform_average", "variance_weighted_average"):
             raise unknown("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average"))
+        check_numbers("R2Score", "[0, inf)", num_regressors=num_regressors)
         super().__init__(name, dtype)
-        self.class_aggregation = class_aggregation
+        self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
 
     def reset_state(self) -> None:
         """Begin anew."""
-        self.weights, self.sums = 0.0, np.zeros((3, 1))  # of t, t^2 and (t - p)^2
+        self.weights, self.size, self.sums = 0.0, 0, np.zeros((3, 1))  # of t, t^2 and (t - p)^2
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into the sums."""
@@ -102,6 +106,7 @@ class R2Score(Metric):
         t = np.asarray(y_true, np.float64).reshape(p.shape)
         weights = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
         self.weights += float(weights.sum())
+        self.size += t.size
         self.sums = self.sums + np.stack([weights @ t, weights @ t**2, weights @ (t - p) ** 2])
 
     def result(self) -> float:
@@ -110,7 +115,9 @@ class R2Score(Metric):
             return 0.0
         total = self.sums[1] - self.sums[0] ** 2 / self.weights
         scores = np.where(total > 0, 1 - self.sums[2] / np.where(total > 0, total, 1), 0.0)
-        return float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
+        score = float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
+        free = self.size - self.num_regressors - 1
+        return score if self.num_regressors == 0 or free <= 0 else 1 - (1 - score) * (self.size - 1) / free
 
 
 def _moments(y_true: np.ndarray, y_pred: np.ndarray, axis: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
