@@ -505,8 +505,16 @@ def test_rows_of_one_length():
         ),
         (lambda: layers.RMSNormalization(axis=1)(QUERY), "axis must be the last, -1, got 1"),
         (lambda: layers.RMSNormalization(epsilon=-1), "epsilon must be a number in"),
+        (lambda: layers.RMSNormalization()(layers.Input((4, None))), "needs inputs whose last axis is known"),
     ],
 )
 def test_wrong_equations_and_axes(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_root_mean_squares_of_sequences_of_any_length():
+    steps = layers.Input((None, 4))
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+    found = Model(steps, layers.RMSNormalization()(steps)).predict(x, verbose=0)
+    np.testing.assert_allclose(found, x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-6), rtol=1e-4)

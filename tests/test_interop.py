@@ -657,6 +657,27 @@ def test_layers_with_a_seed_of_their_own_are_read(ending, tmp_path):
     assert (np.abs(ours(x, training=True) - ours(x)) > 0).any()
 
 
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_directions_that_differ_are_refused(ending, tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    k = keras.layers
+    start = keras.initializers.HeNormal(seed=1)
+    for backward, differs in (
+        (k.GRU(3, go_backwards=True), "class_name"),
+        (k.LSTM(3, go_backwards=True, activation="relu"), "activation"),
+        (k.LSTM(3, go_backwards=True, seed=4, name="other", kernel_initializer=start), None),
+    ):
+        theirs = keras.Sequential([keras.Input((6, 4)), k.Bidirectional(k.LSTM(3), backward_layer=backward)])
+        theirs.save(tmp_path / f"theirs{ending}")
+        if differs:
+            with pytest.raises(ValueError, match=f"its directions differ in .*{differs}"):
+                load_model(tmp_path / f"theirs{ending}")
+        else:
+            x = np.random.default_rng(0).standard_normal((2, 6, 4)).astype(np.float32)
+            assert close(load_model(tmp_path / f"theirs{ending}").predict(x, verbose=0), theirs.predict(x, verbose=0))
+
+
 def test_what_cannot_be_compiled_is_said(tmp_path):
     model = Sequential([Input((4,)), Dense(2)])
 

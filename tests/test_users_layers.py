@@ -329,3 +329,13 @@ def test_a_copy_of_a_variable_keeps_its_name():
     copied = copy.deepcopy(layer.kernel)
     assert (copied.name, copied.path) == (layer.kernel.name, layer.kernel.path) == ("kernel", "last/kernel")
     assert not np.may_share_memory(copied, layer.kernel)
+
+
+def test_a_weight_s_settings_without_their_names():
+    layer = Layer()
+    all_of_ours = layer.add_weight("w", (2,), "ones", "l2", True, "float32", "non_neg")
+    assert all_of_ours.shape == (2,) and layer.constraints.keys() == layer.regularizers.keys() == {"w"}
+    layer.add_weight((2,), "ones", "float32", False, True, None, None, "mean", "v")
+    assert list(layer.state) == ["v"]
+    with pytest.raises(TypeError, match="add_weight takes"):
+        layer.add_weight("u", (2,), "ones", "l2", True, "float32", "non_neg", 1)

@@ -14,6 +14,7 @@ from rows import ROWS, TARGETS, small
 
 from minitl import weights
 from minitl.layers import BatchNormalization, Conv2D, Dense, Flatten, Input, Layer, MaxPooling2D, Rescaling
+from minitl.layers.reserve import limited_weights
 from minitl.models import Sequential, clone_model, load_model
 from minitl.optimizers import SGD, Adam
 from minitl.schedules import CosineDecay, WarmUp
@@ -431,3 +432,25 @@ def test_memory_of_a_weight_that_is_there_no_more_is_left_out(tmp_path):
     for path, memory in model.optimizer.memory.items():
         for name, array in memory.items():
             np.testing.assert_array_equal(again.optimizer.memory[path][name], array)
+
+
+def test_weights_together_are_no_more_than_a_file_holds():
+    with limited_weights(3 * 4 + 4 + 4 * 5 + 5):
+        Sequential([Input((3,)), Dense(4), Dense(5)])
+    with (
+        limited_weights(3 * 4 + 4 + 4 * 5 + 4),
+        pytest.raises(ValueError, match=r"a weight 'bias'.* is more than the file holds"),
+    ):
+        Sequential([Input((3,)), Dense(4), Dense(5)])
+    Sequential([Input((3,)), Dense(400)])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no rights of files there")
+def test_saving_leaves_the_rights_of_new_files_alone(tmp_path):
+    before = os.umask(0o027)
+    try:
+        network().save(tmp_path / "model.npz")
+        assert os.umask(0o027) == 0o027
+        assert (tmp_path / "model.npz").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)

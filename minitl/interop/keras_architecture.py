@@ -90,6 +90,8 @@ def layer_of(entry: dict[str, Any], custom_objects: dict[str, Any] | None = None
         raise ValueError(f"{name} {config.get('name')!r}: cells are not read from files of Keras; hand over the weights")
     if makes_its_own(cls):
         return cls.from_config({key: value for key, value in config.items() if key != "dtype"})
+    if issubclass(cls, Bidirectional):
+        _check_both_directions(config)
     takes = _arguments(cls)
     settings: dict[str, Any] = {}
     for key, value in config.items():
@@ -118,6 +120,21 @@ def layer_of(entry: dict[str, Any], custom_objects: dict[str, Any] | None = None
             value = value[0] if value else None
         settings[key] = value
     return cls(**settings)
+
+
+def _check_both_directions(config: dict[str, Any]) -> None:
+    """Errors: ValueError if the two directions of a Bidirectional differ in more than names and how their weights began."""
+    there, back = config["layer"], config.get("backward_layer") or config["layer"]
+    differing = {"class_name"} if there["class_name"] != back["class_name"] else set()
+    for key in there["config"].keys() | back["config"].keys():
+        apart = key in ("name", "go_backwards", "seed", "dtype", "trainable") or key.endswith("_initializer")
+        if not apart and there["config"].get(key) != back["config"].get(key):
+            differing.add(key)
+    if differing:
+        raise ValueError(
+            f"Bidirectional {config.get('name')!r}: its directions differ in {', '.join(sorted(differing))}; "
+            "here both are alike: call two layers, the second with go_backwards=True, and join them"
+        )
 
 
 def _own(custom_objects: dict[str, Any] | None) -> dict[str, Any]:
