@@ -17,6 +17,11 @@ EQUIVALENT = {
             "y = (scale * np.where(x.real > 0, x, alpha * np.expm1(np.where(x.real > 0, 0, x)))).astype(x.dtype, copy=False)",
             AT_ZERO,
         ),
+        (
+            "minitl/ops/binary_cross_entropy.py", "Gt -> GtE",
+            "losses = np.where(y_pred.real > 0, y_pred, 0) - y_true * y_pred + np.log1p(np.exp(-size))",
+            AT_ZERO,
+        ),
         ("minitl/ops/softplus.py", "Gt -> GtE", "return np.where(x.real > 0, x, 0) + np.log1p(np.exp(-size)), x", AT_ZERO),
         ("minitl/ops/prelu.py", "Gt -> GtE", "return np.where(x.real > 0, x, alpha * x), (x, alpha)", AT_ZERO),
         ("minitl/ops/simple_rnn.py", "Gt -> GtE", "new = np.where(a > 0, a, 0) if rectified else np.tanh(a)", AT_ZERO),

@@ -657,6 +657,43 @@ def test_layers_with_a_seed_of_their_own_are_read(ending, tmp_path):
     assert (np.abs(ours(x, training=True) - ours(x)) > 0).any()
 
 
+OPERATIONS = {  # of Keras's, on x (3, 4, 6), and whether they are written again
+    "einsum": (lambda ops, x: ops.einsum("bij,bkj->bik", x, x), True),
+    "cast": (lambda ops, x: ops.cast(x > 0, "float32"), True),
+    "whole": (lambda ops, x: ops.cast(ops.cast(3 * x, "int32"), "float32"), True),
+    "yes and no": (lambda ops, x: ops.cast(ops.cast(ops.maximum(x, 0), "bool"), "float32"), True),
+    "slice": (lambda ops, x: ops.slice(x, (0, 1, 0), (3, 2, 6)), True),
+    "tril": (lambda ops, x: ops.tril(x, 1), True),
+    "triu": (lambda ops, x: ops.triu(x), True),
+    "layer_normalization": (lambda ops, x: ops.layer_normalization(x), True),
+    "rms_normalization": (lambda ops, x: ops.rms_normalization(x), True),
+    "dot_product_attention": (lambda ops, x: ops.dot_product_attention(x[:, :, None], x[:, :, None], x[:, :, None]), True),
+    "hard_tanh": (lambda ops, x: ops.hard_tanh(x), True),
+    "tanh_shrink": (lambda ops, x: ops.tanh_shrink(x), True),
+    "squareplus": (lambda ops, x: ops.squareplus(x), True),
+    "glu": (lambda ops, x: ops.glu(x), True),
+    "max_pool": (lambda ops, x: ops.max_pool(x[..., None], 2), False),
+    "average_pool": (lambda ops, x: ops.average_pool(x[..., None], 2, strides=1, padding="same"), False),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_operations_of_keras_in_files(name, tmp_path):
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    make, written = OPERATIONS[name]
+    inputs = keras.Input((4, 6))
+    theirs = keras.Model(inputs, make(keras.ops, inputs))
+    theirs.save(tmp_path / "theirs.keras")
+    x = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
+    expected = theirs.predict(x, verbose=0)
+    ours = load_model(tmp_path / "theirs.keras")
+    assert close(ours.predict(x, verbose=0), expected)
+    if written:
+        ours.save(tmp_path / "ours.keras")
+        assert close(keras.saving.load_model(tmp_path / "ours.keras").predict(x, verbose=0), expected)
+
+
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_directions_that_differ_are_refused(ending, tmp_path):
     pytest.importorskip("torch")

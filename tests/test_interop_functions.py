@@ -79,10 +79,22 @@ def test_a_file_cannot_call_what_is_no_operation(tmp_path):
     x = Input((4, 6))
     model = Model(x, np.exp(x))
     described = json.loads(json.dumps(keras_described(model)))
-    for name in ("SetFloatx", "ClearSession", "Function", "OneHot", "Tril", "System"):
+    for name in ("SetFloatx", "ClearSession", "Function", "OneHot", "Linspace", "System"):
         described["config"]["layers"][1]["class_name"] = name
         with pytest.raises(ValueError, match=f"unknown operation of Keras '{name}'"):
             model_from_json(json.dumps(described))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("Cast", {"dtype": "S9"}), ("Cast", {}), ("AveragePool", {"pool_size": 0}), ("Tril", {"k": 10**30}), ("Glu", {"axis": 9})],
+)
+def test_settings_that_no_program_writes_are_one_error(name, settings):
+    x = Input((4, 6))
+    described = json.loads(json.dumps(keras_described(Model(x, np.exp(x)))))
+    described["config"]["layers"][1].update(class_name=name, config={"name": "made", **settings})
+    with pytest.raises(ValueError, match=r"cast: values are real numbers|operation '.*' with"):
+        model_from_json(json.dumps(described))
 
 
 @pytest.mark.parametrize("name", OF_KERAS)

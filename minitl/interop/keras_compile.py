@@ -133,8 +133,8 @@ def _made_metric(described: Any, own: dict[str, Any]) -> Any:
         return getattr(metrics, described["class_name"])(**known)
     if isinstance(described, dict) and described.get("class_name") == "MeanMetricWrapper":
         config = dict(described["config"])
-        function, name, _ = config.pop("fn"), config.pop("name", None), config.pop("dtype", None)
-        function = function if isinstance(function, str) else function["config"]
+        function, name, _ = config.pop("fn", None), config.pop("name", None), config.pop("dtype", None)
+        function = function["config"] if isinstance(function, dict) else function
         if function in losses.NAMED.keys() - own.keys():
             return metrics.MeanLoss(function, name, **config)
     return _made("metric", described, metrics.CLASSES, own)

@@ -19,9 +19,13 @@ from minitl.layers.array_function import KNOWN, OPERATIONS, ArrayFunction, fille
 from minitl.layers.known import layer_classes
 from minitl.legacy.keras_ops import function
 
-OTHER_NAMES = {"true_divide": "divide", "get_item": "getitem", "abs": "absolute"}
+OTHER_NAMES = {
+    "true_divide": "divide", "get_item": "getitem", "abs": "absolute", "layer_norm": "layer_normalization",
+    "rmsnorm": "rms_normalization",
+}  # fmt: skip
 # Settings that NumPy has under another name.
 POSITIONAL = {"reshape": ("newshape",), "tile": ("repeats",), "clip": ("x_min", "x_max")}
+IN_FRONT = {"einsum": ("subscripts",)}
 # What is a setting there, in the order in which NumPy takes it behind what a function is called on: so many arguments.
 SETTINGS: dict[str, tuple[int, tuple[str, ...]]] = {
     **dict.fromkeys(
@@ -37,12 +41,13 @@ SETTINGS: dict[str, tuple[int, tuple[str, ...]]] = {
 }  # fmt: skip
 # Functions of `minitl.ops`, as Keras has them: those that a file cannot make large.
 MADE_OF_OTHERS = (
-    "log_sigmoid", "log_softmax", "logsumexp", "mod", "moments", "normalize", "pad", "rsqrt", "softsign", "sort",
-    "split", "top_k",
+    "average_pool", "cast", "celu", "dot_product_attention", "glu", "hard_shrink", "hard_tanh", "layer_normalization",
+    "log_sigmoid", "log_softmax", "logsumexp", "max_pool", "mod", "moments", "normalize", "pad", "rms_normalization", "rsqrt",
+    "slice", "soft_shrink", "softsign", "sort", "split", "squareplus", "tanh_shrink", "top_k", "tril", "triu",
 )  # fmt: skip
 SCALED_SUM = "CustomScaleLayer"  # x + scale y, of Keras's InceptionResNetV2
 CLASS_NAMES = {"getitem": "GetItem", "divide": "TrueDivide", "around": "Round"}
-NOT_WRITTEN = ("norm", "average", "einsum", "rint", "fabs", "ndim", "shape", "allclose", "positive")
+NOT_WRITTEN = ("norm", "average", "rint", "fabs", "ndim", "shape", "allclose", "positive")
 
 
 def name_of(entry: dict[str, Any]) -> str:
@@ -71,18 +76,18 @@ def operation(entry: dict[str, Any]) -> Callable[[list[Any], dict[str, Any]], An
         scale = float(entry["config"]["scale"])
         return lambda arguments, _: np.add(arguments[0][0], np.multiply(arguments[0][1], scale))
     name = _function(entry["class_name"])
-    settings = {
-        key: _plain(value) for key, value in entry["config"].items() if key not in ("name", "dtype") and value is not None
-    }
+    left_out = ("name",) if name == "cast" else ("name", "dtype")
+    settings = {key: _plain(value) for key, value in entry["config"].items() if key not in left_out and value is not None}
     of_numpy = entry.get("module", "").endswith(".numpy") or ("module" not in entry and name in KNOWN)
     if name in NAMED and not of_numpy:
         return lambda arguments, named: getattr(activations, name)(*arguments, **settings, **named)
     if name not in KNOWN:
         if name not in MADE_OF_OTHERS:
             raise ValueError(str(unknown("operation of Keras", entry["class_name"], KNOWN)))
-        return lambda arguments, named: _listed(function(name)(*arguments, **settings, **named))
-    first = [settings.pop(key) for key in POSITIONAL.get(name, ()) if key in settings]
-    return lambda arguments, named: Value.expression(name, [*arguments, *first], {**settings, **named})
+        return lambda arguments, named: _made(name, arguments, {**settings, **named})
+    before = [settings.pop(key) for key in IN_FRONT.get(name, ()) if key in settings]
+    behind = [settings.pop(key) for key in POSITIONAL.get(name, ()) if key in settings]
+    return lambda arguments, named: Value.expression(name, [*before, *arguments, *behind], {**settings, **named})
 
 
 def arguments_of(node: dict[str, Any], values: dict[tuple[str, int, int], Value]) -> tuple[list[Any], dict[str, Any]]:
@@ -102,13 +107,14 @@ def described_operation(layer: ArrayFunction, name: str) -> dict[str, Any]:
         if found is None:
             raise refused
         return found
-    taken, names = SETTINGS.get(layer.function, (len(layer.arguments), ()))
-    given = {**dict(zip(names, layer.arguments[taken:], strict=False)), **layer.settings}
-    too_many = len(layer.arguments) > taken + len(names)
+    in_front, arguments = _in_front(layer)
+    taken, names = SETTINGS.get(layer.function, (len(arguments), ()))
+    given = {**dict(zip(names, arguments[taken:], strict=False)), **layer.settings}
+    too_many = len(arguments) > taken + len(names)
     if layer.function in NOT_WRITTEN or layer.batch is not None or too_many or not set(given) <= set(names):
         raise refused
     class_name = CLASS_NAMES.get(layer.function, "".join(part.capitalize() for part in layer.function.split("_")))
-    config = {"name": name, **{key: _written(value) for key, value in filled(given, []).items()}}
+    config = {"name": name, **in_front, **{key: _written(value) for key, value in filled(given, []).items()}}
     return {"module": "keras.src.ops.numpy", "class_name": class_name, "config": config, "registered_name": class_name}
 
 
@@ -132,8 +138,15 @@ def _described_activation(layer: ArrayFunction, name: str) -> dict[str, Any] | N
 
 def called_on(layer: ArrayFunction, tensors: list[Any]) -> list[Any]:
     """What the operation of a function of values is called on, with tensors in the places of its values."""
-    taken = SETTINGS.get(layer.function, (len(layer.arguments), ()))[0]
-    return [_written(argument) for argument in filled(layer.arguments[:taken], tensors)]
+    arguments = _in_front(layer)[1]
+    taken = SETTINGS.get(layer.function, (len(arguments), ()))[0]
+    return [_written(argument) for argument in filled(arguments[:taken], tensors)]
+
+
+def _in_front(layer: ArrayFunction) -> tuple[dict[str, Any], Any]:
+    """What Keras has as a setting of what stands in front here, and the other arguments."""
+    names = IN_FRONT.get(layer.function, ())
+    return dict(zip(names, layer.arguments, strict=False)), layer.arguments[len(names) :]
 
 
 def _written(item: Any) -> Any:
@@ -147,7 +160,11 @@ def _written(item: Any) -> Any:
     return [_written(part) for part in item] if isinstance(item, (list, tuple)) else item
 
 
-def _listed(made: Any) -> Any:
+def _made(name: str, arguments: list[Any], settings: dict[str, Any]) -> Any:
+    try:
+        made = function(name)(*arguments, **settings)
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # of settings that no program writes
+        raise ValueError(f"operation {name!r} with {settings}: {type(error).__name__}: {error}") from error
     return list(made) if isinstance(made, tuple) else made
 
 

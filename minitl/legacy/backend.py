@@ -16,7 +16,7 @@ from minitl.autodiff import Traced, plain
 from minitl.errors import unknown
 from minitl.graph.value import Value
 from minitl.layers.array_function import ArrayFunction
-from minitl.legacy.backend_values import function, get_session, gradients, placeholder, set_session  # noqa: F401 (part of it)
+from minitl.legacy.backend_values import cast_value, function, get_session, gradients, placeholder, set_session  # noqa: F401 (part of it)
 from minitl.legacy.keras_random import normal, uniform
 
 _settings: dict[str, Any] = {"floatx": "float32", "epsilon": 1e-7}
@@ -124,7 +124,7 @@ def ndim(x: Any) -> int:
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype."""
     if isinstance(x, Value):  # what follows computes in its dtype
-        return x
+        return cast_value(x, np.dtype(dtype))
     return (x if hasattr(x, "astype") else np.asarray(x)).astype(dtype)
 
 

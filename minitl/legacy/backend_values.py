@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from minitl import channels
 from minitl.graph.value import Value
 from minitl.layers.gradient import Gradient
@@ -68,3 +70,15 @@ def get_session(session: Any = None) -> None:
 
 
 set_session = get_session
+
+
+def cast_value(x: Value, dtype: np.dtype) -> Any:
+    """A value's numbers as a dtype has them: whole towards zero, or yes and no. What follows computes in its own.
+
+    Errors: ValueError for what is no dtype of real numbers.
+    """
+    if dtype.kind not in "biuf":
+        raise ValueError(f"cast: values are real numbers, got dtype {dtype}")
+    if dtype.kind == "b":
+        return np.not_equal(x, 0)
+    return np.trunc(x) if dtype.kind in "iu" and x.dtype.kind == "f" else x
