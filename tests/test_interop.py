@@ -699,13 +699,16 @@ def test_directions_that_differ_are_refused(ending, tmp_path):
     pytest.importorskip("torch")
     keras = pytest.importorskip("keras")
     k = keras.layers
-    start = keras.initializers.HeNormal(seed=1)
+    start, penalty = keras.initializers.HeNormal(seed=1), keras.regularizers.L2(0.1)
     for backward, differs in (
         (k.GRU(3, go_backwards=True), "class_name"),
         (k.LSTM(3, go_backwards=True, activation="relu"), "activation"),
-        (k.LSTM(3, go_backwards=True, seed=4, name="other", kernel_initializer=start), None),
+        (k.LSTM(3, go_backwards=True, kernel_regularizer=keras.regularizers.L2(0.2)), "kernel_regularizer"),
+        (k.LSTM(3, go_backwards=True, seed=4, name="other", kernel_initializer=start, kernel_regularizer=penalty), None),
+        (k.LSTM(3, go_backwards=True, kernel_regularizer=keras.regularizers.L2(0.1)), None),
     ):
-        theirs = keras.Sequential([keras.Input((6, 4)), k.Bidirectional(k.LSTM(3), backward_layer=backward)])
+        forward = k.LSTM(3, kernel_regularizer=penalty)
+        theirs = keras.Sequential([keras.Input((6, 4)), k.Bidirectional(forward, backward_layer=backward)])
         theirs.save(tmp_path / f"theirs{ending}")
         if differs:
             with pytest.raises(ValueError, match=f"its directions differ in .*{differs}"):

@@ -186,7 +186,7 @@ def _differs_in_inference(target: Any, x: Any) -> bool:
 def check_adjoint(
     target: Any, x: Any, *more: Any, y: Any = None, training: bool = True, seed: int = 0, dtype: Any = np.float64
 ) -> float:
-    """How far <J v, u> and <v, J^T u> differ, relative to their size: two evaluations check all gradients of a target at once.
+    """How far <J v, u> and <v, J^T u> differ, relative to their size: a few evaluations check all gradients of a target.
 
     Formula: J v by a difference along a random direction v through all inputs and parameters, J^T u by backward, u random.
     A right target gives about 1e-8 in float64, 1e-4 in float32. A kink on the way from x - h v to x + h v adds to it, so that

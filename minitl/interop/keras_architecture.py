@@ -127,14 +127,21 @@ def _check_both_directions(config: dict[str, Any]) -> None:
     there, back = config["layer"], config.get("backward_layer") or config["layer"]
     differing = {"class_name"} if there["class_name"] != back["class_name"] else set()
     for key in there["config"].keys() | back["config"].keys():
-        apart = key in ("name", "go_backwards", "seed", "dtype", "trainable") or key.endswith("_initializer")
-        if not apart and there["config"].get(key) != back["config"].get(key):
+        apart = key in {"name", "go_backwards", "seed", "trainable", *IGNORED} or key.endswith("_initializer")
+        if not apart and _settings(there["config"].get(key)) != _settings(back["config"].get(key)):
             differing.add(key)
     if differing:
         raise ValueError(
             f"Bidirectional {config.get('name')!r}: its directions differ in {', '.join(sorted(differing))}; "
             "here both are alike: call two layers, the second with go_backwards=True, and join them"
         )
+
+
+def _settings(value: Any) -> Any:
+    """What a description says, without the numbers of the objects in it."""
+    if isinstance(value, dict):
+        return {key: _settings(part) for key, part in value.items() if key != "shared_object_id"}
+    return [_settings(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _own(custom_objects: dict[str, Any] | None) -> dict[str, Any]:
