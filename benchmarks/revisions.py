@@ -1,9 +1,9 @@
 """This tree against an earlier commit: training steps and inference of several networks.
 
-python benchmarks/revisions.py REVISION [--rounds 9]
+python benchmarks/revisions.py REVISION [--rounds 9] [--networks classic lenet]
 
 Each tree runs in a process of its own, woken in turn. Printed are medians, and the median, smallest and largest ratio over
-rounds; above 1 this tree is slower.
+rounds; above 1 this tree is slower. A revision from before the graph has the networks of layers in a chain alone.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ sys.path[:0] = [sys.argv[1], sys.argv[1] + "/benchmarks"]
 import workloads
 import numpy as np
 from engines import Minitl
-from minitl import applications
 jobs = []
 for network, batch, kind, calls in json.loads(sys.argv[2]):
     if network not in workloads.NETWORKS:
+        from minitl import applications
         images = np.random.default_rng(0).random((batch, 224, 224, 3), dtype=np.float32)
         jobs.append((functools.partial(getattr(applications, network)(weights=None).predict_on_batch, images), calls))
         continue
@@ -57,9 +57,9 @@ for _ in sys.stdin:
 """
 
 
-def worker(tree: str | Path) -> subprocess.Popen[str]:
+def worker(tree: str | Path, jobs: list[tuple[str, int, str, int]]) -> subprocess.Popen[str]:
     """A process that measures one tree each time that it gets a line."""
-    command = [sys.executable, "-c", PROGRAM, str(tree), json.dumps(JOBS)]
+    command = [sys.executable, "-c", PROGRAM, str(tree), json.dumps(jobs)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -75,9 +75,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revision")
     parser.add_argument("--rounds", type=int, default=9)
+    names = list(dict.fromkeys(job[0] for job in JOBS))
+    parser.add_argument("--networks", nargs="+", default=names, choices=names)
     arguments = parser.parse_args()
+    jobs = [job for job in JOBS if job[0] in arguments.networks]
     with tempfile.TemporaryDirectory() as folder:
-        processes = [worker(harness.check_out(arguments.revision, folder)), worker(harness.ROOT)]
+        processes = [worker(tree, jobs) for tree in (harness.check_out(arguments.revision, folder), harness.ROOT)]
         for process in processes:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
         found: list[list[list[float]]] = [[], []]
@@ -87,7 +90,7 @@ if __name__ == "__main__":
         for process in processes:
             process.kill()
             process.wait()
-    for place, (network, batch, kind, _) in enumerate(JOBS):
+    for place, (network, batch, kind, _) in enumerate(jobs):
         before, now = ([times[place] for times in side] for side in found)
         ratios = [b / a for a, b in zip(before, now, strict=True)]
         print(
