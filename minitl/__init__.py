@@ -37,7 +37,7 @@ install()
 answer()
 offer((activations, constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules))
 distributed.begin()
-accept([*initializers.NAMED.values(), *optimizers.NAMED.values()])
+accept([*initializers.NAMED.values(), *optimizers.NAMED.values(), *schedules.CLASSES.values()])
 
 # These bring libraries that most programs do not need at once.
 LATER = ("applications", "datasets", "explain", "gradcheck", "interop", "photographs", "plot", "preprocessing", "transfer")

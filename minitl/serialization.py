@@ -166,4 +166,6 @@ def lookup(kind: str, identifier: Any, named: Mapping[str, Any]) -> Any:
         if identifier not in classes:
             raise unknown(kind, identifier, named)
         return classes[identifier]()
+    if isinstance(identifier, dict) and str(identifier.get("class_name")).lower() in named:
+        identifier = {**identifier, "class_name": named[identifier["class_name"].lower()].__name__}
     return decode(kind, identifier, classes)

@@ -170,13 +170,61 @@ def test_what_files_of_keras_say_and_is_not_known_here(keras, tmp_path):
     for made, message in (
         (lambda: ([x, there], keras.layers.MultiHeadAttention(1, 2)(x, x, query_mask=there)), "is called with query_mask"),
         (lambda: ([x, there], keras.layers.Attention()([x, x], mask=[None, there])), "is called with mask"),
-        (lambda: (x, keras.layers.MultiHeadAttention(1, 2)(x, x, return_attention_scores=True)[0]), "return_attention_scores"),
         (lambda: (other, keras.layers.MultiHeadAttention(1, 2, attention_axes=(2,))(other, other)), "attention_axes=.2. is not"),
         (lambda: (x, keras.layers.MultiHeadAttention(1, 2, output_shape=(2, 3))(x, x)), "output_shape must be one number"),
     ):
         keras.Model(*made()).save(tmp_path / "m.keras")
         with pytest.raises(ValueError, match=message):
             load_model(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("kind", ["heads", "dot", "concat", "additive", "scores alone"])
+def test_scores_that_are_asked_for_are_keras_s_and_go_into_files(keras, tmp_path, kind):
+    def network(package):
+        q, v = package.Input((5, 6)), package.Input((5, 6))  # as many of both: Keras says so of the scores of heads in any case
+        made = package.layers
+        if kind == "heads":
+            y, scores = made.MultiHeadAttention(2, 3, dropout=0.1)(q, v, return_attention_scores=True)
+        elif kind == "additive":
+            y, scores = made.AdditiveAttention()([q, v], return_attention_scores=True)
+        else:
+            mode = "concat" if kind == "concat" else "dot"
+            y, scores = made.Attention(use_scale=True, score_mode=mode)([q, v], return_attention_scores=True)
+        outputs = [made.Dense(2)(made.Flatten()(scores))]
+        return package.Model([q, v], outputs if kind == "scores alone" else [*outputs, y, scores])
+
+    x = [QUERY, RNG.normal(size=(3, 5, 6)).astype(np.float32)]
+    theirs = network(keras)
+    theirs.save(tmp_path / "theirs.keras")
+    ours = load_model(tmp_path / "theirs.keras")
+    alone = kind == "scores alone"
+    expected = [theirs.predict(x, verbose=0)] if alone else theirs.predict(x, verbose=0)
+    for name in ("ours.keras", "ours.npz", None):
+        found = [ours.predict(x)] if alone else ours.predict(x)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        if name:
+            ours.save(tmp_path / name)
+            ours = load_model(tmp_path / name)
+    back = keras.saving.load_model(tmp_path / "ours.keras").predict(x, verbose=0)
+    np.testing.assert_allclose(back if alone else back[0], expected[0], rtol=1e-5, atol=1e-6)
+    both = [] if alone else [Dense(2)(layers.Flatten()(value)) for value in ours.outputs[1:]]
+    checked = Model(ours.inputs, Add()([ours.outputs[0], *both]) if both else ours.outputs[0])
+    checked.compile("sgd", "mse")
+    assert check_gradients(checked, x, y=np.ones((3, 2)), samples=20).ok
+
+
+def test_scores_are_asked_for_at_each_call():
+    layer = Attention()
+    y, shares = layer([QUERY, QUERY], return_attention_scores=True)
+    assert shares.shape == (3, 5, 5) and shares.sum(axis=-1) == pytest.approx(np.ones((3, 5)))
+    np.testing.assert_array_equal(layer([QUERY, QUERY]), y)
+    np.testing.assert_array_equal(Attention.from_config(layer.get_config())([QUERY, QUERY]), y)
+    x = Input((5, 6))
+    connected = layer([x, x], return_attention_scores=True)
+    assert [value.shape for value in connected] == [(None, 5, 6), (None, 5, 5)]
+    with pytest.raises(ValueError, match="gives its scores in one place and not in another"):
+        layer([x, x], return_attention_scores=False)
 
 
 def older(layer, class_name, node, taken="qvk"):

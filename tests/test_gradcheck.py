@@ -361,3 +361,11 @@ def test_steps_are_as_large_as_a_kink_nearby_allows():
     assert derivative == pytest.approx(1, abs=1e-8) and doubt < 1e-8
     assert ROUNDING / 4e-6 <= noise <= 2.1 * ROUNDING / 4e-6
     assert x[0] == 3e-5
+
+
+def test_targets_are_for_what_has_a_loss():
+    model, x = Sequential([Input((3,)), Dense(2)]), np.ones((2, 3))
+    with pytest.raises(ValueError, match="the model has no loss yet; call compile"):
+        check_gradients(model, x, y=np.ones((2, 2)))
+    with pytest.raises(ValueError, match="is a layer, which has no targets; leave y out"):
+        check_gradients(Dense(2), x, y=np.ones((2, 2)))

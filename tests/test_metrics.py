@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import minitl
 from minitl import metrics
 
 RANDOM = np.random.default_rng(0)
@@ -22,6 +23,8 @@ CASES = [
     ("SparseTopKCategoricalAccuracy", {"k": 2}, LABELS, CHANCES), ("SparseTopKCategoricalAccuracy", {"k": 1}, PIXELS, OF_PIXELS),
     ("MeanSquaredError", {}, A, B), ("MeanAbsoluteError", {}, A, B), ("RootMeanSquaredError", {}, A, B),
     ("R2Score", {}, A[:, 0], B[:, 0]),
+    ("SparseTopKCategoricalAccuracy", {"k": 2, "from_sorted_ids": True}, LABELS, (-SHARES).argsort(axis=1)),
+    ("SparseTopKCategoricalAccuracy", {"k": 1, "from_sorted_ids": True}, PIXELS, (-OF_PIXELS).argsort(axis=-1)),
     ("R2Score", {"num_regressors": 3, "class_aggregation": "variance_weighted_average"}, A[:, 0], B[:, 0]),
     ("R2Score", {"num_regressors": 36}, A[:, 0], B[:, 0]), ("CosineSimilarity", {}, A, B),
     ("PearsonCorrelation", {}, A[:, :, 0], B[:, :, 0]),
@@ -31,7 +34,8 @@ CASES = [
     ("Accuracy", {}, YES[:, 0], YES[:, 1]), ("KLDivergence", {}, ONE_HOT, CHANCES),
     ("Poisson", {}, abs(A), abs(B)), ("BinaryCrossentropy", {"from_logits": True}, YES, A[:, :3, 0]),
     ("CategoricalCrossentropy", {"label_smoothing": 0.1}, ONE_HOT, CHANCES),
-    ("SparseCategoricalCrossentropy", {}, LABELS, CHANCES), ("Hinge", {}, 2 * YES - 1, SHARES),
+    ("SparseCategoricalCrossentropy", {}, LABELS, CHANCES),
+    ("Hinge", {}, 2 * YES - 1, SHARES),
     ("MeanAbsolutePercentageError", {}, A, B), ("LogCoshError", {}, A, B),
     ("FBetaScore", {"average": "micro", "beta": 2.0}, ONE_HOT, CHANCES),
     ("F1Score", {"average": "macro"}, ONE_HOT, CHANCES), ("F1Score", {"average": "weighted", "threshold": 0.3}, YES, SHARES),
@@ -42,7 +46,7 @@ CASES = [
     ("AUC", {"from_logits": True, "curve": "PR"}, YES, A[:, :3, 0]), ("AUC", {}, YES, 2 * A[:, :3, 0]),
     *(
         ("AUC", {"curve": curve, "summation_method": method, **more}, YES, SHARES)
-        for curve in ("ROC", "PR")
+        for curve in ("ROC", "PR", "PRGAIN")
         for method in ("interpolation", "minoring", "majoring")
         for more in ({"label_weights": [1, 2, 0.5]}, {"multi_label": True, "num_labels": 3}, {"thresholds": [0.5, 0.3, 0.9]},
                      {"multi_label": True, "label_weights": [1, 2, 0.5], "num_thresholds": 7})
@@ -122,12 +126,16 @@ def test_a_prediction_that_is_the_threshold_is_a_no():
         assert metric.result() == 0.5
     metric = metrics.Precision()
     metric.update_state([1.0, 0.0], [0.5, 0.6])
-    assert metric.result() == 0 and (metric.hits, metric.misses, metric.alarms, metric.passes) == (0, 1, 1, 0)
+    assert metric.result() == 0 and [v.item() for v in metric.variables] == [0, 1, 1, 0]
 
 
 def test_several_thresholds_give_several_numbers_in_their_order():
     limits, weights = [0.7, 0.2, 0.4], WEIGHTS[:, None] * np.ones((1, 3))
-    for kind, name in ((metrics.Precision, "hits"), (metrics.Recall, "hits"), (metrics.FalseNegatives, "misses")):
+    for kind, name in (
+        (metrics.Precision, "true_positives"),
+        (metrics.Recall, "true_positives"),
+        (metrics.FalseNegatives, "false_negatives"),
+    ):
         metric = kind(thresholds=limits)
         for part in (slice(0, 5), slice(5, 9)):
             metric.update_state(YES[part], SHARES[part], WEIGHTS[part])
@@ -147,7 +155,7 @@ def test_what_is_not_a_number_is_a_no_and_of_equal_ones_the_first_are_largest():
     assert metric.result() == 1
     metric = metrics.Precision(top_k=2)
     metric.update_state([[1.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]])
-    assert metric.hits == metric.alarms == 1
+    assert metric.true_positives == metric.false_positives == 1
 
 
 def test_cosines_along_another_axis():
@@ -164,8 +172,8 @@ def test_classes_are_ranked_at_every_step():
     targets = np.eye(4)[RANDOM.integers(0, 4, (2, 3))]
     steps.update_state(targets, p)
     flat.update_state(targets.reshape(6, 4), p.reshape(6, 4))
-    assert steps.alarms + steps.hits == flat.alarms + flat.hits == 6
-    assert steps.hits == flat.hits == (p.argmax(-1) == targets.argmax(-1)).sum()
+    assert steps.false_positives + steps.true_positives == flat.false_positives + flat.true_positives == 6
+    assert steps.true_positives == flat.true_positives == (p.argmax(-1) == targets.argmax(-1)).sum()
 
 
 def test_sequences_are_weighted_per_step():
@@ -180,10 +188,10 @@ def test_weights_of_a_column_and_targets_halfway():
     columns, rows = metrics.Recall(), metrics.Recall()
     columns.update_state(YES[:, 0], SHARES[:, 0], WEIGHTS[:, None])
     rows.update_state(YES[:, 0], SHARES[:, 0], WEIGHTS)
-    assert columns.result() == rows.result() > 0 and columns.hits == rows.hits
+    assert columns.result() == rows.result() > 0 and columns.true_positives == rows.true_positives
     for metric in (metrics.TruePositives(), metrics.AUC()):
         metric.update_state([0.5, 0.6], [0.9, 0.9])
-        assert metric.hits[0] == 1 and metric.alarms[0] == 1  # halfway is a no
+        assert metric.true_positives[0] == 1 and metric.false_positives[0] == 1  # halfway is a no
 
 
 def test_accuracy_of_a_single_output():
@@ -286,7 +294,7 @@ def test_the_area_counts_predictions_at_the_ends_and_knows_two_curves():
         metric = metrics.AUC()
         metric.update_state([1.0, 0.0], predicted)
         assert metric.result() == area
-    with pytest.raises(ValueError, match="unknown AUC: curve 'GAIN'; known: PR, ROC"):
+    with pytest.raises(ValueError, match="unknown AUC: curve 'GAIN'; known: PR, PRGAIN, ROC"):
         metrics.AUC(curve="GAIN")
 
 
@@ -403,3 +411,58 @@ def test_a_share_exactly_at_the_threshold_is_a_no_for_f1(threshold):
     metric = metrics.F1Score(threshold=threshold)
     metric.update_state(np.array([[1], [1], [0]]), np.array([[0.5], [0.75], [0.25]]))
     assert metric.result() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "y_true", "y_pred"),
+    [
+        ("BinaryAccuracy", {}, YES, SHARES), ("MeanSquaredError", {}, A, B), ("MeanAbsoluteError", {}, A, B),
+        ("SparseCategoricalAccuracy", {}, PIXELS, OF_PIXELS),
+        ("AUC", {}, YES, SHARES), ("R2Score", {"class_aggregation": None, "num_regressors": 2}, A[:, 0], B[:, 0]),
+    ],
+)  # fmt: skip
+def test_weights_of_outputs_and_steps_are_keras_s(name, settings, y_true, y_pred):
+    """One weight per sample, and one per output or step."""
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras")
+    ours, theirs = (getattr(module.metrics, name)(**settings) for module in (minitl, keras))
+    columns = y_pred.shape[1]
+    kinds = [WEIGHTS] if name == "R2Score" else [WEIGHTS, RANDOM.uniform(0.2, 2, (len(WEIGHTS), columns))]
+    for weights in kinds:
+        for metric in (ours, theirs):
+            metric.reset_state()
+            metric.update_state(y_true, y_pred, weights)
+        assert np.asarray(ours.result()) == pytest.approx(np.asarray(theirs.result()), rel=1e-5)
+
+
+def test_counts_and_thresholds_have_the_names_of_keras():
+    metric = metrics.AUC(num_thresholds=3)
+    assert metric.thresholds == pytest.approx([0, 0.5, 1], abs=1e-6) and len(metric.variables) == 4
+    assert metrics.AUC(thresholds=[0.5]).get_config()["thresholds"] == [0.5]
+    assert metrics.AUC.from_config(metric.get_config()).num_thresholds == 3
+    assert [v.name for v in metrics.BinaryAccuracy().variables] == ["total", "count"]  # no setting among them
+    assert [v.name for v in metrics.Precision().variables] == [
+        "true_positives",
+        "false_negatives",
+        "false_positives",
+        "true_negatives",
+    ]
+
+
+def test_weights_that_all_samples_share_and_those_of_classes():
+    metric = metrics.BinaryAccuracy()
+    metric.update_state([[1, 1], [0, 0]], [[0.9, 0.1], [0.2, 0.7]], [[3, 1]])
+    assert metric.result() == 6 / 8
+    score = metrics.FBetaScore(threshold=0.5)
+    score.update_state([[1, 1], [1, 0]], [[0.2, 0.6], [0.2, 0.6]], [[0.5, 0.2], [0.3, 0.8]])
+    assert score.result() == pytest.approx([0, 1 / 3], abs=1e-5)  # 0.2 right of 1.0
+
+
+def test_what_a_loss_leaves_out_its_metric_leaves_out():
+    loss = minitl.losses.SparseCategoricalCrossentropy(ignore_class=1)
+    for weights in (None, WEIGHTS):
+        metric = metrics.SparseCategoricalCrossentropy(ignore_class=1)
+        metric.update_state(LABELS, CHANCES, weights)
+        each = loss.values(LABELS, CHANCES)
+        counted = (LABELS != 1) * (1 if weights is None else weights)
+        assert metric.result() == pytest.approx((each * counted).sum() / counted.sum())

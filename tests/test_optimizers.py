@@ -360,3 +360,18 @@ def test_an_optimizer_that_has_forgotten_begins_anew(make):
         used.apply([("w", a, gradient)])
         fresh.apply([("w", b, gradient)])
     np.testing.assert_array_equal(a, b)
+
+
+def test_optimizers_have_names_and_variables_and_are_found_by_any_spelling_of_their_class():
+    assert optimizers.Adam().name == "adam" and optimizers.Adam(name="mine").name == "mine"
+    assert optimizers.SGD.from_config(optimizers.SGD(name="mine").get_config()).name == "mine"
+    assert "name" not in optimizers.SGD().get_config()
+    made = optimizers.get({"class_name": "adam", "config": {"learning_rate": 0.5}})
+    assert type(made) is optimizers.Adam and made.learning_rate.value == 0.5 == made.learning_rate.numpy()
+    assert schedules.CosineDecay(0.1, 10, name="mine")(0) == 0.1
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile(made, "mse")
+    model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    names = [variable.path for variable in made.variables]
+    assert names[:2] == ["adam/iteration", "adam/learning_rate"] and {"adam/dense/kernel/m", "adam/dense/bias/v"} < set(names)
+    assert int(made.variables[0]) == 1 and made.variables[names.index("adam/dense/kernel/m")].shape == (3, 2)

@@ -76,6 +76,7 @@ class ModelCheckpoint(Monitor):
         if self.save_best_only:
             best = self.sign * self.best
             self.model.checkpoint = {"filepath": self.filepath, "monitor": self.monitor, "best": best, "saved": path}
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"epoch {epoch + 1}: saved {path}")

@@ -12,7 +12,13 @@ from minitl.callbacks.base import Callback, Logs
 
 
 class TerminateOnNaN(Callback):
-    """Ends the run when the loss is not finite. `fit` itself stops then, with the first culprit: this one never has to."""
+    """Ends the run when the loss is not finite. `fit` itself stops then, with the first culprit: this one never has to.
+
+    Parameters: `raise_error` is Keras's, which ends the run in silence without it; here `fit` raises in any case.
+    """
+
+    def __init__(self, raise_error: bool = False):
+        self.raise_error = raise_error
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """End the run."""

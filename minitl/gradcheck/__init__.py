@@ -62,7 +62,8 @@ def check_gradients(
     Shapes: any; of several inputs, a list or a dictionary. All coordinates of a tensor of up to `samples` entries, else as many
     drawn by `seed` and the rest along random directions. dtype float32 computes the gradients in float32, and compares with
     differences in float64.
-    Errors: ValueError for a target of another kind; whatever forward raises. What backward raises is in the report.
+    Errors: ValueError for a target of another kind, or targets for a layer or a model that is not compiled; whatever forward
+    raises. What backward raises is in the report.
     """
     if more and isinstance(target, (Layer, Loss)):
         if y is not None or len(more) > 1:

@@ -96,13 +96,17 @@ class Pass:
 def pose(target: Any, x: Any, more: tuple[Any, ...], y: Any, mode: bool, dtype: Any = np.float64) -> Problem:
     """The problem of a layer, a model with its loss, a loss, a pair of functions, or a module with forward and backward.
 
-    Errors: ValueError for a target of another kind.
+    Errors: ValueError for a target of another kind, or targets for what has no loss.
     """
     if isinstance(target, Loss):
         return _of_loss(copy.deepcopy(target), x, y, dtype)
     if isinstance(target, type) and issubclass(target, Layer):
         raise ValueError(f"check_gradients: {target.__name__} is a class; check an object of it, {target.__name__}(...)")
     if isinstance(target, Layer):
+        if y is not None and not hasattr(target, "need_loss"):
+            raise ValueError(f"check_gradients: {target.label} is a layer, which has no targets; leave y out")
+        if y is not None:
+            target.need_loss()
         layer = in_dtype(target, x, dtype)
         return _of_model(layer, x, y, mode, dtype) if y is not None else _of_layer(layer, x, mode, dtype)
     if isinstance(target, ModuleType) and hasattr(target, "forward") and hasattr(target, "backward"):

@@ -100,7 +100,9 @@ class Run:
             dy = arrived[gives[0]] if alone else [arrived[slot] for slot in gives]
             for slot in gives:
                 arrived[slot] = None
-            if not step.adds_loss and (dy is None or (not alone and all(part is None for part in dy))):
+            if not alone and all(part is None for part in dy):
+                dy = None
+            if dy is None and not step.adds_loss:
                 continue
             need = step.need
             dx, of_layers = step.backward(dy, cache, need)

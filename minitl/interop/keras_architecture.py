@@ -150,11 +150,11 @@ def _own(custom_objects: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _arguments(cls: type) -> set[str]:
-    found: set[str] = set()
+    found = {f"{name}_constraint" for name in getattr(cls, "constrained", ())}
     for base in cls.__mro__[:-1]:
         if "__init__" in vars(base):
             found |= set(inspect.signature(vars(base)["__init__"]).parameters)
-    return found - {"self", "kwargs"}
+    return found - {"self", "kwargs", "more"}
 
 
 def _activation(value: dict[str, Any], custom_objects: Any) -> Any:

@@ -1,7 +1,7 @@
 """Calls of attention in Keras's files, and here, where everything that a layer takes stands in one list.
 
 Keras calls `MultiHeadAttention` on query, value, and perhaps key and attention_mask, in their places or by name, and `Attention`
-on a list. `use_causal_mask` belongs to a call there, and to the layer here.
+on a list. `use_causal_mask` and `return_attention_scores` belong to a call there, and to the layer here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from minitl.layers import MultiHeadAttention
 from minitl.layers.attention import Attends
 
 ORDER = ("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask")
+SETTINGS = ("use_causal_mask", "return_attention_scores")
 TAKEN = ("query", "value", "key", "attention_mask")
 
 
 def as_list(layer: Any, node: Any) -> Any:
     """The node with all that an attention takes in one list, as other nodes with several inputs have it.
 
-    Errors: ValueError for masks that were handed over beside `attention_mask`, and scores that were asked for.
+    Errors: ValueError for masks that were handed over beside `attention_mask`.
     """
     if not isinstance(layer, Attends):
         return node
@@ -30,7 +31,8 @@ def as_list(layer: Any, node: Any) -> Any:
     else:
         named, args = dict(node.get("kwargs") or {}), node["args"]
         listed = args[0] if args and isinstance(args[0], list) else args
-    training, causal = named.pop("training", None), bool(named.pop("use_causal_mask", False))
+    training = named.pop("training", None)
+    settings = {name: bool(named.pop(name, False)) for name in SETTINGS}
     given = {**dict(zip(ORDER, [*listed, *named.pop("inputs", [])], strict=False)), **named}
     given = {name: value for name, value in given.items() if value is not None and value is not False}
     more = sorted(set(given) - set(TAKEN))
@@ -38,7 +40,7 @@ def as_list(layer: Any, node: Any) -> Any:
         raise ValueError(f"{layer.label}: is called with {', '.join(more)}, which is not read; attention_mask is")
     if "attention_mask" in given:
         given.setdefault("key", given["value"])  # the mask has the fourth place
-    layer.use_causal_mask = causal
+    vars(layer).update(settings)
     inputs = [given[name] for name in TAKEN if name in given]
     if older:
         return [[*part, {} if training is None else {"training": training}] for part in inputs]
@@ -47,7 +49,7 @@ def as_list(layer: Any, node: Any) -> Any:
 
 def called(layer: Attends, tensors: list[Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a call as Keras writes them: those in their places, and those by name."""
-    named: dict[str, Any] = {"use_causal_mask": True} if layer.use_causal_mask else {}
+    named: dict[str, Any] = {name: True for name in SETTINGS if getattr(layer, name)}
     if not isinstance(layer, MultiHeadAttention):
         return [tensors], named
     return tensors[:2], {**dict(zip(("key", "attention_mask"), tensors[2:], strict=False)), **named}

@@ -211,7 +211,7 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
             continue
         if key == "zero_output_for_mask":  # Keras would give zeros for the last step, too, if that is left out
             value = value and layer.return_sequences
-        if key == "use_causal_mask":  # of a call, there
+        if key in ("use_causal_mask", "return_attention_scores"):  # of a call, there
             continue
         if key.endswith("_regularizer") and value is not None:
             if isinstance(value, L1L2):

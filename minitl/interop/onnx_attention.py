@@ -29,11 +29,12 @@ def _of_heads(w: Any, layer: Any, x: list[Tensor]) -> Written:
         given = w.node("Greater", [numbers, w.constant(0.5)])
         masks.append(given if x[3].axes == 3 else w.node("Unsqueeze", [given, w.whole([1])]))
     masks = [w.node("Unsqueeze", [mask, w.whole([1])]) for mask in masks]  # the same for all heads
-    heads = w.node("Transpose", [w.node("MatMul", [_shares(w, layer, scores, masks), v])], perm=[0, 2, 1, 3])
+    p = _shares(w, layer, scores, masks)
+    heads = w.node("Transpose", [w.node("MatMul", [p, v])], perm=[0, 2, 1, 3])
     side_by_side = w.node("Reshape", [heads, w.whole([0, 0, layer.num_heads * layer.value_dim])])
     kernel = layer.attention_output_kernel
     y = w.node("MatMul", [side_by_side, w.constant(kernel.reshape(-1, kernel.shape[-1]))])
-    return (w.node("Add", [y, w.constant(layer.attention_output_bias)]) if layer.use_bias else y), False
+    return _answers(layer, w.node("Add", [y, w.constant(layer.attention_output_bias)]) if layer.use_bias else y, p)
 
 
 def _projected(w: Any, layer: Any, name: str, x: str, axes: list[int]) -> str:
@@ -54,7 +55,12 @@ def _single(w: Any, layer: Any, x: list[Tensor]) -> Written:
     else:
         scores = w.node("MatMul", [query, w.node("Transpose", [key], perm=[0, 2, 1])])
         scores = w.node("Mul", [scores, w.constant(layer.scale)]) if layer.use_scale else scores
-    return w.node("MatMul", [_shares(w, layer, scores, _of_steps(w, layer, sequences)), value]), False
+    p = _shares(w, layer, scores, _of_steps(w, layer, sequences))
+    return _answers(layer, w.node("MatMul", [p, value]), p)
+
+
+def _answers(layer: Any, y: str, shares: str) -> Any:
+    return [(y, False), (shares, False)] if layer.return_attention_scores else (y, False)
 
 
 def _of_sums(w: Any, layer: Any, query: str, key: str) -> str:

@@ -116,7 +116,7 @@ def _global_pool(w: Any, layer: Any, x: Tensor) -> Written:
 def _relu(w: Any, layer: Any, x: Tensor) -> Written:
     if layer.threshold:
         below = w.node("Mul", [w.node("Sub", [x.name, w.constant(layer.threshold)]), w.constant(layer.negative_slope)])
-        above = w.node("GreaterOrEqual", [x.name, w.constant(layer.threshold)])
+        above = w.node("Greater", [x.name, w.constant(layer.threshold)])
         name = w.node("Where", [above, x.name, below])
         return name if layer.max_value is None else w.node("Min", [name, w.constant(layer.max_value)]), x.first
     name = w.node("LeakyRelu", [x.name], alpha=float(layer.negative_slope)) if layer.negative_slope else w.node("Relu", [x.name])

@@ -80,8 +80,7 @@ def _gelu(reader: Any, node: Any, a: Attributes) -> Any:
 
 
 def _thresholded(a: Attributes) -> Any:
-    # At the threshold itself ONNX gives 0, and a ReLU layer x: the next number is where x begins.
-    return layers.ReLU(threshold=float(np.nextafter(np.float32(a.get("alpha", 1.0)), np.float32(np.inf))))
+    return layers.ReLU(threshold=float(a.get("alpha", 1.0)))
 
 
 def _hard_sigmoid(a: Attributes) -> list[Any]:

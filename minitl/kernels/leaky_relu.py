@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from minitl.kernels.elementwise import Elements, gradients, values
-from minitl.kernels.jit import inner
 from minitl.kernels.launch import Numbers, Task, task_kernel
 
 
@@ -20,16 +19,11 @@ def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     return gradients("leaky_relu", _backward, dy, x, *settings)
 
 
-@inner()
-def _is_low(x, threshold):
-    return x <= threshold if threshold == 0 else x < threshold
-
-
 @task_kernel
 def _forward(task: Task, plan: Elements, x: Numbers, y: Numbers, settings: Numbers):
     slope, threshold, ceiling = settings[0], settings[1], settings[2]
     for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
-        low = slope * (x[i] - threshold) if _is_low(x[i], threshold) else x[i]
+        low = slope * (x[i] - threshold) if x[i] <= threshold else x[i]
         y[i] = ceiling if x[i] >= ceiling else low
 
 
@@ -37,5 +31,5 @@ def _forward(task: Task, plan: Elements, x: Numbers, y: Numbers, settings: Numbe
 def _backward(task: Task, plan: Elements, dy: Numbers, x: Numbers, dx: Numbers, settings: Numbers):
     slope, threshold, ceiling = settings[0], settings[1], settings[2]
     for i in range(task * plan.per_task, min((task + 1) * plan.per_task, plan.elements)):
-        low = slope * dy[i] if _is_low(x[i], threshold) else dy[i]
+        low = slope * dy[i] if x[i] <= threshold else dy[i]
         dx[i] = 0 if x[i] >= ceiling else low

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -229,6 +229,7 @@ class PReLU(Layer):
 
     supports_masking = True
     any_shape = False
+    constrained: ClassVar[dict[str, str]] = {"alpha": "alpha"}
 
     def __init__(self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, shared_axes: Any = None, **kwargs: Any):
         super().__init__(**kwargs)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from minitl import activations, initializers, regularizers
 from minitl.autodiff import plain
 from minitl.errors import check_numbers, positive, unknown, wrong_shape
-from minitl.graph.value import Shape, Value
+from minitl.graph.value import Shape, Value, values_in
 from minitl.layers.base import Layer
 from minitl.layers.masking import leaves_out_steps, left_out
 from minitl.random import new_generator
@@ -36,7 +36,27 @@ class Attends(Layer):
     takes_several = supports_masking = True
     dropout: float
     use_causal_mask: bool
+    return_attention_scores: bool
     marked_inputs: tuple[bool, ...] = ()  # which inputs have steps that are left out
+
+    def ask(self, x: Any, training: bool | None, use_causal_mask: bool | None, scores: bool | None) -> Any:
+        """The answers to x, or with scores [answers, shares]; in a network both settings stay as they are once said.
+
+        Errors: ValueError for a layer that is used with its shares in one place of a network, and without them in another.
+        """
+        if use_causal_mask is not None:
+            self.use_causal_mask = use_causal_mask
+        before, connects = self.return_attention_scores, values_in(x) is not None
+        if scores is None:
+            scores = before
+        elif connects and before != scores and any(known() for known in self._nodes):
+            raise ValueError(f"{self.label}: gives its scores in one place and not in another; ask for them everywhere")
+        self.return_attention_scores = scores
+        try:
+            return super().__call__(x, training)
+        finally:
+            if not connects:
+                self.return_attention_scores = before
 
     def leave_out(self, values: list[Value]) -> list[Value]:
         """All of them with zeros at the steps that are left out."""
@@ -70,6 +90,10 @@ class Attends(Layer):
             p = p * (stays / (1 - self.dropout)).astype(self.dtype)
         return p
 
+    def answers(self, y: Any, shares: Any) -> Any:
+        """y, with the shares that it was made with if they are asked for."""
+        return [y, shares] if self.return_attention_scores else y
+
     def of_steps(self, query: Any, value: Any, key: Any = None) -> list[np.ndarray]:
         """The masks (N, T, S) of inputs whose steps of zeros are left out."""
         masks = []
@@ -85,26 +109,30 @@ class Attention(Attends):
 
     Formula: y = softmax(score(q, k)) v, with score = scale q . k ("dot"), or w sum tanh(scale (q + k)) ("concat").
     Parameters: `use_scale` learns the scale, which is 1 otherwise; `dropout` leaves out shares while training.
-    Called with [query, value] or [query, value, key]; `use_causal_mask=True` lets t take from s <= t only.
-    Shapes: query (N, T, D), value (N, S, V), key (N, S, D), by default the value; y (N, T, V).
+    Called with [query, value] or [query, value, key]; `use_causal_mask=True` lets t take from s <= t only;
+    `return_attention_scores=True` gives [y, p], p the shares of the softmax.
+    Shapes: query (N, T, D), value (N, S, V), key (N, S, D), by default the value; y (N, T, V), p (N, T, S).
     Errors: ValueError for another score_mode, a number of inputs that is not 2 or 3, or keys that do not fit queries and values.
     Source: M. Luong et al., arXiv 1508.04025.
     """
 
     def __init__(
-        self, use_scale: bool = False, score_mode: str = "dot", dropout: float = 0.0, use_causal_mask: bool = False, **kwargs: Any
-    ):
+        self, use_scale: bool = False, score_mode: str = "dot", dropout: float = 0.0, use_causal_mask: bool = False,
+        return_attention_scores: bool = False, **kwargs: Any,
+    ):  # fmt: skip
         super().__init__(**kwargs)
+        self.return_attention_scores = return_attention_scores
         check_numbers(self, "[0, 1)", dropout=dropout)
         if score_mode not in ("dot", "concat"):
             raise unknown("score_mode", score_mode, ("dot", "concat"))
         self.use_scale, self.score_mode, self.dropout, self.use_causal_mask = use_scale, score_mode, dropout, use_causal_mask
 
-    def __call__(self, x: Any, training: bool | None = None, use_causal_mask: bool | None = None) -> Any:
-        """On a list; `use_causal_mask` stays as it is once said."""
-        if use_causal_mask is not None:
-            self.use_causal_mask = use_causal_mask
-        return super().__call__(x, training)
+    def __call__(
+        self, x: Any, training: bool | None = None, use_causal_mask: bool | None = None,
+        return_attention_scores: bool | None = None,
+    ) -> Any:  # fmt: skip
+        """On a list."""
+        return self.ask(x, training, use_causal_mask, return_attention_scores)
 
     def build(self, input_shape: Any) -> None:
         """Create what is learnt."""
@@ -120,7 +148,8 @@ class Attention(Attends):
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Shares times values."""
         query, value, key = (*inputs, inputs[1])[:3]
-        return self.shares(self.scores(query, key), self.of_steps(*inputs), training) @ value
+        p = self.shares(self.scores(query, key), self.of_steps(*inputs), training)
+        return self.answers(p @ value, p)
 
     def need_alike(self, input_shape: Any) -> None:
         """Raise ValueError unless queries and keys have as many entries."""
@@ -139,8 +168,9 @@ class Attention(Attends):
         return np.sum(np.tanh(sums * self.scale if self.use_scale else sums), axis=-1) * self.concat_score_weight
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """(N, T, V)."""
-        return (*input_shape[0][:-1], input_shape[1][-1])
+        """(N, T, V), and (N, T, S)."""
+        y = (*input_shape[0][:-1], input_shape[1][-1])
+        return self.answers(y, (*input_shape[0][:-1], input_shape[1][1]))
 
 
 class AdditiveAttention(Attention):
@@ -151,8 +181,11 @@ class AdditiveAttention(Attention):
     Source: D. Bahdanau et al., arXiv 1409.0473.
     """
 
-    def __init__(self, use_scale: bool = True, dropout: float = 0.0, use_causal_mask: bool = False, **kwargs: Any):
-        super().__init__(use_scale, "dot", dropout, use_causal_mask, **kwargs)
+    def __init__(
+        self, use_scale: bool = True, dropout: float = 0.0, use_causal_mask: bool = False,
+        return_attention_scores: bool = False, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(use_scale, "dot", dropout, use_causal_mask, return_attention_scores, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         """Create the scales."""
@@ -177,20 +210,24 @@ class MultiHeadAttention(Attends):
     Formula: head_h = softmax(q_h k_h^T / sqrt(key_dim)) v_h with q_h = query Q_h + b, and so on; y = sum_h head_h O_h + b.
     Parameters: `num_heads` heads; `key_dim` entries of a query and a key, `value_dim` of a value (by default as many), in each;
     `output_shape` entries of y, by default the query's; `dropout` leaves out shares while training.
-    Called with query and value, and perhaps key and attention_mask: `layer(x, x, use_causal_mask=True)`.
+    Called with query and value, and perhaps key and attention_mask: `layer(x, x, use_causal_mask=True)`;
+    `return_attention_scores=True` gives [y, p], p (N, H, T, S) the shares of every head.
     Shapes: query (N, T, D), value (N, S, E), key (N, S, F), by default the value, attention_mask (N, T, S) or (N, 1, S) of
     numbers that are true where t may take from s; y (N, T, D).
     Errors: ValueError for sizes below 1, or another number of keys than values.
     Source: A. Vaswani et al., arXiv 1706.03762.
     """
 
+    constrained: ClassVar[dict[str, str]] = {"kernel": "kernel", "bias": "bias"}  # of all projections
+
     def __init__(
         self, num_heads: int, key_dim: int, value_dim: int | None = None, dropout: float = 0.0, use_bias: bool = True,
         output_shape: Any = None, kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None, bias_regularizer: Any = None, use_causal_mask: bool = False,
-        **kwargs: Any,
+        return_attention_scores: bool = False, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(**kwargs)
+        self.return_attention_scores = return_attention_scores
         check_numbers(self, "[0, 1)", dropout=dropout)
         self.num_heads, self.key_dim = positive("num_heads", num_heads), positive("key_dim", key_dim)
         self.value_dim = self.key_dim if value_dim is None else positive("value_dim", value_dim)
@@ -205,15 +242,13 @@ class MultiHeadAttention(Attends):
 
     def __call__(  # type: ignore[override]
         self, query: Any, value: Any = None, key: Any = None, attention_mask: Any = None, training: bool | None = None,
-        use_causal_mask: bool | None = None,
+        use_causal_mask: bool | None = None, return_attention_scores: bool | None = None,
     ) -> Any:  # fmt: skip
-        """On query and value; `use_causal_mask` stays as it is once said."""
-        if use_causal_mask is not None:
-            self.use_causal_mask = use_causal_mask
-        if value is None and isinstance(query, (list, tuple)):
-            return super().__call__(list(query), training)
+        """On query and value."""
         parts = [query, value, value if key is None and attention_mask is not None else key, attention_mask]
-        return super().__call__([part for part in parts if part is not None], training)
+        if value is None and isinstance(query, (list, tuple)):
+            parts = list(query)
+        return self.ask([part for part in parts if part is not None], training, use_causal_mask, return_attention_scores)
 
     def build(self, input_shape: Any) -> None:
         """Create the projections."""
@@ -226,10 +261,14 @@ class MultiHeadAttention(Attends):
             "attention_output": (heads, self.value_dim, units),
         }  # fmt: skip
         for name, shape in shapes.items():
-            self.add_weight(f"{name}_kernel", shape, self.kernel_initializer, self.kernel_regularizer)
+            self.add_weight(
+                f"{name}_kernel", shape, self.kernel_initializer, self.kernel_regularizer, constraint=self.kernel_constraint
+            )
             if self.use_bias:
                 of_bias = (units,) if name == "attention_output" else shape[1:]
-                self.add_weight(f"{name}_bias", of_bias, self.bias_initializer, self.bias_regularizer)
+                self.add_weight(
+                    f"{name}_bias", of_bias, self.bias_initializer, self.bias_regularizer, constraint=self.bias_constraint
+                )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """All heads' answers, put together."""
@@ -242,7 +281,7 @@ class MultiHeadAttention(Attends):
         heads = np.transpose(p @ v, (0, 2, 1, 3))  # (N, T, H, V)
         rows = np.reshape(heads, (*heads.shape[:2], -1))
         y = rows @ np.reshape(self.attention_output_kernel, (rows.shape[-1], -1))
-        return y + self.attention_output_bias if self.use_bias else y
+        return self.answers(y + self.attention_output_bias if self.use_bias else y, p)
 
     def projected(self, name: str, x: Any) -> Any:
         """x as queries, keys or values of every head, (N, H, T, K)."""
@@ -251,16 +290,17 @@ class MultiHeadAttention(Attends):
         return np.transpose(made + getattr(self, f"{name}_bias") if self.use_bias else made, (0, 2, 1, 3))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """(N, T, D)."""
-        return (*input_shape[0][:-1], self.units or input_shape[0][-1])
+        """(N, T, D), and (N, H, T, S)."""
+        query, value = input_shape[:2]
+        return self.answers((*query[:-1], self.units or query[-1]), (query[0], self.num_heads, query[1], value[1]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = (
             "num_heads", "key_dim", "value_dim", "dropout", "use_bias", "kernel_initializer", "bias_initializer",
-            "kernel_regularizer", "bias_regularizer", "use_causal_mask", "name", "trainable", "dtype",
+            "kernel_regularizer", "bias_regularizer", "use_causal_mask", "return_attention_scores", "name", "trainable", "dtype",
         )  # fmt: skip
-        return {**{name: getattr(self, name) for name in names}, "output_shape": self.units}
+        return {**{name: getattr(self, name) for name in names}, "output_shape": self.units, **self.constraint_arguments}
 
 
 def _three_axes(mask: np.ndarray) -> np.ndarray:

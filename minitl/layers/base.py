@@ -105,11 +105,12 @@ class Layer(Holding):
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
         activity_regularizer: Any = None,
+        **more: Any,
     ):
+        self.take_constraints(more)
         if name is not None:
             check_name(name)
-        self.name = name
-        self.trainable = trainable
+        self.name, self.trainable = name, trainable
         self.dtype = numeric(self, dtype)
         if self.dtype.kind == "b" and not self.keeps_integers:
             raise ValueError(f"{type(self).__name__}: cannot compute in {self.dtype.name}; use float32 or float64")
@@ -335,9 +336,8 @@ class Layer(Holding):
 
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer: the constructor's arguments, from the attributes of the same names."""
-        skip: tuple[str, ...] = ("input_shape", "input_dim")  # the model keeps the shape
-        skip += () if self.activity_regularizer else ("activity_regularizer",)
-        return constructor_arguments(self, skip, partly=type(self).get_config is not Layer.get_config)
+        skip = ("input_shape", "input_dim", *(() if self.activity_regularizer else ("activity_regularizer",)))
+        return {**constructor_arguments(self, skip, type(self).get_config is not Layer.get_config), **self.constraint_arguments}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class DepthwiseConv2D(Activated):
     Errors: ValueError as `Conv2D`.
     Source: `minitl.ops.depthwise_conv2d`.
     """
+
+    constrained: ClassVar[dict[str, str]] = {"depthwise": "depthwise_kernel", "bias": "bias"}
 
     def __init__(
         self,
@@ -85,6 +87,8 @@ class SeparableConv2D(Activated):
     Errors: ValueError as `Conv2D`.
     Source: `minitl.ops.depthwise_conv2d`, `minitl.ops.conv2d`; F. Chollet, Xception, arXiv 1610.02357.
     """
+
+    constrained: ClassVar[dict[str, str]] = {"depthwise": "depthwise_kernel", "pointwise": "pointwise_kernel", "bias": "bias"}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class EinsumDense(Layer):
     Errors: ValueError for an equation that is none of this form, letters of unknown length, or inputs with other axes.
     Source: `minitl.autodiff.products`.
     """
+
+    constrained: ClassVar[dict[str, str]] = {"kernel": "kernel", "bias": "bias"}
 
     def __init__(
         self, equation: str, output_shape: Any, activation: Any = None, bias_axes: str | None = None,
@@ -98,4 +100,4 @@ class EinsumDense(Layer):
             "equation", "activation", "bias_axes", "kernel_initializer", "bias_initializer", "kernel_regularizer",
             "bias_regularizer", "name", "trainable", "dtype",
         )  # fmt: skip
-        return {**{name: getattr(self, name) for name in names}, "output_shape": self.lengths}
+        return {**{name: getattr(self, name) for name in names}, "output_shape": self.lengths, **self.constraint_arguments}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Embedding(Layer):
     """
 
     keeps_integers = True
+    constrained: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
 
     def __init__(
         self,
@@ -106,4 +107,4 @@ class Embedding(Layer):
         """What rebuilds the layer; the table is a weight."""
         names = ("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer", "mask_zero", "name", "trainable")
         zeros = {} if self.zero_output_for_mask else {"zero_output_for_mask": False}
-        return {**{n: getattr(self, n) for n in names}, **zeros, "dtype": self.dtype}
+        return {**{n: getattr(self, n) for n in names}, **zeros, "dtype": self.dtype, **self.constraint_arguments}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class ScaledNormalization(Layer):
     """
 
     supports_masking = True
+    constrained: ClassVar[dict[str, str]] = {"beta": "beta", "gamma": "gamma"}
     axis: Any
 
     def __init__(
@@ -106,20 +107,24 @@ class BatchNormalization(ScaledNormalization):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
         **kwargs: Any,
     ):
         super().__init__(
             epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **kwargs
         )
         self.axis = single_axis(axis)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         check_numbers(self, "[0, 1]", momentum=momentum)
         self.momentum = momentum
 
     def build(self, input_shape: Shape) -> None:
         """Create gamma and beta, and the moving statistics."""
         super().build(input_shape)
-        self.add_weight("moving_mean", input_shape[-1:], "zeros", trainable=False)
-        self.add_weight("moving_variance", input_shape[-1:], "ones", trainable=False)
+        self.add_weight("moving_mean", input_shape[-1:], self.moving_mean_initializer, trainable=False)
+        self.add_weight("moving_variance", input_shape[-1:], self.moving_variance_initializer, trainable=False)
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """Normalise with the batch's statistics or the moving ones."""

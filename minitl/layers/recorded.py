@@ -88,6 +88,8 @@ def backward(self: Any, dy: Any, need_dx: bool = True) -> Any:
     inputs, weights, y = self._record
     weights = weights if self.trainable else {}
     several = isinstance(y, (list, tuple))
+    if dy is None and several:  # only what it added to the loss leads back
+        dy = [None] * len(y)
     end = end_of(self, zip(y if several else [y], dy if several else [dy], strict=True))
     if not end.sources:
         raise ValueError(

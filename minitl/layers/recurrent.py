@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Recurrent(Stepwise):
     gates: int
     states = 1  # arrays of a state
     known_activations: tuple[str, ...] = ("tanh",)  # by the operation
+    constrained: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
 
     def __init__(
         self,
@@ -100,10 +101,15 @@ class Recurrent(Stepwise):
         """Create kernel, recurrent kernel and bias, under names of its own or in another layer."""
         channels = self.shape_of_sequences(input_shape)[2]
         layer, columns = owner or self, self.gates * self.units
-        layer.add_weight(prefix + "kernel", (channels, columns), self.kernel_initializer, self.kernel_regularizer)
+        # Constraints by name, since `layer` may be another one.
         layer.add_weight(
-            prefix + "recurrent_kernel", (self.units, columns), self.recurrent_initializer, self.recurrent_regularizer
-        )
+            prefix + "kernel", (channels, columns), self.kernel_initializer, self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )  # fmt: skip
+        layer.add_weight(
+            prefix + "recurrent_kernel", (self.units, columns), self.recurrent_initializer, self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )  # fmt: skip
         if self.use_bias:
             self.add_bias(layer, prefix + "bias")
         if self.draws:
@@ -111,7 +117,8 @@ class Recurrent(Stepwise):
 
     def add_bias(self, layer: Layer, name: str) -> None:
         """Create the bias."""
-        layer.add_weight(name, (self.gates * self.units,), self.bias_initializer, self.bias_regularizer)
+        bias = (self.gates * self.units,)
+        layer.add_weight(name, bias, self.bias_initializer, self.bias_regularizer, constraint=self.bias_constraint)
 
     @property
     def is_operation(self) -> bool:
@@ -209,7 +216,7 @@ class Recurrent(Stepwise):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         accepted = ("unroll", "implementation", "input_length")
-        return constructor_arguments(self, skip=("input_shape", "input_dim", *accepted))
+        return {**constructor_arguments(self, skip=("input_shape", "input_dim", *accepted)), **self.constraint_arguments}
 
 
 class LSTM(Recurrent):
@@ -268,7 +275,7 @@ class GRU(Recurrent):
     def add_bias(self, layer: Layer, name: str) -> None:
         """Create both biases, or the one of the older form."""
         shape = (2, 3 * self.units) if self.reset_after else (3 * self.units,)
-        layer.add_weight(name, shape, self.bias_initializer, self.bias_regularizer)
+        layer.add_weight(name, shape, self.bias_initializer, self.bias_regularizer, constraint=self.bias_constraint)
 
     def input_bias(self, weights: dict[str, Any]) -> np.ndarray | None:
         """The first of the two, or the only one."""

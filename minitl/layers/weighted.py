@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Weighted:
     gradients: dict[str, np.ndarray]
     regularizers: dict[str, regularizers.Regularizer]
     constraints: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed): what weights are brought to after an update
+    # Arguments `<name>_constraint` that the constructor takes beside its own, and the weights that they are for.
+    constrained: ClassVar[dict[str, str]] = {}
     dtype: np.dtype
     name: str | None
     _trainable: bool
@@ -74,6 +76,22 @@ class Weighted:
             raise TypeError(f"{self.label}: add_weight takes {', '.join(IN_ORDER)}, got {', '.join(sorted(unknown))}")
         return self._new_weight(**{name: value for name, value in given.items() if name not in WITHOUT_MEANING})
 
+    def take_constraints(self, given: dict[str, Any]) -> None:
+        """Keep the constraints among a constructor's arguments.
+
+        Errors: TypeError for any other argument.
+        """
+        for argument in self.constrained:
+            setattr(self, f"{argument}_constraint", constraints.get(given.pop(f"{argument}_constraint", None)))
+        if given:
+            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {next(iter(given))!r}")
+
+    @property
+    def constraint_arguments(self) -> dict[str, Any]:
+        """The constraints that there are, by argument."""
+        found = {f"{name}_constraint": getattr(self, f"{name}_constraint") for name in self.constrained}
+        return {argument: constraint for argument, constraint in found.items() if constraint is not None}
+
     def _new_weight(
         self,
         name: str | None = None,
@@ -97,6 +115,9 @@ class Weighted:
         group[name] = weight
         if regularizer is not None:
             self.regularizers[name] = regularizers.get(regularizer)
+        if constraint is None:
+            of = [argument for argument, weight in self.constrained.items() if weight == name]
+            constraint = getattr(self, f"{of[0]}_constraint") if of else None
         if constraint is not None:
             self.constraints = {**self.constraints, name: constraints.get(constraint)}
         return self._variable(group, name)

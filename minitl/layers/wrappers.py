@@ -170,6 +170,7 @@ class TimeDistributed(Layer):
             raise ValueError(f"needs inputs (N, T, ...), got {input_shape}")
         self.layer.dtype = self.dtype
         self.layer.ensure_built((None, *input_shape[2:]))
+        self.constraints = self.layer.constraints
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """The steps as samples."""

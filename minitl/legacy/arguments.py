@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from minitl import channels
@@ -42,7 +42,7 @@ NOTHING: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}
 FORMATS = ("tf", "th", "channels_last", "channels_first")
-OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights"}
+OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights", "name"}
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
 
@@ -88,7 +88,7 @@ def _translating(init: Callable[..., None], cls: type) -> Callable[..., None]:
     def translated(self: Any, *args: Any, **kwargs: Any) -> None:
         first = None
         if not old.isdisjoint(kwargs):
-            own = _own(cls)
+            own = _own(cls) | {f"{weight}_constraint" for weight in getattr(self, "constrained", ())}
             if name == "Conv2D" and len(args) == 3 and not KERAS_1.isdisjoint(kwargs):  # Conv2D(64, 3, 3, border_mode="same")
                 warn_once("Conv2D(32, 3, 3)", "Conv2D(32, (3, 3))")
                 args = (args[0], args[1:])
@@ -109,7 +109,7 @@ def _own(cls: type) -> frozenset[str]:
     return frozenset(name for init in inits for name in inspect.signature(init).parameters)
 
 
-def _modern(name: str, own: frozenset[str], table: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _modern(name: str, own: Container[str], table: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rows, columns = kwargs.pop("nb_row", None), kwargs.pop("nb_col", None)
     if rows is not None:
@@ -123,6 +123,8 @@ def _modern(name: str, own: frozenset[str], table: dict[str, str], kwargs: dict[
             warn_once("Embedding(dropout=)", "a SpatialDropout1D behind it; nothing is dropped now")
         elif key == "seed":
             continue  # one seed for everything: set_random_seed
+        elif key == "name":
+            continue  # of what has none here: initializers and schedules
         elif key == "batch_size":
             continue  # batches of any size go through every layer
         elif key in ("dim_ordering", "data_format") and value not in (None, "default"):

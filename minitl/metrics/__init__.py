@@ -62,13 +62,18 @@ class MeanLoss(Metric):
     def __init__(self, loss: str, name: str | None = None, **settings: Any):
         super().__init__(name or loss)
         self.loss, self.settings = loss, settings
-        self.measured = losses.NAMED[loss](**settings)
+        self.measured = losses.NAMED[loss](**{"reduction": "sum", **settings})
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into the mean."""
-        weight = len(y_pred) * (1.0 if sample_weight is None else float(np.mean(sample_weight)))
-        self.total += len(y_pred) * self.measured(y_true, y_pred, sample_weight)
-        self.count += weight
+        """Take a batch into the mean, without what the loss leaves out."""
+        counted = self.measured.counted(np.asarray(y_true), np.asarray(y_pred), sample_weight)
+        super().update_state(y_true, y_pred, counted)
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """The loss of every row of predictions, or that of all of them for each sample."""
+        p = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float32)
+        found = np.asarray(self.measured.values(y_true, p, self.measured.from_logits))
+        return found if found.ndim else np.full(len(p), float(found))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -1,7 +1,7 @@
 """Metrics of all thresholds together: the area under a curve, and the best point of one.
 
-Every threshold gives a point: recall = hits / (hits + misses), precision = hits / (hits + false alarms), specificity =
-passes / (passes + false alarms).
+Every threshold gives a point: recall = TP / (TP + FN), precision = TP / (TP + FP), specificity = TN / (TN + FP), from the numbers
+of true and false positives and negatives.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import numpy as np
 
 from minitl.errors import check_numbers, positive, unknown
 from minitl.metrics.detection import Counts, need_shares, share
-from minitl.metrics.means import of_all, per_output
+from minitl.metrics.means import per_output, spread
 from minitl.ops import sigmoid
 
 STEPS = 200  # thresholds, as in Keras
-CURVES, SUMS = ("ROC", "PR"), ("interpolation", "minoring", "majoring")
+CURVES, SUMS = ("ROC", "PR", "PRGAIN"), ("interpolation", "minoring", "majoring")
 BEYOND = 1e-7  # the outermost thresholds are beyond 0 and 1, so that these numbers count, too
 
 
 class AUC(Counts):
-    """The area under recall against the rate of false alarms ("ROC"), or under precision against recall ("PR").
+    """The area under recall against the rate of false positives ("ROC"), or under precision against recall ("PR", "PRGAIN").
 
-    Formula: between two thresholds, the difference of the one times the mean of the other. For "PR" hits and yeses, not their
-    ratio, run in a straight line: with P = hits + false alarms and slope s = d hits / dP, an interval from A to B adds
-    s (hits_B - hits_A + (hits_A - s P_A) log(P_B / P_A)) / (hits + misses).
+    Formula: between two thresholds, the difference of the one times the mean of the other. For "PR" true positives and yeses, not
+    their ratio, run in a straight line: with P = TP + FP and slope s = dTP / dP, an interval from A to B adds
+    s (TP_B - TP_A + (TP_A - s P_A) log(P_B / P_A)) / (TP + FN). For "PRGAIN" precision and recall are what they gain over saying
+    yes always: with the odds o = (TP + FN) / (TN + FP) of a yes, 1 - o FP / TP, and 1 - o FN / TP or 0.
     Parameters: `num_thresholds` from 0 to 1, 200 by default, or a list of `thresholds` within; `summation_method`
     "minoring" and "majoring" take the smaller and the larger number of every interval instead of the mean: bounds of the area;
     `multi_label` gives the mean of the outputs' areas, weighted by `label_weights`, without it all outputs are counted
@@ -33,7 +34,8 @@ class AUC(Counts):
     Shapes: y_true and y_pred (N,) or (N, ...); (N, labels) with `multi_label`.
     Errors: ValueError for another curve or method, fewer than two thresholds, thresholds outside of [0, 1], or labels without
     `multi_label`.
-    Source: J. Davis and M. Goadrich, The relationship between precision-recall and ROC curves, 2006.
+    Source: J. Davis and M. Goadrich, The relationship between precision-recall and ROC curves, 2006; P. Flach and M. Kull,
+    Precision-recall-gain curves, 2015.
     """
 
     def __init__(
@@ -50,27 +52,31 @@ class AUC(Counts):
         need_shares(self, thresholds)
         self.curve, self.summation_method = str(curve).upper(), str(summation_method).lower()
         self.multi_label, self.num_labels, self.from_logits = multi_label, num_labels, from_logits
-        self.thresholds = None if thresholds is None else sorted(float(limit) for limit in thresholds)
+        self._inside = None if thresholds is None else sorted(float(limit) for limit in thresholds)
         self.label_weights = None if label_weights is None else [float(weight) for weight in label_weights]
-        if self.thresholds is not None:
-            inside = np.array(self.thresholds)
+        if self._inside is not None:
+            inside = np.array(self._inside)
         elif positive("AUC: num_thresholds", num_thresholds) < 2:
             raise ValueError(f"AUC: num_thresholds must be at least 2, got {num_thresholds}")
         else:
             inside = (np.arange(num_thresholds - 2) + 1) / (num_thresholds - 1)
-        self.num_thresholds = len(inside) + 2
-        super().__init__([-BEYOND, *inside, 1 + BEYOND], name, dtype=dtype)
+        self.num_thresholds, self.thresholds = len(inside) + 2, [-BEYOND, *inside, 1 + BEYOND]
+        super().__init__(self.thresholds, name, dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; thresholds only if they were given, without those beyond 0 and 1."""
+        return {**super().get_config(), "thresholds": self._inside}
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
         p: Any = np.asarray(y_pred, float)
         p = sigmoid.forward(p)[0] if self.from_logits else p.clip(0, 1)
         t: Any = per_output(np.asarray(y_true), p).reshape(p.shape) > 0.5
-        weights = of_all(sample_weight, p.shape).reshape(p.shape)
+        weights = spread(sample_weight, p.shape)
         if self.multi_label:
             self._check_labels(p.shape)
-            if self.hits.ndim == 1:
-                self.hits, self.misses, self.alarms, self.passes = (np.zeros((len(self.limits), p.shape[1])) for _ in range(4))
+            if self.true_positives.ndim == 1:
+                self.begin((len(self.limits), p.shape[1]))
             self.count_answers(t, p, weights)
             return
         if self.label_weights is not None:
@@ -81,11 +87,13 @@ class AUC(Counts):
     def result(self) -> float:
         """The area; of several labels the mean of theirs."""
         if self.curve == "PR" and self.summation_method == "interpolation":
-            areas = self._between_counts(self.hits + self.alarms)
+            areas = self._between_counts(self.true_positives + self.false_positives)
         else:
-            x, y = share(self.alarms, self.alarms + self.passes), self.recalls
+            x, y = share(self.false_positives, self.false_positives + self.true_negatives), self.recalls
             if self.curve == "PR":
                 x, y = self.recalls, self.precisions
+            elif self.curve == "PRGAIN":
+                x, y = self._gains()
             heights = {
                 "interpolation": (y[:-1] + y[1:]) / 2,
                 "minoring": np.minimum(y[:-1], y[1:]),
@@ -97,13 +105,22 @@ class AUC(Counts):
         return float(np.average(np.atleast_1d(areas), weights=self.label_weights if areas.size > 1 else None))
 
     def _between_counts(self, yeses: np.ndarray) -> np.ndarray:
-        """The area under precision against recall, hits and yeses in straight lines between thresholds."""
-        more_hits, more_yeses = self.hits[:-1] - self.hits[1:], yeses[:-1] - yeses[1:]
-        slope = share(more_hits, more_yeses)
-        start = self.hits[1:] - slope * yeses[1:]
+        """The area under precision against recall, true positives and yeses in straight lines between thresholds."""
+        more_right, more_yeses = self.true_positives[:-1] - self.true_positives[1:], yeses[:-1] - yeses[1:]
+        slope = share(more_right, more_yeses)
+        start = self.true_positives[1:] - slope * yeses[1:]
         growth = np.where((yeses[:-1] > 0) & (yeses[1:] > 0), yeses[:-1] / np.where(yeses[1:] > 0, yeses[1:], 1), 1)
         growth = np.maximum(growth, np.finfo(float).tiny)
-        return share(slope * (more_hits + start * np.log(growth)), self.hits[1:] + self.misses[1:]).sum(axis=0)
+        return share(slope * (more_right + start * np.log(growth)), self.true_positives[1:] + self.false_negatives[1:]).sum(
+            axis=0
+        )
+
+    def _gains(self) -> tuple[np.ndarray, np.ndarray]:
+        """What recall and precision gain; without a true positive 0 and 1, where the curve ends."""
+        found = self.true_positives > 0
+        odds = share(self.true_positives + self.false_negatives, self.true_negatives + self.false_positives)
+        lost, wrong = (odds * share(counts, self.true_positives) for counts in (self.false_negatives, self.false_positives))
+        return np.where(found, np.maximum(1 - lost, 0), 0), np.where(found, 1 - wrong, 1)
 
     def _check_labels(self, shape: tuple[int, ...]) -> None:
         labels = self.num_labels or (None if self.label_weights is None else len(self.label_weights))

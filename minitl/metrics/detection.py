@@ -10,26 +10,32 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import positive
-from minitl.metrics.means import Metric, of_all, per_output
+from minitl.metrics.means import Metric, per_output, spread
 
 
 class Counts(Metric):
     """What these metrics share: numbers of right and wrong answers by threshold; a number above it is a yes.
 
     Parameters: `top_k` lets only the k largest outputs of a sample be yeses; `class_id` counts one output alone.
-    Attributes: `hits` are right yeses, `misses` wrong noes, `alarms` wrong yeses, `passes` right noes, one entry per threshold.
+    Attributes: `true_positives` are right yeses, `false_negatives` wrong noes, `false_positives` wrong yeses, `true_negatives`
+    right noes, one entry per threshold.
     Errors: ValueError for a `top_k` below 1.
     """
 
     def __init__(self, limits: Any, name: str | None, top_k: int | None = None, class_id: int | None = None, dtype: Any = None):
-        self.limits = np.atleast_1d(np.asarray(limits, float))
+        self.limits = tuple(np.atleast_1d(np.asarray(limits, float)).tolist())
         self.top_k = None if top_k is None else positive(f"{type(self).__name__}: top_k", top_k)
         self.class_id = class_id
         super().__init__(name, dtype)
 
     def reset_state(self) -> None:
         """Begin anew."""
-        self.hits, self.misses, self.alarms, self.passes = (np.zeros(len(self.limits)) for _ in range(4))
+        self.begin((len(self.limits),))
+
+    def begin(self, shape: tuple[int, ...]) -> None:
+        """Set the counts to zeros of a shape."""
+        self.true_positives, self.false_negatives = np.zeros(shape), np.zeros(shape)
+        self.false_positives, self.true_negatives = np.zeros(shape), np.zeros(shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
@@ -39,19 +45,20 @@ class Counts(Metric):
             p = np.where(_among_largest(p, self.top_k), p, -np.inf)
         if self.class_id is not None:
             t, p = (_of_class(array, self.class_id, type(self).__name__) for array in (t, p))
-        self.count_answers(t.reshape(-1, 1) > 0.5, p.reshape(-1, 1), of_all(sample_weight, p.shape)[:, None])
+        self.count_answers(t.reshape(-1, 1) > 0.5, p.reshape(-1, 1), spread(sample_weight, p.shape).reshape(-1, 1))
 
     def count_answers(self, t: np.ndarray, p: np.ndarray, weights: np.ndarray) -> None:
         """Count answers, each column by itself.
 
         Shapes: t and p (answers, columns), weights the same; the counts (thresholds,) for one column, else (thresholds, columns).
         """
-        order = np.argsort(self.limits)
+        limits = np.array(self.limits)
+        order = np.argsort(limits)
         # How many thresholds lie below a number: it is a yes for these. What is not a number is a no.
-        below = np.searchsorted(self.limits[order], np.where(np.isnan(p), -np.inf, p))
+        below = np.searchsorted(limits[order], np.where(np.isnan(p), -np.inf, p))
         columns, steps = p.shape[1], len(order) + 1
         places = (below + steps * np.arange(columns)).reshape(-1)
-        for positives, found, left in ((t, "hits", "misses"), (~t, "alarms", "passes")):
+        for positives, found, left in ((t, "true_positives", "false_negatives"), (~t, "false_positives", "true_negatives")):
             by_step = np.bincount(places, (positives * weights).reshape(-1), steps * columns).reshape(columns, steps)
             # From both ends, so that none left is 0 and no rounded difference.
             yeses, noes = by_step[:, :0:-1].cumsum(axis=1)[:, ::-1].T, by_step[:, :-1].cumsum(axis=1).T
@@ -62,18 +69,18 @@ class Counts(Metric):
 
     @property
     def recalls(self) -> np.ndarray:
-        """How many of those that should be are yeses, by threshold: hits / (hits + misses)."""
-        return share(self.hits, self.hits + self.misses)
+        """How many of those that should be are yeses, by threshold: TP / (TP + FN)."""
+        return share(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
     def precisions(self) -> np.ndarray:
-        """How many of the yeses are right, by threshold: hits / (hits + false alarms)."""
-        return share(self.hits, self.hits + self.alarms)
+        """How many of the yeses are right, by threshold: TP / (TP + FP)."""
+        return share(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def specificities(self) -> np.ndarray:
-        """How many of those that should be are noes, by threshold: passes / (passes + false alarms)."""
-        return share(self.passes, self.passes + self.alarms)
+        """How many of those that should be are noes, by threshold: TN / (TN + FP)."""
+        return share(self.true_negatives, self.true_negatives + self.false_positives)
 
     def result(self) -> Any:
         """The number so far."""
@@ -81,7 +88,7 @@ class Counts(Metric):
 
 
 class Precision(Counts):
-    """How many of the yeses are right: hits / (hits + false alarms).
+    """How many of the yeses are right: TP / (TP + FP).
 
     Parameters: `thresholds` is one, 0.5 by default, or a list; `top_k` lets only the k largest outputs of a sample be yeses,
     whatever they are unless a threshold is given; `class_id` counts one output alone.
@@ -103,7 +110,7 @@ class Precision(Counts):
 
 
 class Recall(Precision):
-    """How many of those that should be are yeses: hits / (hits + misses).
+    """How many of those that should be are yeses: TP / (TP + FN).
 
     Parameters and errors: as those of `Precision`.
     """
@@ -120,13 +127,12 @@ class Recall(Precision):
 
 
 class Count(Precision):
-    """One of the four numbers, as it is; a subclass says which, and its name."""
+    """One of the four numbers, as it is; a subclass says which."""
 
     counted: str
-    default_name: str
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None):
-        super().__init__(thresholds, name=name or self.default_name, dtype=dtype)
+        super().__init__(thresholds, name=name or self.counted, dtype=dtype)
 
     def result(self) -> Any:
         """The number, or one per threshold."""
@@ -136,25 +142,25 @@ class Count(Precision):
 class TruePositives(Count):
     """The number of right yeses."""
 
-    counted, default_name = "hits", "true_positives"
+    counted = "true_positives"
 
 
 class FalsePositives(Count):
     """The number of wrong yeses."""
 
-    counted, default_name = "alarms", "false_positives"
+    counted = "false_positives"
 
 
 class TrueNegatives(Count):
     """The number of right noes."""
 
-    counted, default_name = "passes", "true_negatives"
+    counted = "true_negatives"
 
 
 class FalseNegatives(Count):
     """The number of wrong noes."""
 
-    counted, default_name = "misses", "false_negatives"
+    counted = "false_negatives"
 
 
 def need_shares(metric: Counts, thresholds: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, unknown
-from minitl.metrics.means import Metric, of_all, per_output
+from minitl.metrics.means import Metric, per_output, spread
 
 AVERAGES = (None, "micro", "macro", "weighted")
 TINY = 1e-7  # added to what is divided by, as in Keras
@@ -16,8 +16,7 @@ TINY = 1e-7  # added to what is divided by, as in Keras
 class FBetaScore(Metric):
     """A mean of precision and recall, in which recall counts beta^2 times.
 
-    Formula: with precision p = hits / (hits + false alarms) and recall r = hits / (hits + misses) of a class,
-    (1 + beta^2) p r / (beta^2 p + r).
+    Formula: with precision p = TP / (TP + FP) and recall r = TP / (TP + FN) of a class, (1 + beta^2) p r / (beta^2 p + r).
     Parameters: `average` None gives one number per class, "macro" their mean, "weighted" their mean weighted by how often each
     occurs, "micro" the score of all answers together; a class is answered with yes above `threshold`, without one where it has
     the largest number, and a single output above 0.5.
@@ -37,7 +36,7 @@ class FBetaScore(Metric):
 
     def reset_state(self) -> None:
         """Begin anew."""
-        self.hits = self.alarms = self.misses = np.zeros(1)
+        self.true_positives = self.false_positives = self.false_negatives = np.zeros(1)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
@@ -48,17 +47,18 @@ class FBetaScore(Metric):
             yes = p > (0.5 if self.threshold is None else self.threshold)
         else:
             yes = (p >= p.max(axis=1, keepdims=True)) & (np.abs(p) > 1e-9)
-        each, axis = of_all(sample_weight, (len(p), 1))[:, None], (0, 1) if self.average == "micro" else 0
-        self.hits = self.hits + (each * yes * t).sum(axis)
-        self.alarms = self.alarms + (each * yes * (1 - t)).sum(axis)
-        self.misses = self.misses + (each * ~yes * t).sum(axis)
+        each, axis = spread(sample_weight, p.shape), (0, 1) if self.average == "micro" else 0
+        self.true_positives = self.true_positives + (each * yes * t).sum(axis)
+        self.false_positives = self.false_positives + (each * yes * (1 - t)).sum(axis)
+        self.false_negatives = self.false_negatives + (each * ~yes * t).sum(axis)
 
     def result(self) -> Any:
-        """One number, or one per class; 0 without hits."""
-        precision, recall = self.hits / (self.hits + self.alarms + TINY), self.hits / (self.hits + self.misses + TINY)
+        """One number, or one per class; 0 without true positives."""
+        precision = self.true_positives / (self.true_positives + self.false_positives + TINY)
+        recall = self.true_positives / (self.true_positives + self.false_negatives + TINY)
         score = (1 + self.beta**2) * precision * recall / (self.beta**2 * precision + recall + TINY)
         if self.average == "weighted":
-            there = self.hits + self.misses
+            there = self.true_positives + self.false_negatives
             return float((score * there).sum() / (there.sum() + TINY))
         return float(score.mean()) if self.average is not None or score.size == 1 else score
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,11 @@ class Metric(Configured):
     @property
     def variables(self) -> list[Variable]:
         """What it counts in."""
-        counted = self._counted()
+        counted, settings = self._counted(), signature(type(self)).parameters
         if counted:
             return list(counted.values())
-        return [Variable.of(np.asarray(value), name, self.name, trainable=False) for name, value in self.get_state().items()]
+        state = {name: value for name, value in self.get_state().items() if name not in settings}
+        return [Variable.of(np.asarray(value), name, self.name, trainable=False) for name, value in state.items()]
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The number of every sample of a batch."""
@@ -61,10 +63,7 @@ class Metric(Configured):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into the mean."""
         values = np.asarray(self.values(np.asarray(y_true), np.asarray(y_pred)), np.float64)
-        weights = np.ones(values.shape)
-        if sample_weight is not None:
-            given = np.asarray(sample_weight, np.float64)
-            weights *= given if given.shape == values.shape else given.reshape(-1, *[1] * (values.ndim - 1))
+        weights = spread(sample_weight, values.shape)
         self.total += float((values * weights).sum())
         self.count += float(weights.sum())
 
@@ -106,7 +105,7 @@ class Mean(Metric):
     def update_state(self, values: Any, y_pred: Any = None, sample_weight: Any = None) -> None:
         """Take numbers in."""
         values = np.asarray(values, float)
-        weights = np.broadcast_to(1.0 if sample_weight is None else np.asarray(sample_weight, float), values.shape)
+        weights = spread(sample_weight, values.shape)
         self.total += float((values * weights).sum())
         self.count += float(weights.sum())
 
@@ -166,16 +165,18 @@ class Accuracy(CategoricalAccuracy):
 
 
 class BinaryAccuracy(Metric):
-    """How often an output lies on the target's side of the threshold, averaged over outputs."""
+    """How often an output lies on the target's side of the threshold.
+
+    Shapes: y_true and y_pred (N, ...); each output counts, with a weight of its own or its sample's.
+    """
 
     def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
         super().__init__(name, dtype)
         self.threshold = threshold
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """The share of right outputs of every sample."""
-        right = (y_pred > self.threshold) == (y_true.reshape(y_pred.shape) > self.threshold)
-        return right.reshape(len(right), -1).mean(axis=1)
+        """1 for every right output, else 0."""
+        return (y_pred > self.threshold) == (y_true.reshape(y_pred.shape) > self.threshold)
 
 
 class TopKCategoricalAccuracy(Metric):
@@ -196,10 +197,22 @@ class TopKCategoricalAccuracy(Metric):
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """The same under the name that Keras has for class numbers."""
+    """The same under the name that Keras has for class numbers.
 
-    def __init__(self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy", dtype: Any = None):
+    Parameters: with `from_sorted_ids` the predictions are class numbers themselves, the most probable first.
+    """
+
+    def __init__(
+        self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy", dtype: Any = None, from_sorted_ids: bool = False
+    ):  # fmt: skip
         super().__init__(k, name, dtype)
+        self.from_sorted_ids = from_sorted_ids
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """1 where fewer than k classes beat the right one, or where it is among the first k, else 0."""
+        if not self.from_sorted_ids:
+            return super().values(y_true, y_pred)
+        return (y_pred[..., : self.k] == y_true.reshape(*y_pred.shape[:-1], 1)).any(axis=-1)
 
 
 class MeanSquaredError(Metric):
@@ -209,9 +222,9 @@ class MeanSquaredError(Metric):
         super().__init__(name, dtype)
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """The mean square of every sample."""
+        """The mean square of every sample, or of every step of a sequence."""
         square = (y_pred - y_true.reshape(y_pred.shape)) ** 2
-        return square.reshape(len(square), -1).mean(axis=1)
+        return square if square.ndim == 1 else square.mean(axis=-1)
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
@@ -257,9 +270,9 @@ def per_output(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     return y_true if y_true.size == y_pred.size else np.eye(y_pred.shape[-1])[class_numbers(y_true, y_pred)]
 
 
-def of_all(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The weight of every number of a batch, in one row; weights are given per sample, per number, or per step of a sequence."""
+def spread(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The weight of every number of a batch; weights are given per sample, per number, or per step of a sequence."""
     given = np.asarray(1.0 if sample_weight is None else sample_weight, float)
     while given.ndim > len(shape) and given.shape[-1] == 1:
         given = given[..., 0]
-    return np.broadcast_to(given.reshape(*given.shape, *[1] * (len(shape) - given.ndim)), shape).reshape(-1)
+    return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.metrics.means import Metric, of_all
+from minitl.metrics.means import Metric, spread
 
 
 class IoU(Metric):
@@ -36,7 +36,7 @@ class IoU(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
         t, p = self.class_numbers(np.asarray(y_true), np.asarray(y_pred))
-        weights = of_all(sample_weight, t.shape)
+        weights = spread(sample_weight, t.shape).reshape(-1)
         t, p = t.reshape(-1).astype(int), p.reshape(-1).astype(int)
         counts = (t >= 0) & (t < self.num_classes) & (p >= 0) & (p < self.num_classes) & (t != self.ignore_class)
         places = t[counts] * self.num_classes + p[counts]

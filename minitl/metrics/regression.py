@@ -10,6 +10,8 @@ import numpy as np
 from minitl.errors import check_numbers, unknown
 from minitl.metrics.means import MeanSquaredError, Metric
 
+AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")  # of the outputs' scores
+
 
 class RootMeanSquaredError(MeanSquaredError):
     """The root of the mean squared error.
@@ -80,17 +82,18 @@ class R2Score(Metric):
     """The share of the targets' variance that the predictions explain: 1 is best, 0 is no better than the mean.
 
     Formula: 1 - sum a (t - p)^2 / sum a (t - mean t)^2 per output, a the sample weights, averaged over outputs
-    (`class_aggregation="uniform_average"`), or by their variance ("variance_weighted_average"). With `num_regressors` k > 0 the
-    score R of n numbers is adjusted, 1 - (1 - R) (n - 1) / (n - k - 1), if n > k + 1.
+    (`class_aggregation="uniform_average"`), or by their variance ("variance_weighted_average"), or one number per output (None).
+    With `num_regressors` k > 0 the score R of n numbers is adjusted, 1 - (1 - R) (n - 1) / (n - k - 1), if n > k + 1.
     Shapes: y_true and y_pred (N, outputs).
     Errors: ValueError for another aggregation, or a negative number of regressors.
     """
 
     def __init__(
-        self, class_aggregation: str = "uniform_average", num_regressors: int = 0, name: str = "r2_score", dtype: Any = None
+        self, class_aggregation: str | None = "uniform_average", num_regressors: int = 0, name: str = "r2_score",
+        dtype: Any = None,
     ):  # fmt: skip
-        if class_aggregation not in ("uniform_average", "variance_weighted_average"):
-            raise unknown("class_aggregation", class_aggregation, ("uniform_average", "variance_weighted_average"))
+        if class_aggregation not in AGGREGATIONS:
+            raise unknown("class_aggregation", class_aggregation, [str(one) for one in AGGREGATIONS])
         check_numbers("R2Score", "[0, inf)", num_regressors=num_regressors)
         super().__init__(name, dtype)
         self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
@@ -109,13 +112,15 @@ class R2Score(Metric):
         self.size += t.size
         self.sums = self.sums + np.stack([weights @ t, weights @ t**2, weights @ (t - p) ** 2])
 
-    def result(self) -> float:
-        """The score so far; 0 before the first batch."""
+    def result(self) -> Any:
+        """The score so far, or one per output; 0 before the first batch."""
         if not self.weights:
             return 0.0
         total = self.sums[1] - self.sums[0] ** 2 / self.weights
         scores = np.where(total > 0, 1 - self.sums[2] / np.where(total > 0, total, 1), 0.0)
-        score = float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
+        score: Any = scores
+        if self.class_aggregation is not None:
+            score = float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
         free = self.size - self.num_regressors - 1
         return score if self.num_regressors == 0 or free <= 0 else 1 - (1 - score) * (self.size - 1) / free
 

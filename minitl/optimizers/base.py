@@ -17,6 +17,8 @@ import numpy as np
 from minitl import schedules
 from minitl.backend import engine, get_backend
 from minitl.errors import check_numbers
+from minitl.layers.names import default_name
+from minitl.layers.variable import Variable
 from minitl.optimizers.prepared import Prepared, alike
 from minitl.optimizers.rate import Rate
 from minitl.serialization import constructor_arguments
@@ -45,7 +47,9 @@ class Optimizer:
         lr: Any = None,
         multipliers: dict[str, float] | None = None,
         decay: float = 0.0,
+        name: str | None = None,
     ):
+        self.name = name or default_name(type(self))
         check_numbers(self, "[0, inf)", decay=decay)
         check_numbers(self, "[0, inf) or None", weight_decay=weight_decay)
         check_numbers(self, "(0, inf) or None", clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm)
@@ -167,6 +171,13 @@ class Optimizer:
         self._rate = float(value) if isinstance(value, Rate) else value
 
     @property
+    def variables(self) -> list[Variable]:
+        """The number of updates, the rate, and what is remembered of each parameter, each a copy."""
+        found = {"iteration": np.asarray(self.iterations), "learning_rate": np.asarray(self.current_learning_rate)}
+        remembered = {f"{path}/{name}": slot for path, slots in self.memory.items() for name, slot in slots.items()}
+        return [Variable.of(np.array(array), name, self.name, False) for name, array in {**found, **remembered}.items()]
+
+    @property
     def lr(self) -> Any:
         """`learning_rate` under the name that older programs use."""
         return self.learning_rate
@@ -176,8 +187,9 @@ class Optimizer:
         self.learning_rate = value
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**constructor_arguments(self, skip=("lr",)), "learning_rate": self._rate}
+        """The constructor's arguments, its name only if it is another than the class's."""
+        skip = ("lr", "name") if self.name == default_name(type(self)) else ("lr",)
+        return {**constructor_arguments(self, skip=skip), "learning_rate": self._rate}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

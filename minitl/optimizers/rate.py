@@ -20,6 +20,11 @@ class Rate(float):
         """The plain number."""
         return float(self)
 
+    @property
+    def value(self) -> float:
+        """The same, as a variable of Keras has it."""
+        return float(self)
+
     def assign(self, value: float) -> None:
         """Change the optimizer's rate."""
         self.owner.learning_rate = float(value)
