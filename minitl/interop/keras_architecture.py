@@ -22,6 +22,7 @@ from minitl.layers.base import Layer
 from minitl.layers.known import is_ours, makes_its_own
 from minitl.layers.random_images import RandomImage
 from minitl.models import Model, Sequential
+from minitl.models.keys import Keys, keys_of
 from minitl.serialization import custom_objects_now
 
 # What Keras gives to every layer, or has for other devices and precisions, and what has no meaning here.
@@ -262,7 +263,8 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
         waiting = later
     inputs = [values[place] for place in _places(inner["input_layers"])]
     outputs = [values[source, use - first_end.get(source, 0), index] for source, use, index in ends]
-    return Model(inputs, outputs, name=inner.get("name"))
+    keys = Keys(keys_of(inner["input_layers"]), keys_of(inner["output_layers"]))
+    return Model(*keys.ends(inputs, outputs), name=inner.get("name"))
 
 
 def _first_numbers(entries: list[dict[str, Any]], ends: list[tuple[str, int, int]]) -> tuple[dict[str, int], dict[str, int]]:

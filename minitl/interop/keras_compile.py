@@ -39,13 +39,17 @@ def compile_settings(model: Any) -> dict[str, Any] | None:
     of_outputs = model.loss if several else [model.loss]
     if any(loss is not None and type(loss).__name__ not in LOSSES for loss in of_outputs):
         return None
-    described = [None if loss is None else _loss(loss) for loss in of_outputs]
-    measured = [[_metric(metric) for metric in group] for group in (model.metrics if several else [model.metrics])]
+    described: Any = [None if loss is None else _loss(loss) for loss in of_outputs]
+    measured: Any = [[_metric(metric) for metric in group] for group in (model.metrics if several else [model.metrics])]
     measured = [[metric for metric in group if metric is not None] for group in measured]
+    weights = model.loss_weights
+    if several and model.keys.outputs is not None:  # Keras has them in another order
+        described, measured = (dict(zip(model.keys.outputs, each, strict=True)) for each in (described, measured))
+        weights = dict(zip(model.keys.outputs, weights, strict=True)) if isinstance(weights, list) else weights
     return {
         "optimizer": _optimizer(model.optimizer),
         "loss": described if several else described[0],
-        "loss_weights": model.loss_weights,
+        "loss_weights": weights,
         "metrics": measured if several else measured[0],
         "weighted_metrics": None,
         "run_eagerly": False,

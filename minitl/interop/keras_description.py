@@ -119,9 +119,10 @@ def described(model: Any) -> dict[str, Any]:
     layers.sort(key=lambda entry: of_entry.get(id(entry), of_input.get(entry["name"], -1)))
     inputs = [[*made[value]] for value in model.graph.inputs]
     outputs = [_output_place(value.node.layer, made[value]) for value in model.graph.outputs]
+    ends = [end[0] if isinstance(end, list) and len(end) == 1 else end for end in model.keys.ends(inputs, outputs)]
     return _entry("keras.src.models.functional", "Functional", {
         "name": model.name or "functional", "trainable": True, "layers": layers,
-        "input_layers": inputs[0] if len(inputs) == 1 else inputs, "output_layers": outputs[0] if len(outputs) == 1 else outputs,
+        "input_layers": ends[0], "output_layers": ends[1],
     })  # fmt: skip
 
 

@@ -51,6 +51,7 @@ NAMED: dict[str, type[Loss]] = {
     "categorical_crossentropy": CategoricalCrossentropy,
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
     "binary_crossentropy": BinaryCrossentropy,
+    "bce": BinaryCrossentropy,
     "chain_crossentropy": ChainCrossentropy,
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
@@ -143,7 +144,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("MSE", "MAE", "MAPE", "MSLE", "KLD"):
+    if name in ("MSE", "MAE", "MAPE", "MSLE", "KLD", "BCE"):
         return globals()[name.lower()]
     if name == "Reduction":
         return importlib.import_module("minitl.legacy.losses").Reduction

@@ -16,6 +16,7 @@ from typing import Any
 
 from minitl.graph.value import UNDECIDED, Value
 from minitl.layers.core import InputLayer
+from minitl.models.keys import Keys, keys_of, listed
 
 
 def followed(model: Any, input_shape: Any) -> tuple[list[Value], list[Value]]:
@@ -35,7 +36,7 @@ def followed(model: Any, input_shape: Any) -> tuple[list[Value], list[Value]]:
         raise TypeError(
             f"{model.label}: its call() is followed once, before there are numbers, and must be made of layers: {error}"
         ) from error
-    outputs = list(y.values()) if isinstance(y, dict) else list(y) if isinstance(y, (list, tuple)) else [y]
+    outputs, model.keys = listed(y), Keys(outputs=keys_of(y))
     if not all(isinstance(output, Value) for output in outputs):
         raise TypeError(f"{model.label}: call() must return what its layers give, got {type(y).__name__}")
     return inputs, outputs

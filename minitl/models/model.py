@@ -24,6 +24,7 @@ from minitl.layers.core import InputLayer
 from minitl.models.called import followed
 from minitl.models.foreign import foreign, foreign_weights, save_foreign
 from minitl.models.inputs import as_input, shapes_of
+from minitl.models.keys import Keys, keys_in, keys_of, listed
 from minitl.models.planning import plan_of
 from minitl.models.reopening import open_for
 from minitl.models.saving import FORMAT, layers_from, save_model
@@ -35,7 +36,7 @@ from minitl.serialization import encode
 
 
 class Model(Structure):
-    """The network between some values: `Model(inputs, outputs)`, each a value or a list of them.
+    """The network between some values: `Model(inputs, outputs)`, each a value, a list, or a dictionary of them (`keys`).
 
     Layers without a name of their own are named by type and position (`conv2d`, `conv2d_1`, `dense`): the same program gives
     the same names. Layers may be shared with other models: what is trained in one is trained in all.
@@ -72,7 +73,8 @@ class Model(Structure):
             raise TypeError(
                 f"{type(self).__name__}: models are made from values, Model(inputs, outputs), or are subclasses with a call()"
             )
-        self._adopt(Graph(_listed(inputs), _listed(outputs), type(self).__name__))
+        self._adopt(Graph(listed(inputs), listed(outputs), type(self).__name__))
+        self.keys = Keys(keys_of(inputs), keys_of(outputs))
         if not trainable:
             self.trainable = False
 
@@ -111,7 +113,8 @@ class Model(Structure):
         """On arrays: the outputs. On values: a use of the model as a layer, and its output values."""
         if isinstance(x, dict) and x and all(isinstance(part, Value) for part in x.values()):
             x = [x[name] for name in self.input_names]
-        return super().__call__(x, training)
+        outputs = super().__call__(x, training)
+        return self.keys.packed(outputs)
 
     def compute(self, x: Any, training: bool) -> tuple[Any, Any]:
         """The outputs, and the run that made them."""
@@ -301,6 +304,7 @@ class Model(Structure):
                 for layer, takes, fixed in described["nodes"]
             ],
             **{key: described[key] for key in ("outputs", "added_losses") if described[key]},
+            **self.keys.described(),
         }
 
     def _layer_config(self, layer: Layer) -> dict[str, Any]:
@@ -326,7 +330,8 @@ class Model(Structure):
             values += use(layer, several, node.get("training"))
         places = {"outputs": config["outputs"], "added_losses": config.get("added_losses", [])}
         ends = {key: [_listed_at(values, n, f"{label}: its {key} refer to value") for n in of] for key, of in places.items()}
-        model = cls(values[:count], ends["outputs"], name=config.get("name"))
+        keys = keys_in(config, {"input": count, "output": len(ends["outputs"])}, label)
+        model = cls(*keys.ends(values[:count], ends["outputs"]), name=config.get("name"))
         if ends["added_losses"]:
             model._adopt(Graph(values[:count], ends["outputs"], label, ends["added_losses"]))
         model.dtype = numeric(model, config.get("dtype", "float32"))
@@ -341,9 +346,3 @@ def _listed_at(items: list[Any], place: Any, what: str) -> Any:
     if not (isinstance(place, int) and 0 <= place < len(items)):
         raise ValueError(f"{what} {place!r}, which is not made before it")
     return items[place]
-
-
-def _listed(values: Any) -> list[Any]:
-    if isinstance(values, dict):
-        return list(values.values())
-    return list(values) if isinstance(values, (list, tuple)) else [values]

@@ -188,7 +188,7 @@ class Structure(Trainer):
     @property
     def input_names(self) -> list[str]:
         """The names of the inputs, by which a dictionary of arrays is given."""
-        return [self._names.get(value.node.layer, value.name) for value in self.graph.inputs]
+        return self.keys.inputs or [self._names.get(value.node.layer, value.name) for value in self.graph.inputs]
 
     def by_input(self, x: Any) -> list[Any]:
         """The data for the inputs, in their order, from an array, a list, or a dictionary by the inputs' names.
@@ -211,9 +211,9 @@ class Structure(Trainer):
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs: of the layers that make them, numbered where one makes several."""
-        names: list[str] = []
-        for value in self.graph.outputs:
+        """The names of the outputs: of the layers that make them, numbered where one makes several, or a dictionary's keys."""
+        names = list(self.keys.outputs or ())
+        for value in () if names else self.graph.outputs:
             names.append(free_name(self._names.get(value.node.layer, value.name), names))
         return names
 

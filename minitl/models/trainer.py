@@ -14,12 +14,15 @@ from minitl.history import History
 from minitl.layers.base import Layer
 from minitl.legacy.arguments import of_fit
 from minitl.models.closed_loss import with_target
+from minitl.models.keys import Keys
 from minitl.models.own_loss import with_own_loss
 from minitl.preprocessing.record import Preprocessing
 
 
 class Trainer(Layer):
     """A layer that can be trained: the loops are in `minitl.training`."""
+
+    keys = Keys()  # of the dictionaries in which its inputs and outputs come, if they do
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -225,8 +228,9 @@ class Trainer(Layer):
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None, callbacks: Any = None
     ) -> Any:
-        """The outputs for some data, in their order; a list of arrays where there are several."""
-        return training.predict(self, x, batch_size, verbose, steps, callbacks)
+        """The outputs for some data, in their order; a list of arrays where there are several, or a dictionary of them."""
+        outputs = training.predict(self, x, batch_size, verbose, steps, callbacks)
+        return self.keys.packed(outputs)  # known by now, also of a call that was followed for these data
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
@@ -241,7 +245,8 @@ class Trainer(Layer):
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
         training.check_inputs(self, x, "predict_on_batch")
-        return training.predict_batch(self, x)
+        outputs = training.predict_batch(self, x)
+        return self.keys.packed(outputs)
 
 
 def _batch_size(source: Any) -> int | None:
