@@ -5,6 +5,7 @@ Each name stands for an operation of `minitl.ops` and its settings.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,13 @@ def tanh(x: Any) -> np.ndarray:
     return _apply("tanh", x)
 
 
-def softmax(x: Any, axis: int = -1) -> np.ndarray:
-    """exp(x) / sum exp(x), along an axis."""
+def softmax(x: Any, axis: Any = -1) -> np.ndarray:
+    """exp(x) / sum exp(x), along an axis, or along several together."""
+    if isinstance(axis, (list, tuple)):
+        places = range(-len(axis), 0)
+        moved = np.moveaxis(_real(x), list(axis), list(places))
+        together = np.reshape(moved, (*np.shape(moved)[: -len(axis)], -1))
+        return np.moveaxis(np.reshape(_apply("softmax", together), np.shape(moved)), list(places), list(axis))
     if axis in (-1, np.ndim(x) - 1):
         return _apply("softmax", x)
     return np.moveaxis(_apply("softmax", np.moveaxis(_real(x), axis, -1)), -1, axis)
@@ -153,6 +159,12 @@ swish, hard_swish = silu, hard_silu
 
 
 globals().update(rare_activations.NAMED)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("glu", "threshold"):  # of other lengths, or with a setting that has no default
+        return getattr(importlib.import_module("minitl.legacy.nn_functions"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _apply(name: str, x: Any) -> np.ndarray:

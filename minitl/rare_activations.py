@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from minitl.autodiff import plain
+
 
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """x, or alpha (exp(x / alpha) - 1) where x is negative."""
@@ -62,6 +64,20 @@ def sparse_plus(x: Any) -> Any:
     return np.square(np.clip(x, -1, 1) + 1) / 4 + np.maximum(x - 1, 0)
 
 
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """The probabilities that are nearest to x: max(x - t, 0), with the t for which they add up to 1.
+
+    Source: A. Martins, R. Astudillo, From softmax to sparsemax, 2016, algorithm 1.
+    """
+    numbers = np.moveaxis(plain(x), axis, -1)
+    largest = -np.sort(-numbers)
+    above = np.cumsum(largest, axis=-1) - 1
+    counts = np.sum(largest * np.arange(1, numbers.shape[-1] + 1) > above, axis=-1, keepdims=True)
+    kept = np.moveaxis(numbers > np.take_along_axis(above, counts - 1, axis=-1) / counts, -1, axis)
+    count = np.sum(kept, axis=axis, keepdims=True).astype(x.dtype)
+    return np.where(kept, x - (np.sum(np.where(kept, x, 0), axis=axis, keepdims=True) - 1) / count, 0)
+
+
 def sparse_sigmoid(x: Any) -> Any:
     """(x + 1) / 2, cut off at 0 and 1."""
     return np.clip((x + 1) / 2, 0, 1)
@@ -81,6 +97,6 @@ NAMED: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         celu, hard_shrink, hard_tanh, keras2_hard_sigmoid, log_sigmoid, log_softmax, mish, soft_shrink, softsign, sparse_plus,
-        sparse_sigmoid, squareplus, tanh_shrink,
+        sparse_sigmoid, sparsemax, squareplus, tanh_shrink,
     )
 }  # fmt: skip

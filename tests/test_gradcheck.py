@@ -16,8 +16,8 @@ from minitl.__main__ import main
 from minitl.gradcheck import check_adjoint, check_gradients, complex_step, conduct, step_errors
 from minitl.gradcheck.differences import ROUNDING, Slope
 from minitl.gradcheck.problems import Problem
-from minitl.layers import BatchNormalization, Concatenate, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
-from minitl.losses import Loss
+from minitl.layers import Add, BatchNormalization, Concatenate, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
+from minitl.losses import Loss, MeanSquaredError
 from minitl.models import Model, Sequential
 from minitl.ops import dense, softmax, tanh
 
@@ -369,3 +369,28 @@ def test_targets_are_for_what_has_a_loss():
         check_gradients(model, x, y=np.ones((2, 2)))
     with pytest.raises(ValueError, match="is a layer, which has no targets; leave y out"):
         check_gradients(Dense(2), x, y=np.ones((2, 2)))
+
+
+def test_a_report_is_true_where_all_is_right():
+    class Wrong(Layer):
+        def forward(self, x, training=False):
+            return 2 * x
+
+        def backward(self, dy):
+            return dy
+
+    assert check_gradients(Dense(2), np.ones((2, 3))) and not check_gradients(Wrong(), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_arrays_of_another_order_are_checked_as_others(dtype):
+    """Transposed views, and copies of them, whose flat form is another array: their entries were never moved."""
+    rng = np.random.default_rng(0)
+    x, other = rng.normal(size=(3, 4)).T, np.asfortranarray(rng.normal(size=(4, 3)))
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile("sgd", "mse")
+    assert check_gradients(Dense(2), x, dtype=dtype) and check_gradients(Add(), [x, other], dtype=dtype)
+    assert check_gradients(model, x, y=np.asfortranarray(np.ones((4, 2))), dtype=dtype)
+    assert check_gradients(MeanSquaredError(), x, y=other, dtype=dtype)
+    assert check_gradients((lambda x, w: (x @ w, (x, w)), lambda dy, c: (dy @ c[1].T, c[0].T @ dy)), other, x.T, dtype=dtype)
+    assert check_adjoint(Dense(2, dtype="float64"), x) < 1e-8

@@ -864,3 +864,68 @@ def test_convolutions_per_channel_refuse_steps_in_both_ways():
         SeparableConv2D(2, 3, strides=2, dilation_rate=2)
     with pytest.raises(ValueError, match="dilation"):
         DepthwiseConv2D(3, strides=2, dilation_rate=2)
+
+
+def test_a_softmax_along_several_axes_adds_up_over_them_together():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    for axes in ((1, 3), [-1, 1], (3, 2)):
+        y = minitl.activations.softmax(x, axes)
+        e = np.exp(x)
+        np.testing.assert_allclose(y, e / e.sum(axis=tuple(axes), keepdims=True), rtol=1e-6)
+    traced = minitl.autodiff.Traced(x[0, 0])
+    end = (minitl.activations.softmax(traced, (0, 1)) * np.arange(20).reshape(4, 5)).sum()
+    (dx,) = minitl.autodiff.gradients(end, [traced])
+    shares = np.exp(x[0, 0]) / np.exp(x[0, 0]).sum()
+    weights = np.arange(20).reshape(4, 5)
+    np.testing.assert_allclose(dx, shares * (weights - (shares * weights).sum()), rtol=1e-6)
+
+
+def test_activations_of_other_lengths_or_with_a_setting():
+    x = np.float32([[1.0, 2.0, 0.0, 3.0]])
+    np.testing.assert_allclose(minitl.activations.glu(x), [[0.5, 2 / (1 + np.exp(-3))]], rtol=1e-6)
+    assert minitl.activations.threshold(x, 1.0, -5.0).tolist() == [[-5, 2, -5, 3]]
+    assert minitl.activations.sparsemax(x).tolist() == [[0, 0, 0, 1]]
+    layer = Dense(3, activation=minitl.activations.sparsemax)
+    assert layer(x).sum() == pytest.approx(1) and check_gradients(layer, x).ok
+    with pytest.raises(AttributeError, match="no attribute 'softmix'"):
+        minitl.activations.softmix  # noqa: B018
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_come_into_a_network_in_the_dtype_of_its_first_layer(dtype):
+    model = Sequential([Dense(2, dtype=dtype)])
+    model.build((None, 3))
+    assert model.inputs[0].dtype == dtype == Dense(2, dtype=dtype).input_dtype
+    assert Dense(2).supports_masking
+
+
+def test_the_first_call_of_a_layer_with_a_mask_has_the_mask():
+    class Masked(Layer):
+        def call(self, x, mask=None):
+            return x * mask[..., None] if mask is not None else x
+
+    x, mask = np.ones((2, 3, 4), np.float32), np.array([[True, False, True], [False, True, True]])
+    layer = Masked()
+    for _ in range(2):
+        np.testing.assert_array_equal(layer(x, mask=mask), mask[..., None] * x)
+
+
+def test_lengths_that_are_open_stay_open_in_a_reshape():
+    assert Reshape((-1, 2))(Input((None, 4))).shape == (None, None, 2)
+
+
+def test_another_number_of_weights_is_refused_before_any_is_changed():
+    layer = Dense(2)
+    layer.build((None, 3))
+    before = layer.get_weights()
+    for given in ([], [np.ones((3, 2))], [np.ones((3, 2)), np.ones(2), np.ones(2)]):
+        with pytest.raises(ValueError, match=f"expected 2 weight arrays, got {len(given)}; build the layer first"):
+            layer.set_weights(given)
+    np.testing.assert_array_equal(layer.get_weights()[0], before[0])
+
+
+def test_what_learns_cannot_stand_below_a_random_crop():
+    model = Sequential([Input((8, 8, 2)), Conv2D(2, 1), minitl.layers.RandomCrop(4, 4), Flatten(), Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="something below it learns, but it has no gradient; put it at the input"):
+        model.train_on_batch(np.ones((2, 8, 8, 2)), np.ones((2, 1)))

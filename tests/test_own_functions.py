@@ -67,6 +67,7 @@ def test_gradients_through_activations_of_one_s_own(activation, backend):
     with use_backend(backend):
         hidden = Dense(4, activation=activation, dtype="float64")
         model = Sequential([Input((6,), dtype="float64"), hidden, Dense(2, activation=gated, dtype="float64")])
+        model.compile("sgd", "categorical_crossentropy")
         assert check_gradients(model, X.astype(float), Y.astype(float))
 
 

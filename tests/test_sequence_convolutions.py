@@ -63,7 +63,8 @@ def test_they_are_keras_s(keras, name, settings):
 
 @pytest.mark.parametrize(("name", "settings"), CASES[::5], ids=[f"{5 * i}-{case[0]}" for i, case in enumerate(CASES[::5])])
 def test_gradients(name, settings):
-    assert check_gradients(getattr(layers, name)(**settings), X.astype(float))
+    layer = getattr(layers, name)(bias_initializer="random_normal", **settings)  # alone at some places; ReLU has a kink at 0
+    assert check_gradients(layer, X.astype(float))
 
 
 @pytest.mark.parametrize(("name", "settings"), [CASES[7], CASES[30], CASES[-3]])

@@ -147,7 +147,7 @@ def _check(
 def _real(x: Any, dtype: Any) -> np.ndarray:
     """x in the dtype; whole numbers, such as those of words, stay as they are."""
     array = np.asarray(x)
-    return array if array.dtype.kind in "iu" else array.astype(dtype)
+    return array if array.dtype.kind in "iu" else array.astype(dtype, order="C")
 
 
 def _generator(seed: int) -> np.random.Generator:

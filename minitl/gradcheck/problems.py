@@ -172,7 +172,7 @@ def _of_loss(loss: Loss, x: Any, y: Any, dtype: Any) -> Problem:
         raise ValueError(
             f"check_gradients: a loss needs its targets: check_gradients({type(loss).__name__}(...), y_pred, y=y_true)"
         )
-    x, y = np.array(x, dtype), np.asarray(y)
+    x, y = np.array(x, dtype, order="C"), np.asarray(y)
 
     def values() -> Any:
         return np.asarray(loss.forward(y, x, None, loss.from_logits))
@@ -186,7 +186,7 @@ def _of_loss(loss: Loss, x: Any, y: Any, dtype: Any) -> Problem:
 
 
 def _of_pair(forward: Callable[..., Any], backward: Callable[..., Any], inputs: tuple[Any, ...], dtype: Any) -> Problem:
-    given = [np.array(a, dtype) if i == 0 or _is_real(a) else a for i, a in enumerate(inputs)]
+    given = [np.array(a, dtype, order="C") if i == 0 or _is_real(a) else a for i, a in enumerate(inputs)]
     moved = [i for i, a in enumerate(given) if i == 0 or _is_real(a)]
 
     def values() -> Any:
@@ -231,8 +231,11 @@ def _parameters(layer: Layer) -> list[tuple[str, np.ndarray]]:
 
 
 def _converted(x: Any, dtype: Any, layer: Any) -> Any:
-    """Copies of the inputs in the dtype of the check; whole numbers stay whole where they are wanted."""
-    parts = [np.array(part) for part in x] if layer.takes_several else [np.array(x)]
+    """Copies of the inputs in the dtype of the check; whole numbers stay whole where they are wanted.
+
+    Row by row, whatever the order of what was given: entries are changed through a flat view.
+    """
+    parts = [np.array(part, order="C") for part in (x if layer.takes_several else [x])]
     wanted = [value.dtype for value in layer.inputs] if layer.is_container else [layer.input_dtype] * len(parts)
     whole = [part.dtype.kind in "iu" and np.dtype(kind).kind in "iu" for part, kind in zip(parts, wanted, strict=True)]
     parts = [part if stays else part.astype(dtype) for part, stays in zip(parts, whole, strict=True)]

@@ -81,6 +81,10 @@ class Report:
         checked = bool(self.tensors) and all(tensor.ok for tensor in self.tensors)
         return checked and not any(finding.failure for finding in self.findings)
 
+    def __bool__(self) -> bool:
+        # So that `assert check_gradients(...)` says what it seems to say.
+        return self.ok
+
     def raise_if_wrong(self) -> None:
         """Raise AssertionError with the table, unless the target is right.
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minitl import activations
-from minitl.autodiff import plain
+from minitl import activations, rare_activations
 from minitl.layers.attention import NOTHING
 from minitl.legacy import backend, backend_more
-from minitl.legacy.operations import sort, split
+from minitl.legacy.operations import split
 from minitl.legacy.windows import check_channels_last, of_values
 
 
@@ -67,19 +66,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
     return np.where(np.greater(x, threshold), x, default_value)
 
 
-@of_values
-def sparsemax(x: Any, axis: int = -1) -> Any:
-    """The probabilities that are nearest to x: max(x - t, 0), with the t for which they add up to 1.
-
-    Source: A. Martins, R. Astudillo, From softmax to sparsemax, 2016, algorithm 1.
-    """
-    numbers = np.moveaxis(plain(x), axis, -1)
-    largest = -sort(-numbers)
-    above = np.cumsum(largest, axis=-1) - 1
-    counts = np.sum(largest * np.arange(1, numbers.shape[-1] + 1) > above, axis=-1, keepdims=True)
-    kept = np.moveaxis(numbers > np.take_along_axis(above, counts - 1, axis=-1) / counts, -1, axis)
-    count = np.sum(kept, axis=axis, keepdims=True).astype(x.dtype)
-    return np.where(kept, x - (np.sum(np.where(kept, x, 0), axis=axis, keepdims=True) - 1) / count, 0)
+sparsemax = of_values(rare_activations.sparsemax)
 
 
 @of_values
