@@ -465,7 +465,8 @@ def test_models_with_a_call(tmp_path):
 def test_a_model_with_a_call_of_several_inputs_and_outputs():
     model = TwoInputs()
     found = model({"a": X, "b": X})
-    assert [part.shape for part in found] == [(12, 2), (12, 3)] and model.input_names == ["a", "b"]
+    assert isinstance(found, dict) and model.input_names == ["a", "b"]
+    assert [part.shape for part in found.values()] == [(12, 2), (12, 3)]
 
 
 def test_a_layer_with_weights_that_uses_values_around_it_is_left_without_them():

@@ -175,7 +175,7 @@ def test_unit_normalization(axis):
     layer = layers.UnitNormalization(axis, dtype="float64")
     y = layer(x)
     np.testing.assert_allclose((y * y).sum(axis=axis), 1)
-    check_gradients(Sequential([Input((4, 5), dtype="float64"), layer]).astype("float64"), x)
+    assert check_gradients(Sequential([Input((4, 5), dtype="float64"), layer]).astype("float64"), x)
     assert (layers.UnitNormalization()(np.zeros((2, 3))) == 0).all()
 
 

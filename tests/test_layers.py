@@ -710,12 +710,12 @@ def test_at_a_tie_the_first_value_has_the_gradient(backend, name, first):
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_slopes_at_the_threshold_are_those_below_zero_and_above_elsewhere(backend):
-    """As in Keras: at 0 a leaky ReLU has its slope, at a threshold above 0 it has 1."""
+    """At 0, and at a threshold above 0, a leaky ReLU has its slope."""
     x = np.array([-1, 0, 1, 2], np.float32)
     with minitl.use_backend(backend):
         for settings, expected in (
             ({"negative_slope": 0.5}, [0.5, 0.5, 1, 1]),
-            ({"negative_slope": 0.5, "threshold": 1.0}, [0.5, 0.5, 1, 1]),
+            ({"negative_slope": 0.5, "threshold": 1.0}, [0.5, 0.5, 0.5, 1]),
             ({"negative_slope": 0.5, "max_value": 2.0}, [0.5, 0.5, 1, 0]),
         ):
             layer = ReLU(**settings)
@@ -855,8 +855,12 @@ def test_the_noise_of_gaussian_dropout_has_the_spread_of_dropout():
     assert noise.mean() == pytest.approx(1, abs=0.01) and noise.std() == pytest.approx((0.2 / 0.8) ** 0.5, rel=0.02)
 
 
-def test_a_threshold_itself_passes(backend):
-    assert ReLU(threshold=1.0)(np.float32([[0.5, 1.0, 2.0]])).tolist() == [[0, 1, 2]]
+def test_a_threshold_itself_does_not_pass(backend):
+    """As in Keras."""
+    assert ReLU(threshold=1.0)(np.float32([[0.5, 1.0, 2.0]])).tolist() == [[0, 0, 2]]
+    assert minitl.activations.relu(np.float32([0.5, 1.0, 2.0]), threshold=1.0).tolist() == [0, 0, 2]
+    below = ReLU(threshold=1.0, negative_slope=0.5)
+    assert below(np.float32([[0.5, 1.0, 2.0]])).tolist() == [[-0.25, 0, 2]]
 
 
 def test_convolutions_per_channel_refuse_steps_in_both_ways():

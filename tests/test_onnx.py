@@ -79,13 +79,18 @@ def test_every_layer_is_exported(name, tmp_path):
         np.testing.assert_allclose(y, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted({*activations.NAMED, *rare_activations.NAMED} - {"linear"}))
+@pytest.mark.parametrize("name", sorted({*activations.NAMED, *rare_activations.NAMED} - {"linear", "sparsemax"}))
 def test_every_activation_is_exported(name, tmp_path):
     inputs = Input((3, 5))
     model = Model(inputs, Activation(name)(inputs))
     x = np.linspace(-8, 8, 60).reshape(4, 3, 5).astype(np.float32) + np.float32(1e-3)  # and not where it jumps
     export_onnx(model, tmp_path / "m.onnx")
     np.testing.assert_allclose(run(tmp_path / "m.onnx", x)[0], model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_an_activation_that_sorts_is_not_exported(tmp_path):
+    with pytest.raises(ValueError, match="sparsemax"):
+        export_onnx(Sequential([Input((3,)), Activation("sparsemax")]), tmp_path / "m.onnx")
 
 
 def test_states_of_recurrent_layers_are_exported(tmp_path):

@@ -339,3 +339,27 @@ def test_a_weight_s_settings_without_their_names():
     assert list(layer.state) == ["v"]
     with pytest.raises(TypeError, match="add_weight takes"):
         layer.add_weight("u", (2,), "ones", "l2", True, "float32", "non_neg", 1)
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_layer_whose_outputs_all_lead_to_no_loss_stops_nothing(adds):
+    """Two outputs that are only looked at: no gradient comes, or only that of what the call adds to the loss."""
+
+    class Two(Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight("factor", (), "ones")
+
+        def call(self, x):
+            if adds:
+                self.add_loss(np.sum(np.square(self.factor)))
+            return x * self.factor, x + self.factor
+
+    x = Input((3,))
+    layer, dense = Two(), Dense(2)
+    first, second = layer(dense(x))
+    model = Model(x, [dense.output, first, second])
+    model.compile(SGD(0.1), ["mse", None, None])
+    before = dense.get_weights()[0].copy()
+    model.train_on_batch(np.ones((4, 3)), [np.ones((4, 2)), None, None])
+    assert not np.array_equal(dense.get_weights()[0], before)
+    assert layer.get_weights()[0] == pytest.approx(0.8 if adds else 1.0)

@@ -111,9 +111,8 @@ class AUC(Counts):
         start = self.true_positives[1:] - slope * yeses[1:]
         growth = np.where((yeses[:-1] > 0) & (yeses[1:] > 0), yeses[:-1] / np.where(yeses[1:] > 0, yeses[1:], 1), 1)
         growth = np.maximum(growth, np.finfo(float).tiny)
-        return share(slope * (more_right + start * np.log(growth)), self.true_positives[1:] + self.false_negatives[1:]).sum(
-            axis=0
-        )
+        wanted = self.true_positives[1:] + self.false_negatives[1:]
+        return share(slope * (more_right + start * np.log(growth)), wanted).sum(axis=0)
 
     def _gains(self) -> tuple[np.ndarray, np.ndarray]:
         """What recall and precision gain; without a true positive 0 and 1, where the curve ends."""
