@@ -169,7 +169,6 @@ def test_what_files_of_keras_say_and_is_not_known_here(keras, tmp_path):
     x, other, there = keras.Input((5, 6)), keras.Input((2, 5, 6)), keras.Input((5,), dtype="bool")
     for made, message in (
         (lambda: ([x, there], keras.layers.MultiHeadAttention(1, 2)(x, x, query_mask=there)), "is called with query_mask"),
-        (lambda: ([x, there], keras.layers.Attention()([x, x], mask=[None, there])), "is called with mask"),
         (lambda: (other, keras.layers.MultiHeadAttention(1, 2, attention_axes=(2,))(other, other)), "attention_axes=.2. is not"),
         (lambda: (x, keras.layers.MultiHeadAttention(1, 2, output_shape=(2, 3))(x, x)), "output_shape must be one number"),
     ):

@@ -16,7 +16,20 @@ from minitl.__main__ import main
 from minitl.gradcheck import check_adjoint, check_gradients, complex_step, conduct, step_errors
 from minitl.gradcheck.differences import ROUNDING, Slope
 from minitl.gradcheck.problems import Problem
-from minitl.layers import Add, BatchNormalization, Concatenate, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, ReLU
+from minitl.layers import (
+    Add,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Input,
+    Layer,
+    MaxPooling2D,
+    ReLU,
+)
 from minitl.losses import Loss, MeanSquaredError
 from minitl.models import Model, Sequential
 from minitl.ops import dense, softmax, tanh
@@ -394,3 +407,22 @@ def test_arrays_of_another_order_are_checked_as_others(dtype):
     assert check_gradients(MeanSquaredError(), x, y=other, dtype=dtype)
     assert check_gradients((lambda x, w: (x @ w, (x, w)), lambda dy, c: (dy @ c[1].T, c[0].T @ dy)), other, x.T, dtype=dtype)
     assert check_adjoint(Dense(2, dtype="float64"), x) < 1e-8
+
+
+def test_conduct_of_layers_that_take_words():
+    """Whole numbers have no gradient; everything else about a backward pass is looked at all the same."""
+    words = np.array([[1, 2, 3], [4, 0, 1]])
+
+    class UsesUp(Embedding):
+        def backpropagate(self, dy, cache, need):
+            dx, gradients = super().backpropagate(dy, cache, need)
+            self.runs = getattr(self, "runs", 0) + 1
+            return dx, {name: g * (self.runs if self.runs < 3 else 1) for name, g in gradients.items()}
+
+    report = check_gradients(Embedding(5, 2), words)
+    assert report.ok and not report.findings, str(report)
+    real, whole = Input((3, 2)), Input((3,), dtype="int32")
+    mixed = Model([real, whole], Concatenate()([Dense(2)(real), Embedding(5, 2)(whole)]))
+    report = check_gradients(mixed, [np.random.default_rng(0).normal(size=(2, 3, 2)), words])
+    assert report.ok and not report.findings, str(report)
+    assert "a second backward() gives another gradient" in str(check_gradients(UsesUp(5, 2), words))

@@ -145,9 +145,9 @@ def _check(
 
 
 def _real(x: Any, dtype: Any) -> np.ndarray:
-    """x in the dtype; whole numbers, such as those of words, stay as they are."""
+    """x in the dtype; whole numbers, such as those of words, and truth values stay as they are."""
     array = np.asarray(x)
-    return array if array.dtype.kind in "iu" else array.astype(dtype, order="C")
+    return array if array.dtype.kind in "iub" else array.astype(dtype, order="C")
 
 
 def _generator(seed: int) -> np.random.Generator:

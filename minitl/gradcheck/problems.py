@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,7 @@ class Pass:
     def __init__(self, layer: Layer, x: Any, mode: bool, need_dx: bool = True):
         self.layer, self.need_dx = layer, need_dx
         self.several = isinstance(x, list)
+        self.moved = [part.dtype.kind == "f" for part in (x if self.several else [x])]
         if layer.is_container:
             model: Any = layer
             self.cache = model.new_run(keep=True, need_dx=need_dx, training=mode)
@@ -69,7 +71,7 @@ class Pass:
             self.shape, self.y = self.y.shape, np.append(self.y, np.asarray(total, self.y.dtype))
 
     def back(self, dy: np.ndarray) -> list[Any]:
-        """dx of every input, and the gradients of the parameters."""
+        """dx of every input of real numbers, and the gradients of the parameters."""
         layer = self.layer
         if self.added:
             of_loss, dy = dy[-1], dy[:-1].reshape(self.shape)
@@ -89,6 +91,7 @@ class Pass:
             dx, named = layer.backpropagate(dy, self.cache, need)
             gradients = {layer: named}
         inputs = list(dx) if self.several or isinstance(dx, list) else [dx]
+        inputs = [part for part, moved in itertools.zip_longest(inputs, self.moved, fillvalue=True) if moved]
         leaves = [(leaf, name) for _, leaf in layer.named_layers() if leaf.trainable for name in leaf.parameters]
         return [*inputs, *(gradients.get(leaf, {}).get(name) for leaf, name in leaves)]
 
@@ -133,8 +136,7 @@ def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
         with replayed(layer):
             run = Pass(layer, x, mode)
             between()
-            found = run.back(dy)
-            return [*(found[i] for i in moved), *found[len(inputs) :]]
+            return run.back(dy)
 
     arrays = [*(inputs[i] for i in moved), *(w for _, w in parameters)]
     every = [*(names[i] for i in moved), *(name for name, _ in parameters)]
@@ -237,7 +239,7 @@ def _converted(x: Any, dtype: Any, layer: Any) -> Any:
     """
     parts = [np.array(part, order="C") for part in (x if layer.takes_several else [x])]
     wanted = [value.dtype for value in layer.inputs] if layer.is_container else [layer.input_dtype] * len(parts)
-    whole = [part.dtype.kind in "iu" and np.dtype(kind).kind in "iu" for part, kind in zip(parts, wanted, strict=True)]
+    whole = [part.dtype.kind in "iub" and np.dtype(kind).kind in "iub" for part, kind in zip(parts, wanted, strict=True)]
     parts = [part if stays else part.astype(dtype) for part, stays in zip(parts, whole, strict=True)]
     return parts if layer.takes_several else parts[0]
 

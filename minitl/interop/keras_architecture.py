@@ -14,7 +14,7 @@ import numpy as np
 from minitl import initializers
 from minitl.errors import unknown
 from minitl.interop.keras_attention import as_list, settings_of
-from minitl.interop.keras_masks import without_masks
+from minitl.interop.keras_masks import mask_for, places_of_masks, without_masks
 from minitl.interop.keras_operations import arguments_of, is_operation, name_of, operation
 from minitl.layers import RNN, BatchNormalization, Bidirectional, Input, TimeDistributed
 from minitl.layers.attention import Attends
@@ -247,13 +247,15 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
             plain = isinstance(layers[name], Layer)
             sources, training = _sources(node, plain)
             sources = [(source, use - first.get(source, 0), index) for source, use, index in sources]
-            if not all(source in values for source in sources):
+            masks = places_of_masks(node)
+            if not all(source in values for source in [*sources, *filter(None, masks)]):
                 later.append((name, number, node))
                 continue
             several = [values[source] for source in sources]
             if plain:
                 x = several if layers[name].takes_several or len(several) > 1 else several[0]
-                made = layers[name](x, _fixed(layers[name], training))
+                mask = mask_for(layers[name], [place and values[place] for place in masks])
+                made = layers[name](x, _fixed(layers[name], training), **mask)
             else:
                 made = layers[name](*arguments_of(node, values))
             for index, value in enumerate(made if isinstance(made, list) else [made]):

@@ -32,6 +32,7 @@ def as_list(layer: Any, node: Any) -> Any:
         named, args = dict(node.get("kwargs") or {}), node["args"]
         listed = args[0] if args and isinstance(args[0], list) else args
     training = named.pop("training", None)
+    mask = None if isinstance(layer, MultiHeadAttention) else named.pop("mask", None)
     settings = {name: bool(named.pop(name, False)) for name in SETTINGS}
     given = {**dict(zip(ORDER, [*listed, *named.pop("inputs", [])], strict=False)), **named}
     given = {name: value for name, value in given.items() if value is not None and value is not False}
@@ -44,7 +45,8 @@ def as_list(layer: Any, node: Any) -> Any:
     inputs = [given[name] for name in TAKEN if name in given]
     if older:
         return [[*part, {} if training is None else {"training": training}] for part in inputs]
-    return {"args": [inputs], "kwargs": {} if training is None else {"training": training}}
+    more_named = {"training": training, "mask": mask}
+    return {"args": [inputs], "kwargs": {name: value for name, value in more_named.items() if value is not None}}
 
 
 def called(layer: Attends, tensors: list[Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -36,7 +36,7 @@ from minitl.layers import (
 from minitl.layers.attention import Attends
 from minitl.layers.base import Layer
 from minitl.layers.known import is_ours
-from minitl.layers.masking import LeaveOut
+from minitl.layers.masking import LeaveOut, LeaveOutMasked
 from minitl.layers.recurrent import Recurrent
 from minitl.models import Sequential, TimeDistributedModel
 from minitl.regularizers import L1L2, OrthogonalRegularizer
@@ -84,11 +84,14 @@ def described(model: Any) -> dict[str, Any]:
         made[value] = (name, 0, 0)
         layers.append({**_input_entry(name, value.shape, value.dtype), "name": name, "inbound_nodes": []})
     uses: dict[Any, int] = {}
+    masks: dict[Any, Any] = {}  # those that a call was given, by the values with zeros in them
     known: dict[Any, list[dict[str, Any]]] = {}
     for node in model.graph.nodes:
         layer = node.layer
-        if isinstance(layer, LeaveOut):  # Keras's masks do so by themselves
+        if isinstance(layer, LeaveOut):  # Keras's masks do so by themselves, or at the call of the layer behind
             made[node.outputs[0]] = made[node.inputs[0]]
+            if isinstance(layer, LeaveOutMasked):
+                masks[node.outputs[0]] = _tensor(node.inputs[1], made[node.inputs[1]])
             continue
         if layer not in known:
             known[layer] = _entries(model, layer)
@@ -107,6 +110,9 @@ def described(model: Any) -> dict[str, Any]:
             if isinstance(layer, Attends):
                 args, more = called(layer, tensors)
                 kwargs.update(more)
+            if any(value in masks for value in node.inputs):
+                given = [masks.get(value) for value in node.inputs]
+                kwargs["mask"] = given[:2] if isinstance(layer, Attends) else given[0]
             entry["inbound_nodes"].append({"args": args, "kwargs": kwargs})
             shape = entry.pop("_shape", node.outputs[0].shape)
             tensors = [_tensor_of(shape, node.outputs[0].dtype, (entry["name"], number, 0))]

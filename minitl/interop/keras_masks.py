@@ -21,7 +21,7 @@ ASKS = (Attends, layers.Bidirectional, layers.GlobalAveragePooling1D, Recurrent)
 
 def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[dict[str, Any]]:
     """The entries of an architecture without the operations that only a mask is made by, which layers here find themselves."""
-    by_name = {name_of(entry): entry for entry in entries}
+    by_name = {name_of(entry): entry for entry in without_carried(entries)}
     needed, waiting = set(), [name for name in ends if name in by_name]
     while waiting:
         name = waiting.pop()
@@ -40,6 +40,58 @@ def without_masks(entries: list[dict[str, Any]], ends: Iterable[str]) -> list[di
             gone.add(name)
             waiting += takers.get(name, ())
     return [entry for name, entry in by_name.items() if name not in gone]
+
+
+def without_carried(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries, whose calls name a `mask` only where a program gave it.
+
+    Where Keras carried one there from an Embedding or a Masking, it is made of what they take.
+    """
+    by_name = {name_of(entry): entry for entry in entries}
+    carried = {name for entry in entries if _marks(entry) for name in _names_in(entry["inbound_nodes"])}
+    return [
+        {**entry, "inbound_nodes": [_without(node, by_name, carried) for node in entry.get("inbound_nodes", ())]}
+        for entry in entries
+    ]
+
+
+def _marks(entry: dict[str, Any]) -> bool:
+    return entry["class_name"] == "Masking" or (entry["class_name"] == "Embedding" and bool(entry["config"].get("mask_zero")))
+
+
+def _without(node: Any, by_name: dict[str, Any], carried: set[str]) -> Any:
+    """A node without a mask that is made of what was `carried`."""
+    mask = node.get("kwargs", {}).get("mask") if isinstance(node, dict) else None
+    waiting, seen = list(_names_in(mask)), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in by_name or not is_operation(by_name[name]):
+            continue
+        seen.add(name)
+        sources = list(_names_in(by_name[name]["inbound_nodes"]))
+        if by_name[name]["class_name"] == "NotEqual" and not carried.isdisjoint(sources):
+            return {**node, "kwargs": {key: value for key, value in node["kwargs"].items() if key != "mask"}}
+        waiting += sources
+    return node
+
+
+def places_of_masks(node: Any) -> list[tuple[str, int, int] | None]:
+    """Where the masks come from that a node's call was given, for each input; nothing without one."""
+    given = (node.get("kwargs") or {}).get("mask") if isinstance(node, dict) else None
+    masks = given if isinstance(given, list) else [] if given is None else [given]
+    return [None if mask is None else tuple(mask["config"]["keras_history"]) for mask in masks]
+
+
+def mask_for(layer: Any, masks: list[Any]) -> dict[str, Any]:
+    """What a layer's call gets of masks.
+
+    Errors: ValueError for a layer that takes none here.
+    """
+    if all(mask is None for mask in masks):
+        return {}
+    if not isinstance(layer, (*ASKS, layers.Softmax)):
+        raise ValueError(f"{layer.label}: was called with a mask, which it does not take here")
+    return {"mask": masks if isinstance(layer, Attends) else masks[0]}
 
 
 def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
@@ -75,7 +127,7 @@ def settle_masks(model: Any) -> None:
             layer.zero_output_for_mask = all(wanted)
     for node in model.graph.nodes:
         layer = node.layer
-        if not _has_mask_behind(layer) or marks_steps(layer):
+        if not _has_mask_behind(layer) or marks_steps(layer) or not marks_of(node.inputs[0]):
             continue
         takers = list(_takers(model, node.outputs[0], _keeps_zeros))
         if any(isinstance(taker.layer, ASKS) for taker in takers):
@@ -90,13 +142,12 @@ def settle_masks(model: Any) -> None:
 
 
 def _names_in(node: Any) -> Iterator[str]:
-    """The layers and operations whose values stand in a node, but for masks."""
+    """The layers and operations whose values stand in a node."""
     if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
         yield node["config"]["keras_history"][0]
     elif isinstance(node, dict):
-        for key, part in node.items():
-            if key != "mask":
-                yield from _names_in(part)
+        for part in node.values():
+            yield from _names_in(part)
     elif isinstance(node, (list, tuple)):
         for part in node:
             yield from _names_in(part)

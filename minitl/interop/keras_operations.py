@@ -45,6 +45,7 @@ MADE_OF_OTHERS = (
     "log_sigmoid", "log_softmax", "logsumexp", "max_pool", "mod", "moments", "normalize", "pad", "rms_normalization", "rsqrt",
     "slice", "soft_shrink", "softsign", "sort", "split", "squareplus", "tanh_shrink", "top_k", "tril", "triu",
 )  # fmt: skip
+AS_IT_IS = "convert_to_tensor"  # of a mask that an attention hands on
 SCALED_SUM = "CustomScaleLayer"  # x + scale y, of Keras's InceptionResNetV2
 CLASS_NAMES = {"getitem": "GetItem", "divide": "TrueDivide", "around": "Round"}
 NOT_WRITTEN = ("norm", "average", "rint", "fabs", "ndim", "shape", "allclose", "positive")
@@ -64,7 +65,7 @@ def is_operation(entry: Any) -> bool:
     name, nodes = _function(entry["class_name"]), entry.get("inbound_nodes") or [None]
     if not isinstance(nodes[0], dict):
         return False
-    return name in KNOWN and (entry["class_name"] not in layer_classes() or len(nodes[0]["args"]) > 1)
+    return name == AS_IT_IS or (name in KNOWN and (entry["class_name"] not in layer_classes() or len(nodes[0]["args"]) > 1))
 
 
 def operation(entry: dict[str, Any]) -> Callable[[list[Any], dict[str, Any]], Any]:
@@ -76,6 +77,8 @@ def operation(entry: dict[str, Any]) -> Callable[[list[Any], dict[str, Any]], An
         scale = float(entry["config"]["scale"])
         return lambda arguments, _: np.add(arguments[0][0], np.multiply(arguments[0][1], scale))
     name = _function(entry["class_name"])
+    if name == AS_IT_IS and entry["config"].get("dtype") is None:
+        return lambda arguments, _: arguments[0]
     left_out = ("name",) if name == "cast" else ("name", "dtype")
     settings = {key: _plain(value) for key, value in entry["config"].items() if key not in left_out and value is not None}
     of_numpy = entry.get("module", "").endswith(".numpy") or ("module" not in entry and name in KNOWN)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
-from minitl.layers.masking import CountAsOne, LeaveOut
+from minitl.layers.masking import CountAsOne, LeaveOut, LeaveOutMasked
 
 
 def counting(w: Any, x: str, mask_value: float = 0.0) -> str:
@@ -71,4 +71,6 @@ def mean_or(plain: Callable[..., tuple[str, bool]]) -> Callable[..., tuple[str, 
     return lambda w, layer, x: _mean(w, layer, x) if layer.masked else plain(w, layer, x)
 
 
-WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {layers.Masking: _masking, LeaveOut: _leave_out, CountAsOne: _count_as_one}
+WRITERS: dict[type, Callable[..., tuple[str, bool]]] = {
+    layers.Masking: _masking, LeaveOut: _leave_out, LeaveOutMasked: _leave_out, CountAsOne: _count_as_one,
+}  # fmt: skip

@@ -196,6 +196,12 @@ class Softmax(ActivationOnly):
         self.axis = inner_axis(int(axis))
         self.is_over_last = self.axis == -1
 
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """y; where `mask`, of x's shape, is false, y is 0 and x adds nothing to the sum."""
+        if mask is None:
+            return super().__call__(x, training)
+        return np.where(mask, super().__call__(np.where(mask, x, -1e9), training), 0.0)
+
     def build(self, input_shape: Shape) -> None:
         """See which axis it is."""
         rank = len(input_shape)

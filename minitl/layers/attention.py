@@ -11,6 +11,7 @@ Source: A. Vaswani et al., Attention is all you need, arXiv 1706.03762; M. Luong
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from minitl.autodiff import plain
 from minitl.errors import check_numbers, positive, unknown, wrong_shape
 from minitl.graph.value import Shape, Value, values_in
 from minitl.layers.base import Layer
-from minitl.layers.masking import leaves_out_steps, left_out
+from minitl.layers.masking import leaves_out_steps, left_out, without_steps
 from minitl.random import new_generator
 
 NOTHING = -1e9  # the score of a place that is masked
@@ -39,24 +40,27 @@ class Attends(Layer):
     return_attention_scores: bool
     marked_inputs: tuple[bool, ...] = ()  # which inputs have steps that are left out
 
-    def ask(self, x: Any, training: bool | None, use_causal_mask: bool | None, scores: bool | None) -> Any:
+    def ask(
+        self, x: Any, training: bool | None, use_causal_mask: bool | None, scores: bool | None, marked: tuple[bool, ...] = (),
+    ) -> Any:  # fmt: skip
         """The answers to x, or with scores [answers, shares]; in a network both settings stay as they are once said.
 
+        Parameters: `marked` says which arrays have steps of zeros that are left out; a network's values know it.
         Errors: ValueError for a layer that is used with its shares in one place of a network, and without them in another.
         """
         if use_causal_mask is not None:
             self.use_causal_mask = use_causal_mask
-        before, connects = self.return_attention_scores, values_in(x) is not None
+        before, connects = (self.return_attention_scores, self.marked_inputs), values_in(x) is not None
         if scores is None:
-            scores = before
-        elif connects and before != scores and any(known() for known in self._nodes):
+            scores = before[0]
+        elif connects and before[0] != scores and any(known() for known in self._nodes):
             raise ValueError(f"{self.label}: gives its scores in one place and not in another; ask for them everywhere")
-        self.return_attention_scores = scores
+        self.return_attention_scores, self.marked_inputs = scores, marked or self.marked_inputs
         try:
             return super().__call__(x, training)
         finally:
             if not connects:
-                self.return_attention_scores = before
+                self.return_attention_scores, self.marked_inputs = before
 
     def leave_out(self, values: list[Value]) -> list[Value]:
         """All of them with zeros at the steps that are left out."""
@@ -112,7 +116,8 @@ class Attention(Attends):
     Called with [query, value] or [query, value, key]; `use_causal_mask=True` lets t take from s <= t only;
     `return_attention_scores=True` gives [y, p], p the shares of the softmax.
     Shapes: query (N, T, D), value (N, S, V), key (N, S, D), by default the value; y (N, T, V), p (N, T, S).
-    Errors: ValueError for another score_mode, a number of inputs that is not 2 or 3, or keys that do not fit queries and values.
+    Errors: ValueError for another score_mode, a number of inputs that is not 2 or 3, masks that are no such list, or keys that
+    do not fit queries and values.
     Source: M. Luong et al., arXiv 1508.04025.
     """
 
@@ -129,10 +134,17 @@ class Attention(Attends):
 
     def __call__(
         self, x: Any, training: bool | None = None, use_causal_mask: bool | None = None,
-        return_attention_scores: bool | None = None,
+        return_attention_scores: bool | None = None, mask: Any = None,
     ) -> Any:  # fmt: skip
-        """On a list."""
-        return self.ask(x, training, use_causal_mask, return_attention_scores)
+        """On a list; steps where a mask of `mask`, [of the query, of the value], is false are left out."""
+        marked: tuple[bool, ...] = ()
+        if mask is not None:
+            if not isinstance(mask, (list, tuple)) or len(mask) not in (2, 3):
+                came = type(mask).__name__ if not isinstance(mask, (list, tuple)) else f"{len(mask)} masks"
+                raise ValueError(f"{self.label}: mask must be [query_mask, value_mask], of which one may be None; got {came}")
+            marked = tuple(each is not None for each in mask[:2])
+            x = [part if each is None else without_steps(part, each) for part, each in itertools.zip_longest(x, mask[:2])]
+        return self.ask(x, training, use_causal_mask, return_attention_scores, marked)
 
     def build(self, input_shape: Any) -> None:
         """Create what is learnt."""

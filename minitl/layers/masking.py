@@ -6,15 +6,16 @@ a rule; behind others, such as a Dense, a `LeaveOut` makes them zeros again.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minitl.errors import check_numbers
 from minitl.graph.plan import Need
-from minitl.graph.value import Shape, Value
+from minitl.graph.value import Shape, Value, values_in
 from minitl.layers.base import Layer
 from minitl.layers.core import Dropout, Identity
 from minitl.layers.embedding import Embedding
@@ -121,10 +122,25 @@ class CountAsOne(LeaveOut):
         return np.where(counts, x[0], np.ones((), x[0].dtype)), counts
 
 
+class LeaveOutMasked(LeaveOut):
+    """Zeros where a mask is false that a call was given: `layer(x, mask=mask)`.
+
+    Formula: y[n, t] = x[n, t] if mask[n, t], else 0, as a `LeaveOut` of the mask has it.
+    Shapes: x (N, T, ...), mask (N, T), y as x.
+    """
+
+
 class LeavesOut(Layer):
     """What layers share that leave out steps of their first input: `masked` says whether there are any."""
 
     masked = False
+
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """y; steps where `mask` (N, T) is false are left out."""
+        if mask is None:
+            return super().__call__(x, training)
+        with leaving_out([self], x):
+            return super().__call__(without_steps(x, mask), training)
 
     def leave_out(self, values: list[Value]) -> list[Value]:
         """The first with zeros at the steps that are left out."""
@@ -144,6 +160,27 @@ def counting(x: np.ndarray, mask_value: float, in_rows: bool) -> np.ndarray:
 def counting_for(layer: Layer, x: np.ndarray) -> np.ndarray:
     """Which steps count for a layer that marks them."""
     return counting(x, layer.mask_value, True) if isinstance(layer, Masking) else counting(x, 0, False)
+
+
+@contextlib.contextmanager
+def leaving_out(layers: Sequence[Any], x: Any) -> Iterator[None]:
+    """Let layers leave out steps while they are called: in a network from now on, on arrays for this call alone."""
+    before = [layer.masked for layer in layers]
+    for layer in layers:
+        layer.masked = True
+    try:
+        yield
+    finally:
+        if values_in(x) is None:
+            for layer, masked in zip(layers, before, strict=True):
+                layer.masked = masked
+
+
+def without_steps(x: Any, mask: Any) -> Any:
+    """x, or the first of a list, with zeros at the steps where `mask` (N, T) is false: arrays or values."""
+    if isinstance(x, (list, tuple)):
+        return [without_steps(x[0], mask), *x[1:]]
+    return LeaveOutMasked()([x, mask])
 
 
 def left_out(value: Value) -> Value:

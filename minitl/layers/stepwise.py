@@ -33,12 +33,10 @@ class Stepwise(LeavesOut):
         """Whether steps that it leaves out are left out behind it, too."""
         return self.return_sequences and self.masked and self.zero_output_for_mask
 
-    def __call__(self, x: Any, training: bool | None = None, initial_state: Any = None, mask: Any = None) -> Any:
+    def __call__(  # type: ignore[override]
+        self, x: Any, training: bool | None = None, initial_state: Any = None, mask: Any = None,
+    ) -> Any:  # fmt: skip
         """y, or the list of y and the state; on arrays or on values. Steps where `mask` (N, T) is false are left out."""
-        if mask is not None:
-            several, self.masked = isinstance(x, (list, tuple)), True
-            steps = (x[0] if several else x) * np.expand_dims(mask, -1)
-            x = [steps, *x[1:]] if several else steps
         if initial_state is not None:
             x = [x, *(initial_state if isinstance(initial_state, (list, tuple)) else [initial_state])]
         given = isinstance(x, (list, tuple)) and np.ndim(x[0]) == 3
@@ -56,7 +54,7 @@ class Stepwise(LeavesOut):
         elif given != self.takes_several:
             missing = "without" if given else "with"
             raise ValueError(f"{self.label}: was first called {missing} initial_state; give one at every call, or at none")
-        return super().__call__(x, training)
+        return super().__call__(x, training, mask)
 
     def reset_states(self) -> None:
         """Let the next batch begin with zeros, if the layer is stateful."""

@@ -11,6 +11,7 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape, Value
 from minitl.layers.base import Layer
 from minitl.layers.known import layer_classes
+from minitl.layers.masking import leaving_out, without_steps
 from minitl.layers.recurrent import Recurrent
 from minitl.serialization import decode
 
@@ -48,6 +49,13 @@ class Bidirectional(Layer):
     def passes_mask(self) -> bool:
         """As the layer does."""
         return bool(self.both[0].passes_mask)
+
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """y, or the list of y and the states; steps where `mask` (N, T) is false are left out."""
+        if mask is None:
+            return super().__call__(x, training)
+        with leaving_out(self.both, x):
+            return super().__call__(without_steps(x, mask), training)
 
     def build(self, input_shape: Shape) -> None:
         """Create the weights of both."""
