@@ -179,7 +179,12 @@ def with_statistics(name, drawn):
     return model
 
 
-@pytest.mark.parametrize("name", sorted(SIZES))
+# MINITL_EVERY=1 takes every network, also the larger ones made of the same blocks, all of its weights, and 200 coordinates of x.
+EVERY = int(os.environ.get("MINITL_EVERY", "7"))
+CHECKED = sorted(set(SIZES) - (set() if EVERY == 1 else LARGE))
+
+
+@pytest.mark.parametrize("name", CHECKED)
 def test_the_backward_pass_of_a_network_is_the_adjoint_of_its_forward_pass(name, backend):
     # In training the statistics of few numbers magnify rounding until ReLUs change sides: in float64 only.
     set_random_seed(0)
@@ -190,11 +195,7 @@ def test_the_backward_pass_of_a_network_is_the_adjoint_of_its_forward_pass(name,
     assert check_adjoint(model, x) < (1e-3 if name == "ResNet101" else 1e-5)
 
 
-# MINITL_EVERY=1 takes every network, all of its weights, and 200 coordinates of x.
-EVERY = int(os.environ.get("MINITL_EVERY", "7"))
-
-
-@pytest.mark.parametrize("name", sorted(set(SIZES) - (set() if EVERY == 1 else LARGE)))
+@pytest.mark.parametrize("name", CHECKED)
 def test_gradients_of_whole_networks(name, backend):
     # Of weights in float64: differences along random directions, and of some coordinates of x.
     drawn = np.random.default_rng(0)
