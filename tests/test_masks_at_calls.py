@@ -8,6 +8,7 @@ import pytest
 from minitl import layers
 from minitl.gradcheck import check_gradients
 from minitl.interop import export_onnx
+from minitl.interop.keras_architecture import rebuilt
 from minitl.layers import Attention, Input
 from minitl.models import Model, load_model
 
@@ -145,6 +146,39 @@ def test_files_of_keras(name, tmp_path):
     for file in ("theirs.keras", "theirs.h5"):
         y = load_model(tmp_path / file).predict(data, verbose=0)
         np.testing.assert_allclose(y, np.asarray(model.predict(data, verbose=0)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "mean", "attention", "attention, values alone"])
+def test_files_of_keras_2(name):
+    """Its nodes are [[layer, node, tensor, {"mask": ...}], ...]."""
+    names = list(inspect.signature(CASES[name]).parameters)[1:]
+    given = {"x": X, "z": X[::-1] * 0.7, "m": MASK, "n": MASK[:, ::-1].copy()}
+    inputs = {each: Input(given[each].shape[1:], dtype=str(given[each].dtype), name=each) for each in names}
+    ours = Model(list(inputs.values()), CASES[name](layers, *inputs.values()))
+    layer = ours.layers[-1]
+    masks = [[each, 0, 0] if each in names else None for each in "mn"]
+    mask = masks if isinstance(layer, Attention) else masks[0]
+    entries = [
+        {
+            "class_name": "InputLayer", "name": each, "inbound_nodes": [],
+            "config": {"name": each, "batch_input_shape": [None, *given[each].shape[1:]], "dtype": str(given[each].dtype)},
+        }
+        for each in names
+    ]  # fmt: skip
+    node = [[each, 0, 0, {"mask": mask}] for each in names if each in "xz"]
+    config = {key: value for key, value in layer.get_config().items() if key in ("name", "units", "use_scale")}
+    entries.append({"class_name": type(layer).__name__, "name": layer.name, "config": config, "inbound_nodes": [node]})
+    places = {"input_layers": [[each, 0, 0] for each in names], "output_layers": [[layer.name, 0, 0]]}
+    theirs = rebuilt({"class_name": "Functional", "config": {"name": "m", "layers": entries, **places}})
+    theirs.set_weights(ours.get_weights())
+    data = [given[each] for each in names]
+    np.testing.assert_allclose(theirs.predict(data, verbose=0), ours.predict(data, verbose=0), atol=1e-6)
+    assert (
+        np.abs(
+            ours.predict([np.ones_like(p) if p.dtype == bool else p for p in data], verbose=0) - theirs.predict(data, verbose=0)
+        ).max()
+        > 1e-3
+    )
 
 
 def test_masks_that_do_not_fit():

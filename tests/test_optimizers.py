@@ -381,3 +381,4 @@ def test_lion_goes_where_its_mean_and_the_gradient_point_together():
     """m is 0.1 after the first step: 0.9 m + 0.1 g is 0.09 - 0.08, then 0.9 m + 0.1 g with m = 0.099 - 0.8 / 100."""
     assert steps(optimizers.Lion(0.5, beta_1=0.9, beta_2=0.9), [1, -0.8]) == pytest.approx([0.5, 0.0])
     assert steps(optimizers.Lion(0.5, beta_1=0.9, beta_2=0.9), [1, -1.0]) == pytest.approx([0.5, 1.0])
+    assert steps(optimizers.Lion(0.5), [0, 0, 1]) == pytest.approx([1.0, 1.0, 0.5])  # what has no gradient yet stays

@@ -247,7 +247,7 @@ def _functional(config: dict[str, Any], custom_objects: dict[str, Any] | None) -
             plain = isinstance(layers[name], Layer)
             sources, training = _sources(node, plain)
             sources = [(source, use - first.get(source, 0), index) for source, use, index in sources]
-            masks = places_of_masks(node)
+            masks = [mask and (mask[0], mask[1] - first.get(mask[0], 0), mask[2]) for mask in places_of_masks(node)]
             if not all(source in values for source in [*sources, *filter(None, masks)]):
                 later.append((name, number, node))
                 continue

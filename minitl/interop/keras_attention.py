@@ -43,10 +43,8 @@ def as_list(layer: Any, node: Any) -> Any:
         given.setdefault("key", given["value"])  # the mask has the fourth place
     vars(layer).update(settings)
     inputs = [given[name] for name in TAKEN if name in given]
-    if older:
-        return [[*part, {} if training is None else {"training": training}] for part in inputs]
-    more_named = {"training": training, "mask": mask}
-    return {"args": [inputs], "kwargs": {name: value for name, value in more_named.items() if value is not None}}
+    kept = {name: value for name, value in {"training": training, "mask": mask}.items() if value is not None}
+    return [[*part, kept] for part in inputs] if older else {"args": [inputs], "kwargs": kept}
 
 
 def called(layer: Attends, tensors: list[Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -77,9 +77,14 @@ def _without(node: Any, by_name: dict[str, Any], carried: set[str]) -> Any:
 
 def places_of_masks(node: Any) -> list[tuple[str, int, int] | None]:
     """Where the masks come from that a node's call was given, for each input; nothing without one."""
-    given = (node.get("kwargs") or {}).get("mask") if isinstance(node, dict) else None
-    masks = given if isinstance(given, list) else [] if given is None else [given]
-    return [None if mask is None else tuple(mask["config"]["keras_history"]) for mask in masks]
+    if isinstance(node, dict):
+        given = (node.get("kwargs") or {}).get("mask")
+        masks = given if isinstance(given, list) else [] if given is None else [given]
+        return [None if mask is None else tuple(mask["config"]["keras_history"]) for mask in masks]
+    parts = node if node and isinstance(node[0], (list, tuple)) else [node]  # Keras 2: [[name, node, tensor, {"mask": ...}], ...]
+    given = next((part[3]["mask"] for part in parts if len(part) > 3 and (part[3] or {}).get("mask")), [])
+    masks = [given] if given and isinstance(given[0], str) else given
+    return [None if mask is None else tuple(mask[:3]) for mask in masks]
 
 
 def mask_for(layer: Any, masks: list[Any]) -> dict[str, Any]:
