@@ -419,6 +419,10 @@ def test_conduct_of_layers_that_take_words():
             self.runs = getattr(self, "runs", 0) + 1
             return dx, {name: g * (self.runs if self.runs < 3 else 1) for name, g in gradients.items()}
 
+    class ByPlace(Embedding):
+        def backpropagate(self, dy, cache, need):
+            return super().backpropagate(dy * np.arange(1, 1 + len(dy), dtype=dy.dtype)[:, None, None], cache, need)
+
     report = check_gradients(Embedding(5, 2), words)
     assert report.ok and not report.findings, str(report)
     real, whole = Input((3, 2)), Input((3,), dtype="int32")
@@ -426,3 +430,4 @@ def test_conduct_of_layers_that_take_words():
     report = check_gradients(mixed, [np.random.default_rng(0).normal(size=(2, 3, 2)), words])
     assert report.ok and not report.findings, str(report)
     assert "a second backward() gives another gradient" in str(check_gradients(UsesUp(5, 2), words))
+    assert "a parameter's gradient depends on the order" in str(check_gradients(ByPlace(5, 2), words))

@@ -31,6 +31,7 @@ CASES = {
     "attention, values alone": lambda l, x, z, n: l.Attention(use_scale=True)([x, z], mask=[None, n]),
     "attention, queries alone": lambda l, x, z, m: l.Attention()([x, z], mask=[m, None]),
     "attention, keys": lambda l, x, z, m, n: l.Attention()([x, z, l.Dense(3)(z)], mask=[m, n]),
+    "attention, three masks": lambda l, x, z, m, n: l.Attention()([x, z, l.Dense(3)(z)], mask=[m, n, m]),
     "attention, not to the future": lambda l, x, z, m: l.Attention()([x, z], mask=[None, m], use_causal_mask=True),
     "additive attention": lambda l, x, z, m, n: l.AdditiveAttention()([x, z], mask=[m, n]),
     "shares": lambda l, x, m: l.Softmax()(l.Reshape((6,))(l.Dense(1)(x)), mask=m),
@@ -176,6 +177,13 @@ def test_files_of_keras_2(name):
     np.testing.assert_allclose(y, ours.predict(data, verbose=0), atol=1e-6)
     of_all = ours.predict([np.ones_like(part) if part.dtype == bool else part for part in data], verbose=0)
     assert np.abs(y - of_all).max() > 1e-3  # the mask makes a difference
+
+
+def test_a_mask_of_keys_is_the_one_of_values():
+    keys = np.where(MASK[..., None], X[::-1], 0)
+    layer, other = Attention(), MASK[:, ::-1]
+    assert layer([X, X * 0.7, keys], mask=[MASK, other, MASK]) == pytest.approx(layer([X, X * 0.7, keys], mask=[MASK, other]))
+    assert np.abs(layer([X, X * 0.7, keys], mask=[MASK, MASK]) - layer([X, X * 0.7, keys], mask=[MASK, other])).max() > 1e-3
 
 
 def test_masks_that_do_not_fit():
