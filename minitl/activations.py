@@ -6,6 +6,7 @@ Each name stands for an operation of `minitl.ops` and its settings.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from minitl.functions import is_known
 
 Settings = dict[str, Any]
 OPERATION = "activation."  # how an operation is called in an expression of values
+NOTHING = -1e9  # what a softmax is given where there is a mask
 SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
 NAMED: dict[str, tuple[str, Settings]] = {
     "relu": ("relu", {}),
@@ -113,6 +115,11 @@ def softmax(x: Any, axis: Any = -1) -> np.ndarray:
     if axis in (-1, np.ndim(x) - 1):
         return _apply("softmax", x)
     return np.moveaxis(_apply("softmax", np.moveaxis(_real(x), axis, -1)), -1, axis)
+
+
+def masked_softmax(softmax: Callable[[Any], Any], x: Any, mask: Any) -> Any:
+    """The shares of a softmax among those where `mask` is true; 0 where it is false."""
+    return np.where(mask, softmax(np.where(mask, x, NOTHING)), 0.0)
 
 
 def elu(x: Any, alpha: float = 1.0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from there_and_back import there_and_back
 
 from minitl import backend, layers
 from minitl.gradcheck import check_gradients
@@ -238,13 +239,7 @@ def test_masks_go_where_keras_s_go(name, tmp_path):
         np.testing.assert_allclose(y[counts], expected[counts], atol=2e-6)
 
     same(a)
-    for ending in (".keras", ".h5"):
-        b.save(tmp_path / f"theirs{ending}")
-        same(load_model(tmp_path / f"theirs{ending}"))
-        a.save(tmp_path / f"ours{ending}")
-        same(keras.models.load_model(tmp_path / f"ours{ending}"))
-    a.save(tmp_path / "ours.npz")
-    same(load_model(tmp_path / "ours.npz"))
+    there_and_back(a, b, tmp_path, same)
     if name == "batches":  # Keras's statistics leave padded steps out, ours do not
         return
     targets = random.normal(size=expected.shape)

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from there_and_back import there_and_back
 
 from minitl import layers
 from minitl.gradcheck import check_gradients
@@ -15,8 +16,11 @@ from minitl.models import Model, load_model
 RANDOM = np.random.default_rng(4)
 X = RANDOM.normal(size=(4, 6, 3)).astype(np.float32)
 MASK = np.array([[1, 1, 1, 1, 0, 0], [1, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]], bool)
+GIVEN = {
+    "x": X, "z": X[::-1] * 0.7, "m": MASK, "n": MASK[:, ::-1].copy(), "w": np.where(MASK, np.arange(6) % 5 + 1, 0),
+}  # fmt: skip
 
-# Two sequences and two masks; l is `minitl.layers` or `keras.layers`.
+# Two sequences and two masks by their names in GIVEN; l is `minitl.layers` or `keras.layers`.
 CASES = {
     "LSTM": lambda l, x, m: l.LSTM(3)(x, mask=m),
     "GRU, all steps": lambda l, x, m: l.GRU(3, return_sequences=True)(x, mask=m),
@@ -40,11 +44,14 @@ CASES = {
 STEPWISE = (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.Bidirectional)
 
 
+def names_in(case):
+    return list(inspect.signature(case).parameters)[1:]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_as_in_keras_and_in_files(name, tmp_path):
     keras = pytest.importorskip("keras")
-    given = {"x": X, "z": X[::-1] * 0.7, "m": MASK, "n": MASK[:, ::-1].copy()}
-    data = [given[name] for name in list(inspect.signature(CASES[name]).parameters)[1:]]
+    data = [GIVEN[each] for each in names_in(CASES[name])]
 
     def model_of(its, kind, made_by):
         inputs = [its(part.shape[1:], dtype=str(part.dtype)) for part in data]
@@ -63,13 +70,7 @@ def test_as_in_keras_and_in_files(name, tmp_path):
         np.testing.assert_allclose(np.asarray(model.predict(data, verbose=0))[there], expected[there], atol=2e-6)
 
     same(ours)
-    for ending in (".keras", ".h5"):
-        theirs.save(tmp_path / f"theirs{ending}")
-        same(load_model(tmp_path / f"theirs{ending}"))
-        ours.save(tmp_path / f"ours{ending}")
-        same(keras.models.load_model(tmp_path / f"ours{ending}"))
-    ours.save(tmp_path / "ours.npz")
-    same(load_model(tmp_path / "ours.npz"))
+    there_and_back(ours, theirs, tmp_path, same)
     onnxruntime = pytest.importorskip("onnxruntime")
     if any(isinstance(layer, STEPWISE) for layer in ours.layers):
         with pytest.raises(ValueError, match="steps that are left out, and a state that is carried on, are not exported"):
@@ -84,8 +85,7 @@ def test_as_in_keras_and_in_files(name, tmp_path):
 @pytest.mark.parametrize("name", ["GRU, all steps", "both ways", "mean", "attention", "additive attention"])
 def test_the_mask_is_of_the_call(name):
     """On arrays as in a network; and the next call leaves nothing out, not even steps of zeros."""
-    given = {"x": X, "z": X[::-1] * 0.7, "m": MASK, "n": MASK[:, ::-1].copy()}
-    names = list(inspect.signature(CASES[name]).parameters)[1:]
+    names = names_in(CASES[name])
     made = []
 
     class Kept:
@@ -99,7 +99,7 @@ def test_the_mask_is_of_the_call(name):
 
             return of
 
-    data = [given[each] for each in names]
+    data = [GIVEN[each] for each in names]
     masked = CASES[name](Kept(), *data)
     ones = [np.ones_like(each) if each.dtype == bool else each for each in data]
     zeros = [np.where(MASK[..., None], each, 0) if each.ndim == 3 else each for each in ones]
@@ -134,8 +134,7 @@ REFUSED = {
 def test_files_of_keras(name, tmp_path):
     keras = pytest.importorskip("keras")
     case = {**READ, **REFUSED}[name]
-    given = {"x": X, "m": MASK, "n": MASK[:, ::-1].copy(), "w": np.where(MASK, np.arange(6) % 5 + 1, 0)}
-    data = [given[each] for each in list(inspect.signature(case).parameters)[1:]]
+    data = [GIVEN[each] for each in names_in(case)]
     inputs = [keras.Input(part.shape[1:], dtype="int32" if part.dtype.kind == "i" else str(part.dtype)) for part in data]
     model = keras.Model(inputs, case(keras.layers, *inputs))
     model.save(tmp_path / "theirs.keras")
@@ -152,9 +151,8 @@ def test_files_of_keras(name, tmp_path):
 @pytest.mark.parametrize("name", ["LSTM", "mean", "attention", "attention, values alone"])
 def test_files_of_keras_2(name):
     """Its nodes are [[layer, node, tensor, {"mask": ...}], ...]."""
-    names = list(inspect.signature(CASES[name]).parameters)[1:]
-    given = {"x": X, "z": X[::-1] * 0.7, "m": MASK, "n": MASK[:, ::-1].copy()}
-    inputs = {each: Input(given[each].shape[1:], dtype=str(given[each].dtype), name=each) for each in names}
+    names = names_in(CASES[name])
+    inputs = {each: Input(GIVEN[each].shape[1:], dtype=str(GIVEN[each].dtype), name=each) for each in names}
     ours = Model(list(inputs.values()), CASES[name](layers, *inputs.values()))
     layer = ours.layers[-1]
     masks = [[each, 0, 0] if each in names else None for each in "mn"]
@@ -162,7 +160,7 @@ def test_files_of_keras_2(name):
     entries = [
         {
             "class_name": "InputLayer", "name": each, "inbound_nodes": [],
-            "config": {"name": each, "batch_input_shape": [None, *given[each].shape[1:]], "dtype": str(given[each].dtype)},
+            "config": {"name": each, "batch_input_shape": [None, *GIVEN[each].shape[1:]], "dtype": str(GIVEN[each].dtype)},
         }
         for each in names
     ]  # fmt: skip
@@ -172,7 +170,7 @@ def test_files_of_keras_2(name):
     places = {"input_layers": [[each, 0, 0] for each in names], "output_layers": [[layer.name, 0, 0]]}
     theirs = rebuilt({"class_name": "Functional", "config": {"name": "m", "layers": entries, **places}})
     theirs.set_weights(ours.get_weights())
-    data = [given[each] for each in names]
+    data = [GIVEN[each] for each in names]
     y = theirs.predict(data, verbose=0)
     np.testing.assert_allclose(y, ours.predict(data, verbose=0), atol=1e-6)
     of_all = ours.predict([np.ones_like(part) if part.dtype == bool else part for part in data], verbose=0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.gradcheck.problems import Pass, Problem, in_dtype, replayed, restored
+from minitl.gradcheck.problems import Pass, Problem, in_dtype, is_real, replayed, restored
 from minitl.gradcheck.report import Finding
 from minitl.layers.base import Layer
 
@@ -134,7 +134,7 @@ def uses_the_batch_well(problem: Problem, dy: np.ndarray) -> Iterator[Finding]:
     assert layer is not None
     if isinstance(x, list):
         return
-    n, real = len(x), x.dtype.kind == "f"
+    n, real = len(x), is_real(x)
     if n < 2 or _draws(layer, x, mode) or dy.shape[:1] != (n,):
         return
 

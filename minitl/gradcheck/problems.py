@@ -54,7 +54,7 @@ class Pass:
     def __init__(self, layer: Layer, x: Any, mode: bool, need_dx: bool = True):
         self.layer, self.need_dx = layer, need_dx
         self.several = isinstance(x, list)
-        self.moved = [part.dtype.kind == "f" for part in (x if self.several else [x])]
+        self.moved = [is_real(part) for part in (x if self.several else [x])]
         if layer.is_container:
             model: Any = layer
             self.cache = model.new_run(keep=True, need_dx=need_dx, training=mode)
@@ -125,7 +125,7 @@ def _of_layer(layer: Layer, x: Any, mode: bool, dtype: Any) -> Problem:
     x = _converted(x, dtype, layer)
     inputs = x if isinstance(x, list) else [x]
     names = [f"x[{i}]" for i in range(len(inputs))] if isinstance(x, list) else ["x"]
-    moved = [i for i, part in enumerate(inputs) if part.dtype.kind == "f"]  # whole numbers have no gradient
+    moved = [i for i, part in enumerate(inputs) if is_real(part)]  # whole numbers have no gradient
     parameters = _parameters(layer)
 
     def values() -> Any:
@@ -147,7 +147,7 @@ def _of_model(model: Any, x: Any, y: Any, mode: bool, dtype: Any) -> Problem:
     x = _converted(x, dtype, model)
     inputs = x if isinstance(x, list) else [x]
     names = [f"x[{i}]" for i in range(len(inputs))] if isinstance(x, list) else ["x"]
-    moved = [i for i, part in enumerate(inputs) if part.dtype.kind == "f"]
+    moved = [i for i, part in enumerate(inputs) if is_real(part)]
     parameters, trained = _parameters(model), objective.trained_layers(model)
 
     def run(keep: bool) -> Any:
@@ -188,8 +188,8 @@ def _of_loss(loss: Loss, x: Any, y: Any, dtype: Any) -> Problem:
 
 
 def _of_pair(forward: Callable[..., Any], backward: Callable[..., Any], inputs: tuple[Any, ...], dtype: Any) -> Problem:
-    given = [np.array(a, dtype, order="C") if i == 0 or _is_real(a) else a for i, a in enumerate(inputs)]
-    moved = [i for i, a in enumerate(given) if i == 0 or _is_real(a)]
+    given = [np.array(a, dtype, order="C") if i == 0 or is_real(a) else a for i, a in enumerate(inputs)]
+    moved = [i for i, a in enumerate(given) if i == 0 or is_real(a)]
 
     def values() -> Any:
         return _pair_of(forward(*given))[0]
@@ -215,7 +215,7 @@ def _pair_of(result: Any) -> tuple[Any, Any]:
     return result
 
 
-def _is_real(a: Any) -> bool:
+def is_real(a: Any) -> bool:
     """Real numbers have a gradient; whole ones (labels, sizes), words and tuples (strides) are handed on as they are."""
     return isinstance(a, (np.ndarray, list)) and np.asarray(a).dtype.kind == "f"
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from minitl import layers
+from minitl.activations import NOTHING
 from minitl.interop.onnx_layers import Tensor, Written
 from minitl.interop.onnx_masks import counting
-from minitl.layers.attention import NOTHING
 
 
 def _of_heads(w: Any, layer: Any, x: list[Tensor]) -> Written:

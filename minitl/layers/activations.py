@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -200,7 +201,7 @@ class Softmax(ActivationOnly):
         """y; where `mask`, of x's shape, is false, y is 0 and x adds nothing to the sum."""
         if mask is None:
             return super().__call__(x, training)
-        return np.where(mask, super().__call__(np.where(mask, x, -1e9), training), 0.0)
+        return activations.masked_softmax(functools.partial(super().__call__, training=training), x, mask)
 
     def build(self, input_shape: Shape) -> None:
         """See which axis it is."""

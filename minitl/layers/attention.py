@@ -25,8 +25,6 @@ from minitl.layers.base import Layer
 from minitl.layers.masking import leaves_out_steps, left_out, without_steps
 from minitl.random import new_generator
 
-NOTHING = -1e9  # the score of a place that is masked
-
 
 class Attends(Layer):
     """What these layers share: shares of a softmax, masks, and dropout.
@@ -86,7 +84,7 @@ class Attends(Layer):
             masks = [*masks, np.tri(*scores.shape[-2:], dtype=bool)]
         if masks:
             counts = functools.reduce(np.logical_and, masks)
-            p = np.where(counts, activations.softmax(np.where(counts, scores, NOTHING)), 0.0).astype(self.dtype)
+            p = activations.masked_softmax(activations.softmax, scores, counts).astype(self.dtype)
         else:
             p = activations.softmax(scores)
         if training and self.dropout:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl import activations, rare_activations
-from minitl.layers.attention import NOTHING
+from minitl.activations import NOTHING
 from minitl.legacy import backend, backend_more
 from minitl.legacy.operations import split
 from minitl.legacy.windows import check_channels_last, of_values
