@@ -28,7 +28,9 @@ Shapes that describe a layer carry the batch as their first entry, None, as in K
 
 from __future__ import annotations
 
+import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,7 @@ class Layer(Holding):
     built: bool
     first_weights: list[Any] | None = None  # what `weights=` of older programs gave, until the layer is built
     _nodes: list[Any]
+    is_being_built = False
     named_by_model: bool  # whether the name is one that a model gave
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -87,6 +90,8 @@ class Layer(Holding):
             cls.has_call = True
         if "forward" in vars(cls):
             cls.forward = by_hand(cls.forward)  # type: ignore[method-assign]
+        if not (cls.is_container or hasattr(cls.build, "create")):
+            cls.build = _marking_built(cls.build)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         # Not in __init__, so that a user's layer need not call super().__init__().
@@ -122,7 +127,11 @@ class Layer(Holding):
     # What a layer defines. A user's layer defines forward and backward, one of minitl's compute and backpropagate.
 
     def build(self, input_shape: Any) -> None:
-        """Create the parameters with `add_weight`; a layer without parameters need not define it."""
+        """Create the parameters with `add_weight`; a layer without parameters need not define it.
+
+        Whoever calls it gets a layer that is built, as in Keras; on a layer that is built already, nothing happens.
+        Errors: ValueError for a shape that a built layer cannot take.
+        """
 
     def compute(self, x: Any, training: bool) -> tuple[Any, Any]:
         """y, and what backpropagate will need, from a batch x."""
@@ -244,13 +253,7 @@ class Layer(Holding):
         shape = [tuple(s) for s in input_shape] if self.takes_several else tuple(input_shape)
         try:
             self.build(shape)
-            self.built = True
-            self.input_shape = shape
-            out: Any = self.compute_output_shape(shape)  # or a list of shapes
-            self.output_shape = out if isinstance(out, list) else tuple(out)
-            if self.first_weights is not None:
-                self.set_weights(self.first_weights)
-                self.first_weights = None
+            self.output_shape = self._output_shape_for(shape)
         except (ValueError, TypeError) as error:
             self.built = False
             self.parameters.clear()
@@ -272,11 +275,17 @@ class Layer(Holding):
             return on_values(self, values, training, error)
         if not self.takes_several and not self._may_take(shape):
             raise wrong_shape(self.label, self.input_shape, shape, "it was built for other inputs; use a new layer here")
+        if shape == self.input_shape and self.output_shape is None:  # built by hand
+            self.output_shape = self._output_shape_for(shape)
         out = self.compute_output_shape(shape) if shape != self.input_shape else self.output_shape
         outs: Any = out if isinstance(out, list) else [out]
         node = Node(self, values, outs, [self.output_dtype([v.dtype for v in values])] * len(outs), training)
         self.remember(node)
         return list(node.outputs) if isinstance(out, list) else node.outputs[0]
+
+    def _output_shape_for(self, shape: Any) -> Any:
+        out: Any = self.compute_output_shape(shape)  # or a list of shapes
+        return out if isinstance(out, list) else tuple(out)
 
     def _may_take(self, shape: Shape) -> bool:
         """Whether the layer as it is built can take this shape, which may differ in axes that are free."""
@@ -348,3 +357,36 @@ class Layer(Holding):
         if not self.is_users:
             return self.forward(x, training)
         return self.forward(x, training=training) if takes_training(type(self).forward) else self.forward(x)
+
+
+def _marking_built(create: Callable[..., Any]) -> Callable[..., None]:
+    """A class's `build`, after which the layer is built; `create` is the class's own."""
+
+    @functools.wraps(create)
+    def build(self: Any, input_shape: Any = None, *more: Any) -> None:
+        if more or self.is_being_built:  # weights of another layer, or `super().build(...)`
+            create(self, input_shape, *more)
+            return
+        several = isinstance(input_shape, (list, tuple)) and bool(input_shape) and isinstance(input_shape[0], (list, tuple))
+        shape: Any = [tuple(s) for s in input_shape] if several else None if input_shape is None else tuple(input_shape)
+        if self.built:
+            if not several and shape is not None and not self._may_take(shape):
+                raise wrong_shape(self.label, self.input_shape, shape, "it is built already; use a new layer")
+            return
+        if self.has_call and not self.spreads:
+            self.takes_several = several
+        self.is_being_built = True
+        try:
+            create(self, shape)
+        finally:
+            self.is_being_built = False
+        self.built, self.input_shape = True, shape
+        if self.first_weights is not None:
+            self.set_weights(self.first_weights)
+            self.first_weights = None
+
+    build.create = create  # type: ignore[attr-defined]
+    return build
+
+
+Layer.build = _marking_built(Layer.build)  # type: ignore[method-assign]

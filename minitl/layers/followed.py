@@ -24,7 +24,7 @@ def on_values(layer: Any, values: list[Value], training: bool | None, reason: No
     function = layer.call if layer.has_call else getattr(layer, "function_of_values", None)
     if function is None:
         raise reason
-    layer.build([value.shape for value in values] if layer.takes_several else values[0].shape)
+    type(layer).build.create(layer, [value.shape for value in values] if layer.takes_several else values[0].shape)
     if layer.parameters or layer.state:
         layer.parameters.clear()
         layer.state.clear()
