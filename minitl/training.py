@@ -128,6 +128,8 @@ def fit(
             progress.end_epoch(epoch, epochs, logs)
             if model.stop_training or getattr(source, "ended", False):
                 break
+        trained = trained_layers(model)
+        model.optimizer.finalize_variable_values([w for _, layer in trained for w in layer.parameters.values()])
     finally:
         source.close()
         for watcher in begun:

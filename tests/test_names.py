@@ -277,8 +277,9 @@ def test_decay_of_older_programs():
     assert w[0] == pytest.approx(-0.5 * (1 + 1 / 1.1 + 1 / 1.2))
     optimizers.Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)
     assert not optimizers.Adam(epsilon=None).amsgrad
-    with pytest.raises(ValueError, match="use_ema=True is not known"):
-        optimizers.Adam(use_ema=True)
+    optimizers.Adam(use_ema=False, jit_compile=True, loss_scale_factor=1024.0)
+    with pytest.raises(ValueError, match="fused='no' is not known"):
+        BatchNormalization(fused="no")
 
 
 def test_precision_recall_and_area():

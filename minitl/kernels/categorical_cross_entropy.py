@@ -51,7 +51,7 @@ def _forward(rows, targets, weights, from_logits, wide):
             for c in range(rows.shape[1]):
                 total_p += rows[n, c]
             for c in range(rows.shape[1]):
-                q = rows[n, c] / total_p
+                q = rows[n, c] / total_p if total_p != 0 else rows.dtype.type(1 / rows.shape[1])
                 loss -= targets[n, c] * np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
         total += weights[n] * loss
     return total / len(rows)
@@ -72,6 +72,9 @@ def _backward(dloss, rows, targets, weights, from_logits, wide, d):
             total_p = target_sum = rows.dtype.type(0)
             for c in range(rows.shape[1]):
                 total_p += rows[n, c]
+            if total_p == 0:
+                d[n] = 0
+                continue
             for c in range(rows.shape[1]):
                 target_sum += targets[n, c] if rows[n, c] / total_p > EPSILON else 0
             for c in range(rows.shape[1]):

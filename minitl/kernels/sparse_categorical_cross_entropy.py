@@ -43,7 +43,8 @@ def _forward(rows, labels, weights, from_logits, wide):
         if from_logits:
             loss = softmax_row(rows[n], p, wide) - rows[n, labels[n]]
         else:
-            q = rows[n, labels[n]] / _total(rows[n])
+            total_p = _total(rows[n])
+            q = rows[n, labels[n]] / total_p if total_p != 0 else rows.dtype.type(1 / rows.shape[1])
             loss = -np.log(q if not q <= EPSILON else rows.dtype.type(EPSILON))
         total += weights[n] * loss
     return total / len(rows), True
@@ -61,7 +62,7 @@ def _backward(dloss, rows, labels, weights, from_logits, wide, d):
                 d[n, c] *= scale
         else:
             total = _total(rows[n])
-            counts = rows[n, t] / total > EPSILON
+            counts = total != 0 and rows[n, t] / total > EPSILON
             for c in range(rows.shape[1]):
                 d[n, c] = scale / total if counts else 0
             if counts:

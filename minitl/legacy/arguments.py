@@ -29,8 +29,8 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "dim_ordering": ("default", None), "data_format": (None,), "mode": (0,),
     "noise_shape": (None,), "synchronized": (False,), "renorm": (False,),
     "fused": (None, True, False),
-    "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,), "use_ema": (False,), "ema_momentum": (0.99,),
-    "jit_compile": (True, False, "auto"), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
+    "amsgrad": (False,), "schedule_decay": (0.004,), "centered": (False,),
+    "jit_compile": (True, False, "auto"),
     "consume_less": ("cpu", "mem", "gpu"), "forget_bias_init": ("one", "ones"),
     **dict.fromkeys((f"{weight}_constraint" for weight in ("alpha", "beta", "bias", "depthwise", "embeddings", "gamma", "kernel",
                                                          "pointwise", "recurrent")), (None,)),
@@ -42,7 +42,7 @@ NOTHING: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}
 FORMATS = ("tf", "th", "channels_last", "channels_first")
-OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights", "name"}
+OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights", "name", "loss_scale_factor"}
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
 
@@ -125,6 +125,8 @@ def _modern(name: str, own: Container[str], table: dict[str, str], kwargs: dict[
             continue  # one seed for everything: set_random_seed
         elif key == "name":
             continue  # of what has none here: initializers and schedules
+        elif key == "loss_scale_factor":
+            continue  # against underflow in half precision, which is not there
         elif key == "batch_size":
             continue  # batches of any size go through every layer
         elif key in ("dim_ordering", "data_format") and value not in (None, "default"):

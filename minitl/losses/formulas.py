@@ -36,7 +36,9 @@ def categorical_crossentropy(t: Any, p: Any, from_logits: bool = False) -> Any:
     if from_logits:
         z = p - np.max(p, axis=-1, keepdims=True)
         return np.sum(t * (np.log(np.sum(np.exp(z), axis=-1, keepdims=True)) - z), axis=-1)
-    share = p / np.sum(p, axis=-1, keepdims=True)
+    total = np.sum(p, axis=-1, keepdims=True)
+    empty = total == 0  # a row that says nothing
+    share = np.where(empty, 1 / p.shape[-1], p) / np.where(empty, 1, total)
     return -np.sum(t * np.log(np.clip(share, EPSILON, 1 - EPSILON)), axis=-1)
 
 

@@ -120,7 +120,8 @@ class R2Score(Metric):
         scores = np.where(total > 0, 1 - self.sums[2] / np.where(total > 0, total, 1), 0.0)
         score: Any = scores
         if self.class_aggregation is not None:
-            score = float(np.average(scores, weights=None if self.class_aggregation == "uniform_average" else total))
+            by_variance = self.class_aggregation == "variance_weighted_average" and (total > 0).any()
+            score = float(np.average(scores, weights=total if by_variance else None))
         free = self.size - self.num_regressors - 1
         return score if self.num_regressors == 0 or free <= 0 else 1 - (1 - score) * (self.size - 1) / free
 

@@ -6,6 +6,8 @@ its sum s_n = sum_c p[n, c] first; t' is t where p / s > eps, else 0:
     loss = 1/N sum_n w_n sum_c -t[n, c] log max(p[n, c] / s_n, eps)  eps = 1e-7
     dp[n, c] = w_n / N (sum_k t'[n, k] / s_n - t'[n, c] / p[n, c])
 
+A row of zeros says nothing: it counts as 1 / classes for every class, and has no gradient.
+
 From logits z, with softmax inside (p = softmax(z), T_n = sum_c t[n, c], which is 1 for a distribution):
 
     loss = 1/N sum_n w_n (T_n log sum_j exp(z[n, j]) - sum_c t[n, c] z[n, c])
@@ -31,7 +33,9 @@ def forward(
         shift = y_pred.real.max(axis=-1, keepdims=True)
         log_p = y_pred - shift - np.log(np.exp(y_pred - shift).sum(axis=-1, keepdims=True))
     else:
-        p = y_pred / y_pred.sum(axis=-1, keepdims=True)
+        total = y_pred.sum(axis=-1, keepdims=True)
+        empty = total == 0
+        p = np.where(empty, 1 / y_pred.shape[-1], y_pred) / np.where(empty, 1, total)
         log_p = np.log(np.where(p.real <= EPSILON, EPSILON, p))
     losses = -(y_true * log_p).sum(axis=-1)
     return (weights * losses).mean(), (y_pred, y_true, weights, from_logits)
@@ -46,6 +50,7 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
         d = y_true.sum(axis=-1, keepdims=True) * p - y_true
     else:
         total = y_pred.sum(axis=-1, keepdims=True)
+        total = np.where(total == 0, 1, total)  # where no class counts either
         counts = y_pred / total > EPSILON
         t = np.where(counts, y_true, 0)
         d = t.sum(axis=-1, keepdims=True) / total - t / np.where(counts, y_pred, 1)

@@ -6,6 +6,8 @@ divided by its sum s_n = sum_c p[n, c] first:
     loss = 1/N sum_n w_n -log max(p[n, t_n] / s_n, eps)              eps = 1e-7
     dp[n, c] = w_n / N (1 / s_n - 1[c = t_n] / p[n, c])  where p[n, t_n] / s_n > eps, else 0
 
+A row of zeros says nothing: it counts as 1 / classes for every class, and has no gradient.
+
 From logits z, with softmax inside (p = softmax(z)), the two gradients meet and almost everything cancels:
 
     loss = 1/N sum_n w_n (log sum_j exp(z[n, j]) - z[n, t_n])
@@ -37,7 +39,9 @@ def forward(
         log_sum = np.log(np.exp(rows - shift).sum(axis=-1)) + shift[:, 0]
         losses = log_sum - rows[n, labels]
     else:
-        picked = rows[n, labels] / rows.sum(axis=-1)
+        total = rows.sum(axis=-1)
+        empty = total == 0
+        picked = np.where(empty, 1 / rows.shape[1], rows[n, labels]) / np.where(empty, 1, total)
         losses = -np.log(np.where(picked.real <= EPSILON, EPSILON, picked))
     return (weights * losses).mean(), (y_pred, labels, weights, from_logits)
 
@@ -53,6 +57,7 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
         d[n, labels] -= 1
     else:
         total = rows.sum(axis=-1)
+        total = np.where(total == 0, 1, total)  # where no class counts either
         counts = rows[n, labels] / total > EPSILON
         d = np.where(counts, 1 / total, 0)[:, None] * np.ones_like(rows)
         d[n, labels] -= np.where(counts, 1 / np.where(counts, rows[n, labels], 1), 0)

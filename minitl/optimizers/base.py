@@ -34,7 +34,11 @@ class Optimizer:
     parameters, or patterns ("conv*", "*/beta"), to factors of the rate, the first that matches counts; a factor of 0 leaves the
     parameters as they are, bit by bit.
     `decay`, of older programs, divides the rate by 1 + decay steps.
-    Errors: ValueError for a rate or limit that is not positive.
+    With `use_ema` a running mean of each weight is kept, m = ema_momentum m + (1 - ema_momentum) w after every step, which begins
+    at the first step's w. It takes the weight's place every `ema_overwrite_frequency` steps, and at the end of `fit`.
+    With `gradient_accumulation_steps=k` every k-th step updates, by the mean of k gradients; clipping, schedules and means
+    count updates.
+    Errors: ValueError for a rate or limit that is not positive, or a momentum outside 0 to 1.
     """
 
     def __init__(
@@ -48,11 +52,20 @@ class Optimizer:
         multipliers: dict[str, float] | None = None,
         decay: float = 0.0,
         name: str | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
     ):
         self.name = name or default_name(type(self))
         check_numbers(self, "[0, inf)", decay=decay)
         check_numbers(self, "[0, inf) or None", weight_decay=weight_decay)
         check_numbers(self, "(0, inf) or None", clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm)
+        check_numbers(self, "[0, 1]", ema_momentum=ema_momentum)
+        check_numbers(self, "[1, inf) or None", ema_overwrite_frequency=ema_overwrite_frequency)
+        check_numbers(self, "[2, inf) or None", gradient_accumulation_steps=gradient_accumulation_steps)
+        self.use_ema, self.ema_momentum, self.ema_overwrite_frequency = bool(use_ema), ema_momentum, ema_overwrite_frequency
+        self.gradient_accumulation_steps = gradient_accumulation_steps
         self.decay = decay
         self.learning_rate = schedules.get(learning_rate if lr is None else lr)
         if not callable(self.learning_rate):
@@ -76,6 +89,10 @@ class Optimizer:
     def apply(self, updates: Iterable[Update]) -> None:
         """One step for all parameters."""
         updates = list(updates)
+        if self.gradient_accumulation_steps:
+            updates = self._accumulated(updates, self.gradient_accumulation_steps)
+            if not updates:
+                return
         if self.clipvalue is not None or self.clipnorm is not None:
             updates = [(path, w, self._clip(g)) for path, w, g in updates]
         if self.global_clipnorm is not None:
@@ -86,6 +103,44 @@ class Optimizer:
         self.iterations += 1
         for (factor, decays), group in self._by_factor(updates).items():
             self._apply_at((factor, decays), group, rate * factor, self.weight_decay or 0.0 if decays else 0.0)
+        if self.use_ema:
+            self._average(updates)
+
+    def finalize_variable_values(self, var_list: Iterable[np.ndarray]) -> None:
+        """Put the running means in the place of these weights, if `use_ema`; `fit` does it at its end."""
+        if self.use_ema:
+            final = {id(w) for w in var_list}
+            for path, w in self._owner.items():
+                if id(w) in final and "average" in self.memory[path]:
+                    w[...] = self.memory[path]["average"]
+
+    def _accumulated(self, updates: list[Update], steps: int) -> list[Update]:
+        """The means of the gradients of `steps` calls at the last of them, nothing before."""
+        memories = [self._memory_of(path, w) for path, w, _ in updates]
+        for memory, (_, w, g) in zip(memories, updates, strict=True):
+            total = self.slot(memory, "accumulated", w)
+            total += g
+            memory["calls"] = memory.get("calls", np.zeros((), np.int64)) + 1
+        if max((memory["calls"] for memory in memories), default=0) < steps:
+            return []
+        # A weight that is unfrozen late has fewer gradients.
+        return [
+            (path, w, memory.pop("accumulated") / w.dtype.type(memory.pop("calls")))
+            for memory, (path, w, _) in zip(memories, updates, strict=True)
+        ]
+
+    def _average(self, updates: list[Update]) -> None:
+        overwrites = self.ema_overwrite_frequency and self.iterations % self.ema_overwrite_frequency == 0
+        for path, w, _ in updates:
+            memory = self._memory_of(path, w)
+            if "average" not in memory:
+                memory["average"] = w.copy()
+                continue
+            average = memory["average"]
+            average *= self.ema_momentum
+            average += (1 - self.ema_momentum) * w
+            if overwrites:
+                w[...] = average
 
     def _apply_at(self, key: tuple[float, bool], updates: list[Update], rate: float, decay: float) -> None:
         if get_backend() == "numba" and self.compiled and updates:
