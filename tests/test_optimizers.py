@@ -382,3 +382,87 @@ def test_lion_goes_where_its_mean_and_the_gradient_point_together():
     assert steps(optimizers.Lion(0.5, beta_1=0.9, beta_2=0.9), [1, -0.8]) == pytest.approx([0.5, 0.0])
     assert steps(optimizers.Lion(0.5, beta_1=0.9, beta_2=0.9), [1, -1.0]) == pytest.approx([0.5, 1.0])
     assert steps(optimizers.Lion(0.5), [0, 0, 1]) == pytest.approx([1.0, 1.0, 0.5])  # what has no gradient yet stays
+
+
+SETTINGS = [
+    {"use_ema": True},
+    {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    {"use_ema": True, "ema_momentum": 0.8, "weight_decay": 0.1, "clipnorm": 0.5},
+    {"gradient_accumulation_steps": 3},
+    {"gradient_accumulation_steps": 2, "global_clipnorm": 0.3, "use_ema": True, "ema_momentum": 0.7},
+]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: " ".join(f"{k}={v}" for k, v in s.items()))
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion"])
+def test_means_of_weights_and_gathered_gradients_are_keras_s(name, settings, backend, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("Keras is running on another backend")
+    draw = np.random.default_rng(3)
+    start, gradients = draw.standard_normal((2, 3)), draw.standard_normal((7, 2, 3))
+    theirs, variable = getattr(keras.optimizers, name)(0.1, **settings), keras.Variable(start, dtype="float64")
+    ours, w = getattr(optimizers, name)(0.1, **settings), start.copy()
+    with use_backend(backend):
+        for g in gradients:
+            theirs.apply([keras.ops.convert_to_tensor(g, "float64")], [variable])
+            ours.apply([("w", w, g.copy())])
+            np.testing.assert_allclose(w, variable.numpy(), rtol=1e-5, atol=1e-6)
+    theirs.finalize_variable_values([variable])
+    ours.finalize_variable_values([w])
+    np.testing.assert_allclose(w, variable.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def averaged(**settings):
+    model = Sequential([Input((4,)), Dense(5, activation="tanh", name="hidden"), Dense(2, name="out")])
+    draw = np.random.default_rng(4)
+    model.set_weights([draw.standard_normal(w.shape) for w in model.get_weights()])
+    model.compile(Adam(0.05, use_ema=True, ema_momentum=0.6, **settings), "mse")
+    return model, draw.standard_normal((12, 4)), draw.standard_normal((12, 2))
+
+
+def test_fit_ends_with_the_means_of_the_weights():
+    model, x, y = averaged()
+    mean = None
+    for _ in range(2):
+        for rows in (slice(0, 6), slice(6, 12)):
+            model.train_on_batch(x[rows], y[rows])
+            now = [w.copy() for w in model.get_weights()]
+            mean = now if mean is None else [0.6 * m + 0.4 * w for m, w in zip(mean, now, strict=True)]
+    fitted, x, y = averaged()
+    fitted.fit(x, y, batch_size=6, epochs=2, shuffle=False, verbose=0)
+    for w, m, last in zip(fitted.get_weights(), mean, now, strict=True):
+        np.testing.assert_allclose(w, m, rtol=1e-5, atol=1e-6)
+        assert np.abs(w - last).max() > 1e-3
+
+
+def test_means_leave_frozen_layers_alone():
+    model, x, y = averaged()
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = False
+    frozen = [w.tobytes() for w in model.layers[0].get_weights()]
+    model.fit(x, y, epochs=2, verbose=0)
+    assert [w.tobytes() for w in model.layers[0].get_weights()] == frozen
+
+
+@pytest.mark.parametrize("settings", [{"ema_overwrite_frequency": 3}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_means_and_gathered_gradients_are_saved_with_a_model(settings, tmp_path):
+    model, x, y = averaged(**settings)
+    for i in range(3):
+        model.train_on_batch(x[3 * i : 3 * i + 3], y[3 * i : 3 * i + 3])
+    model.save(tmp_path / "m.npz")
+    again = load_model(tmp_path / "m.npz")
+    assert again.optimizer.get_config() == model.optimizer.get_config()
+    for m in (model, again):
+        m.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    assert [w.tobytes() for w in again.get_weights()] == [w.tobytes() for w in model.get_weights()]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ema_momentum": 1.5}, {"ema_overwrite_frequency": 0}, {"gradient_accumulation_steps": 1}], ids=str
+)
+def test_means_of_weights_are_asked_for_with_numbers_that_make_sense(settings):
+    with pytest.raises(ValueError, match=f"Adam: {next(iter(settings))}"):
+        Adam(use_ema=True, **settings)
