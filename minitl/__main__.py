@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,17 @@ from minitl.photographs import commands as photographs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 1 when it found something wrong, 2 when it could not be run."""
+    """Run a command; the exit status is 1 when it found something wrong, 2 when it could not be run, 141 when nobody reads on."""
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more at its end
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="minitl", description="Commands of minitl; `minitl COMMAND --help` says more.")
     parser.add_argument("--version", action="version", version=f"minitl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -34,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return options.run(options)
+    except BrokenPipeError:
+        raise
     except (ValueError, TypeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

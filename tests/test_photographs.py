@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -759,3 +760,72 @@ def test_mistakes_of_photographs_are_those_that_are_wrong(tmp_path, monkeypatch)
 def test_where_the_model_cannot_be_written_is_said_before_any_photograph_is_looked_at(tmp_path):
     with pytest.raises(FileNotFoundError, match="cannot save"):
         photographs.train(tmp_path / "no photographs", tmp_path / "no folder" / "m.npz", size=SIZE, say=lambda text: None)
+
+
+def split_by_hand(folder, root, **parts):
+    """The folder's photographs in parts, a range of numbers for each."""
+    for part, numbers in parts.items():
+        for name in ("stripes", "blobs"):
+            (root / part / name).mkdir(parents=True)
+            for i in numbers:
+                shutil.copy(folder / name / f"{i:02}.jpg", root / part / name)
+    return root
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("training", "validation"), ("Train", "Valid")])
+def test_a_folder_that_is_split_is_taken_as_it_is(names, folder, tmp_path):
+    root = split_by_hand(folder, tmp_path / "p", **{names[0]: range(9), names[1]: range(9, 14)})
+    said = []
+    result = photographs.train(root, tmp_path / "m.npz", size=SIZE, say=said.append)
+    assert result.model.class_names == ["blobs", "stripes"] and len(result.held) == 10
+    assert all(result.look.files[i].startswith(names[1]) for i in result.held)
+    assert "split already: 18 photographs to learn, 10 to validate" in "\n".join(said)
+    again = photographs.evaluate(tmp_path / "m.npz", root / names[1])
+    assert again["accuracy"] == pytest.approx(result.accuracy)  # what was held out was not learnt after all
+
+
+def test_the_test_part_of_a_folder_is_for_the_end(folder, tmp_path):
+    root = split_by_hand(folder, tmp_path / "p", train=range(10), test=range(10, 14))
+    said = []
+    result = photographs.train(root, tmp_path / "m.npz", size=SIZE, say=said.append)
+    assert result.model.class_names == ["blobs", "stripes"] and len(result.look.files) == 20 and len(result.held) == 4
+    assert result.test["photographs"] == 8 and "test: " in said[-1]
+    assert result.test["accuracy"] == photographs.evaluate(tmp_path / "m.npz", root / "test")["accuracy"]
+
+
+def test_classes_that_are_called_like_parts_stay_classes(folder, tmp_path):
+    for name, kind in (("train", "stripes"), ("test", "blobs")):  # photographs of trains and of tests
+        shutil.copytree(folder / kind, tmp_path / name)
+    assert photographs.look(tmp_path).class_names == ["test", "train"]
+
+
+def test_a_part_with_strange_classes_and_classes_inside_a_class_are_named(folder, tmp_path):
+    root = split_by_hand(folder, tmp_path / "p", train=range(5), val=range(5, 9))
+    (root / "val" / "stripes").rename(root / "val" / "lines")
+    with pytest.raises(ValueError, match="lines is no class of"):
+        photographs.look(root)
+    root = split_by_hand(folder, tmp_path / "q", animals=range(5), plants=range(5, 9))
+    assert "animals has folders inside (blobs, stripes), whose photographs are all of the class 'animals'" in str(
+        photographs.look(root)
+    )
+
+
+def test_a_copy_in_the_other_part_of_the_same_class_is_no_question_of_classes(folder, tmp_path):
+    root = split_by_hand(folder, tmp_path / "p", train=range(8), val=range(6, 12))
+    report = photographs.look(root)
+    assert len(report.duplicates) == 4 and len(report.held) == 8 and "two classes" not in str(report)
+
+
+def test_a_pipe_that_is_closed_ends_a_command_quietly():
+    script = f"{sys.executable} -m minitl --help | true; echo ${{PIPESTATUS[0]}}"
+    found = subprocess.run(["bash", "-c", f"sleep 0; {script}"], capture_output=True, text=True, cwd=ROOT)
+    assert found.stderr == "" and found.stdout.strip() in ("0", "141")
+    code = "import sys; from minitl.__main__ import main; import minitl.__main__ as m\n"
+    code += "m._run = lambda a: [print('x' * 100) for _ in range(10000)] and 0\nsys.exit(main([]))"
+    found = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "$0" | head -1; echo ${{PIPESTATUS[0]}}', code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert found.stderr == "" and found.stdout.split()[-1] == "141"

@@ -36,8 +36,8 @@ class Optimizer:
     `decay`, of older programs, divides the rate by 1 + decay steps.
     With `use_ema` a running mean of each weight is kept, m = ema_momentum m + (1 - ema_momentum) w after every step, which begins
     at the first step's w. It takes the weight's place every `ema_overwrite_frequency` steps, and at the end of `fit`.
-    With `gradient_accumulation_steps=k` every k-th step updates, by the mean of k gradients; clipping, schedules and means
-    count updates.
+    With `gradient_accumulation_steps=k` every k-th step updates, by the mean of k gradients; clipping and schedules
+    see updates, means of weights all steps.
     Errors: ValueError for a rate or limit that is not positive, or a momentum outside 0 to 1.
     """
 
@@ -88,11 +88,14 @@ class Optimizer:
 
     def apply(self, updates: Iterable[Update]) -> None:
         """One step for all parameters."""
-        updates = list(updates)
-        if self.gradient_accumulation_steps:
-            updates = self._accumulated(updates, self.gradient_accumulation_steps)
-            if not updates:
-                return
+        updates, before = list(updates), self.iterations
+        gathered = self._accumulated(updates, self.gradient_accumulation_steps) if self.gradient_accumulation_steps else updates
+        if gathered or not updates:
+            self._apply_now(gathered)
+        if self.use_ema:
+            self._average(updates, before)
+
+    def _apply_now(self, updates: list[Update]) -> None:
         if self.clipvalue is not None or self.clipnorm is not None:
             updates = [(path, w, self._clip(g)) for path, w, g in updates]
         if self.global_clipnorm is not None:
@@ -103,8 +106,6 @@ class Optimizer:
         self.iterations += 1
         for (factor, decays), group in self._by_factor(updates).items():
             self._apply_at((factor, decays), group, rate * factor, self.weight_decay or 0.0 if decays else 0.0)
-        if self.use_ema:
-            self._average(updates)
 
     def finalize_variable_values(self, var_list: Iterable[np.ndarray]) -> None:
         """Put the running means in the place of these weights, if `use_ema`; `fit` does it at its end."""
@@ -129,16 +130,15 @@ class Optimizer:
             for memory, (path, w, _) in zip(memories, updates, strict=True)
         ]
 
-    def _average(self, updates: list[Update]) -> None:
-        overwrites = self.ema_overwrite_frequency and self.iterations % self.ema_overwrite_frequency == 0
+    def _average(self, updates: list[Update], before: int) -> None:
+        """After each call, as in Keras also after one that only accumulates; `before` counts the updates before it."""
+        overwrites = self.ema_overwrite_frequency and (before + 1) % self.ema_overwrite_frequency == 0
         for path, w, _ in updates:
             memory = self._memory_of(path, w)
-            if "average" not in memory:
-                memory["average"] = w.copy()
-                continue
-            average = memory["average"]
-            average *= self.ema_momentum
-            average += (1 - self.ema_momentum) * w
+            average = memory.setdefault("average", w.copy())
+            momentum = self.ema_momentum if before else 0.0
+            average *= momentum
+            average += (1 - momentum) * w
             if overwrites:
                 w[...] = average
 

@@ -14,7 +14,10 @@ import numpy as np
 
 def add(commands: Any) -> None:
     """Add the four commands to a parser."""
-    parser = commands.add_parser("train", help="train a classifier of your photographs: a folder with a folder per class")
+    parser = commands.add_parser(
+        "train",
+        help="train a classifier of your photographs: a folder with a folder per class, or with train/ and val/ or test/ of such",
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz")
     parser.add_argument("--base", default="EfficientNetLite0", metavar="NAME_OR_FILE", help="an application, or a model of yours")

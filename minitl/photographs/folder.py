@@ -17,12 +17,21 @@ from minitl.preprocessing.image.files import BadImageError, load_img
 from minitl.preprocessing.image.folders import find_pictures
 
 NEAR = 3  # bits of 64 by which fingerprints of the same image, resized or compressed anew, may differ
+PARTS = {  # names of folders that hold a data set's parts, each with a folder per class
+    "training": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 UNEQUAL = 3.0  # how many times the smallest class the largest may be before that is said
 
 
 @dataclass
 class Look:
-    """What was found: files and class numbers without what is broken or there twice, and sentences about the rest."""
+    """What was found: files and class numbers without what is broken or there twice, and sentences about the rest.
+
+    Of a folder that is split already, `held` are the places of the validation photographs, and `test` is the folder of those that
+    nothing looks at before the end.
+    """
 
     root: Path
     class_names: list[str]
@@ -32,6 +41,8 @@ class Look:
     broken: list[str] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    test: Path | None = None
 
     def __str__(self) -> str:
         counts = Counter(self.labels)
@@ -53,34 +64,62 @@ class Look:
 def look(folder: str | os.PathLike, minimum: int = 2) -> Look:
     """Read every photograph of a folder once: classes, counts, what is broken, what is there twice.
 
-    Errors: FileNotFoundError; ValueError for fewer than two classes, or a class with fewer than `minimum` photographs.
+    A folder with `train/` and `val/` or `test/` inside (or `training/`, `valid/`, `validation/`, `testing/`) is split already: the
+    classes are those of the training part.
+    Errors: FileNotFoundError; ValueError for fewer than two classes, a class with fewer than `minimum` photographs, or a
+    validation part with classes that the training part does not have.
     """
+    parts = given_parts(folder)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = find_pictures(folder)
-    report = Look(Path(folder), [name for name, files in found.items() if files])
+        found = find_pictures(parts.get("training", folder))
+        validation = find_pictures(parts["validation"]) if "validation" in parts else {}
+    report = Look(Path(folder), [name for name, files in found.items() if files], test=parts.get("test"))
     report.notes += [str(w.message).replace("\n", " ") for w in said]
+    strange = sorted(name for name, files in validation.items() if files and name not in report.class_names)
+    if strange:
+        raise ValueError(f"{parts['validation']}: {', '.join(strange)} is no class of {parts['training']}; the same are needed")
+    report.notes += [note for name in report.class_names if (note := _inside(parts.get("training", Path(folder)) / name))]
     if len(report.class_names) < 2:
         inside = ", ".join(report.class_names) or "none"
         raise ValueError(f"{folder}: at least two classes are needed, a folder for each; found {inside}")
-    known: dict[str, str] = {}
-    names = [(name, number) for number, label in enumerate(report.class_names) for name in found[label]]
+    known: dict[str, tuple[str, int]] = {}
+    names = [
+        (os.path.relpath(part / name, folder), number)
+        for part, files in ((parts.get("training", Path(folder)), found), (parts.get("validation", Path(folder)), validation))
+        for number, label in enumerate(report.class_names)
+        for name in files.get(label, ())
+    ]
+    learnt = sum(map(len, found.values()))
+    across = []
     with ThreadPoolExecutor(4) as pool:
         marks = pool.map(_fingerprint, [os.path.join(folder, name) for name, _ in names])
-        for (name, number), mark in zip(names, marks, strict=True):
+        for place, ((name, number), mark) in enumerate(zip(names, marks, strict=True)):
             if isinstance(mark, str):
                 report.broken.append(name)
                 continue
             digest, fingerprint = mark
             if digest in known:
-                report.duplicates.append((known[digest], name))
+                first, class_of_first = known[digest]
+                report.duplicates.append((first, name))
+                across += [(first, name)] if class_of_first != number else []
                 continue
-            known[digest] = name
+            known[digest] = name, number
+            report.held += [len(report.files)] if place >= learnt else []
             report.files.append(name)
             report.labels.append(number)
             report.fingerprints.append(fingerprint)
-    _note(report, minimum)
+    _note(report, minimum, across)
     return report
+
+
+def given_parts(folder: str | os.PathLike) -> dict[str, Path]:
+    """The parts of a folder that is split already: "training", and "validation" or "test" or both; of others, nothing."""
+    root = Path(folder)
+    inside = [entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] not in "._"] if root.is_dir() else []
+    parts = {part: entry for part, names in PARTS.items() for entry in inside if entry.name.lower() in names}
+    split_already = len(parts) == len(inside) > 1 and "training" in parts
+    return parts if split_already and all(_folders(entry) for entry in inside) else {}
 
 
 def split(labels: Any, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +134,21 @@ def split(labels: Any, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     return np.flatnonzero(~apart), np.flatnonzero(apart)
 
 
-def _note(report: Look, minimum: int) -> None:
-    counts = Counter(report.labels)
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _inside(folder: Path) -> str:
+    """What to say of a class's folder that holds folders."""
+    inside = _folders(folder)
+    if not inside:
+        return ""
+    return f"{folder} has folders inside ({', '.join(inside[:3])}), whose photographs are all of the class {folder.name!r}"
+
+
+def _note(report: Look, minimum: int, across: list[tuple[str, str]]) -> None:
+    held = set(report.held)
+    counts = Counter(label for place, label in enumerate(report.labels) if place not in held)
     for number, name in enumerate(report.class_names):
         if counts[number] < minimum:
             raise ValueError(
@@ -104,7 +156,10 @@ def _note(report: Look, minimum: int) -> None:
             )
     if report.broken:
         report.notes.append(f"{len(report.broken)} files cannot be read and are left out, such as {report.broken[0]}")
-    across = [pair for pair in report.duplicates if Path(pair[0]).parts[0] != Path(pair[1]).parts[0]]
+    if held:
+        report.notes.append(f"split already: {len(report.labels) - len(held)} photographs to learn, {len(held)} to validate")
+    if report.test:
+        report.notes.append(f"{report.test} is looked at once, at the end")
     if report.duplicates:
         first = report.duplicates[0]
         report.notes.append(f"{len(report.duplicates)} exact copies are left out, such as {first[1]} of {first[0]}")

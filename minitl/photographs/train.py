@@ -22,6 +22,7 @@ from minitl.photographs.base import PACKAGED, pretrained
 from minitl.photographs.features import Rows, stored_features
 from minitl.photographs.folder import Look, look, split
 from minitl.photographs.images import batches, read
+from minitl.photographs.predict import evaluate
 from minitl.photographs.scratch import from_scratch, small_images
 from minitl.photographs.tune import fine_tuned
 from minitl.random import set_random_seed
@@ -47,16 +48,26 @@ class Result:
     seconds: float
     tuned: bool = False
     controls: dict[str, float] = field(default_factory=dict)
+    test: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         low, high = self.interval
         lines = [
             f"validation: {self.accuracy:.1f} % of {len(self.held)} photographs (95 % interval {low:.1f} to {high:.1f})",
+            *self._tested(),
             f"always the largest class: {self.majority:.1f} %",
             *(f"{name}: {value:.1f} %" for name, value in self.controls.items()),
             f"{'fine-tuned' if self.tuned else 'features of the base as they are'}; {self.seconds:.0f} s",
         ]
         return "\n".join(lines)
+
+    def _tested(self) -> list[str]:
+        if self.test is None:
+            return []
+        low, high = self.test["interval"]
+        return [
+            f"test: {self.test['accuracy']:.1f} % of {self.test['photographs']} photographs (95 % interval {low:.1f} to {high:.1f})"
+        ]
 
 
 def train(
@@ -79,7 +90,8 @@ def train(
     fine-tunes the base's upper layers, and keeps that when it is better on the validation photographs. `control` also trains
     the same head on raw pixels, and a small network from scratch. `cache` keeps features (by default beside the output). All
     numbers come from photographs that were held out before anything was learnt; those are part of the final model's head,
-    which is fitted to all photographs with the settings found.
+    which is fitted to all photographs with the settings found. A folder that holds `train/` and `val/` or `test/` is taken as it
+    is split: `val/` is held out in the place of a share, and never learnt; on `test/` the finished model is measured once.
     Ctrl-C while features are computed keeps those that are there; while fine-tuning, the model without it is finished and
     written. `resume` goes on with fine-tuning where it was interrupted, and gives the bits of a run that was not.
     Errors: FileNotFoundError or ValueError for a folder that cannot be used; OSError when the output cannot be written.
@@ -96,7 +108,7 @@ def train(
     found = look(folder)
     say(str(found))
     labels, classes = np.array(found.labels), len(found.class_names)
-    learnt, held = split(labels, validation, seed)
+    learnt, held = split(labels, validation, seed) if not found.held else _as_given(len(labels), found.held)
     for first, second in found.near(learnt, held)[:3]:
         say(f"  note: {first} and {second} look alike, and stand on two sides of the split: the accuracy may be too good")
     network = pretrained(base, size)
@@ -123,7 +135,7 @@ def train(
             model, probabilities, tuned = other, better, True
     predicted = probabilities.argmax(axis=1)
     right = int((predicted == labels[held]).sum())
-    if not tuned:  # the held-out photographs have done their work, and are learnt too
+    if not tuned and not found.held:  # the held-out photographs have done their work, and are learnt too
         model.layers[-1].set_weights(list(head.fit(_light(rows), labels, strength, classes)))
     result = Result(
         model, found, 100 * right / len(held), head.interval(right, len(held)),
@@ -134,6 +146,8 @@ def train(
         say("controls: the same head on raw pixels, and a network from scratch ...")
         result.controls["the same head on raw pixels, 16x16"] = _raw(paths, labels, learnt, held, classes, seed)
         result.controls["a small network from scratch, with augmentation"] = _scratch(paths, labels, learnt, held, classes, seed)
+    if found.test is not None:
+        result.test = evaluate(model, found.test)
     result.seconds = time.perf_counter() - started
     if output is not None:
         model.save(output)
@@ -149,6 +163,10 @@ def assembled(base: Model, kernel: np.ndarray, bias: np.ndarray, class_names: li
     model._take_record(base)
     model.class_names = list(class_names)
     return model
+
+
+def _as_given(count: int, held: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.setdiff1d(np.arange(count), held), np.array(held)
 
 
 def _some(learnt: np.ndarray, seed: int) -> np.ndarray:
