@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minitl
-from minitl import initializers, losses, regularizers, schedules
+from minitl import initializers, losses, metrics, regularizers, schedules
 from minitl.backend import op, use_backend
 
 STEPS = range(45)
@@ -484,3 +484,26 @@ def test_a_sum_weighs_its_inputs(backend, factors):
     np.testing.assert_allclose(y, sum(f * part for f, part in zip(factors, parts, strict=True)), rtol=1e-12)
     for f, dx in zip(factors, op("add").backward(np.ones((2, 3)), cache), strict=True):
         np.testing.assert_array_equal(dx, np.full((2, 3), f))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_of_zeros_costs_what_guessing_costs_and_moves_nothing(backend, dtype):
+    p = np.array([[0, 0, 0, 0, 0], [0.1, 0.2, 0.3, 0.2, 0.2]], dtype)
+    expected = [math.log(5), -math.log(0.3)]
+    with use_backend(backend):
+        for loss, labels in (
+            (losses.SparseCategoricalCrossentropy(), np.array([1, 2])),
+            (losses.CategoricalCrossentropy(), np.eye(5, dtype=dtype)[[1, 2]]),
+        ):
+            assert float(loss(labels, p)) == pytest.approx(np.mean(expected), rel=1e-5)
+            loss.forward(p, labels)
+            g = loss.backward()
+            assert np.isfinite(g).all() and not g[0].any() and g[1].any()
+
+
+@pytest.mark.parametrize("aggregation", ["variance_weighted_average", "uniform_average"])
+def test_r2_of_constant_targets_is_zero(aggregation):
+    metric = metrics.R2Score(class_aggregation=aggregation)
+    metric.update_state(np.full((4, 2), 3.0), np.arange(8.0).reshape(4, 2))
+    assert float(metric.result()) == 0.0

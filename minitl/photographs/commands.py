@@ -14,11 +14,8 @@ import numpy as np
 
 def add(commands: Any) -> None:
     """Add the four commands to a parser."""
-    parser = commands.add_parser(
-        "train",
-        help="train a classifier of your photographs: a folder with a folder per class, or with train/ and val/ or test/ of such",
-    )
-    parser.add_argument("folder", type=Path)
+    parser = commands.add_parser("train", help="train a classifier of your photographs: a folder with a folder per class")
+    parser.add_argument("folder", type=Path, help="a folder per class; or train/ and val/ or test/, each with a folder per class")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz")
     parser.add_argument("--base", default="EfficientNetLite0", metavar="NAME_OR_FILE", help="an application, or a model of yours")
     parser.add_argument("--size", type=int, default=224, help="pixels, 96 to 224: smaller is faster")

@@ -64,8 +64,8 @@ class Look:
 def look(folder: str | os.PathLike, minimum: int = 2) -> Look:
     """Read every photograph of a folder once: classes, counts, what is broken, what is there twice.
 
-    A folder with `train/` and `val/` or `test/` inside (or `training/`, `valid/`, `validation/`, `testing/`) is split already: the
-    classes are those of the training part.
+    A folder with `train/` and `val/` or `test/` inside (or `training/`, `valid/`, `validation/`, `testing/`) is split already:
+    the classes are those of the training part.
     Errors: FileNotFoundError; ValueError for fewer than two classes, a class with fewer than `minimum` photographs, or a
     validation part with classes that the training part does not have.
     """
