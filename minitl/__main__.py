@@ -23,9 +23,10 @@ from minitl.photographs import commands as photographs
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 1 when it found something wrong, 2 when it could not be run, 141 when nobody reads on."""
     try:
-        status = _run(arguments)
-        sys.stdout.flush()
-        return status
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more at its end
         return 128 + signal.SIGPIPE

@@ -108,6 +108,6 @@ def test_a_layer_is_built_once():
 
 def test_a_build_that_fails_leaves_nothing():
     layer = layers.Conv2D(3, 9)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Conv2D"):
         layer(np.zeros((1, 4, 4, 2)))
     assert not layer.built and not layer.get_weights()

@@ -44,6 +44,12 @@ def test_every_block_of_the_readme_runs_alone_in_a_pipe(number, tmp_path):
         assert re.search(r"^epoch 1/\d+  loss \d", done.stdout, re.M)
 
 
+def test_the_first_block_of_the_readme_shows_a_network_that_works(tmp_path):
+    code = BLOCKS[0] + "\nprint('reached', accuracy)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert float(done.stdout.rpartition("reached ")[2]) > 0.8, done.stderr
+
+
 def test_the_readme_in_a_notebook(tmp_path):
     nbformat = pytest.importorskip("nbformat", reason="notebooks need the dev extra")
     client = pytest.importorskip("nbclient")
@@ -53,7 +59,7 @@ def test_the_readme_in_a_notebook(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=cells)
     client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(out.get("text", "") for out in notebook.cells[0].outputs)
-    assert "epoch 1/2" in printed and "%|" in printed  # a bar
+    assert "epoch 1/6" in printed and "%|" in printed  # a bar
     shown = [cell.outputs[-1]["data"] for cell in notebook.cells[-3:]]
     assert "image/png" in shown[0] and "<table>" in shown[1]["text/html"] and "Dense" in shown[2]["text/html"]
 

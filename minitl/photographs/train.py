@@ -65,9 +65,8 @@ class Result:
         if self.test is None:
             return []
         low, high = self.test["interval"]
-        return [
-            f"test: {self.test['accuracy']:.1f} % of {self.test['photographs']} photographs (95 % interval {low:.1f} to {high:.1f})"
-        ]
+        accuracy, photographs = self.test["accuracy"], self.test["photographs"]
+        return [f"test: {accuracy:.1f} % of {photographs} photographs (95 % interval {low:.1f} to {high:.1f})"]
 
 
 def train(
