@@ -814,10 +814,9 @@ def test_a_copy_in_the_other_part_of_the_same_class_is_no_question_of_classes(fo
     assert len(report.duplicates) == 4 and len(report.held) == 8 and "two classes" not in str(report)
 
 
-@pytest.mark.parametrize("command", ["lambda a: [print('x' * 100) for _ in range(10000)] and 0", "m._run"], ids=["rows", "help"])
-def test_a_pipe_that_is_closed_ends_a_command_quietly(command):
-    code = "import sys, time, minitl.__main__ as m\n"
-    code += f"m._run = {command}\ntime.sleep(0.2)\nsys.exit(m.main(['--help']))"
-    script = f'"{sys.executable}" -c "$0" | (exec <&-; true); echo ${{PIPESTATUS[0]}}'
+def test_a_pipe_that_is_closed_ends_a_command_quietly():
+    code = "import sys, minitl.__main__ as m\n"
+    code += "m._run = lambda a: [print('x' * 100) for _ in range(10000)] and 0\nsys.exit(m.main([]))"
+    script = f'"{sys.executable}" -c "$0" | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}'
     found = subprocess.run(["bash", "-c", script, code], capture_output=True, text=True, cwd=ROOT)
     assert (found.stderr, found.stdout.strip()) == ("", "141")
