@@ -502,7 +502,7 @@ def test_a_row_of_zeros_costs_what_guessing_costs_and_moves_nothing(backend, dty
         ("categorical_cross_entropy", np.eye(5, dtype=dtype)[[1, 2]]),
     ):
         with use_backend(backend):
-            value, cache = op(name).forward(p, y)
+            cache = op(name).forward(p, y)[1]
             g = op(name).backward(1.0, cache)
         assert np.isfinite(g).all() and not g[0].any() and g[1].any()
 
