@@ -28,9 +28,7 @@ Shapes that describe a layer carry the batch as their first entry, None, as in K
 
 from __future__ import annotations
 
-import functools
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,6 +40,7 @@ from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_tr
 from minitl.graph.value import UNDECIDED, Node, NoNumbersYetError, Shape, Value, fits, values_in
 from minitl.kernels.memory import aligned
 from minitl.layers import recorded
+from minitl.layers.building import build_once, marking_built
 from minitl.layers.call_arguments import examine
 from minitl.layers.followed import on_values
 from minitl.layers.holding import Holding
@@ -91,7 +90,7 @@ class Layer(Holding):
         if "forward" in vars(cls):
             cls.forward = by_hand(cls.forward)  # type: ignore[method-assign]
         if not (cls.is_container or hasattr(cls.build, "create")):
-            cls.build = _marking_built(cls.build)  # type: ignore[method-assign]
+            cls.build = marking_built(cls.build)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         # Not in __init__, so that a user's layer need not call super().__init__().
@@ -248,19 +247,7 @@ class Layer(Holding):
 
     def ensure_built(self, input_shape: Any) -> None:
         """Build once, for this input shape (for several inputs, a list of them); errors name the layer."""
-        if self.built:
-            return
-        shape = [tuple(s) for s in input_shape] if self.takes_several else tuple(input_shape)
-        try:
-            self.build(shape)
-            self.output_shape = self._output_shape_for(shape)
-        except (ValueError, TypeError) as error:
-            self.built = False
-            self.parameters.clear()
-            self.state.clear()
-            if self.label in str(error):
-                raise
-            raise type(error)(f"{self.label} on an input of shape {shape}: {error}") from error
+        build_once(self, input_shape)
 
     def _connect(self, values: list[Value], training: bool | None) -> Any:
         if len(values) != 1 and not self.takes_several:
@@ -359,34 +346,4 @@ class Layer(Holding):
         return self.forward(x, training=training) if takes_training(type(self).forward) else self.forward(x)
 
 
-def _marking_built(create: Callable[..., Any]) -> Callable[..., None]:
-    """A class's `build`, after which the layer is built; `create` is the class's own."""
-
-    @functools.wraps(create)
-    def build(self: Any, input_shape: Any = None, *more: Any) -> None:
-        if more or self.is_being_built:  # weights of another layer, or `super().build(...)`
-            create(self, input_shape, *more)
-            return
-        several = isinstance(input_shape, (list, tuple)) and bool(input_shape) and isinstance(input_shape[0], (list, tuple))
-        shape: Any = [tuple(s) for s in input_shape] if several else None if input_shape is None else tuple(input_shape)
-        if self.built:
-            if not several and shape is not None and not self._may_take(shape):
-                raise wrong_shape(self.label, self.input_shape, shape, "it is built already; use a new layer")
-            return
-        if self.has_call and not self.spreads:
-            self.takes_several = several
-        self.is_being_built = True
-        try:
-            create(self, shape)
-        finally:
-            self.is_being_built = False
-        self.built, self.input_shape = True, shape
-        if self.first_weights is not None:
-            self.set_weights(self.first_weights)
-            self.first_weights = None
-
-    build.create = create  # type: ignore[attr-defined]
-    return build
-
-
-Layer.build = _marking_built(Layer.build)  # type: ignore[method-assign]
+Layer.build = marking_built(Layer.build)  # type: ignore[method-assign]

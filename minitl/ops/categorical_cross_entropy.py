@@ -1,12 +1,10 @@
 """Cross-entropy with target distributions: one-hot rows, or smoothed ones.
 
 From probabilities p, with targets t and a weight w_n per sample (1 where none is given). What does not sum to 1 is divided by
-its sum s_n = sum_c p[n, c] first; t' is t where p / s > eps, else 0:
+its sum s_n = sum_c p[n, c] first; t' is t where p / s > eps, else 0. A row of sum 0 counts as 1 / classes, without gradient:
 
     loss = 1/N sum_n w_n sum_c -t[n, c] log max(p[n, c] / s_n, eps)  eps = 1e-7
     dp[n, c] = w_n / N (sum_k t'[n, k] / s_n - t'[n, c] / p[n, c])
-
-A row of zeros says nothing: it counts as 1 / classes for every class, and has no gradient.
 
 From logits z, with softmax inside (p = softmax(z), T_n = sum_c t[n, c], which is 1 for a distribution):
 
@@ -34,8 +32,7 @@ def forward(
         log_p = y_pred - shift - np.log(np.exp(y_pred - shift).sum(axis=-1, keepdims=True))
     else:
         total = y_pred.sum(axis=-1, keepdims=True)
-        empty = total == 0
-        p = np.where(empty, 1 / y_pred.shape[-1], y_pred) / np.where(empty, 1, total)
+        p = np.where(total == 0, 1 / y_pred.shape[-1], y_pred) / np.where(total == 0, 1, total)
         log_p = np.log(np.where(p.real <= EPSILON, EPSILON, p))
     losses = -(y_true * log_p).sum(axis=-1)
     return (weights * losses).mean(), (y_pred, y_true, weights, from_logits)
@@ -51,7 +48,6 @@ def backward(dloss: float, cache: tuple) -> np.ndarray:
     else:
         total = y_pred.sum(axis=-1, keepdims=True)
         total = np.where(total == 0, 1, total)  # where no class counts either
-        counts = y_pred / total > EPSILON
-        t = np.where(counts, y_true, 0)
-        d = t.sum(axis=-1, keepdims=True) / total - t / np.where(counts, y_pred, 1)
+        t = np.where(y_pred / total > EPSILON, y_true, 0)
+        d = t.sum(axis=-1, keepdims=True) / total - t / np.where(t == 0, 1, y_pred)
     return (d * (dloss * weights / weights.size)[..., None]).astype(y_pred.dtype, copy=False)

@@ -1,12 +1,10 @@
 """Cross-entropy with class numbers: how surprised the network is by the right class.
 
 From probabilities p, with the right class t_n of sample n and a weight w_n (1 where none is given). What does not sum to 1 is
-divided by its sum s_n = sum_c p[n, c] first:
+divided by its sum s_n = sum_c p[n, c] first; a row that sums to 0 counts as 1 / classes, and has no gradient:
 
     loss = 1/N sum_n w_n -log max(p[n, t_n] / s_n, eps)              eps = 1e-7
     dp[n, c] = w_n / N (1 / s_n - 1[c = t_n] / p[n, c])  where p[n, t_n] / s_n > eps, else 0
-
-A row of zeros says nothing: it counts as 1 / classes for every class, and has no gradient.
 
 From logits z, with softmax inside (p = softmax(z)), the two gradients meet and almost everything cancels:
 
@@ -40,8 +38,7 @@ def forward(
         losses = log_sum - rows[n, labels]
     else:
         total = rows.sum(axis=-1)
-        empty = total == 0
-        picked = np.where(empty, 1 / rows.shape[1], rows[n, labels]) / np.where(empty, 1, total)
+        picked = np.where(total == 0, 1 / rows.shape[1], rows[n, labels]) / np.where(total == 0, 1, total)
         losses = -np.log(np.where(picked.real <= EPSILON, EPSILON, picked))
     return (weights * losses).mean(), (y_pred, labels, weights, from_logits)
 
