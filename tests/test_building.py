@@ -48,7 +48,7 @@ def test_weights_that_are_set_after_build_stay(name):
 
 
 def test_several_inputs():
-    layer = layers.Bilinear(3) if hasattr(layers, "Bilinear") else layers.Attention(use_scale=True)
+    layer = layers.Attention(use_scale=True)
     layer.build([(None, 4, 3), (None, 5, 3)])
     weights = [w + 1 for w in layer.get_weights()]
     layer.set_weights(weights)
@@ -102,7 +102,7 @@ def test_a_layer_is_built_once():
     assert layer.kernel is kernel
     with pytest.raises(ValueError, match=r"it is built already; use a new layer"):
         layer.build((None, 5))
-    with pytest.raises(ValueError, match=r"expected shape \(N, 4\)|expected"):
+    with pytest.raises(ValueError, match=r"expected shape \(None, 4\), got \(2, 5\)"):
         layer(np.zeros((2, 5)))
 
 

@@ -802,6 +802,12 @@ def test_a_part_with_strange_classes_and_classes_inside_a_class_are_named(folder
     (root / "val" / "stripes").rename(root / "val" / "lines")
     with pytest.raises(ValueError, match="lines is no class of"):
         photographs.look(root)
+    (root / "val").rename(root / "test")  # said before anything is learnt, not when the model is measured
+    with pytest.raises(ValueError, match="test: lines is no class of"):
+        photographs.look(root)
+    for path in root.glob("test/*/*.jpg"):
+        path.unlink()
+    assert photographs.look(root).test is None
     root = split_by_hand(folder, tmp_path / "q", animals=range(5), plants=range(5, 9))
     assert "animals has folders inside (blobs, stripes), whose photographs are all of the class 'animals'" in str(
         photographs.look(root)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitl.preprocessing.image.files import BadImageError, load_img
-from minitl.preprocessing.image.folders import find_pictures
+from minitl.preprocessing.image.folders import find_pictures, subfolders
 
 NEAR = 3  # bits of 64 by which fingerprints of the same image, resized or compressed anew, may differ
 PARTS = {  # names of folders that hold a data set's parts, each with a folder per class
@@ -66,29 +66,32 @@ def look(folder: str | os.PathLike, minimum: int = 2) -> Look:
 
     A folder with `train/` and `val/` or `test/` inside (or `training/`, `valid/`, `validation/`, `testing/`) is split already:
     the classes are those of the training part.
-    Errors: FileNotFoundError; ValueError for fewer than two classes, a class with fewer than `minimum` photographs, or a
-    validation part with classes that the training part does not have.
+    Errors: FileNotFoundError; ValueError for fewer than two classes, a class with fewer than `minimum` photographs, or another
+    part with classes that the training part does not have.
     """
-    parts = given_parts(folder)
+    parts = given_parts(folder) or {"training": Path(folder)}
+    training = parts["training"]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = find_pictures(parts.get("training", folder))
-        validation = find_pictures(parts["validation"]) if "validation" in parts else {}
-    report = Look(Path(folder), [name for name, files in found.items() if files], test=parts.get("test"))
+        pictures = {part: find_pictures(root) for part, root in parts.items()}
+    found = pictures["training"]
+    report = Look(Path(folder), [name for name, files in found.items() if files])
+    report.test = parts["test"] if any(pictures.get("test", {}).values()) else None
     report.notes += [str(w.message).replace("\n", " ") for w in said]
-    strange = sorted(name for name, files in validation.items() if files and name not in report.class_names)
-    if strange:
-        raise ValueError(f"{parts['validation']}: {', '.join(strange)} is no class of {parts['training']}; the same are needed")
-    report.notes += [note for name in report.class_names if (note := _inside(parts.get("training", Path(folder)) / name))]
+    for part, root in parts.items():
+        strange = [name for name, files in pictures[part].items() if files and name not in report.class_names]
+        if strange:
+            raise ValueError(f"{root}: {', '.join(strange)} is no class of {training}; the same are needed")
+    report.notes += [note for name in report.class_names if (note := _inside(training / name))]
     if len(report.class_names) < 2:
         inside = ", ".join(report.class_names) or "none"
         raise ValueError(f"{folder}: at least two classes are needed, a folder for each; found {inside}")
     known: dict[str, tuple[str, int]] = {}
     names = [
-        (os.path.relpath(part / name, folder), number)
-        for part, files in ((parts.get("training", Path(folder)), found), (parts.get("validation", Path(folder)), validation))
+        (os.path.relpath(parts[part] / name, folder), number)
+        for part in ("training", "validation")
         for number, label in enumerate(report.class_names)
-        for name in files.get(label, ())
+        for name in pictures.get(part, {}).get(label, ())
     ]
     learnt = sum(map(len, found.values()))
     across = []
@@ -116,10 +119,10 @@ def look(folder: str | os.PathLike, minimum: int = 2) -> Look:
 def given_parts(folder: str | os.PathLike) -> dict[str, Path]:
     """The parts of a folder that is split already: "training", and "validation" or "test" or both; of others, nothing."""
     root = Path(folder)
-    inside = [entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] not in "._"] if root.is_dir() else []
-    parts = {part: entry for part, names in PARTS.items() for entry in inside if entry.name.lower() in names}
+    inside = [name for name in subfolders(root) if not name.startswith("_")] if root.is_dir() else []
+    parts = {part: root / name for part, names in PARTS.items() for name in inside if name.lower() in names}
     split_already = len(parts) == len(inside) > 1 and "training" in parts
-    return parts if split_already and all(_folders(entry) for entry in inside) else {}
+    return parts if split_already and all(map(subfolders, parts.values())) else {}
 
 
 def split(labels: Any, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,13 +137,9 @@ def split(labels: Any, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]
     return np.flatnonzero(~apart), np.flatnonzero(apart)
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
 def _inside(folder: Path) -> str:
     """What to say of a class's folder that holds folders."""
-    inside = _folders(folder)
+    inside = subfolders(folder)
     if not inside:
         return ""
     return f"{folder} has folders inside ({', '.join(inside[:3])}), whose photographs are all of the class {folder.name!r}"

@@ -145,12 +145,12 @@ def train(
         say("controls: the same head on raw pixels, and a network from scratch ...")
         result.controls["the same head on raw pixels, 16x16"] = _raw(paths, labels, learnt, held, classes, seed)
         result.controls["a small network from scratch, with augmentation"] = _scratch(paths, labels, learnt, held, classes, seed)
-    if found.test is not None:
-        result.test = evaluate(model, found.test)
     result.seconds = time.perf_counter() - started
     if output is not None:
         model.save(output)
         _draw(result, labels, paths, Path(output))
+    if found.test is not None:
+        result.test = evaluate(model, found.test)
     say(str(result))
     return result
 

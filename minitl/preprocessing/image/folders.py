@@ -133,7 +133,7 @@ def find_pictures(directory: Any, classes: Any = None, follow_links: bool = Fals
     root = Path(directory)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {directory}; expected a folder with a folder for every class")
-    there = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    there = subfolders(root)
     if "__MACOSX" in there and not classes:
         there.remove("__MACOSX")
         warnings.warn(f"{root / '__MACOSX'} is left out: what macOS adds to zip archives, no class", stacklevel=3)
@@ -157,6 +157,11 @@ def find_pictures(directory: Any, classes: Any = None, follow_links: bool = Fals
             stacklevel=3,
         )
     return found
+
+
+def subfolders(folder: Path) -> list[str]:
+    """The names of the folders inside a folder, sorted, hidden ones left out."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def encoded(labels: np.ndarray, classes: int, class_mode: str | None) -> Any:
