@@ -59,7 +59,7 @@ def test_the_readme_in_a_notebook(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=cells)
     client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(out.get("text", "") for out in notebook.cells[0].outputs)
-    assert "epoch 1/6" in printed and "%|" in printed  # a bar
+    assert "epoch 1/5" in printed and "%|" in printed  # a bar
     shown = [cell.outputs[-1]["data"] for cell in notebook.cells[-3:]]
     assert "image/png" in shown[0] and "<table>" in shown[1]["text/html"] and "Dense" in shown[2]["text/html"]
 
