@@ -28,6 +28,7 @@ from experiment import add_workers, once
 from minitl import plot
 from minitl.applications import classic, load
 from minitl.applications.fast_cifar import fast_cifar
+from minitl.callbacks import Callback, LambdaCallback
 from minitl.datasets import cifar10, cifar100, glyphs
 from minitl.layers import Conv2D, Dense
 from minitl.models import Sequential, load_model
@@ -41,10 +42,16 @@ METHODS = ("from scratch", "frozen random", "frozen pretrained", "fine-tuned")
 BATCH = 32
 
 
-def train(model: Sequential, x: np.ndarray, y: np.ndarray, updates: int, rate: float) -> None:
+def train(model: Sequential, x: np.ndarray, y: np.ndarray, updates: int, rate: float, *callbacks: Callback) -> None:
     """Adam with a rate that falls linearly to zero, for a number of updates, going round the data as often as it takes."""
     model.compile(Adam(LinearDecay(rate, updates)), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(x, y, batch_size=min(BATCH, len(x)), steps_per_epoch=updates, epochs=1, verbose=0)
+    model.fit(x, y, batch_size=min(BATCH, len(x)), steps_per_epoch=updates, callbacks=list(callbacks), verbose=0)
+
+
+def say_step(step: int, logs: dict[str, float]) -> None:
+    """A line now and then, where an epoch takes long."""
+    if step % 250 == 249:
+        print(f"{step + 1} updates: accuracy {100 * logs['accuracy']:.1f} %", flush=True)
 
 
 def accuracy(model: Sequential, x: np.ndarray, y: np.ndarray) -> float:
@@ -113,7 +120,9 @@ def glyph_data(validate: bool) -> tuple[tuple, tuple, tuple]:
     if validate:
         fonts = tuple(font for font in fonts if font not in held_out)
     generators = [np.random.default_rng([7, i]) for i in range(3)]
+    print("drawing 6000 letters to pretrain on", flush=True)
     letters = glyphs.draw("letters", 6000, fonts, generators[0])
+    print("drawing 3500 digits to transfer to and to measure on", flush=True)
     digits = glyphs.draw("digits", 1500, fonts, generators[1])
     return letters, digits, glyphs.draw("digits", 2000, held_out, generators[2])
 
@@ -148,8 +157,9 @@ def of_seed(
     if large:
         base = load("cifar100")
     else:
+        print(f"seed {seed}: pretraining", flush=True)
         base = classic(int(source[1].max()) + 1)
-        train(base, *source, updates=epochs * len(source[0]) // BATCH, rate=1e-3)
+        train(base, *source, epochs * len(source[0]) // BATCH, 1e-3, LambdaCallback(on_train_batch_end=say_step))
         seen, seconds = accuracy(base, *(part[:2000] for part in source)), time.perf_counter() - started
         print(f"seed {seed}: pretrained to {seen:.1f} % of its training pictures in {seconds:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -160,6 +170,8 @@ def of_seed(
             for j, method in enumerate(METHODS):
                 set_random_seed(1000 + seed)
                 results[i, j] = accuracy(run(method, base_file, x, y, updates, large), *measured)
+            found = ", ".join(f"{method} {result:.1f} %" for method, result in zip(METHODS, results[i], strict=True))
+            print(f"seed {seed}, {k} labels per class: {found}", flush=True)
     return results, len(measured[0])
 
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="minitl", description="Commands of minitl; `minitl COMMAND --help` says more.")
     parser.add_argument("--version", action="version", version=f"minitl {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Described)
     _add_gradcheck(commands)
     _add_pretrain(commands)
     _add_data(commands)
@@ -54,13 +54,30 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 2
 
 
+class _Described(argparse.ArgumentParser):
+    def __init__(self, **settings: Any):
+        super().__init__(**settings, formatter_class=_WithDefaults)
+
+
+class _WithDefaults(argparse.HelpFormatter):
+    """Help that says what holds where an option is left out."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if not action.option_strings or default is None or default is False or default == argparse.SUPPRESS:
+            return action.help
+        return f"{action.help} (default: {' '.join(default) if isinstance(default, list) else default})"
+
+
 def _add_gradcheck(commands: Any) -> None:
     parser = commands.add_parser("gradcheck", help="check the gradients of every operation and layer, or of your own layer")
     parser.add_argument("layer", nargs="?", metavar="FILE.py:CLASS", help="your own layer; without it, all of minitl is checked")
     parser.add_argument("--input", metavar="N,H,W,C", help="the shape of your layer's input, batch first")
     parser.add_argument("--config", default="{}", metavar="JSON", help="your layer's constructor arguments: '{\"units\": 3}'")
     parser.add_argument("--op", metavar="NAME", help="one operation, layer or loss alone")
-    parser.add_argument("--backend", choices=["numpy", "numba"], help="one backend alone")
+    parser.add_argument(
+        "--backend", choices=["numpy", "numba"], help="one backend alone (default: both; of your own layer, numba)"
+    )
     parser.add_argument("--float32", action="store_true", help="gradients in float32, against differences in float64")
     parser.add_argument("--plot", metavar="FILE.png", help="your own layer: also draw the comparison")
     parser.set_defaults(run=_gradcheck)
@@ -140,11 +157,11 @@ def _settings(text: str) -> dict[str, Any]:
 
 def _add_pretrain(commands: Any) -> None:
     parser = commands.add_parser("pretrain", help="make a pretrained network, with its model card")
-    parser.add_argument("name", help="letters (no download), cifar10, cifar100 or cifar100_small")
-    parser.add_argument("--output", type=Path, default=Path("."), metavar="FOLDER")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--samples", type=int, help="use a part of the training pictures")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("name", metavar="NAME", help="letters (no download), cifar10, cifar100 or cifar100_small")
+    parser.add_argument("--output", type=Path, default=Path("."), metavar="FOLDER", help="where the two files go")
+    parser.add_argument("--epochs", type=int, help="passes over the training pictures (default: as published, 10 to 100)")
+    parser.add_argument("--samples", type=int, help="use a part of the training pictures (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the order of the pictures")
     parser.set_defaults(run=_pretrain)
 
 

@@ -54,8 +54,8 @@ def name_of(activation: Any) -> str:
         return "linear"
     if callable(activation) and globals().get(getattr(activation, "__name__", "")) is activation:
         activation = getattr(activation, "__name__")  # noqa: B009 (mypy)
-    if is_known(activation):  # tf.nn.relu, where TensorFlow is installed
-        activation = getattr(activation, "__name__", activation)
+    if is_known(activation):  # tf.nn.relu, where TensorFlow is installed; its softmax is called softmax_v2
+        activation = getattr(activation, "__name__", activation).removesuffix("_v2")
     if not isinstance(activation, str):
         raise TypeError(
             f"activation must be a name, a function of minitl.activations or your own, or None, got {activation!r}; put a layer "

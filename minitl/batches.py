@@ -38,7 +38,9 @@ class ArrayBatches:
         self.taken = 0  # batches of the pass in progress
         self.began: Any = None  # the generator's state when it began
         first = next(iter(_each(self.x)), None)
-        if first is None or first.ndim == 0 or not len(first):
+        if first is not None and first.ndim == 0:
+            raise ValueError("x is a single number; give a batch of samples")
+        if first is None or not len(first):
             raise ValueError("the data set is empty: x has no samples")
         self.samples = len(first)
         for name, part in (("x", self.x), ("y", self.y), ("sample_weight", self.weights)):

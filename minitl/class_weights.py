@@ -9,6 +9,7 @@ import numpy as np
 
 from minitl.batches import as_arrays
 from minitl.errors import check_numbers
+from minitl.legacy import warn_once
 
 
 def checked(given: Any) -> dict[int, float] | None:
@@ -17,6 +18,9 @@ def checked(given: Any) -> dict[int, float] | None:
     Errors: TypeError for anything else, ValueError for a weight that is negative or no number.
     """
     if given is None:
+        return None
+    if isinstance(given, str) and given == "auto":
+        warn_once('class_weight="auto", which never did anything,', "class_weight={0: 1.0, 1: 2.5}, a weight per class")
         return None
     if not isinstance(given, Mapping):
         if isinstance(given, str) or np.ndim(given) != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from numbers import Real
 from typing import Any
@@ -13,18 +13,33 @@ import numpy as np
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """A ValueError for a name that does not exist, with the names near to it, or all of them."""
+    """A ValueError for a name that does not exist, with the names near to it, and all of them where that is a short list."""
     import difflib
 
     names = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names) or 'none'}"
-    return ValueError(f"unknown {kind} {name!r}; {hint}")
+    hints = [f"did you mean {' or '.join(map(repr, near))}?"] if near else []
+    if not near or len(names) <= 12:
+        hints.append(f"known: {', '.join(names) or 'none'}")
+    return ValueError(f"unknown {kind} {name!r}; {' '.join(hints)}")
 
 
 def wrong_shape(where: str, expected: object, got: object, advice: str) -> ValueError:
     """A ValueError for a shape: where, what was expected, what came, what to do."""
     return ValueError(f"{where}: expected shape {expected}, got {got}; {advice}")
+
+
+@contextlib.contextmanager
+def about_arrays(arrays: Iterable[np.ndarray]) -> Iterator[list[Any]]:
+    """The shapes to build for, with any batch; errors of the build name those of the arrays that came, instead."""
+    shapes = [(None, *array.shape[1:]) for array in arrays]
+    try:
+        yield shapes
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        for shape, array in zip(shapes, arrays, strict=True):
+            text = text.replace(str(shape), str(array.shape))
+        raise type(error)(text) from error
 
 
 def no_loss() -> ValueError:

@@ -52,12 +52,13 @@ class History:
 
     def _repr_html_(self) -> str:
         names = list(self.history)
-        rows = [["epoch", *names]]
+        rows = []
         for i, epoch in enumerate(self.epoch):
             from_end = len(self.epoch) - i  # validation may have begun late
             cells = [values[-from_end] if len(values) >= from_end else None for values in self.history.values()]
             rows.append([str(epoch + 1), *("" if value is None else short(value) for value in cells)])
-        lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+        lines = ["".join(f"<th>{name}</th>" for name in ("epoch", *names))]
+        lines += ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
         return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:

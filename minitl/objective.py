@@ -102,7 +102,7 @@ def forward_loss(
     joint = tuple(
         i
         for i, loss in enumerate(listed(judged.loss))
-        if loss is not None and not loss.from_logits and rules.joint(judged.graph, i, loss.activation)
+        if loss is not None and not loss.from_logits and loss.row_axis == -1 and rules.joint(judged.graph, i, loss.activation)
     )
     run = judged.new_run(keep, need_dx, joint, training, added_losses=True)
     predictions = run.forward(arrays, training)
@@ -184,9 +184,7 @@ class Means:
 
 def _number(result: Any) -> Any:
     """What a metric gives, as it is now: a plain number, unless it has several."""
-    if type(result) is float:
-        return result  # most, and at every batch
-    return float(result) if np.size(result) == 1 else np.asarray(result).tolist()
+    return float(result) if isinstance(result, float) or np.size(result) == 1 else np.asarray(result).tolist()
 
 
 def trained_layers(model: Any) -> Trained:

@@ -16,6 +16,7 @@ from minitl.callbacks import BackupAndRestore, Callback, HistoryCallback
 from minitl.finite import explain, first_culprit
 from minitl.graph.value import fits
 from minitl.history import History
+from minitl.layers.variable import as_result
 from minitl.objective import Losses, Means, as_compiled, forward_loss, trained_layers, updates
 from minitl.progress import Progress
 from minitl.random import new_generator
@@ -240,7 +241,7 @@ def predict(
     for value in model.graph.outputs:
         if not value.shape or value.shape[0] is not None:
             raise ValueError(f"predict: {value!r} has no batch to put together; call the model on an array, model(x)")
-    joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+    joined = [as_result(np.concatenate(parts)) for parts in zip(*outputs, strict=True)]
     return joined[0] if len(joined) == 1 else joined
 
 

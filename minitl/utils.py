@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,13 @@ PyDataset = Sequence
 
 
 def get_file(
-    fname: str | None = None, origin: str | None = None, file_hash: str | None = None, cache_subdir: str = "datasets",
-    md5_hash: str | None = None, untar: bool = False, extract: bool = False, **_: Any,
+    fname: str | None = None, origin: str | None = None, untar: bool = False, md5_hash: str | None = None,
+    file_hash: str | None = None, cache_subdir: str = "datasets", hash_algorithm: str = "auto", extract: bool = False,
+    archive_format: Any = "auto", cache_dir: Any = None, **_: Any,
 ) -> str:  # fmt: skip
-    """The path of a file that is fetched once, into the data folder; archives are unpacked beside it when that is asked for.
+    """The path of a file that is fetched once, into `cache_dir` or the data folder; archives are unpacked when that is asked for.
+
+    Of an archive it is the folder with what it holds, which can be found beside that folder, too, as programs look for it there.
 
     Errors: ValueError without an address; OSError that says which file to put where.
     """
@@ -73,7 +77,8 @@ def get_file(
     checksum = (
         f"md5:{md5_hash}" if md5_hash else f"{'md5' if len(file_hash) == 32 else 'sha256'}:{file_hash}" if file_hash else None
     )
-    path = fetched(origin, checksum, data_folder() / cache_subdir, name, "")
+    folder = data_folder() if cache_dir is None else Path(cache_dir)
+    path = fetched(origin, checksum, folder / cache_subdir, name, "")
     return str(unpack_beside(path) if untar or extract else path)
 
 

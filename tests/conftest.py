@@ -5,6 +5,7 @@ import os
 # Before NumPy is there: threads of a BLAS spin, and on a machine with other work the book's tests would take ten times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.pop("PYTEST_ADDOPTS", None)  # read already, and not meant for tests that start another pytest
+os.environ.setdefault("MINITL_QUIET", "1")  # what a test prints must not depend on what was compiled before it
 os.environ.setdefault("KERAS_BACKEND", "torch")  # before Keras is there, where it is compared with
 
 import pytest

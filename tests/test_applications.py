@@ -35,7 +35,7 @@ SIZES = {
     "LeNet5": 61_706, "ResNet20": 269_722 + 1_376, "ResNet32": 464_154 + 2_272, "ResNet44": 658_586 + 3_168,
     "ResNet56": 853_018 + 4_064, "Xception": 22_910_480, "InceptionV3": 23_851_784, "DenseNet121": 8_062_504,
     "ResNet101": 44_707_176, "ResNet50V2": 25_613_800, "EfficientNetB0": 5_330_570, "MobileNetV3Small": 2_554_968,
-    "MobileNetV3Large": 5_507_432, "EfficientNetV2B0": 7_200_312,
+    "MobileNetV3Large": 5_507_432, "EfficientNetV2B0": 7_200_312, "InceptionResNetV2": 55_873_736,
 }  # fmt: skip
 # More of the same kind: without their tops, as Keras counts them (EfficientNets less one: a counter that is no weight here).
 DEEPER = {
@@ -45,7 +45,7 @@ DEEPER = {
     "EfficientNetV2B1": 6_931_124, "EfficientNetV2B2": 8_769_374, "EfficientNetV2B3": 12_930_622, "EfficientNetV2S": 20_331_360,
     "EfficientNetV2M": 53_150_388, "EfficientNetV2L": 117_746_848,
 }  # fmt: skip
-LARGE = {"VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101", "MobileNetV3Large"}
+LARGE = {"InceptionResNetV2", "VGG19", "ResNet34", "ResNet32", "ResNet44", "ResNet56", "ResNet101", "MobileNetV3Large"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SIZES) - {"VGG16", "VGG19"}))
@@ -53,7 +53,8 @@ def test_networks_have_their_published_sizes_and_their_passes_can_be_recorded(na
     settings = {"input_shape": (224, 224, 3)} if "MobileNetV3" in name else {}  # Keras leaves them open
     model = getattr(applications, name)(weights=None, **settings)
     assert model.count_params() == SIZES[name]
-    rows = {"LeNet5": 32, "Xception": 299, "InceptionV3": 299}.get(name, 32 if name[6:] in ("20", "32", "44", "56") else 224)
+    small = name == "LeNet5" or name[6:] in ("20", "32", "44", "56")
+    rows = 299 if "ception" in name else 32 if small else 224
     assert model.input_shape == (None, rows, rows, 1 if name == "LeNet5" else 3)
     assert INTERPRETED or model.new_run().plan.replays is not None
 
@@ -90,6 +91,14 @@ def test_networks_are_keras_s(name, tmp_path):
         ours.set_weights([np.zeros_like(w) for w in ours.get_weights()])
         ours.load_weights(file)
         np.testing.assert_allclose(ours.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_inception_resnet_is_keras_s(tmp_path):
+    keras = pytest.importorskip("keras")
+    settings = {"weights": None, "include_top": False, "pooling": "avg", "input_shape": (96, 96, 3)}
+    theirs, ours = (kind.InceptionResNetV2(**settings) for kind in (keras.applications, applications))
+    assert named_weights(ours) == named_weights(theirs)
+    same_outputs(theirs, ours, 0.5, (96, 96, 3), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV3Large"])

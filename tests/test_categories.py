@@ -98,7 +98,7 @@ def test_masks_and_limits():
     for settings, message in (
         ({"vocabulary": ["a", "a"]}, "has 'a' twice"),
         ({"vocabulary": ["a", "b"], "max_tokens": 2}, "2 entries and 1 special ones, max_tokens=2"),
-        ({"num_oov_indices": 2}, "num_oov_indices must be 0 or 1"),
+        ({"num_oov_indices": 1.5}, "num_oov_indices must be 0 or more"),
         ({"invert": True, "output_mode": "count"}, "invert=True is for"),
         ({"pad_to_max_tokens": True}, "needs max_tokens"),
     ):
@@ -236,3 +236,57 @@ def test_what_is_masked_takes_no_place_in_a_vocabulary_of_a_size():
     lookup = StringLookup(mask_token="", max_tokens=3)
     lookup.adapt(["", "", "", "b", "a", "a"])
     assert lookup(["", "a", "b"]).tolist() == [0, 2, 1]
+
+
+def test_numbers_count_as_much_as_they_weigh():
+    x, weights = np.array([[0, 1, 1], [3, 3, 2]]), np.array([[0.5, 1, 2], [1, 1, 0.25]])
+    layer = layers.CategoryEncoding(4, output_mode="count")
+    np.testing.assert_array_equal(layer(x, count_weights=weights), [[0.5, 3, 0, 0], [0, 0, 0.25, 2]])
+    keras = pytest.importorskip("keras")
+    theirs = keras.layers.CategoryEncoding(num_tokens=4, output_mode="count")(x, count_weights=weights)
+    np.testing.assert_array_equal(layer(x, count_weights=weights), keras.ops.convert_to_numpy(theirs))
+    with pytest.raises(ValueError, match="count_weights: expected shape"):
+        layer(x, count_weights=weights[:, :2])
+    inside = layers.Input((3,))
+    for wrong in (lambda: layers.CategoryEncoding(4)(x, count_weights=weights), lambda: layer(inside, count_weights=x)):
+        with pytest.raises(ValueError, match="count_weights belong to output_mode='count'"):
+            wrong()
+
+
+def test_what_is_unknown_may_have_several_numbers():
+    numbers = layers.IntegerLookup(vocabulary=[10, 20, 30], num_oov_indices=2)
+    np.testing.assert_array_equal(numbers(np.array([[10, 30, 4, 7]])), [[2, 4, 0, 1]])
+    assert numbers.get_vocabulary() == [-1, -1, 10, 20, 30]
+    words = layers.StringLookup(vocabulary=["a", "b"], num_oov_indices=3, mask_token="")
+    found = words(np.array([["", "a", "x", "y", "z", "x"]]))[0]
+    assert found[0] == 0 and found[1] == 4 and found[2] == found[5]
+    assert set(found[2:]) <= {1, 2, 3} and len(set(found[2:])) > 1
+    with pytest.raises(ValueError, match="num_oov_indices must be 0 or more, got -1"):
+        layers.StringLookup(num_oov_indices=-1)
+
+
+def test_rare_entries_weigh_more():
+    words = layers.StringLookup(vocabulary=["a", "b"], idf_weights=[0.5, 0.75], output_mode="tf_idf", num_oov_indices=2)
+    both = words(np.array([["a", "a", "b", "z"]]))[0]
+    np.testing.assert_allclose(both[2:], [1.0, 0.75])
+    np.testing.assert_allclose(sorted(both[:2]), [0, 0.625])  # the mean of the weights
+    padded = layers.StringLookup(max_tokens=6, output_mode="tf_idf", pad_to_max_tokens=True)
+    padded.adapt(np.array([["a", "b"], ["a", "a"]]))
+    assert padded.get_vocabulary() == ["[UNK]", "a", "b"]
+    np.testing.assert_allclose(padded.idf_weights, np.log([1 + 2 / 3, 1 + 2 / 2]))
+    np.testing.assert_allclose(padded(np.array([["b", "b"]]))[0], [0, 0, 2 * np.log(2), 0, 0, 0], rtol=1e-6)
+    for make in (
+        lambda: layers.StringLookup(vocabulary=["a"], output_mode="tf_idf"),
+        lambda: layers.StringLookup(vocabulary=["a"], idf_weights=[1.0]),
+        lambda: layers.StringLookup(vocabulary=["a"], idf_weights=[1.0, 2.0], output_mode="tf_idf"),
+    ):
+        with pytest.raises(ValueError, match="needs idf_weights, one per entry"):
+            make()
+
+
+def test_a_text_that_is_not_split_is_one_number():
+    vectorize = layers.TextVectorization(split=None)
+    vectorize.adapt(["a b", "c"])
+    assert vectorize(["a b", "c", "d"]).shape == (3,) and vectorize([["c"], ["d"]]).shape == (2, 1)
+    assert layers.TextVectorization(split=None, vocabulary=["c"])("c").shape == ()
+    assert layers.TextVectorization(split=None, vocabulary=["c"], output_sequence_length=2)(["c"]).shape == (1, 2)

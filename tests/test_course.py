@@ -80,15 +80,6 @@ def test_rounds_of_the_ladder_are_chosen(monkeypatch):
     assert rounds == [5, 2]
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_chapters_run(chapter, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    space = {"__name__": chapter.stem}
-    blocks = re.findall(r"```python\n(.*?)```", chapter.read_text(), re.DOTALL)
-    for block in blocks:
-        exec(compile(block, f"<{chapter.name}>", "exec"), space)
-
-
 def test_every_exercise_belongs_to_a_chapter():
     text = "\n".join(chapter.read_text() for chapter in CHAPTERS)
     for name in exercise.names():

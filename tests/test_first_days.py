@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import minitl
+from minitl import layers, metrics
 from minitl.__main__ import main
 from minitl.callbacks import BackupAndRestore, CSVLogger
 from minitl.gradcheck import check_gradients
@@ -58,10 +59,13 @@ def test_the_readme_in_a_notebook(tmp_path):
     cells += [nbformat.v4.new_code_cell(code) for code in ("history.plot()", "history", "model")]
     notebook = nbformat.v4.new_notebook(cells=cells)
     client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(out.get("text", "") for out in notebook.cells[0].outputs)
-    assert "epoch 1/5" in printed and "%|" in printed  # a bar
+    lines = [out["data"]["text/plain"] for out in notebook.cells[0].outputs if out.output_type == "display_data"]
+    assert [line[:9] for line in lines if line] == [f"epoch {n}/5" for n in range(1, 6)]  # as an export shows them
+    everything = json.dumps([cell.outputs for cell in notebook.cells])
+    assert "%|" not in everything and not re.search(r"predict: \d", everything)
     shown = [cell.outputs[-1]["data"] for cell in notebook.cells[-3:]]
-    assert "image/png" in shown[0] and "<table>" in shown[1]["text/html"] and "Dense" in shown[2]["text/html"]
+    assert "image/png" in shown[0] and "<th>epoch</th>" in shown[1]["text/html"]
+    assert "Dense" in shown[2]["text/html"] and "monospace" in shown[2]["text/html"]
 
 
 def test_what_prints_itself():
@@ -76,8 +80,30 @@ def test_what_prints_itself():
     assert "conv2d (Conv2D)" in model._repr_html_()
     assert "not built yet" in repr(Sequential([Dense(2)]))
     report = check_gradients(Dense(3), np.ones((2, 4)))
-    assert "<pre>" in report._repr_html_()
+    assert "monospace" in report._repr_html_()
     assert max(map(len, str(report).splitlines())) <= 80
+
+
+def test_how_far_a_long_run_has_come_is_written_over_in_a_notebook(monkeypatch):
+    from minitl import progress
+
+    shown = []
+    handle = SimpleNamespace(update=lambda bundle, raw: shown.append(bundle["text/plain"]))
+    display = SimpleNamespace(display=lambda bundle, raw, display_id: [handle, shown.append(bundle["text/plain"])][0])
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    clock = iter(np.arange(0, 100, 0.3))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    assert list(progress.Progress("auto").batches("abcd", 4, "predict")) == list("abcd")
+    assert shown == [*(f"predict: {n} of 4 batches" for n in (2, 3, 4)), ""]
+    shown.clear()
+    seen = progress.Progress(1)
+    assert list(seen.epoch("ab", None, 0, 3, SimpleNamespace(results=lambda: {"loss": 0.5}))) == ["a", "b"]
+    seen.end_epoch(0, 3, {"loss": 0.5, "val_loss": 0.75})
+    assert shown == ["epoch 1/3: 2 of unknown batches  loss 0.5", "epoch 1/3  loss 0.5  val_loss 0.75"]
+    shown.clear()
+    seen = progress.Progress(2)
+    assert list(seen.epoch("ab", 2, 0, 3, None)) == ["a", "b"] and not shown
 
 
 def test_a_notebook_is_known_by_its_shell(monkeypatch):
@@ -144,6 +170,48 @@ def test_class_names_stay_with_the_model(photographs, read):
     model.save(photographs / "m.npz")
     assert load_model(photographs / "m.npz").class_names == ["ants", "bees"]
     assert replace_head(model, 5).class_names is None
+
+
+COMMANDS = ("gradcheck", "pretrain", "data", "train", "predict", "evaluate", "explain", "exercise", "grade", "ladder")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "lesson", "notebook"])
+def test_help_says_what_every_argument_is_and_what_holds_without_it(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    expected = {
+        "train": ["(default: EfficientNetLite0)", "(default: 224)", "(default: 0)", "(default: 0.2)"],
+        "explain": ["grad-cam, occlusion", "(default: grad-cam smooth-grad)", "(default: explained.png)"],
+        "predict": ["{text,csv,json}", "(default: text)"],
+        "pretrain": ["letters", "cifar100_small", "(default: 0)"],
+    }
+    assert [part for part in expected.get(command, []) if part not in text] == []
+    assert "None" not in text and "False" not in text
+
+
+SHAPES = {
+    "one image": lambda: Conv2D(3, 3)(np.zeros((8, 8, 3))),
+    "one image for a network": lambda: Sequential([Conv2D(3, 3), Flatten(), Dense(2)])(np.zeros((8, 8, 3))),
+    "one sample": lambda: Dense(3)(np.zeros(7, np.float32)),
+    "a batch of another rank": lambda: layers.LSTM(3)(np.zeros((4, 3))),
+    "several inputs": lambda: layers.Add()([np.zeros((2, 3)), np.zeros((2, 4))]),
+    "a value without steps": lambda: layers.MultiHeadAttention(2, 3)(np.zeros((2, 3, 4)), np.zeros((2, 5))),
+    "targets of a metric": lambda: metrics.MeanSquaredError().update_state(np.zeros((5, 2)), np.zeros((4, 3))),
+    "weights of a metric": lambda: metrics.MeanSquaredError().update_state(np.zeros(4), np.ones(4), np.ones(3)),
+    "class numbers for one-hot rows": lambda: network(10).evaluate(X, np.zeros((20, 10)), verbose=0),
+}
+
+
+@pytest.mark.parametrize(("case", "came"), [
+    ("one image", "(8, 8, 3)"), ("one image for a network", "(8, 8, 3)"), ("one sample", "(7,)"),
+    ("a batch of another rank", "(4, 3)"), ("several inputs", "(2, 4)"), ("a value without steps", "(2, 5)"),
+    ("targets of a metric", "(5, 2)"), ("weights of a metric", "(3,)"), ("class numbers for one-hot rows", "(20, 10)"),
+])  # fmt: skip
+def test_errors_name_the_shape_that_came(case, came):
+    with pytest.raises(ValueError, match=re.escape(came)) as error:
+        SHAPES[case]()
+    assert "(None" not in str(error.value)
 
 
 def test_what_cannot_be_read_is_said(photographs):

@@ -9,6 +9,9 @@ import pytest
 import minitl
 from minitl import initializers, losses, metrics, regularizers, schedules
 from minitl.backend import op, use_backend
+from minitl.gradcheck import check_gradients
+from minitl.layers import Dense, Input
+from minitl.models import Sequential
 
 STEPS = range(45)
 
@@ -512,3 +515,32 @@ def test_r2_of_constant_targets_is_zero(aggregation):
     metric = metrics.R2Score(class_aggregation=aggregation)
     metric.update_state(np.full((4, 2), 3.0), np.arange(8.0).reshape(4, 2))
     assert float(metric.result()) == 0.0
+
+
+@pytest.mark.parametrize(
+    "name", ["CategoricalCrossentropy", "BinaryCrossentropy", "CategoricalFocalCrossentropy", "CosineSimilarity"]
+)
+@pytest.mark.parametrize("axis", [1, -2, 0])
+def test_rows_may_lie_along_any_axis(name, axis):
+    keras = pytest.importorskip("keras")
+    t, p = (drawn / drawn.sum(axis=axis, keepdims=True) for drawn in np.random.default_rng(0).random((2, 3, 4, 5)))
+    for reduction in ("sum_over_batch_size", "sum", "none"):
+        ours, theirs = (getattr(kind, name)(axis=axis, reduction=reduction) for kind in (losses, keras.losses))
+        expected = keras.ops.convert_to_numpy(theirs(t, p))
+        np.testing.assert_allclose(ours(t, p), expected, rtol=1e-5)
+        again = type(ours).from_config(ours.get_config())
+        np.testing.assert_array_equal(again(t, p), ours(t, p))
+
+
+def test_a_network_learns_classes_along_an_axis_in_the_middle():
+    x = np.random.default_rng(0).random((6, 4, 5))
+    model = Sequential([Input((4, 5)), Dense(5, activation="softmax")])
+    y = np.eye(4)[np.arange(30).reshape(6, 5) % 4].transpose(0, 2, 1)  # (N, classes, 5)
+    for loss in (losses.CategoricalCrossentropy(axis=1), losses.CategoricalCrossentropy(axis=1, reduction="sum")):
+        model.compile("sgd", loss)
+        assert check_gradients(model, x, y)
+    sparse = losses.SparseCategoricalCrossentropy(axis=1)
+    p = model(x) / model(x).sum(axis=1, keepdims=True)
+    assert sparse(np.arange(30).reshape(6, 5) % 4, p) == pytest.approx(losses.CategoricalCrossentropy(axis=1)(y, p), rel=1e-5)
+    with pytest.raises(ValueError, match="axis must be a whole number, got None"):
+        losses.CategoricalCrossentropy(axis=None)

@@ -11,7 +11,7 @@ from PIL import Image
 import minitl
 from minitl import plot
 from minitl.gradcheck import check_gradients
-from minitl.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D, Resizing
+from minitl.layers import CenterCrop, Conv2D, Dense, Flatten, Input, MaxPooling2D, Normalization, Resizing
 from minitl.models import Sequential, load_model
 from minitl.preprocessing.image import (
     BadImageError,
@@ -709,3 +709,66 @@ def test_arrays_stay_what_they_are_where_that_is_possible():
     ):
         flow = ImageDataGenerator().flow(np.arange(48).reshape(1, 4, 4, 3).astype(dtype), [1])
         assert flow.x.dtype == kept and next(flow)[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("way", ["bilinear", "bicubic", "lanczos3"])
+@pytest.mark.parametrize("target", [(5, 9), (20, 7), (16, 30)])
+def test_interpolations_are_pillow_s(way, target):
+    x = np.random.default_rng(0).random((16, 12)).astype(np.float32)
+    pillow = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC, "lanczos3": Image.Resampling.LANCZOS}
+    expected = np.asarray(Image.fromarray(x).resize(target[::-1], pillow[way]))
+    layer = Resizing(*target, way, antialias=True)
+    np.testing.assert_allclose(layer(x[None, :, :, None])[0, :, :, 0], expected, atol=1e-5)
+    if target == (16, 30):  # nothing becomes smaller
+        np.testing.assert_allclose(Resizing(*target, way)(x[None, :, :, None])[0, :, :, 0], expected, atol=1e-5)
+    assert check_gradients(layer, x[None, :, :, None].astype(float)) and Resizing.from_config(layer.get_config()).antialias
+
+
+def test_areas_and_wide_windows():
+    x = np.random.default_rng(0).random((6, 8, 2)).astype(np.float32)
+    means = x.reshape(3, 2, 2, 4, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(Resizing(3, 2, "area")(x), means, rtol=1e-6)
+    np.testing.assert_allclose(Resizing(4, 8, "area")(x)[0], x[0] * 2 / 3 + x[1] / 3, rtol=1e-5)
+    from minitl.layers.resampling import INTERPOLATIONS, resizing_matrix
+
+    for way in INTERPOLATIONS:
+        for size, target in ((7, 3), (4, 11), (5, 5)):
+            for antialias in (False, True):
+                weights = resizing_matrix(size, target, way, antialias)
+                np.testing.assert_allclose(weights.sum(axis=1), 1)
+                if size == target:
+                    np.testing.assert_allclose(weights, np.eye(5), atol=1e-12)
+    assert np.count_nonzero(np.abs(resizing_matrix(40, 40, "lanczos5")[20] - np.eye(40)[20]) > 1e-12) == 0
+    assert np.count_nonzero(resizing_matrix(40, 80, "lanczos5")[40]) == 10
+
+
+def test_the_middle_of_images_that_are_too_small():
+    keras = pytest.importorskip("keras")
+    x = np.random.default_rng(0).random((2, 8, 10, 3)).astype(np.float32)
+    for size in ((12, 12), (6, 12), (12, 4), (8, 10), (4, 4)):
+        theirs = keras.ops.convert_to_numpy(keras.layers.CenterCrop(*size)(x))
+        layer = CenterCrop(*size)
+        np.testing.assert_allclose(layer(x), theirs, atol=1e-5)
+        np.testing.assert_array_equal(layer(x[0]), layer(x)[0])  # one image
+        assert check_gradients(CenterCrop(*size), x.astype(float))
+
+
+def test_numbers_per_row_and_channel_are_normalised():
+    keras = pytest.importorskip("keras")
+    x = np.random.default_rng(0).random((20, 4, 5, 3)).astype(np.float32)
+    for axis in ((1, 3), (3, 1), 2, (-1,), None, (1, 2, 3)):
+        theirs, ours = keras.layers.Normalization(axis=axis), Normalization(axis=axis)
+        theirs.adapt(x), ours.adapt(x)
+        np.testing.assert_allclose(ours(x), keras.ops.convert_to_numpy(theirs(x)), rtol=1e-4, atol=1e-5)
+        model = Sequential([Input((4, 5, 3)), ours])
+        assert check_gradients(model, x[:2].astype(float))
+        clone = Normalization.from_config(ours.get_config())
+        clone.build((None, 4, 5, 3))
+        clone.set_weights(ours.get_weights())
+        np.testing.assert_array_equal(clone(x), ours(x))
+    given = Normalization(axis=(1, 3), mean=np.zeros((4, 3)), variance=np.full((4, 3), 4.0))
+    np.testing.assert_allclose(given(x), x / 2, rtol=1e-6)
+    with pytest.raises(ValueError, match="axis must be among"):
+        Normalization(axis=(0, 3)).adapt(x)
+    with pytest.raises(ValueError, match="needs inputs of a known length"):
+        Normalization(axis=(1, 3))(Input((None, 5, 3)))

@@ -45,6 +45,22 @@ def test_processes_that_compile_into_the_same_cold_cache(tmp_path):
     assert again == (printed[0][0], "")
 
 
+def test_compiling_is_announced_once(tmp_path):
+    told = start(TRAIN + "model.fit(x, y, verbose=0)", NUMBA_CACHE_DIR=str(tmp_path), MINITL_QUIET=None)
+    lines = told.communicate(timeout=100)[0].splitlines()
+    assert re.fullmatch(rf"compiling kernels, once; they are kept in {tmp_path}/kernels-\w+", lines[0])
+    assert lines[1:] and all(re.fullmatch(r"compiling kernels: \d+ so far", line) for line in lines[1:])
+    again = start(TRAIN + "model.fit(x, y, verbose=0)", NUMBA_CACHE_DIR=str(tmp_path), MINITL_QUIET=None)
+    assert again.communicate(timeout=100) == ("", "")
+
+
+def test_compiling_where_nothing_can_be_kept_is_announced_too(tmp_path):
+    (blocked := tmp_path / "file").touch()
+    folders = {"NUMBA_CACHE_DIR": str(blocked), "XDG_CACHE_HOME": str(blocked), "MINITL_QUIET": None}
+    out, _ = start(TRAIN + "model.fit(x, y, verbose=0)", **folders).communicate(timeout=100)
+    assert out.splitlines()[0] == "compiling kernels, for this run: no folder to keep them in can be written"
+
+
 def test_without_a_home(tmp_path):
     program = "import numpy as np; from minitl.kernels import relu; print(relu.forward(np.array([-1.0, 2.0]))[0])"
     for home in (None, "/nonexistent", ""):

@@ -116,6 +116,9 @@ def test_commands(trained, folder, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found[0]["label"] == "stripes" and sum(found[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert found[1] == {"file": str(tmp_path / "bad.jpg"), "label": None, "probabilities": None}
+    with pytest.raises(SystemExit):
+        main(["explain", model, one, "--method", "magic"])
+    assert "'magic' (choose from" in (said := capsys.readouterr().err) and "occlusion" in said
     assert main(["predict", model, str(folder), "--format", "csv"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows[0] == "file,class,blobs,stripes" and len(rows) == 29
@@ -132,7 +135,6 @@ def test_commands(trained, folder, tmp_path, capsys):
     assert all(found.shape == (1, SIZE, SIZE) and (found >= 0).all() for found in drawn.values())
     capsys.readouterr()
     for arguments, message in (
-        (["explain", model, one, "--method", "magic"], "unknown method 'magic'"),
         (["predict", model, str(tmp_path / "nothing.jpg")], "no file or folder"),
         (["predict", str(tmp_path / "bad.jpg"), one], "damaged"),
         (["train", str(folder), "--output", str(tmp_path / "no" / "m.npz")], "does not exist"),

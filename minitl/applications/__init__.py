@@ -25,6 +25,7 @@ NETWORKS = {
     **{f"EfficientNetB{number}": "efficientnet" for number in range(8)},
     "EfficientNetLite0": "efficientnet_lite",
     **{f"EfficientNetV2{kind}": "efficientnet_v2" for kind in ("B0", "B1", "B2", "B3", "S", "M", "L")},
+    "InceptionResNetV2": "inception_resnet_v2",
     "InceptionV3": "inception_v3",
     "LeNet5": "lenet",
     "MobileNet": "mobilenet",

@@ -6,6 +6,7 @@ and its checksum is right.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tarfile
@@ -91,6 +92,9 @@ def unpack_beside(archive: Path) -> Path:
         os.replace(inside[0] if single else temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    for entry in target.iterdir() if not single else ():
+        with contextlib.suppress(OSError):  # it is there already, or this system has no links
+            (archive.parent / entry.name).symlink_to(Path(stem) / entry.name)
     return target
 
 

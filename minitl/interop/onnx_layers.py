@@ -215,13 +215,15 @@ def _resizing(w: Any, layer: Any, x: Tensor) -> Written:
     _need_size(layer, x)
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio:
         raise ValueError(f"{layer.label}: keeping proportions is not written to ONNX; resize before the model")
-    rows = resizing_matrix(x.shape[1], layer.height, layer.interpolation)
-    columns = resizing_matrix(x.shape[2], layer.width, layer.interpolation)
+    rows = resizing_matrix(x.shape[1], layer.height, layer.interpolation, layer.antialias)
+    columns = resizing_matrix(x.shape[2], layer.width, layer.interpolation, layer.antialias)
     return w.node("MatMul", [w.constant(rows), w.node("MatMul", [w.first(x), w.constant(columns.T)])]), True
 
 
 def _center_crop(w: Any, layer: Any, x: Tensor) -> Written:
     _need_size(layer, x)
+    if x.shape[1] < layer.height or x.shape[2] < layer.width:
+        raise ValueError(f"{layer.label}: making images larger is not written to ONNX; resize before the model")
     starts = [(n - size) // 2 for n, size in zip(x.shape[1:3], (layer.height, layer.width), strict=True)]
     ends = [start + size for start, size in zip(starts, (layer.height, layer.width), strict=True)]
     return w.node("Slice", [x.name, w.whole(starts), w.whole(ends), w.whole([2, 3] if x.first else [1, 2])]), x.first

@@ -13,6 +13,8 @@ import contextlib
 import functools
 import hashlib
 import os
+import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -124,15 +126,19 @@ class _Cache(FunctionCache):
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled code from disk, or None."""
+        found = None
         try:
-            return super().load_overload(signature, context)
+            found = super().load_overload(signature, context)
         except Exception:  # whatever unpickling and linking garbage raises
             with contextlib.suppress(Exception):
                 self.flush()
-            return None
+        if found is None:
+            _notice.begin()
+        return found
 
     def save_overload(self, signature: Any, data: Any) -> None:
         """Keep compiled code on disk, if that works."""
+        _notice.end()
         try:
             super().save_overload(signature, data)
         except Exception as error:
@@ -144,16 +150,63 @@ class _Cache(FunctionCache):
             _warn_once(f"compiled kernels cannot be kept in {cache_folder()} ({error}); they are compiled again in every run")
 
 
+class _NoCache(NullCache):
+    """Where nothing can be kept."""
+
+    def load_overload(self, signature: Any, context: Any) -> None:
+        """Nothing is there."""
+        _notice.begin()
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Nothing is kept."""
+        _notice.end()
+
+
+class _Notice:
+    """What is printed while kernels are compiled: a line for every second that it takes.
+
+    The environment variable MINITL_QUIET=1 silences it.
+    """
+
+    def __init__(self) -> None:
+        self.kernels, self.seconds, self.begun = 0, 0.0, 0.0
+        self.said_at = 0.0  # the seconds at the last line
+
+    def begin(self) -> None:
+        """A kernel is going to be compiled."""
+        self.begun = time.perf_counter()
+
+    def end(self) -> None:
+        """It has been."""
+        self.kernels += 1
+        self.seconds += time.perf_counter() - self.begun
+        if self.seconds - self.said_at < 1 or os.environ.get("MINITL_QUIET") == "1":
+            return
+        text = f"compiling kernels: {self.kernels} so far"
+        if not self.said_at:
+            folder = cache_folder()
+            kept = f"once; they are kept in {folder}" if folder else "for this run: no folder to keep them in can be written"
+            text = f"compiling kernels, {kept}"
+        self.said_at = self.seconds
+        with contextlib.suppress(OSError, ValueError):  # nobody reads: not this line's problem
+            # A progress bar that is being drawn makes room for the line.
+            write = sys.modules["tqdm"].tqdm.write if "tqdm" in sys.modules else functools.partial(print, flush=True)
+            write(text)
+
+
+_notice = _Notice()
+
+
 def _cache_for(function: Callable[..., Any]) -> Any:
     """A function's cache in our folder. Numba reads its setting at this moment; other users of Numba keep theirs."""
     folder, users_folder = cache_folder(), config.CACHE_DIR
     if folder is None:
-        return NullCache()
+        return _NoCache()
     config.CACHE_DIR = str(folder)
     try:
         return _Cache(function)
     except (OSError, RuntimeError):  # a folder that cannot be made
-        return NullCache()
+        return _NoCache()
     finally:
         config.CACHE_DIR = users_folder
 

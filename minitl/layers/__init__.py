@@ -128,6 +128,8 @@ def __getattr__(name: str) -> Any:
         "merge",
     ):
         return getattr(importlib.import_module("minitl.legacy.layers"), name)
+    if name == "experimental":
+        return importlib.import_module("minitl.layers.experimental")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -263,6 +263,9 @@ class MultiHeadAttention(Attends):
     def build(self, input_shape: Any) -> None:
         """Create the projections."""
         super().build(input_shape)
+        for name, shape in zip(("query", "value", "key"), input_shape, strict=False):
+            if len(shape) != 3:
+                raise ValueError(f"{name}: needs sequences (N, T, C), got {shape}")
         query, value = input_shape[0][-1], input_shape[1][-1]
         key = input_shape[2][-1] if len(input_shape) > 2 else value
         heads, units = self.num_heads, self.units or query

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from minitl import channels, regularizers
-from minitl.errors import numeric, sizes, wrong_shape
+from minitl.errors import about_arrays, numeric, sizes, wrong_shape
 from minitl.graph.plan import Need, Step
 from minitl.graph.steps import JointStep, LayerStep, UserStep, by_hand, takes_training, under_way
 from minitl.graph.value import UNDECIDED, Node, NoNumbersYetError, Shape, Value, fits, values_in
@@ -46,7 +46,7 @@ from minitl.layers.followed import on_values
 from minitl.layers.holding import Holding
 from minitl.layers.names import check_name
 from minitl.layers.output_shape import found_out
-from minitl.layers.variable import array_of
+from minitl.layers.variable import array_of, as_result
 from minitl.serialization import constructor_arguments
 
 
@@ -159,7 +159,7 @@ class Layer(Holding):
         x = self.prepare(x)
         if self.is_users or under_way.by_hand:  # inside a user's layer, whose backward will ask for ours
             return self._run_forward(x, bool(training))
-        return self.infer(x, bool(training))
+        return as_result(self.infer(x, bool(training)))
 
     def infer(self, x: Any, training: bool) -> Any:
         """y alone."""
@@ -190,17 +190,15 @@ class Layer(Holding):
 
     def prepare(self, x: Any) -> Any:
         """Arrays of the layer's dtype, for which it is built, from what a call was given."""
-        if self.takes_several:
-            arrays = [self.as_array(part) for part in x]
-            if not self.built:
-                self.ensure_built([(None, *a.shape[1:]) for a in arrays])
-            if len(arrays) != len(self.input_shape):
-                raise ValueError(f"{self.label}: built for {len(self.input_shape)} inputs, got {len(arrays)}; use a new layer")
-            return [self.admit(a, shape) for a, shape in zip(arrays, self.input_shape, strict=True)]
-        array = self.as_array(x)
+        arrays = [self.as_array(part) for part in x] if self.takes_several else [self.as_array(x)]
         if not self.built:
-            self.ensure_built((None, *array.shape[1:]))
-        return self.admit(array, self.input_shape)
+            with about_arrays(arrays) as shapes:
+                self.ensure_built(shapes if self.takes_several else shapes[0])
+        if not self.takes_several:
+            return self.admit(arrays[0], self.input_shape)
+        if len(arrays) != len(self.input_shape):
+            raise ValueError(f"{self.label}: built for {len(self.input_shape)} inputs, got {len(arrays)}; use a new layer")
+        return [self.admit(a, shape) for a, shape in zip(arrays, self.input_shape, strict=True)]
 
     def as_array(self, x: Any) -> np.ndarray:
         """x as an array of the layer's dtype; whole numbers stay whole where the layer wants them."""

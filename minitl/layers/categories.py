@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minitl.errors import positive, unknown
+from minitl.errors import positive, unknown, wrong_shape
 from minitl.graph.plan import Need
-from minitl.graph.value import Shape
+from minitl.graph.value import Shape, values_in
 from minitl.layers.base import Layer
 
 MODES = ("one_hot", "multi_hot", "count")
@@ -58,14 +58,26 @@ class CategoryEncoding(Encoding):
     """Whole numbers 0 .. num_tokens - 1 as zeros and ones, or as counts.
 
     Parameters: `output_mode` is "one_hot" (every number has a row), "multi_hot" (ones for all numbers of a sample) or "count".
-    Shapes: as of `Encoding`.
-    Errors: ValueError for a number that is no category.
+    Called with `count_weights` on an array, in the mode "count", each number counts as much as its weight.
+    Shapes: as of `Encoding`; count_weights as x.
+    Errors: ValueError for a number that is no category, or count_weights in another mode or inside a model.
     """
 
     def __init__(self, num_tokens: int, output_mode: str = "multi_hot", sparse: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_tokens, self.output_mode = positive("CategoryEncoding: num_tokens", num_tokens), known_mode(output_mode, MODES)
         self.sparse = dense_only(self, sparse)
+
+    def __call__(self, x: Any, training: bool | None = None, count_weights: Any = None) -> Any:
+        """The encoding of some numbers."""
+        if count_weights is None:
+            return super().__call__(x, training)
+        if self.output_mode != "count" or values_in(x) is not None:
+            raise ValueError(f"{self.label}: count_weights belong to output_mode='count', and to arrays outside a model")
+        numbers, weights = self.number_of(np.asarray(x)), np.asarray(count_weights, self.dtype)
+        if weights.shape != numbers.shape:
+            raise wrong_shape(f"{self.label}: count_weights", numbers.shape, weights.shape, "give one weight for each number")
+        return encoded(numbers, "count", self.depth, self.dtype, weights)
 
     @property
     def input_dtype(self) -> Any:
@@ -153,8 +165,11 @@ def dense_only(layer: Layer, sparse: bool) -> bool:
     return False
 
 
-def encoded(numbers: np.ndarray, mode: str, depth: int, dtype: Any) -> np.ndarray:
-    """Numbers as they are, or as zeros and ones, or as counts; what is outside 0 .. depth - 1 leaves zeros."""
+def encoded(numbers: np.ndarray, mode: str, depth: int, dtype: Any, weights: np.ndarray | None = None) -> np.ndarray:
+    """Numbers as they are, or as zeros and ones, or as counts; what is outside 0 .. depth - 1 leaves zeros.
+
+    Shapes: with `weights`, as numbers, each counts as much as its own.
+    """
     if mode == "int":
         return numbers.astype(np.int64)
     if mode == "one_hot" and numbers.ndim > 1 and numbers.shape[-1] == 1:
@@ -162,7 +177,7 @@ def encoded(numbers: np.ndarray, mode: str, depth: int, dtype: Any) -> np.ndarra
     inside = (numbers >= 0) & (numbers < depth)
     y = np.zeros((*(numbers.shape if mode == "one_hot" else numbers.shape[:-1]), depth), dtype)
     places = np.nonzero(inside)
-    np.add.at(y, (*(places if mode == "one_hot" else places[:-1]), numbers[inside]), 1)
+    np.add.at(y, (*(places if mode == "one_hot" else places[:-1]), numbers[inside]), 1 if weights is None else weights[inside])
     return np.minimum(y, 1) if mode == "multi_hot" else y
 
 

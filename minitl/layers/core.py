@@ -113,7 +113,9 @@ class Dense(Linear):
 
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias."""
-        if len(input_shape) < 2 or input_shape[-1] is None:
+        if len(input_shape) < 2:
+            raise ValueError("needs a batch, (N, ..., C); of one sample, x[None]")
+        if input_shape[-1] is None:
             raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
         self.add_kernel_and_bias((input_shape[-1], self.units), self.units)
 

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import collections
+import math
+import zlib
 from typing import Any
 
 import numpy as np
 
 from minitl.errors import positive
 from minitl.graph.value import values_in
-from minitl.layers.categories import MODES, Encoding, dense_only, known_mode
+from minitl.layers.categories import MODES, Encoding, dense_only, encoded, known_mode
 from minitl.layers.vocabulary import given_entries, most_frequent
 
 
 class Lookup(Encoding):
     """What lookups share: a vocabulary that is given, read from a file, or counted by `adapt`.
 
-    Formula: the number of an entry of the vocabulary, behind that of the mask (if there is one) and that of what is unknown.
-    Parameters: `max_tokens` entries at most, with the special ones, the most frequent first; `num_oov_indices` 1, or 0 to refuse
-    what is unknown; `mask_token` is 0 for "int" and left out in the other modes; `invert` gives entries for numbers;
-    `output_mode` "int", "one_hot", "multi_hot" or "count".
-    Shapes: as of `Encoding`.
+    Formula: the number of an entry of the vocabulary, behind that of the mask (if there is one) and those of what is unknown;
+    tf_idf is (how often the entry is in the row) idf, with idf = log(1 + rows / (1 + rows with the entry)), or as given.
+    Parameters: `max_tokens` entries at most, with the special ones, the most frequent first; `num_oov_indices` 0 to refuse
+    what is unknown, or so many numbers for it, of which each unknown entry has one: the rest of a whole number's division, of
+    words that of a checksum (CRC-32); `idf_weights` come with a vocabulary in the mode "tf_idf"; `mask_token` is 0 for "int" and
+    left out in the other modes; `invert` gives entries for numbers; `output_mode` "int", "one_hot", "multi_hot", "count" or
+    "tf_idf".
+    Shapes: as of `Encoding`; "tf_idf" as "count".
     Errors: ValueError for an entry that is there twice, for what is unknown with num_oov_indices=0, or before `adapt`.
     """
 
     def __init__(
         self, max_tokens: int | None, num_oov_indices: int, mask_token: Any, oov_token: Any, vocabulary: Any, invert: bool,
-        output_mode: str, pad_to_max_tokens: bool, sparse: bool, **kwargs: Any,
+        output_mode: str, pad_to_max_tokens: bool, sparse: bool, idf_weights: Any, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(**kwargs)
-        if num_oov_indices not in (0, 1):
-            raise ValueError(f"{type(self).__name__}: num_oov_indices must be 0 or 1, got {num_oov_indices}")
-        self.output_mode, self.sparse = known_mode(output_mode, ("int", *MODES)), dense_only(self, sparse)
+        if not isinstance(num_oov_indices, (int, np.integer)) or num_oov_indices < 0:
+            raise ValueError(f"{type(self).__name__}: num_oov_indices must be 0 or more, got {num_oov_indices}")
+        self.output_mode, self.sparse = known_mode(output_mode, ("int", *MODES, "tf_idf")), dense_only(self, sparse)
         if invert and self.output_mode != "int":
             raise ValueError(f"{type(self).__name__}: invert=True is for output_mode='int', got {output_mode!r}")
         if pad_to_max_tokens and max_tokens is None:
@@ -40,23 +45,40 @@ class Lookup(Encoding):
         self.num_oov_indices, self.mask_token, self.oov_token = num_oov_indices, mask_token, oov_token
         self.invert, self.pad_to_max_tokens = invert, pad_to_max_tokens
         self.vocabulary: list[Any] | None = None
+        self.idf_weights: list[float] | None = None
         if vocabulary is not None:
-            self.set_vocabulary(vocabulary)
+            self.set_vocabulary(vocabulary, idf_weights)
 
     def adapt(self, data: Any) -> None:
         """Count the entries of a list, an array, or an iterable of batches."""
         counts: collections.Counter[Any] = collections.Counter()
+        rows_with: collections.Counter[Any] = collections.Counter()
+        rows = 0
         for item in data:
-            counts.update(self.entries(item).ravel().tolist())
+            found = self.entries(item)
+            counts.update(found.ravel().tolist())
+            for row in found.reshape(-1, found.shape[-1] if found.ndim > 1 else found.size).tolist():
+                rows_with.update(set(row))
+                rows += 1
         counts.pop(self.mask_token, None)
-        self.set_vocabulary(most_frequent(counts, self.max_tokens, self._special))
+        known = most_frequent(counts, self.max_tokens, self._special)
+        weights = [math.log(1 + rows / (1 + rows_with[entry])) for entry in known]
+        self.set_vocabulary(known, weights if self.output_mode == "tf_idf" else None)
 
-    def set_vocabulary(self, vocabulary: Any) -> None:
-        """The entries in the order of their numbers, with or without the special ones at the front."""
+    def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
+        """The entries in the order of their numbers, with or without the special ones at the front; for "tf_idf" their weights.
+
+        Errors: ValueError for an entry that is there twice, or weights that are missing, too many, or for another mode.
+        """
         entries = given_entries(
             self.label, vocabulary, self._front(), self.max_tokens, lambda given: self.entries(given).ravel().tolist()
         )
+        if (self.output_mode == "tf_idf") != (idf_weights is not None) or (
+            idf_weights is not None and len(idf_weights) != len(entries)
+        ):
+            raise ValueError(f"{self.label}: output_mode='tf_idf' needs idf_weights, one per entry, and no other mode takes them")
         self.vocabulary = entries
+        self.idf_weights = None if idf_weights is None else [float(weight) for weight in idf_weights]
         self._numbers = {entry: number for number, entry in enumerate(entries, self._special)}
         if self.mask_token is not None:  # where numbers are encoded, it leaves zeros
             self._numbers[self.mask_token] = 0 if self.output_mode == "int" else -1
@@ -84,12 +106,21 @@ class Lookup(Encoding):
         if self.vocabulary is None:
             raise ValueError(f"{self.label}: has no vocabulary yet; call adapt(data), or give vocabulary=")
         entries = self.entries(x)
-        unknown = self._special - 1 if self.num_oov_indices else None
-        found = [self._numbers.get(entry, unknown) for entry in entries.ravel().tolist()]
+        found = [self._numbers.get(entry, self._of_unknown(entry)) for entry in entries.ravel().tolist()]
         if None in found:
             entry = entries.ravel()[found.index(None)]
             raise ValueError(f"{self.label}: {entry!r} is not in the vocabulary; leave num_oov_indices=0 out to allow it")
         return np.array(found, np.int64).reshape(entries.shape)
+
+    def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        """The numbers, encoded."""
+        if self.output_mode != "tf_idf":
+            return super().compute(x, training)
+        counts = encoded(self.number_of(x), "count", self.depth, self.dtype)
+        weights = self.idf_weights or [0.0]
+        front = [sum(weights) / len(weights)] * self.num_oov_indices  # what is unknown weighs as much as the mean
+        known = np.array([*front, *weights], self.dtype)[: self.depth]
+        return counts * np.pad(known, (0, self.depth - len(known))), x
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """The numbers, or their encoding; with `invert` the entries."""
@@ -101,6 +132,13 @@ class Lookup(Encoding):
         numbers = np.asarray(x)
         inside = (numbers >= 0) & (numbers < len(known))
         return np.where(inside, known[np.where(inside, numbers, 0)], self.oov_token)
+
+    def _of_unknown(self, entry: Any) -> int | None:
+        """The number of an entry that is not in the vocabulary."""
+        if self.num_oov_indices < 2:
+            return self._special - 1 if self.num_oov_indices else None
+        place = entry if isinstance(entry, int) else zlib.crc32(entry.encode())
+        return self._special - self.num_oov_indices + place % self.num_oov_indices
 
     @property
     def _special(self) -> int:
@@ -122,13 +160,13 @@ class IntegerLookup(Lookup):
     def __init__(
         self, max_tokens: int | None = None, num_oov_indices: int = 1, mask_token: int | None = None, oov_token: int = -1,
         vocabulary: Any = None, invert: bool = False, output_mode: str = "int", pad_to_max_tokens: bool = False,
-        sparse: bool = False, **kwargs: Any,
+        sparse: bool = False, idf_weights: Any = None, **kwargs: Any,
     ):  # fmt: skip
         for name, number in (("mask_token", mask_token), ("oov_token", oov_token)):
             if number is not None and not isinstance(number, (int, np.integer)):
                 raise ValueError(f"IntegerLookup: {name} must be a whole number, got {number!r}; StringLookup is for words")
         special = num_oov_indices, mask_token, oov_token
-        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, **kwargs)
+        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, idf_weights, **kwargs)
 
     @property
     def input_dtype(self) -> Any:
@@ -150,11 +188,11 @@ class StringLookup(Lookup):
     def __init__(
         self, max_tokens: int | None = None, num_oov_indices: int = 1, mask_token: str | None = None, oov_token: str = "[UNK]",
         vocabulary: Any = None, invert: bool = False, output_mode: str = "int", pad_to_max_tokens: bool = False,
-        sparse: bool = False, encoding: str = "utf-8", **kwargs: Any,
+        sparse: bool = False, encoding: str = "utf-8", idf_weights: Any = None, **kwargs: Any,
     ):  # fmt: skip
         self.encoding = encoding
         special = num_oov_indices, mask_token, oov_token
-        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, **kwargs)
+        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, idf_weights, **kwargs)
 
     def entries(self, x: Any) -> np.ndarray:
         """Words; bytes are decoded."""

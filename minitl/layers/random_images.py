@@ -12,18 +12,17 @@ import numpy as np
 from minitl.errors import positive, unknown
 from minitl.graph.plan import Need
 from minitl.graph.value import Shape
-from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels
-from minitl.layers.preprocessing import Resizing
+from minitl.layers.preprocessing import OnImages, Resizing
 from minitl.random import new_generator
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
 
 
-class RandomImage(Layer):
+class RandomImage(OnImages):
     """What random layers share: a generator, nothing at inference, no gradient.
 
-    Shapes: x and y (N, H, W, C).
+    Shapes: x and y (N, H, W, C), or one image without the batch.
     Errors: ValueError in a backward pass when something below learns.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,10 @@ class Normalization(Layer):
     What is given is a setting; what is taken from data is a state, and saved as weights are.
 
     Formula: y = (x - mean) / sqrt(variance).
-    Shapes: any; mean and variance one number, or one per entry of the last axis.
-    Errors: ValueError for one of the two alone, or another axis than the last.
+    Parameters: `axis` -1 for numbers per entry of the last axis, None for one of all, or several axes for numbers per entry of
+    these, which must be of known length; what is given has their shape, or that of x with ones in the other places.
+    Shapes: any, y as x.
+    Errors: ValueError for one of the two alone, for the batch as an axis, or an axis that is not there.
     """
 
     supports_masking = True
@@ -59,18 +62,19 @@ class Normalization(Layer):
             raise ValueError("Normalization: give mean and variance, or neither, and call adapt(data)")
         if isinstance(axis, (list, tuple)) and len(axis) == 1:
             axis = axis[0]
-        if axis is not None and not isinstance(axis, (int, np.integer)):
-            raise ValueError(f"Normalization: axis must be -1 (one number per channel) or None (one for all), got {axis!r}")
+        if axis is not None and not all(isinstance(one, (int, np.integer)) for one in self._axes(axis)):
+            raise ValueError(f"Normalization: axis must be a whole number, several of them, or None (one for all), got {axis!r}")
         self.axis, self.invert = axis, invert
         self.mean, self.variance = (None if n is None else _listed(self, n) for n in (mean, variance))
 
     def build(self, input_shape: Shape) -> None:
         """Create the two state arrays, if there is something to take from data."""
-        if self.axis is not None and self.axis % len(input_shape) != len(input_shape) - 1:
-            raise ValueError(f"axis must be the last one (one number per channel) or None (one for all), got {self.axis}")
+        axes = len(input_shape)
+        if not all(-axes < axis < axes and axis % axes for axis in self._axes(self.axis)):
+            raise ValueError(f"axis must be among 1 .. {axes - 1}, or counted from the end, got {self.axis}")
         shape = self._shape(input_shape)
         if None in shape:
-            raise ValueError(f"needs inputs of a known last axis, got {input_shape}")
+            raise ValueError(f"needs inputs of a known {'last axis' if self.axis == -1 else 'length'}, got {input_shape}")
         if self.mean is None:
             self.add_weight("mean", shape, "zeros", trainable=False)
             self.add_weight("variance", shape, "ones", trainable=False)
@@ -79,8 +83,10 @@ class Normalization(Layer):
 
     @property
     def statistics(self) -> dict[str, np.ndarray]:
-        """Mean and variance, given or taken from data."""
-        return self.state if self.mean is None else self._given(self._shape(self.input_shape))
+        """Mean and variance, given or taken from data, with as many axes as x where they need them."""
+        found = self.state if self.mean is None else self._given(self._shape(self.input_shape))
+        shape = self._kept(len(self.input_shape))
+        return found if shape is None else {name: array.reshape(shape) for name, array in found.items()}
 
     @property
     def former_weights(self) -> dict[str, np.ndarray]:
@@ -96,7 +102,8 @@ class Normalization(Layer):
             raise ValueError(f"{self.label}: has its mean and variance; leave them out to adapt it")
         data = np.asarray(data)
         self.ensure_built((None, *data.shape[1:]))
-        axes = tuple(range(data.ndim)) if self.axis is None else tuple(range(data.ndim - 1))
+        kept = {axis % data.ndim for axis in self._axes(self.axis)}
+        axes = tuple(axis for axis in range(data.ndim) if axis not in kept)
         self.state["mean"][...] = data.mean(axis=axes, dtype=np.float64)
         self.state["variance"][...] = data.var(axis=axes, dtype=np.float64)
 
@@ -126,11 +133,24 @@ class Normalization(Layer):
         """The input's."""
         return input_shape
 
+    @staticmethod
+    def _axes(axis: Any) -> tuple[int, ...]:
+        return () if axis is None else tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+
     def _shape(self, input_shape: Any) -> tuple[Any, ...]:
-        return () if self.axis is None else (input_shape[-1],)
+        return tuple(input_shape[axis] for axis in sorted(axis % len(input_shape) for axis in self._axes(self.axis)))
+
+    def _kept(self, axes: int) -> tuple[int, ...] | None:
+        """The shape of the statistics among that of x; None where they stand at its end."""
+        kept = sorted(axis % axes for axis in self._axes(self.axis))
+        if kept in ([], [axes - 1]):
+            return None
+        return tuple(self.input_shape[axis] if axis in kept else 1 for axis in range(axes))
 
     def _given(self, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        return {"mean": np.full(shape, self.mean, self.dtype), "variance": np.full(shape, self.variance, self.dtype)}
+        given = {"mean": np.asarray(self.mean, self.dtype), "variance": np.asarray(self.variance, self.dtype)}
+        fitting = {name: array.reshape(shape) if array.size == math.prod(shape) else array for name, array in given.items()}
+        return {name: np.array(np.broadcast_to(array, shape)) for name, array in fitting.items()}
 
 
 def _write_deviation(variance: np.ndarray, deviation: np.ndarray) -> None:

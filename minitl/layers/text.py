@@ -12,6 +12,7 @@ import numpy as np
 from minitl.errors import positive, unknown
 from minitl.graph.value import values_in
 from minitl.layers.base import Layer
+from minitl.layers.variable import as_result
 from minitl.layers.vocabulary import given_entries, most_frequent
 
 PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
@@ -35,7 +36,8 @@ class TextVectorization(Layer):
     "strip_punctuation", "lower_and_strip_punctuation" or a function of a text; `split` None, "whitespace", "character" or a
     function that gives a list; `ngrams` n, or a tuple of them, for groups of words; `output_sequence_length` for rows of one
     length; `pad_to_max_tokens` for `max_tokens` entries always.
-    Shapes: x (N,) or (N, 1) of strings, y (N, length) int64 for "int", else (N, entries) float32.
+    Shapes: x (N,) or (N, 1) of strings, y (N, length) int64 for "int", else (N, entries) float32; with split=None each text is
+    one word, and y for "int" has the shape of x.
     It is applied to texts, not inside a model: `model.fit(vectorize(texts), y)`.
     Errors: ValueError for an unknown mode, a call before `adapt`, or use inside a model.
     """
@@ -118,7 +120,9 @@ class TextVectorization(Layer):
             raise ValueError(f"{self.label}: has no vocabulary yet; call adapt(texts), or give vocabulary=")
         one = isinstance(x, (str, bytes)) or np.ndim(x) == 0
         rows = self._rows([self.words(text) for text in _texts([x] if one else x)])
-        return rows[0] if one else rows
+        if self.output_mode == "int" and self.split is None and self.ngrams is None and self.output_sequence_length is None:
+            return as_result(rows.reshape(np.shape(x)))
+        return as_result(rows[0] if one else rows)
 
     @property
     def _special(self) -> int:

@@ -1,4 +1,4 @@
-"""A weight as programs for Keras take it: an array with a name, which can be assigned."""
+"""Weights and results as programs for Keras take them: arrays that can be assigned, or asked for their `numpy()`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,43 @@ from minitl.autodiff import plain
 from minitl.errors import wrong_shape
 
 
-class Variable(np.ndarray):
+class Result(np.ndarray):
+    """What a call or a prediction gives. What is computed from it is a plain array."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Any:
+        if out is None:
+            return getattr(ufunc, method)(*map(_array, inputs), **settings)
+        getattr(ufunc, method)(*map(_array, inputs), out=tuple(map(_array, out)), **settings)
+        return out[0] if len(out) == 1 else out
+
+    def __reduce__(self) -> Any:
+        return self.view(np.ndarray).__reduce__()
+
+    def numpy(self) -> np.ndarray:
+        """The same as a plain array."""
+        return self.view(np.ndarray)
+
+
+class Number(float):
+    """What a loss or a metric gives."""
+
+    def numpy(self) -> np.float32:
+        """The same as a number of NumPy's."""
+        return np.float32(self)
+
+
+def as_result(found: Any) -> Any:
+    """Arrays and numbers, alone or in lists, tuples and dictionaries, as results; anything else as it is."""
+    if type(found) is np.ndarray:
+        return found.view(Result)
+    if type(found) is float:
+        return Number(found)
+    if type(found) in (list, tuple):
+        return type(found)(map(as_result, found))
+    return {name: as_result(part) for name, part in found.items()} if type(found) is dict else found
+
+
+class Variable(Result):
     """A view of a layer's weight, so that `layer.kernel.assign(...)` and `layer.kernel[...] = ...` change the weight itself.
 
     Attributes: `array` is the layer's own array; `name` is its name in the layer, `path` that of the layer before it, as in
@@ -33,12 +69,6 @@ class Variable(np.ndarray):
 
     def __array_finalize__(self, source: Any) -> None:
         self.array, self.name, self.path, self.trainable = None, None, None, False
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Any:
-        if out is None:
-            return getattr(ufunc, method)(*map(_array, inputs), **settings)
-        getattr(ufunc, method)(*map(_array, inputs), out=tuple(map(_array, out)), **settings)
-        return out[0] if len(out) == 1 else out
 
     def __reduce__(self) -> Any:
         array = self.value if self.array is None else self.array  # where a layer is copied, its copy's own
@@ -83,7 +113,7 @@ def array_of(x: Any) -> Any:
 
 
 def _array(x: Any) -> Any:
-    return x.view(np.ndarray) if isinstance(x, Variable) else x
+    return x.view(np.ndarray) if isinstance(x, Result) else x
 
 
 def in_order(

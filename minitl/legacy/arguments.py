@@ -42,7 +42,9 @@ NOTHING: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}
 FORMATS = ("tf", "th", "channels_last", "channels_first")
-OLD = {*LAYERS, *NOTHING, "nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights", "name", "loss_scale_factor"}
+OF_KERNEL = {"kernel_regularizer", "kernel_initializer", "kernel_constraint"}
+OLD = {*LAYERS, *NOTHING, *OF_KERNEL}
+OLD |= {"nb_row", "nb_col", "seed", "batch_size", "epsilon", "dropout", "weights", "name", "loss_scale_factor"}
 FIT = {"nb_epoch": "epochs", "samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
 WORKERS = ("workers", "use_multiprocessing", "max_queue_size", "nb_worker", "max_q_size", "pickle_safe", "show_accuracy")
 
@@ -121,6 +123,8 @@ def _modern(name: str, own: Container[str], table: dict[str, str], kwargs: dict[
             found[key] = value
         elif name == "Embedding" and key == "dropout":
             warn_once("Embedding(dropout=)", "a SpatialDropout1D behind it; nothing is dropped now")
+        elif name.startswith("SeparableConv") and key in OF_KERNEL:
+            warn_once(f"{name}({key}=), which never did anything,", f"{key.replace('kernel', 'depthwise')} and pointwise_...")
         elif key == "seed":
             continue  # one seed for everything: set_random_seed
         elif key == "name":

@@ -43,19 +43,16 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear", antialias: b
     """Images of another size, as `Resizing` makes them; other settings are that layer's.
 
     Shapes: images (N, H, W, C) or (H, W, C), size (height, width).
-    Errors: ValueError for antialias.
     """
     from minitl.layers import Resizing
 
     check_channels_last(settings.pop("data_format", None))
     images = convert_to_tensor(images)
-    if antialias:
-        raise ValueError("resize: antialias=True is not there; make the images smaller in steps, or by AveragePooling2D")
     if len(images.shape) == 3 and not hasattr(images, "node"):
-        return resize(np.expand_dims(images, 0), size, interpolation, **settings)[0]
+        return resize(np.expand_dims(images, 0), size, interpolation, antialias, **settings)[0]
     height, width = size
     dtype = images.dtype if isinstance(images, Traced) else "float32"
-    return Resizing(height, width, interpolation, dtype=dtype, **settings)(images)
+    return Resizing(height, width, interpolation, dtype=dtype, antialias=antialias, **settings)(images)
 
 
 @of_values

@@ -6,6 +6,7 @@ the number of samples, as in Keras.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 from typing import Any
@@ -16,6 +17,7 @@ from minitl.autodiff import Traced, gradients
 from minitl.backend import op
 from minitl.errors import wrong_shape
 from minitl.graph.value import Value
+from minitl.layers.variable import as_result
 from minitl.losses.reduction import MEAN, REDUCTIONS, known_reduction, reduced
 from minitl.serialization import Configured, constructor_arguments
 
@@ -37,10 +39,12 @@ class Loss(Configured):
     formula: Any = None  # the loss of each sample in NumPy's functions, where there is one (`minitl.losses.formulas`)
     _name: str | None = None
     reduction: str = MEAN
+    row_axis = -1  # along which a row of predictions lies
 
     def __init__(self, name: str | None = None, reduction: str | None = MEAN, axis: int = -1, dtype: Any = None):
-        if axis != -1:
-            raise ValueError(f"loss {self.name}: classes lie along the last axis, got axis={axis}")
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise ValueError(f"loss {self.name}: axis must be a whole number, got {axis!r}")
+        self.row_axis = int(axis)
         if name in REDUCTIONS:
             raise ValueError(f"loss {self.name}: give the reduction by name, reduction={name!r}")
         self._name, self.reduction = name, known_reduction(reduction)
@@ -54,6 +58,10 @@ class Loss(Configured):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of some predictions: one number, or with reduction="none" one for every row of them."""
+        if self.row_axis != -1:
+            of_last = copy.copy(self)
+            of_last.row_axis = -1
+            return of_last(*self.rows_last(y_true, y_pred), sample_weight)
         if isinstance(y_true, Value) or isinstance(y_pred, Value):
             of_values: Any = importlib.import_module("minitl.losses.of_values")
             return of_values.loss_of(self, y_true, y_pred, sample_weight)
@@ -67,12 +75,19 @@ class Loss(Configured):
         if self.reduction != MEAN and type(self).forward is Loss.forward:
             weights = self.counted(np.asarray(y_true), p, sample_weight)
             values = reduced(self.values(np.asarray(y_true), y_pred, self.from_logits), weights, self.reduction)
-            return float(values) if values.ndim == 0 and not isinstance(values, Traced) else values
+            return values if isinstance(values, Traced) else as_result(float(values) if values.ndim == 0 else values)
         weights = None if sample_weight is None else np.asarray(sample_weight, p.dtype)
         found, cache = compute(self, np.asarray(y_true), p, weights, self.from_logits)
         if isinstance(y_pred, Traced):  # inside another loss
             return Traced(found, [y_pred], lambda dy: [dy * backpropagate(self, cache)])
-        return float(found)
+        return as_result(float(found))
+
+    def rows_last(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Targets and predictions with their rows along the last axis; class numbers have no such axis."""
+        if self.row_axis == -1:
+            return y_true, y_pred
+        have_rows = np.ndim(y_true) == np.ndim(y_pred)
+        return np.moveaxis(y_true, self.row_axis, -1) if have_rows else y_true, np.moveaxis(y_pred, self.row_axis, -1)
 
     def _of_traced_targets(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of every row by its formula, so that targets have a gradient, too."""
@@ -209,6 +224,8 @@ class Loss(Configured):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         config = constructor_arguments(self, skip=("name", "reduction", "axis", "dtype"))
+        if self.row_axis != -1:
+            config["axis"] = self.row_axis
         return config if self.reduction == MEAN else {**config, "reduction": self.reduction}
 
 
@@ -224,11 +241,11 @@ def compute(
         raise TypeError(f"loss {loss.name}: targets must be numbers, got dtype {y_true.dtype}; {advice}")
     if type(loss).forward is not Loss.forward:
         return loss.forward(y_true, y_pred, weights, from_logits), None
-    return loss._by_reduction(y_true, y_pred, weights, from_logits)
+    return loss._by_reduction(*loss.rows_last(y_true, y_pred), weights, from_logits)
 
 
 def backpropagate(loss: Loss, cache: Any) -> np.ndarray:
     """Any loss's gradient."""
     if type(loss).backward is not Loss.backward:
         return loss.backward()
-    return loss._gradient(cache)
+    return np.moveaxis(loss._gradient(cache), -1, loss.row_axis) if loss.row_axis != -1 else loss._gradient(cache)

@@ -71,7 +71,7 @@ class AUC(Counts):
         """Count a batch."""
         p: Any = np.asarray(y_pred, float)
         p = sigmoid.forward(p)[0] if self.from_logits else p.clip(0, 1)
-        t: Any = per_output(np.asarray(y_true), p).reshape(p.shape) > 0.5
+        t: Any = per_output(np.asarray(y_true), p) > 0.5
         weights = spread(sample_weight, p.shape)
         if self.multi_label:
             self._check_labels(p.shape)

@@ -40,7 +40,7 @@ class Counts(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
         p: Any = np.asarray(y_pred, float)
-        t: Any = per_output(np.asarray(y_true), p).reshape(p.shape)
+        t: Any = per_output(np.asarray(y_true), p)
         if self.top_k is not None:
             p = np.where(_among_largest(p, self.top_k), p, -np.inf)
         if self.class_id is not None:

@@ -42,7 +42,7 @@ class FBetaScore(Metric):
         """Count a batch."""
         p, t = np.asarray(y_pred, float), np.asarray(y_true)
         p = p.reshape(len(p), -1)
-        t = per_output(t, p).reshape(p.shape)
+        t = per_output(t, p)
         if self.threshold is not None or p.shape[1] == 1:
             yes = p > (0.5 if self.threshold is None else self.threshold)
         else:

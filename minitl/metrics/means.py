@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from inspect import signature
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from minitl import initializers
 from minitl.errors import wrong_shape
 from minitl.layers.names import default_name
-from minitl.layers.variable import Variable, in_order
+from minitl.layers.variable import Variable, as_result, in_order
 from minitl.random import new_generator
 from minitl.serialization import Configured
 
@@ -25,6 +26,12 @@ class Metric(Configured):
         self.name, self.dtype = name or default_name(type(self)), dtype
         # The `reset_state` of a metric of your own may need what its constructor has not made yet.
         next(cls for cls in type(self).__mro__ if cls.__module__.startswith("minitl.")).reset_state(self)  # type: ignore[attr-defined]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "result" in vars(cls):
+            own = cls.result
+            cls.result = functools.wraps(own)(lambda self: as_result(own(self)))  # type: ignore[method-assign]
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Take a batch into the mean, and give the mean so far."""
@@ -69,7 +76,7 @@ class Metric(Configured):
 
     def result(self) -> float:
         """The mean so far; 0 before the first batch."""
-        return self.total / self.count if self.count else 0.0
+        return as_result(self.total / self.count if self.count else 0.0)
 
     def reset_state(self) -> None:
         """Begin anew."""
@@ -160,7 +167,7 @@ class Accuracy(CategoricalAccuracy):
         """1 where right, else 0."""
         are_numbers = y_pred.ndim == 1 or y_pred.dtype.kind in "iub"
         if are_numbers and y_true.size == y_pred.size:
-            return y_true.reshape(y_pred.shape) == y_pred
+            return alike(y_true, y_pred) == y_pred
         return super().values(y_true, y_pred)
 
 
@@ -176,7 +183,7 @@ class BinaryAccuracy(Metric):
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """1 for every right output, else 0."""
-        return (y_pred > self.threshold) == (y_true.reshape(y_pred.shape) > self.threshold)
+        return (y_pred > self.threshold) == (alike(y_true, y_pred) > self.threshold)
 
 
 class TopKCategoricalAccuracy(Metric):
@@ -212,7 +219,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         """1 where fewer than k classes beat the right one, or where it is among the first k, else 0."""
         if not self.from_sorted_ids:
             return super().values(y_true, y_pred)
-        return (y_pred[..., : self.k] == y_true.reshape(*y_pred.shape[:-1], 1)).any(axis=-1)
+        return (y_pred[..., : self.k] == alike(y_true, y_pred[..., :1])).any(axis=-1)
 
 
 class MeanSquaredError(Metric):
@@ -223,7 +230,7 @@ class MeanSquaredError(Metric):
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The mean square of every sample, or of every step of a sequence."""
-        square = (y_pred - y_true.reshape(y_pred.shape)) ** 2
+        square = (y_pred - alike(y_true, y_pred)) ** 2
         return square if square.ndim == 1 else square.mean(axis=-1)
 
 
@@ -259,6 +266,16 @@ def class_numbers(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     )
 
 
+def alike(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Targets in the shape of the predictions.
+
+    Errors: ValueError for more or fewer of them.
+    """
+    if y_true.size != y_pred.size:
+        raise wrong_shape("metric: targets", y_pred.shape, y_true.shape, "give one target for every prediction")
+    return y_true.reshape(y_pred.shape)
+
+
 def _numbers(y: np.ndarray) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(axis=1)
@@ -267,7 +284,7 @@ def _numbers(y: np.ndarray) -> np.ndarray:
 
 def per_output(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Targets for every output: class numbers become zeros and ones."""
-    return y_true if y_true.size == y_pred.size else np.eye(y_pred.shape[-1])[class_numbers(y_true, y_pred)]
+    return alike(y_true, y_pred) if y_true.size == y_pred.size else np.eye(y_pred.shape[-1])[class_numbers(y_true, y_pred)]
 
 
 def spread(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -275,4 +292,6 @@ def spread(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
     given = np.asarray(1.0 if sample_weight is None else sample_weight, float)
     while given.ndim > len(shape) and given.shape[-1] == 1:
         given = given[..., 0]
+    if given.ndim > len(shape) or any(n not in (1, m) for n, m in zip(given.shape, shape, strict=False)):
+        raise wrong_shape("metric: sample_weight", shape, np.shape(sample_weight), "give one weight per sample, or per number")
     return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitl.metrics.means import Metric, spread
+from minitl.metrics.means import Metric, alike, spread
 
 
 class IoU(Metric):
@@ -46,7 +46,7 @@ class IoU(Metric):
         """Targets and predictions as numbers of classes."""
         t = y_true if self.sparse_y_true else y_true.argmax(axis=self.axis)
         p = y_pred if self.sparse_y_pred else y_pred.argmax(axis=self.axis)
-        return t.reshape(p.shape), p
+        return alike(t, p), p
 
     def result(self) -> float:
         """The mean; 0 before the first batch."""
@@ -88,7 +88,7 @@ class BinaryIoU(IoU):
 
     def class_numbers(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """0 or 1."""
-        return y_true.reshape(y_pred.shape), y_pred >= self.threshold
+        return alike(y_true, y_pred), y_pred >= self.threshold
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; there are always two classes."""

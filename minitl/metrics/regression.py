@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitl.errors import check_numbers, unknown
-from minitl.metrics.means import MeanSquaredError, Metric
+from minitl.metrics.means import MeanSquaredError, Metric, alike
 
 AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")  # of the outputs' scores
 
@@ -39,6 +39,7 @@ class CosineSimilarity(Metric):
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """The cosine of every sample."""
+        y_true = alike(y_true, y_pred)
         lengths = [np.sqrt(np.maximum((y * y).sum(axis=self.axis), 1e-12)) for y in (y_true, y_pred)]
         return (y_true * y_pred).sum(axis=self.axis) / lengths[0] / lengths[1]
 
@@ -106,7 +107,7 @@ class R2Score(Metric):
         """Take a batch into the sums."""
         p = np.asarray(y_pred, np.float64)
         p = p.reshape(len(p), -1)
-        t = np.asarray(y_true, np.float64).reshape(p.shape)
+        t = alike(np.asarray(y_true, np.float64), p)
         weights = np.ones(len(p)) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
         self.weights += float(weights.sum())
         self.size += t.size
@@ -128,7 +129,7 @@ class R2Score(Metric):
 
 def _moments(y_true: np.ndarray, y_pred: np.ndarray, axis: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
     """Covariance, variances, and the difference of the means."""
-    t, p = y_true.reshape(y_pred.shape).astype(np.float64), y_pred.astype(np.float64)
+    t, p = alike(y_true, y_pred).astype(np.float64), y_pred.astype(np.float64)
     means = t.mean(axis, keepdims=True), p.mean(axis, keepdims=True)
     covariance = ((t - means[0]) * (p - means[1])).mean(axis)
     return covariance, (t.var(axis), p.var(axis)), (means[0] - means[1]).squeeze(axis)

@@ -12,7 +12,7 @@ import numpy as np
 
 from minitl import weights as weight_files
 from minitl.backend import get_backend
-from minitl.errors import numeric, wrong_shape
+from minitl.errors import about_arrays, numeric, wrong_shape
 from minitl.graph import rules
 from minitl.graph.graph import Graph
 from minitl.graph.plan import Need, Step
@@ -139,7 +139,8 @@ class Model(Structure):
     def prepare(self, x: Any) -> list[np.ndarray]:
         """The arrays for the inputs, in their order and dtypes, from an array, a list, or a dictionary by the inputs' names."""
         if self._graph is None:
-            self._build_for_data(shapes_of(x))
+            with about_arrays([x] if isinstance(x, np.ndarray) else []):
+                self._build_for_data(shapes_of(x))
         arrays = [as_input(part, value, self.label) for part, value in zip(self.by_input(x), self.graph.inputs, strict=True)]
         if self._built_for_data and len(arrays) == 1:
             open_for(self, arrays[0].shape)

@@ -20,6 +20,7 @@ from minitl.layers.names import default_name, free_name
 from minitl.layers.variable import Variable
 from minitl.models.called import followed
 from minitl.models.trainer import Trainer
+from minitl.progress import preformatted
 
 OF_MODELS = ("_flat", "_names", "_plans", "learnt_when_compiled")  # what no program assigned, and holds layers
 
@@ -289,12 +290,10 @@ class Structure(Trainer):
         return f"<{type(self).__name__}{name}: {len(self._parts())} layers, {self.input_shape} to {self.output_shape}, {sizes}>"
 
     def _repr_html_(self) -> str:
-        import html  # only notebooks need it
-
         lines = [repr(self)] if self._graph is None else []
         if self._graph is not None:
             self.summary(lines.append)
-        return f"<pre>{html.escape(lines[0])}</pre>"
+        return preformatted(lines[0])
 
     # Parameters. A model has none of its own.
 

@@ -12,6 +12,7 @@ from minitl import losses, objective, optimizers, training
 from minitl.errors import no_loss
 from minitl.history import History
 from minitl.layers.base import Layer
+from minitl.layers.variable import as_result
 from minitl.legacy.arguments import of_fit
 from minitl.models.closed_loss import with_target
 from minitl.models.keys import Keys
@@ -246,7 +247,7 @@ class Trainer(Layer):
         """The outputs for one batch."""
         training.check_inputs(self, x, "predict_on_batch")
         outputs = training.predict_batch(self, x)
-        return self.keys.packed(outputs)
+        return as_result(self.keys.packed(outputs))
 
 
 def _batch_size(source: Any) -> int | None:

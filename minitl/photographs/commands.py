@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import sys
@@ -11,34 +12,44 @@ from typing import Any
 
 import numpy as np
 
+from minitl.explain import METHODS
+
 
 def add(commands: Any) -> None:
     """Add the four commands to a parser."""
     parser = commands.add_parser("train", help="train a classifier of your photographs: a folder with a folder per class")
     parser.add_argument("folder", type=Path, help="a folder per class; or train/ and val/ or test/, each with a folder per class")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz")
-    parser.add_argument("--base", default="EfficientNetLite0", metavar="NAME_OR_FILE", help="an application, or a model of yours")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the model that is made")
+    parser.add_argument(
+        "--base",
+        default="EfficientNetLite0",
+        metavar="NAME_OR_FILE",
+        help="a network of minitl.applications (EfficientNetLite0 comes with the package), or a model of yours",
+    )
     parser.add_argument("--size", type=int, default=224, help="pixels, 96 to 224: smaller is faster")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the first weights")
     parser.add_argument("--validation", type=float, default=0.2, metavar="SHARE", help="of the photographs, held out to measure")
     parser.add_argument("--tune", action="store_true", help="fine-tune the upper layers too, and keep that if it is better")
     parser.add_argument("--control", action="store_true", help="also train on raw pixels, and a network from scratch")
     parser.add_argument("--resume", action="store_true", help="go on with a fine-tuning that was interrupted")
     parser.set_defaults(run=_train)
     parser = commands.add_parser("predict", help="classes of photographs, by a model that train made")
-    parser.add_argument("model", type=Path)
-    parser.add_argument("sources", nargs="+", type=Path, metavar="FILE_OR_FOLDER")
-    parser.add_argument("--format", choices=["text", "csv", "json"], default="text")
+    parser.add_argument("model", type=Path, help="the file that train wrote")
+    parser.add_argument("sources", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="photographs, and folders of them")
+    parser.add_argument("--format", choices=["text", "csv", "json"], default="text", help="what is printed")
     parser.set_defaults(run=_predict)
     parser = commands.add_parser("evaluate", help="how good a model is on a folder of photographs with a folder per class")
-    parser.add_argument("model", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("model", type=Path, help="the file that train wrote")
+    parser.add_argument("folder", type=Path, help="a folder per class")
     parser.set_defaults(run=_evaluate)
     parser = commands.add_parser("explain", help="where a model looked")
-    parser.add_argument("model", type=Path)
-    parser.add_argument("photographs", nargs="+", type=Path)
-    parser.add_argument("--method", nargs="+", default=["grad-cam", "smooth-grad"], metavar="NAME")
-    parser.add_argument("--output", type=Path, default=Path("explained.png"))
+    parser.add_argument("model", type=Path, help="the file that train wrote")
+    parser.add_argument("photographs", nargs="+", type=Path, help="files")
+    parser.add_argument(
+        "--method", nargs="+", default=["grad-cam", "smooth-grad"], choices=METHODS, metavar="NAME",
+        help=f"one or more of {', '.join(METHODS)}",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, default=Path("explained.png"), metavar="FILE.png", help="the figure")
     parser.set_defaults(run=_explain)
 
 
@@ -60,7 +71,8 @@ def _train(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from minitl.photographs import predict
 
-    made = list(predict(options.model, options.sources))
+    with contextlib.redirect_stdout(sys.stderr):  # what is printed on the way is no part of a table
+        made = list(predict(options.model, options.sources))
     if options.format == "json":
         print(json.dumps([p._asdict() for p in made], indent=1))
     elif options.format == "csv":
@@ -97,14 +109,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from minitl import plot
-    from minitl.errors import unknown
-    from minitl.explain import METHODS
     from minitl.photographs.images import read
     from minitl.photographs.predict import opened
 
-    for name in options.method:
-        if name not in METHODS:
-            raise unknown("method", name, METHODS)
     model = opened(options.model)
     images = np.stack([read(path, model.input_shape[1]) for path in options.photographs])
     x = model.preprocessing(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import importlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -164,3 +165,9 @@ def pad_sequences(
             else:
                 place[: len(kept)] = kept
     return out
+
+
+def __getattr__(name: str) -> Any:
+    if name == "hashing_trick":
+        return getattr(importlib.import_module("minitl.legacy.sequences"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,8 @@
 """Images: from files and folders, augmented, in batches. Names and meanings are those of `keras.preprocessing.image`."""
 
+import importlib
+from typing import Any
+
 from minitl.preprocessing.image.files import BadImageError, array_to_img, img_to_array, load_img, save_img
 from minitl.preprocessing.image.folders import DataFrameIterator, DirectoryIterator
 from minitl.preprocessing.image.generator import ImageDataGenerator
@@ -15,6 +18,16 @@ from minitl.preprocessing.image.recipes import (
 )
 from minitl.preprocessing.image.views import predict_views
 from minitl.preprocessing.image.whitening import whitening_kernel
+
+
+def __getattr__(name: str) -> Any:  # functions that change one image
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module("minitl.legacy.image_functions"), name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
 
 __all__ = [
     "BadImageError",
