@@ -8,8 +8,7 @@ import pytest
 import minitl
 
 ROOT = Path(__file__).parent.parent
-if not (ROOT / ".github").is_dir():
-    pytest.skip("only the repository has them", allow_module_level=True)
+pytestmark = pytest.mark.skipif(not (ROOT / ".github").is_dir(), reason="only the repository has them")
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 

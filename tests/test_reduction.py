@@ -147,7 +147,7 @@ def test_plain_numbers_and_fitting_targets():
     p = np.array([[0.2], [0.7], [0.9]])
     t = np.array([0.0, 1.0, 1.0])
     for loss in (losses.BinaryFocalCrossentropy(reduction="sum"), losses.MeanSquaredError(reduction="sum")):
-        assert type(loss(t, p)) is float and loss(t, p) == loss(t[:, None], p)
+        assert isinstance(loss(t, p), float) and loss(t, p) == loss(t[:, None], p)
     traced = losses.MeanSquaredError(reduction="none")(t, minitl.autodiff.Traced(p))
     assert isinstance(traced, minitl.autodiff.Traced) and traced.shape == (3,)
 

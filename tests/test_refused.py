@@ -9,7 +9,6 @@ from minitl.initializers import Initializer
 from minitl.layers import (
     LSTM,
     BatchNormalization,
-    CenterCrop,
     Concatenate,
     Conv2D,
     Cropping2D,
@@ -93,10 +92,6 @@ LAYERS = {
     "a range of a zoom": (lambda: RandomZoom((0.5, 0.1)), "must be a number of 0 .. 1, or two, the smaller first"),
     "a zoom below -1": (lambda: RandomZoom((-1.5, 0.1)), r"of at least -1; got \(-1.5, 0.1\)"),
     "a negative zoom": (lambda: RandomZoom(-0.1), "must be a number of 0 .. 1"),
-    "a crop of small images": (
-        lambda: CenterCrop(9, 4)(np.ones((1, 8, 8, 4))),
-        r"images of \(8, 8\) are smaller than \(9, 4\)",
-    ),
     "activation of a recurrent layer": (lambda: LSTM(3, activation="thanh"), "unknown activation 'thanh'; did you mean 'tanh'"),
     "fractions for whole numbers": (
         lambda: WORDS.predict(np.full((2, 3), 1.5), verbose=0),
@@ -122,8 +117,11 @@ LAYERS = {
     "padding by three": (lambda: ZeroPadding2D((1, 2, 3)), r"one per axis, or \(before, after\) per axis, got \(1, 2, 3\)"),
     "negative padding": (lambda: ZeroPadding2D(-1), "must not be negative, got -1"),
     "half a normalization": (lambda: Normalization(mean=1.0), "Normalization: give mean and variance, or neither"),
-    "axis of a normalization": (lambda: Normalization(axis=(1, 2)), r"axis must be -1 \(one number per channel\) or None"),
-    "first axis of a normalization": (lambda: Normalization(axis=1)(STEPS), r"axis must be the last one .* or None .*, got 1"),
+    "axis of a normalization": (lambda: Normalization(axis="rows"), "axis must be a whole number, several of them, or None"),
+    "first axis of a normalization": (
+        lambda: Normalization(axis=0)(STEPS),
+        r"axis must be among 1 \.\. 2, .* got 0",
+    ),
     "an unknown constant operation": (lambda: ConstantOperation("modulo", 2.0), "unknown ConstantOperation: operation 'modulo'"),
     "a constant of another length": (
         lambda: ConstantOperation("add", np.ones(3))(ROWS),
@@ -275,8 +273,8 @@ MODELS = {
     ),
     "an axis of classes": (
         ValueError,
-        lambda: losses.CategoricalCrossentropy(axis=1),
-        "classes lie along the last axis, got axis=1",
+        lambda: losses.CategoricalCrossentropy(axis=(0, 1)),
+        r"loss CategoricalCrossentropy: axis must be a whole number, got \(0, 1\)",
     ),
     "a metric that is none": (
         TypeError,

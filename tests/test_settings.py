@@ -176,5 +176,10 @@ def test_counts_have_a_limit():
 
 def test_names_near_to_what_came():
     known = ["conv1", "conv2", "conv3", "conv4", "dense"]
-    assert str(unknown("layer", "Conv5", known)).count("conv") == 3  # not all that are near
+    near, _, all_of_them = str(unknown("layer", "Conv5", known)).partition(" known: ")
+    assert (
+        near.count("conv") == 3 and all_of_them == "conv1, conv2, conv3, conv4, dense"
+    )  # not all that are near, and a short list
+    many = [f"layer{n}" for n in range(13)]
+    assert str(unknown("layer", "layer99", many)).endswith("?") and str(unknown("layer", "x", many)).endswith("layer9")
     assert str(unknown("layer", "x", known)) == "unknown layer 'x'; known: conv1, conv2, conv3, conv4, dense"

@@ -199,7 +199,7 @@ def test_sample_weights_scale_and_zero_means_absent():
 def test_class_weights_in_order_and_what_is_none():
     found = [class_weights.checked(given) for given in ({0: 2, "1": 0}, [2, 0], np.array([2.0, 0.0]), None)]
     assert found == [{0: 2.0, 1: 0.0}] * 3 + [None]
-    for wrong in ("auto", 1.5, [[1.0, 2.0]], np.ones((2, 2))):
+    for wrong in ("balanced", 1.5, [[1.0, 2.0]], np.ones((2, 2))):
         with pytest.raises(TypeError, match="class_weight must be a dict"):
             network().fit(X, Y, verbose=0, class_weight=wrong)
     for wrong in ({0: "x"}, {0: -1.0}, [1.0, np.nan], {0: [1.0]}):

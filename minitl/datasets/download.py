@@ -69,6 +69,8 @@ def fetched(url: str, checksum: str | None, folder: Path, name: str, instead: st
 def unpack_beside(archive: Path) -> Path:
     """The folder beside an archive with what it holds; unpacked once, and nothing outside of that folder.
 
+    A single folder of another name in it can be found beside it, too.
+
     Errors: ValueError for a file that is no archive.
     """
     stem = archive.name
@@ -92,9 +94,9 @@ def unpack_beside(archive: Path) -> Path:
         os.replace(inside[0] if single else temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for entry in target.iterdir() if not single else ():
+    if not single and len(inside) == 1 and (target / inside[0].name).is_dir():
         with contextlib.suppress(OSError):  # it is there already, or this system has no links
-            (archive.parent / entry.name).symlink_to(Path(stem) / entry.name)
+            (archive.parent / inside[0].name).symlink_to(Path(stem) / inside[0].name)
     return target
 
 

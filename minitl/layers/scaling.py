@@ -85,7 +85,7 @@ class Normalization(Layer):
     def statistics(self) -> dict[str, np.ndarray]:
         """Mean and variance, given or taken from data, with as many axes as x where they need them."""
         found = self.state if self.mean is None else self._given(self._shape(self.input_shape))
-        shape = self._kept(len(self.input_shape))
+        shape = self._among(len(self.input_shape))
         return found if shape is None else {name: array.reshape(shape) for name, array in found.items()}
 
     @property
@@ -140,7 +140,7 @@ class Normalization(Layer):
     def _shape(self, input_shape: Any) -> tuple[Any, ...]:
         return tuple(input_shape[axis] for axis in sorted(axis % len(input_shape) for axis in self._axes(self.axis)))
 
-    def _kept(self, axes: int) -> tuple[int, ...] | None:
+    def _among(self, axes: int) -> tuple[int, ...] | None:
         """The shape of the statistics among that of x; None where they stand at its end."""
         kept = sorted(axis % axes for axis in self._axes(self.axis))
         if kept in ([], [axes - 1]):
