@@ -1,8 +1,10 @@
 """Networks drawn at random and written once: the same lines build them of minitl's layers and of Keras's.
 
-`build(library, seed)` gives a network, `data(network, seed)` what it learns from; `compiled(library, network, seed)` tells it how. All
-that is drawn comes from the seed, so that two libraries get the same. Left out by construction, since rounding alone decides
-them: a bias in front of a normalisation, and the bias of an attention's keys, whose gradients are zero.
+`build(library, seed)` gives a network, `data(network, seed)` what it learns from, `compiled(library, network, seed)` how it does.
+All that is drawn comes from the seed, so that two libraries get the same. Left out by construction: what rounding alone decides
+(a bias in front of a normalisation, and that of an attention's keys, whose gradients are zero), and what Keras's torch backend does
+otherwise than its others, or not at all (averages over a border of uneven width, the gradient of a transposed convolution of one
+channel, the length of a vector of zeros).
 """
 
 from __future__ import annotations
@@ -58,11 +60,10 @@ class Builder:
         """A name."""
         return self.one_of("relu", "tanh", "sigmoid", "elu", "gelu", "silu", "softplus", "linear", "leaky_relu", "selu")
 
-    def normalised(self, x: Any, image: bool) -> Any:
-        """One of the normalisations, and an activation."""
-        kind = self.one_of(
-            "BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization"
-        )
+    def normalised(self, x: Any, holes: bool = False) -> Any:
+        """One of the normalisations, and an activation; with `holes` there may be places where all numbers are 0."""
+        kinds = ["BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"]
+        kind = self.one_of(*kinds, *([] if holes else ["UnitNormalization"]))
         if kind == "BatchNormalization":
             settings = {"momentum": 0.9, "scale": self.maybe(), "center": self.maybe(), "epsilon": 0.01}
             x = self.layer(kind, **settings)(x)
@@ -77,13 +78,13 @@ class Builder:
 
     # Images.
 
-    def convolution(self, filters: int, bias: bool, padding: str | None = None, strides: int | None = None) -> Any:
+    def convolution(self, channels: int, filters: int, bias: bool, padding: str | None = None) -> Any:
         """A layer that takes images to images."""
         size, padding = self.one_of(1, 2, 3, (3, 1), (1, 2)), padding or self.one_of("same", "valid")
-        strides = strides or self.one_of(1, 1, 2)
+        strides = self.one_of(1, 1, 2)
         dilation = self.one_of(1, 2) if strides == 1 and padding == "same" else 1
         activation = self.activation() if bias else None
-        kind = self.one_of("Conv2D", "Conv2D", "SeparableConv2D", "DepthwiseConv2D", "Conv2DTranspose")
+        kind = self.one_of("Conv2D", "Conv2D", "SeparableConv2D", "DepthwiseConv2D", *["Conv2DTranspose"] * (channels > 1))
         settings: dict[str, Any] = {"strides": strides, "padding": padding, "activation": activation, "use_bias": bias}
         if kind == "DepthwiseConv2D":
             return self.layer(kind, size, depth_multiplier=self.one_of(1, 2), dilation_rate=dilation, **settings)
@@ -95,16 +96,17 @@ class Builder:
         """Images to images."""
         filters = self.one_of(2, 3, 4, 6)
         kind = self.one_of("plain", "normalised", "pool", "residual", "branches", "shared", "around")
-        if min(x.shape[1:3]) < 4 and kind == "pool":
+        if min(x.shape[1:3]) < 4 and kind in ("pool", "around"):
             kind = "plain"
         padding = "same" if min(x.shape[1:3]) < 4 else None
         if kind == "plain":
-            return self.convolution(filters, True, padding)(x)
+            return self.convolution(x.shape[-1], filters, True, padding)(x)
         if kind == "normalised":
-            return self.normalised(self.convolution(filters, False, padding)(x), True)
+            return self.normalised(self.convolution(x.shape[-1], filters, False, padding)(x), holes=True)
         if kind == "pool":
-            pooling = self.one_of("MaxPooling2D", "AveragePooling2D")
-            return self.layer(pooling, self.one_of(2, 3), strides=self.one_of(1, 2), padding=self.one_of("same", "valid"))(x)
+            pooling, strides = self.one_of("MaxPooling2D", "AveragePooling2D"), self.one_of(1, 2)
+            padding = "valid" if pooling == "AveragePooling2D" and strides == 2 else self.one_of("same", "valid")
+            return self.layer(pooling, self.one_of(2, 3), strides=strides, padding=padding)(x)
         if kind == "around":
             name = self.one_of("ZeroPadding2D", "UpSampling2D", "Cropping2D")
             return self.layer(name, *([1] if name != "UpSampling2D" else [2]))(x)
@@ -159,7 +161,7 @@ class Builder:
         if kind == "pool":
             return self.layer(self.one_of("MaxPooling1D", "AveragePooling1D"), 2)(x)
         if kind == "normalised":
-            return self.normalised(self.layer("Conv1D", 4, 3, padding="same", use_bias=False)(x), False)
+            return self.normalised(self.layer("Conv1D", 4, 3, padding="same", use_bias=False)(x), holes=True)
         return self.layer("Add")([x, self.layer("Dense", x.shape[-1], activation="tanh")(x)])
 
     def of_sequence(self, x: Any, masked: bool) -> Any:
@@ -183,7 +185,7 @@ class Builder:
                 if self.maybe():
                     x = self.layer("Dense", self.one_of(3, 4, 6), activation=self.activation())(x)
                 else:
-                    x = self.normalised(self.layer("Dense", 6, use_bias=False)(x), False)
+                    x = self.normalised(self.layer("Dense", 6, use_bias=False)(self.layer("Activation", "tanh")(x)))
             return x
         if kind == "words":
             x = self.layer("Embedding", WORDS, self.one_of(2, 3, 4), mask_zero=(masked := self.maybe()))(x)
@@ -224,7 +226,7 @@ def build(library: Library, seed: int, masks_everywhere: bool = False) -> Drawn:
     inputs = [made.layers.Input(sizes[kind], dtype="int32" if kind == "words" else "float64") for kind in kinds]
     x = made.merged([made.branch(kind, value) for kind, value in zip(kinds, inputs, strict=True)])
     if made.maybe(0.3):
-        x = made.normalised(made.layer("Dense", 6, use_bias=False)(x), False)
+        x = made.normalised(made.layer("Dense", 6, use_bias=False)(made.layer("Activation", "tanh")(x)))
     tasks = [made.one_of(*HEADS) for _ in range(made.one_of(1, 1, 2))]
     outputs = [made.layer("Dense", HEADS[task][0], activation=HEADS[task][1], name=f"out{k}")(x) for k, task in enumerate(tasks)]
     for layer in made.made[: -len(tasks)]:
