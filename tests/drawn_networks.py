@@ -2,9 +2,9 @@
 
 `build(library, seed)` gives a network, `data(network, seed)` what it learns from, `compiled(library, network, seed)` how it does.
 All that is drawn comes from the seed, so that two libraries get the same. Left out by construction: what rounding alone decides
-(a bias in front of a normalisation, and that of an attention's keys, whose gradients are zero), and what Keras's torch backend does
-otherwise than its others, or not at all (averages over a border of uneven width, the gradient of a transposed convolution of one
-channel, the length of a vector of zeros).
+(a bias in front of a normalisation, and that of an attention's keys, whose gradients are zero), and what Keras's torch backend
+does otherwise than its others, or not at all (averages over a border of uneven width, the gradient of a transposed convolution of
+one channel, the length of a vector of zeros); and several heads of attention behind a mask, whose answers to padding differ.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Drawn(NamedTuple):
 class Builder:
     """Draws the parts of one network."""
 
-    def __init__(self, library: Library, seed: int, masks_everywhere: bool):
-        self.layers, self.drawn, self.everywhere = library.layers, np.random.default_rng(seed), masks_everywhere
+    def __init__(self, library: Library, seed: int):
+        self.layers, self.drawn = library.layers, np.random.default_rng(seed)
         self.made: list[Any] = []
 
     def one_of(self, *choices: Any) -> Any:
@@ -138,10 +138,10 @@ class Builder:
 
     def sequence_block(self, x: Any, masked: bool) -> Any:
         """Sequences to sequences."""
-        kinds = ["recurrent", "recurrent", "each step", "attention", "layer normalisation"]
-        if self.everywhere or not masked:
-            kinds += ["Conv1D", "Conv1D", "SeparableConv1D", "pool", "normalised", "residual"]
-        kind = self.one_of(*kinds)
+        kind = self.one_of(
+            "recurrent", "recurrent", "each step", "attention", "layer normalisation", "Conv1D", "Conv1D", "SeparableConv1D",
+            "pool", "normalised", "residual",
+        )  # fmt: skip
         if x.shape[1] is not None and x.shape[1] < 4 and kind == "pool":
             kind = "Conv1D"
         if kind == "recurrent":
@@ -150,7 +150,7 @@ class Builder:
             dense = self.layers.Dense(3, activation=self.activation())
             return self.layer("TimeDistributed", dense)(x) if self.maybe() else self.layer("Dense", 3, activation="tanh")(x)
         if kind == "attention":
-            if self.maybe():
+            if self.maybe() and not masked:
                 return self.layer("MultiHeadAttention", 2, 2, use_bias=False)(x, x)
             return self.layer("Attention", use_scale=self.maybe())([x, x])
         if kind == "layer normalisation":
@@ -168,10 +168,7 @@ class Builder:
         """Sequences to vectors."""
         for _ in range(self.one_of(0, 1, 2)):
             x = self.sequence_block(x, masked)
-        ends = ["recurrent", "GlobalAveragePooling1D"]
-        if self.everywhere or not masked:
-            ends += ["Flatten", "GlobalMaxPooling1D"]
-        end = self.one_of(*ends)
+        end = self.one_of("recurrent", "GlobalAveragePooling1D", "Flatten", "GlobalMaxPooling1D")
         return self.recurrent(False)(x) if end == "recurrent" else self.layer(end)(x)
 
     # Whole networks.
@@ -218,15 +215,15 @@ HEADS = {
 }
 
 
-def build(library: Library, seed: int, masks_everywhere: bool = False) -> Drawn:
+def build(library: Library, seed: int) -> Drawn:
     """A network of one or two inputs and outputs."""
-    made = Builder(library, seed, masks_everywhere)
+    made = Builder(library, seed)
     kinds = [made.one_of("image", "sequence", "words", "vector") for _ in range(made.one_of(1, 1, 2))]
     sizes = {"image": (made.one_of(6, 7), made.one_of(6, 8), made.one_of(1, 3)), "sequence": (made.one_of(5, 6), 3), **SHAPES}
     inputs = [made.layers.Input(sizes[kind], dtype="int32" if kind == "words" else "float64") for kind in kinds]
     x = made.merged([made.branch(kind, value) for kind, value in zip(kinds, inputs, strict=True)])
     if made.maybe(0.3):
-        x = made.normalised(made.layer("Dense", 6, use_bias=False)(made.layer("Activation", "tanh")(x)))
+        x = made.normalised(made.layer("Dense", 6, use_bias=False)(made.layer("Activation", "tanh")(x)), holes=True)
     tasks = [made.one_of(*HEADS) for _ in range(made.one_of(1, 1, 2))]
     outputs = [made.layer("Dense", HEADS[task][0], activation=HEADS[task][1], name=f"out{k}")(x) for k, task in enumerate(tasks)]
     for layer in made.made[: -len(tasks)]:

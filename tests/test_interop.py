@@ -471,9 +471,9 @@ def test_masks_of_keras(tmp_path):
         load_model(file)
     table = k.Embedding(9, 3, mask_zero=True)(x)
     inside = keras.Sequential([keras.Input((4, 3)), k.LSTM(3)])
-    keras.Model(x, k.concatenate([inside(table), k.GlobalMaxPooling1D()(table)])).save(file)
-    with pytest.raises(ValueError, match="its mask is used by some layers behind it and not by others"):
-        load_model(file)
+    theirs = keras.Model(x, k.concatenate([inside(table), k.GlobalMaxPooling1D()(table)]))  # some leave steps out, others look
+    theirs.save(file)
+    assert close(load_model(file).predict(words, verbose=0), theirs.predict(words, verbose=0))
     told = k.LSTM(4, return_sequences=True)(table)
     both = k.concatenate(
         [k.LSTM(4)(k.Dropout(0.1)(table)), k.GlobalMaxPooling1D()(k.Conv1D(3, 2)(table)), k.GRU(2)(k.Dense(3)(table))]

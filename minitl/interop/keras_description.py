@@ -20,7 +20,6 @@ from minitl.layers import (
     ConstantOperation,
     Discretization,
     EinsumDense,
-    Embedding,
     InputLayer,
     Lambda,
     LayerScale,
@@ -213,8 +212,6 @@ def _settings(layer: Any, name: str) -> dict[str, Any]:
     config: dict[str, Any] = {"name": name, "trainable": bool(layer.trainable), "dtype": layer.dtype.name}
     for key, value in layer.get_config().items():
         if key.endswith("_initializer") or key in ("name", "trainable", "dtype"):
-            continue
-        if key == "zero_output_for_mask" and isinstance(layer, Embedding):  # the table goes with the file
             continue
         if key == "zero_output_for_mask":  # Keras would give zeros for the last step, too, if that is left out
             value = value and layer.return_sequences

@@ -23,7 +23,7 @@ from minitl.interop.keras_description import described
 from minitl.interop.keras_groups import groups_of, keras_places, numbered, parts
 from minitl.interop.keras_hdf5 import Entries, Group, Opened, arrays_by_layer, arrays_inside, by_group, inner_groups
 from minitl.interop.keras_lists import COUNT, listed, paired, weight_name
-from minitl.interop.keras_masks import settle_masks, with_rows_for_all
+from minitl.interop.keras_masks import refuse_masks
 from minitl.interop.keras_operations import name_of
 from minitl.interop.needs import need
 from minitl.interop.pairing import Pairs, filled_normalizations, write_pairs
@@ -60,8 +60,6 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
         try:
             with channels.inside(), limited_weights(os.path.getsize(filepath)):  # a number has at least a byte
                 model = rebuilt(config, custom_objects)
-                if with_rows_for_all(config, model):
-                    model = rebuilt(config, custom_objects)
         except Exception as error:  # whatever a damaged description makes constructors raise
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{filepath}: the architecture in it cannot be rebuilt: {what}") from error
@@ -69,7 +67,7 @@ def load_keras(filepath: str | os.PathLike, custom_objects: dict[str, Any] | Non
             write_pairs(model, dict(_in_described_order(model, config, file)), Pairs(), str(filepath))
         else:
             _load_file(model, file, filepath, False, False)
-        settle_masks(model)
+        refuse_masks(model)
         if compile:
             compile_as_described(model, config.get("compile_config"), str(filepath), custom_objects)
     return model

@@ -99,51 +99,26 @@ def mask_for(layer: Any, masks: list[Any]) -> dict[str, Any]:
     return {"mask": masks if isinstance(layer, Attends) else masks[0]}
 
 
-def with_rows_for_all(config: dict[str, Any], model: Any) -> bool:
-    """Ask an architecture's Embeddings for their row of number 0, if some layers behind them want to see it and others leave
-    its steps out; whether there were any, so that the model is to be built again.
-    """
-    wanted = {layer.name for layer in model.graph.layers if _has_rows(layer) and len(set(_want_zeros(model, layer))) > 1}
-    if not wanted:
-        return False
-    entries = [entry for entry in config["config"].get("layers", ()) if name_of(entry) in wanted]
-    for entry in entries:
-        entry["config"]["zero_output_for_mask"] = False
-    return bool(entries)
+def refuse_masks(model: Any) -> None:
+    """Refuse a model whose masks Keras hands on otherwise.
 
-
-def settle_masks(model: Any) -> None:
-    """Where no layer asks for the mask of an Embedding, number 0 has a row like any other, as in Keras; a layer that asks for the
-    mask of a recurrent one, whose left out steps are zeros, leaves the same steps out.
-
-    Errors: ValueError where some layers ask for the mask and others look at the numbers in a model inside, where the steps are in
-    reverse order and the mask is not, or where masked sequences stand one behind the other.
+    Errors: ValueError where a model inside would have to know a mask, where steps are in reverse order and the mask is not, or
+    where masked sequences stand one behind the other.
     """
     if not any(_has_mask_behind(layer) for _, layer in model.named_layers()):
         return
     there, model = set(_inside(model)), opened(model)
     _refuse_beyond(model, there)
     _refuse_joined(model)
-    for layer in model.graph.layers:
-        if _has_rows(layer):
-            wanted = _want_zeros(model, layer)
-            if len(set(wanted)) > 1:
-                raise ValueError(f"{layer.label}: its mask is used by some layers behind it and not by others")
-            layer.zero_output_for_mask = all(wanted)
     for node in model.graph.nodes:
         layer = node.layer
-        if not _has_mask_behind(layer) or marks_steps(layer) or not marks_of(node.inputs[0]):
+        if not getattr(layer, "go_backwards", False) or not _has_mask_behind(layer) or not marks_of(node.inputs[0]):
             continue
-        takers = list(_takers(model, node.outputs[0], _keeps_zeros))
-        if any(isinstance(taker.layer, ASKS) for taker in takers):
-            if getattr(layer, "go_backwards", False):
-                raise ValueError(
-                    f"{layer.label}: returns its steps in reverse order, and Keras hands their mask on as it was; "
-                    "the layers behind would leave out other steps than those that were masked"
-                )
-            for taker in takers:
-                for asking in getattr(taker.layer, "both", [taker.layer]):
-                    asking.masked = True
+        if any(isinstance(taker.layer, ASKS) for taker in _takers(model, node.outputs[0], _keeps_zeros)):
+            raise ValueError(
+                f"{layer.label}: returns its steps in reverse order, and Keras hands their mask on as it was; "
+                "the layers behind would leave out other steps than those that were masked"
+            )
 
 
 def _names_in(node: Any) -> Iterator[str]:
@@ -193,18 +168,6 @@ def _refuse_joined(model: Any) -> None:
                     raise ValueError(
                         f"{taker.layer.label}: the masks of sequences that {node.layer.label} puts one behind the other"
                     )
-
-
-def _has_rows(layer: Any) -> bool:
-    """Whether an Embedding has a mask, and zeros for the row of number 0."""
-    return isinstance(layer, layers.Embedding) and layer.gives_zeros
-
-
-def _want_zeros(model: Any, layer: Any) -> list[bool]:
-    """Of each layer that takes an Embedding's rows, whether it was built for zeros where steps are left out."""
-    nodes = [node for node in model.graph.nodes if node.layer is layer]
-    takers = [taker for node in nodes for taker in _takers(model, node.outputs[0], _keeps_zeros)]
-    return [isinstance(taker.layer, (*ASKS, layers.Multiply)) for taker in takers]
 
 
 def _keeps_zeros(layer: Any) -> bool:

@@ -51,7 +51,7 @@ class RNN(Stepwise):
         go_backwards: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        zero_output_for_mask: bool = True,
+        zero_output_for_mask: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)

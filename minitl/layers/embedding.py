@@ -17,9 +17,8 @@ from minitl.layers.base import Layer
 class Embedding(Layer):
     """Every word number has a row of a table.
 
-    Formula: y[n, t] = table[x[n, t]]; with `mask_zero` the row of number 0 counts as zero, whatever a file has there, and stays,
-    unless `zero_output_for_mask=False`: then it is a row as others, and its steps are left out behind it nevertheless.
-    `weights` is a table to begin with, such as published word vectors.
+    Formula: y[n, t] = table[x[n, t]]. With `mask_zero` the steps of number 0 are left out behind it; 0 has a row as others have,
+    which layers see that leave no steps out. `weights` is a table to begin with, such as published word vectors.
     Shapes: x (N, ...) whole numbers, embeddings (input_dim, output_dim), y (N, ..., output_dim).
     Errors: ValueError for a number outside the table, or a table of another shape.
     Source: `minitl.ops.embedding`.
@@ -37,7 +36,6 @@ class Embedding(Layer):
         mask_zero: bool = False,
         weights: Any = None,
         input_length: int | None = None,
-        zero_output_for_mask: bool = True,
         **kwargs: Any,
     ):
         if input_length is not None:
@@ -46,15 +44,10 @@ class Embedding(Layer):
         self.input_dim, self.output_dim = positive("input_dim", input_dim), positive("output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-        self.mask_zero, self.zero_output_for_mask = mask_zero, zero_output_for_mask
+        self.mask_zero = mask_zero
         self._start = None if weights is None else np.asarray(weights[0] if isinstance(weights, list) else weights)
         if self._start is not None and self._start.shape != (input_dim, output_dim):
             raise ValueError(f"Embedding: weights must have shape {(input_dim, output_dim)}, got {self._start.shape}")
-
-    @property
-    def gives_zeros(self) -> bool:
-        """Whether the row of number 0 is zero."""
-        return self.mask_zero and self.zero_output_for_mask
 
     @property
     def input_dtype(self) -> Any:
@@ -68,25 +61,16 @@ class Embedding(Layer):
         if self._start is not None:
             table[...] = self._start
             self._start = None
-        if self.gives_zeros:
-            table[0] = 0
 
     def compute(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         """The rows of the table."""
-        table, numbers = self.parameters["embeddings"], x.astype(np.int64)
-        y, cache = op("embedding").forward(table, numbers)
-        if self.gives_zeros and table[0].any():
-            y[numbers == 0] = 0
-        return y, cache
+        return op("embedding").forward(self.parameters["embeddings"], x.astype(np.int64))
 
     def backpropagate(self, dy: np.ndarray, cache: Any, need: Need) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """The gradient of the table; numbers have none."""
         if not need.parameters:
             return None, {}
-        gradient = op("embedding").backward(dy, cache)
-        if self.gives_zeros:
-            gradient[0] = 0
-        return None, {"embeddings": gradient}
+        return None, {"embeddings": op("embedding").backward(dy, cache)}
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Where there is a word, if 0 is none."""
@@ -106,5 +90,4 @@ class Embedding(Layer):
     def get_config(self) -> dict[str, Any]:
         """What rebuilds the layer; the table is a weight."""
         names = ("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer", "mask_zero", "name", "trainable")
-        zeros = {} if self.zero_output_for_mask else {"zero_output_for_mask": False}
-        return {**{n: getattr(self, n) for n in names}, **zeros, "dtype": self.dtype, **self.constraint_arguments}
+        return {**{n: getattr(self, n) for n in names}, "dtype": self.dtype, **self.constraint_arguments}

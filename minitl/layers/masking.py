@@ -1,7 +1,7 @@
 """Steps of a sequence that are left out: who marks them, and how the layers that leave them out get to know of them.
 
-Such a layer takes steps of zeros for those that are left out. Directly behind a layer that marks them they are zeros already, as
-a rule; behind others, such as a Dense, a `LeaveOut` makes them zeros again.
+Such a layer takes steps of zeros for those that are left out, which a `LeaveOut` in front of it makes; behind a `Masking` they
+are zeros already. All other layers see what the steps hold.
 """
 
 from __future__ import annotations
@@ -188,6 +188,40 @@ def left_out(value: Value) -> Value:
     return value if leaves_out_steps(value) else _replaced(LeaveOut, value, _marks_of_steps(value))
 
 
+def left_out_inside(model: Layer, values: list[Value]) -> list[Value]:
+    """What goes into a model: with zeros at the steps that are left out, if a layer inside leaves out any."""
+    return [left_out(value) for value in values] if _leaves_out(model) else values
+
+
+def tell_inside(graph: Any, values: list[Value]) -> None:
+    """Let the layers of a model leave out what is left out of the values that come in.
+
+    What marks the steps stands outside, and no `LeaveOut` inside can look at it. So recurrent layers give zeros where they leave
+    out steps, if those that take them leave them out, too.
+    """
+    marked = [own.node.layer for value, own in zip(values, graph.inputs, strict=True) if leaves_out_steps(value)]
+    for entry in marked:
+        entry.passes_mask = True
+    for node in graph.nodes if marked else ():
+        for layer in getattr(node.layer, "both", [node.layer]):
+            if getattr(layer, "return_sequences", False) and _only_left_out(graph, node.outputs[0]):
+                layer.zero_output_for_mask = True
+        node.layer.notice_marks(list(node.inputs))
+
+
+def _only_left_out(graph: Any, value: Value) -> bool:
+    takers = graph.consumers.get(value, [])
+    passed = [_only_left_out(graph, taker.outputs[0]) for taker in takers if type(taker.layer) in KEEPS_ZEROS]
+    others = [_leaves_out(taker.layer) for taker in takers if type(taker.layer) not in KEEPS_ZEROS]
+    return bool(takers) and value not in graph.outputs and all(passed + others)
+
+
+def _leaves_out(layer: Any) -> bool:
+    if layer.is_container:
+        return any(map(_leaves_out, layer.graph.layers))
+    return type(layer).leave_out is not Layer.leave_out
+
+
 def factors(values: list[Value]) -> list[Value]:
     """What is multiplied: where one of the values has no step to count, the others' product stands alone, as in Keras."""
     marks = [_marks_of_steps(value) for value in values]
@@ -215,19 +249,42 @@ def marks_of(value: Value) -> Marks:
     waiting = [value]
     while waiting:
         node = waiting[-1].node
-        before = standing_for(node.layer, node.inputs)
+        before = node.inputs if node.layer.is_container else standing_for(node.layer, node.inputs)
         if marks_steps(node.layer):
             node.marks = ((node.layer, node.inputs[0]),)
-        elif not hands_on(node.layer) or any(one.index for one in before):
+        elif not (hands_on(node.layer) or node.layer.is_container) or any(one.index for one in before):
             node.marks = ()
         elif unknown := [one for one in before if one.node.marks is None]:
             waiting += unknown
             continue
+        elif node.layer.is_container:
+            inside = node.layer.graph
+            pairs = list(zip(inside.inputs, before, strict=True))
+            found = {own: given.node.marks for own, given in pairs if given.node.marks}
+            follow_marks(inside, found, dict(pairs))
+            node.marks = found.get(inside.outputs[0], ())
         else:
             node.marks = merged_marks([one.node.marks for one in before])
         waiting.pop()
     marks: Marks = value.node.marks
     return marks
+
+
+def follow_marks(graph: Any, found: dict[Value, Marks], whose: dict[Value, Value]) -> None:
+    """Add to `found` who marks the steps of a graph's values; `whose` has what is looked at, by what it is called inside."""
+    for node in graph.nodes:
+        layer = node.layer
+        if marks_steps(layer):
+            if node.inputs[0] in whose:
+                found[node.outputs[0]] = ((layer, whose[node.inputs[0]]),)
+        elif layer.is_container:
+            pairs = list(zip(layer.graph.inputs, node.inputs, strict=True))
+            inside = {own: found[given] for own, given in pairs if given in found}
+            follow_marks(layer.graph, inside, {own: whose[given] for own, given in pairs if given in whose})
+            ends = zip(node.outputs, layer.graph.outputs, strict=True)
+            found.update({value: inside[own] for value, own in ends if own in inside})
+        elif hands_on(layer):
+            found[node.outputs[0]] = merged_marks([found.get(value, ()) for value in standing_for(layer, node.inputs)])
 
 
 def merged_marks(marks: Sequence[Marks]) -> Marks:
@@ -257,6 +314,4 @@ def leaves_out_steps(value: Value) -> bool:
         return leaves_out_steps(layer.graph.outputs[value.node.outputs.index(value)])
     if type(layer) in KEEPS_ZEROS:
         return leaves_out_steps(value.node.inputs[0])
-    if isinstance(layer, Embedding):
-        return layer.gives_zeros
     return isinstance(layer, Masking) or bool(getattr(layer, "passes_mask", False))

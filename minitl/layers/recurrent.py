@@ -62,7 +62,7 @@ class Recurrent(Stepwise):
         unroll: bool = False,
         implementation: int = 2,
         input_length: int | None = None,
-        zero_output_for_mask: bool = True,
+        zero_output_for_mask: bool = False,
         **kwargs: Any,
     ):
         if "input_dim" in kwargs and input_length is not None:

@@ -19,7 +19,7 @@ class Stepwise(LeavesOut):
     """
 
     return_sequences = return_state = go_backwards = stateful = False
-    zero_output_for_mask = True
+    zero_output_for_mask = False
     carried: np.ndarray | None = None
     state_sizes: Any
 

@@ -35,7 +35,7 @@ class Bidirectional(Layer):
         if merge_mode not in ("concat", "sum", "mul", "ave"):
             raise unknown("merge_mode", merge_mode, ("concat", "sum", "mul", "ave"))
         self.layer, self.merge_mode = layer, merge_mode
-        config = layer.get_config()
+        config = {**layer.get_config(), "zero_output_for_mask": bool(layer.return_sequences)}
         self.both = [type(layer)(**{**config, "go_backwards": bool(config["go_backwards"]) != back}) for back in (False, True)]
         if layer.declared_shape is not None and self.declared_shape is None:
             self.declared_shape = layer.declared_shape

@@ -38,6 +38,7 @@ NOTHING: dict[str, tuple[Any, ...]] = {
     "sliding_window": (None,), "use_gate": (False,), "backward_layer": (None,), "mask": (None,),
     "use_cudnn": ("auto", True, False), "lora_alpha": (None,), "quantization_config": (None,),
     "autocast": (True,), "moving_mean_initializer": ("zeros",), "moving_variance_initializer": ("ones",),
+    "zero_output_for_mask": (True, False),  # of an Embedding, in files of before
     "sparse": (None, False), "ragged": (None, False), "lora_rank": (None,),
 }  # fmt: skip
 KERAS_1 = {"border_mode", "subsample", "init", "W_regularizer", "b_regularizer", "dim_ordering"}

@@ -211,6 +211,7 @@ class Model(Structure):
         for value, own in zip(values, self.graph.inputs, strict=True):
             if not fits(own.shape, value.shape):
                 raise wrong_shape(self.label, own.shape, value.shape, "it was built for other inputs; use a new layer here")
+        values = self.leave_out(values)
         self.notice_marks(values)
         shapes = self.compute_output_shape([v.shape for v in values] if self.takes_several else values[0].shape)
         shapes = shapes if len(self.graph.outputs) > 1 else [shapes]

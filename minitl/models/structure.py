@@ -15,7 +15,7 @@ from minitl.graph.value import Value
 from minitl.layers.added_loss import AddedLoss
 from minitl.layers.base import Layer
 from minitl.layers.core import InputLayer
-from minitl.layers.masking import LeaveOut, leaves_out_steps
+from minitl.layers.masking import LeaveOut, left_out_inside, tell_inside
 from minitl.layers.names import default_name, free_name
 from minitl.layers.variable import Variable
 from minitl.models.called import followed
@@ -158,13 +158,13 @@ class Structure(Trainer):
         """The layers, from the inputs to the outputs, without what stands between them for masks alone."""
         return [layer for layer in self.graph.layers if not isinstance(layer, LeaveOut)]
 
+    def leave_out(self, values: list[Value]) -> list[Value]:
+        """With zeros at the steps that are left out, if a layer inside leaves out any."""
+        return left_out_inside(self, values)
+
     def notice_marks(self, values: list[Value]) -> None:
         """Leave out inside what is left out of the values that come in."""
-        marked = [own.node.layer for value, own in zip(values, self.graph.inputs, strict=True) if leaves_out_steps(value)]
-        for layer in marked:
-            layer.passes_mask = True
-        for node in self.graph.nodes if marked else ():
-            node.layer.notice_marks(list(node.inputs))
+        tell_inside(self.graph, values)
 
     @property
     def inputs(self) -> list[Value]:
