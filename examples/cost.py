@@ -115,18 +115,16 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
 
 def draw(medians: dict[str, float], work: dict[str, float], output: str) -> None:
     """Measured time beside counted arithmetic, each as a share of the full network's."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    ax = figure.subplots()
-    ax.set_prop_cycle(color=plot.COLOURS)
+    faster = medians["nothing"] / medians["all but the head, cached"]
+    title = f"Training the head on cached features is {faster:.0f} times as fast as training everything"
+    figure, (ax,) = plot.figure_of(1, 1, 7, 3.8, title)
     place = np.arange(len(medians))
     full = next(iter(medians.values())), next(iter(work.values()))
     ax.barh(place - 0.2, [100 * v / full[0] for v in medians.values()], 0.38, label="seconds, measured")
     ax.barh(place + 0.2, [100 * v / full[1] for v in work.values()], 0.38, label="multiply-adds, counted")
     ax.set_yticks(place, list(medians))
     ax.invert_yaxis()
-    ax.set(xlabel="% of training everything", title="what freezing saves")
+    ax.set(xlabel="% of training everything", ylabel="frozen")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     plot.save(figure, output)
 

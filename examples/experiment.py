@@ -12,13 +12,12 @@ import numpy as np
 from minitl.kernels.processor import THREADS
 from minitl.models import Model, Sequential
 from minitl.optimizers import Adam
+from minitl.plot import interval
 from minitl.preprocessing.image import predict_views
 from minitl.schedules import LinearDecay
 
 BATCH = 32
 LINE = 80  # characters; wider tables are printed in blocks of columns
-# Student's t, 97.5 %, by the number of values less one.
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def add_workers(parser: argparse.ArgumentParser, workers: int = 1) -> None:
@@ -48,12 +47,6 @@ def once(load: Callable[..., Any], *arguments: Any) -> Any:
 _kept: dict[Any, Any] = {}
 
 
-def interval(values: np.ndarray) -> float:
-    """Half the width of the 95 % confidence interval of a mean, from independent runs."""
-    n = len(values)
-    return STUDENT.get(n - 1, 2.0) * float(np.std(values, ddof=1)) / np.sqrt(n) if n > 1 else float("nan")
-
-
 def show(values: np.ndarray) -> str:
     """A mean with its 95 % interval; a dash where nothing was measured."""
     if np.isnan(values).all():
@@ -77,6 +70,12 @@ def table(corner: str, rows: dict, columns: list[str]) -> None:
 def ahead(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether a's mean is above b's by more than both intervals together."""
     return float(np.mean(a) - np.mean(b)) > interval(a) + interval(b)
+
+
+def drawn(results: np.ndarray, methods: list[str], shown: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """What a figure shows of results (labels, methods, seeds): at most six methods, `shown` or the first ones."""
+    chosen = [method for method in (shown or methods) if method in methods][:6]
+    return {method: results[:, methods.index(method)] for method in chosen}
 
 
 def few(x: np.ndarray, y: np.ndarray, labels: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ import time
 import numpy as np
 from better_base import EPOCHS
 from better_base import scratch as by_recipe
-from experiment import BATCH, accuracy, add_workers, ahead, epochs_for, few, table, train, views_accuracy
+from experiment import BATCH, accuracy, add_workers, ahead, drawn, epochs_for, few, table, train, views_accuracy
 
 from minitl import plot
 from minitl.applications import classic, load
@@ -40,6 +40,7 @@ from minitl.transfer import STRATEGIES, batch_norm, fine_tune, freeze, replace_h
 from minitl.utils import set_random_seed
 
 LARGE = ("scratch, tuned", "random base", "linear probe", "full", "lp-ft", "small base, lp-ft")
+DRAWN = ("scratch, tuned", "random base", "linear probe", "full", "lp-ft", "small base, lp-ft", "gradual")
 METHODS = ("scratch", "scratch, tuned", "random base", "linear probe", "new Dense128", "full", "lp-ft", "l2-sp", "gradual")
 SETTINGS = {
     "linear probe": {"rate": 2e-3, "cached": True},
@@ -201,8 +202,10 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     table("labels per class", {str(k): results[i] for i, k in enumerate(labels)}, list(methods))
     if {"scratch, tuned", "random base"} <= set(methods) and arguments.seeds > 1:
         conclude(labels, list(methods), results)
-    figure = {method: results[:, j] for j, method in enumerate(methods)}
-    plot.comparison(labels, figure, "labels per class", f"accuracy on {where}, %", names, arguments.output)
+    figure = drawn(results, methods, DRAWN)
+    best = max(range(len(methods)), key=lambda j: results[0, j].mean())
+    title = f"{names}: with {labels[0]} labels per class, {methods[best]} reaches {results[0, best].mean():.0f} %"
+    plot.comparison(labels, figure, "labels per class", f"accuracy on {where}, %", title, arguments.output)
     print(f"figure in {arguments.output}; {time.perf_counter() - started:.0f} s")
     return results
 

@@ -112,18 +112,18 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
 
 def draw(results: np.ndarray, control: np.ndarray, arguments: argparse.Namespace) -> None:
     """Bars by source, training from scratch as a line."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, 3.8), layout="constrained")
-    ax = figure.subplots()
-    ax.set_prop_cycle(color=plot.COLOURS)
-    for j, way in enumerate(("frozen", "fine-tuned")):
+    worst = SOURCES[int(results[:, 0].mean(axis=1).argmin())]
+    title = f"Digits, {arguments.labels} labels per class: a frozen base that learnt from {worst} is worse than none"
+    figure, (ax,) = plot.figure_of(1, 1, 7.6, 4.2, title)
+    for j, way in enumerate(("frozen base, new layers", "fine-tuned as a whole")):
         widths = [interval(v) for v in results[:, j]]
-        ax.bar(np.arange(len(SOURCES)) + 0.38 * j - 0.19, results[:, j].mean(axis=1), 0.36, yerr=widths, capsize=3, label=way)
+        places = np.arange(len(SOURCES)) + 0.38 * j - 0.19
+        ax.bar(places, results[:, j].mean(axis=1), 0.36, yerr=widths, capsize=3, label=way)
     ax.axhline(control.mean(), color="k", ls="--", lw=1, label="from scratch")
     ax.set_xticks(range(len(SOURCES)), SOURCES)
-    ax.set(xlabel="what the base learnt from", ylabel="test accuracy, %", title=f"digits, {arguments.labels} labels per class")
-    figure.legend(loc="outside right upper", frameon=False)
+    ax.set(xlabel="what the base learnt from", ylabel="test accuracy, %", ylim=(0, 100))
+    ax.legend(frameon=False, ncols=3, loc="upper center")
+    plot.note(figure, f"means of {results.shape[-1]} seeds with their 95 % intervals")
     plot.save(figure, arguments.output)
 
 

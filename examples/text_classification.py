@@ -204,7 +204,9 @@ def main(arguments: argparse.Namespace) -> dict:
             for k, way in enumerate(arguments.ways):
                 cells[way].append(np.array(found[k * arguments.seeds : (k + 1) * arguments.seeds]))
             print(f"  {size or 'all'}: {time.perf_counter() - started:.0f} s", flush=True)
-        columns = [str(size or len(train[0])) for size in arguments.sizes]
+        held = FILES[name][1] is None and not arguments.validate  # its development sentences are of the training set
+        everything = len(train[0]) + (len(dev[0]) if held else 0)
+        columns = [str(size or everything) for size in arguments.sizes]
         table(f"{name}, sentences", cells, columns)
         results[name] = cells
         most = max(range(len(columns)), key=lambda k: int(columns[k]))
@@ -213,7 +215,9 @@ def main(arguments: argparse.Namespace) -> dict:
             print(f"With {columns[most]} sentences, frozen published vectors are worth {gain:+.1f} points.")
         if len(columns) > 1:
             curves = {way: np.array(cells[way]) for way in arguments.ways}
-            plot.comparison(list(map(int, columns)), curves, "training sentences", "accuracy, %", name, f"text-{name}.png")
+            means = {way: curve[-1].mean() for way, curve in curves.items()}
+            title = f"{name}: {max(means, key=lambda way: means[way])} vectors reach {max(means.values()):.0f} %"
+            plot.comparison(list(map(int, columns)), curves, "training sentences", "test accuracy, %", title, f"text-{name}.png")
     return results
 
 

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from experiment import add_workers, once
+from experiment import add_workers, ahead, once, show
 
 from minitl import plot
 from minitl.applications import classic, load
@@ -101,16 +101,6 @@ def run(method: str, base_file: Path, x: np.ndarray, y: np.ndarray, updates: int
     unfreeze(model)
     train(model, x, y, updates - updates // 2, 2e-4)  # ... then everything, gently
     return model
-
-
-def spread(results: np.ndarray) -> float:
-    """The largest standard deviation over seeds of some methods; 0 for a single seed."""
-    return float(results.std(axis=1, ddof=1).max()) if results.shape[1] > 1 else 0.0
-
-
-def show(values: np.ndarray) -> str:
-    """A mean with its standard deviation, if there is more than one value."""
-    return f"{values.mean():.1f}" + (f" +- {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def glyph_data(validate: bool) -> tuple[tuple, tuple, tuple]:
@@ -191,7 +181,7 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     where = "held-out training data" if arguments.validate else "test pictures"
     print(f"\n{names[0]} -> {names[1]}, {updates} updates each, accuracy on {tests} {where},")
     vary = "labels and head vary" if large else "base, labels and head vary"
-    print(f"mean +- standard deviation over {arguments.seeds} seeds ({vary}), in %\n")
+    print(f"mean +- 95 % interval over {arguments.seeds} seeds ({vary}), in %\n")
     widths = [max(14, len(method) + 2) for method in METHODS]
     print(f"{'labels per class':>16}" + "".join(f"{method:>{width}}" for method, width in zip(METHODS, widths, strict=True)))
     for i, k in enumerate(labels):
@@ -199,10 +189,11 @@ def main(arguments: argparse.Namespace) -> np.ndarray:
     print()
     for i, k in enumerate(labels):
         gain = results[i, 3].mean() - results[i, 0].mean()
-        apart = spread(results[i, [0, 3]])
-        print(f"{k} labels per class: fine-tuning is {gain:+.1f} points from scratch (largest spread {apart:.1f})")
+        told = "more" if ahead(results[i, 3], results[i, 0]) else "not more"
+        print(f"{k} labels per class: fine-tuning is {gain:+.1f} points from scratch ({told} than both intervals)")
     figure = {method: results[:, j] for j, method in enumerate(METHODS)}
-    title = f"{names[0]} to {names[1]}, {arguments.seeds} seeds"
+    gain = results[0, 3].mean() - results[0, 0].mean()
+    title = f"{names[0]} to {names[1]}: with {labels[0]} labels per class, pretraining is worth {gain:.0f} points"
     plot.comparison(labels, figure, "labels per class", f"accuracy on {where}, %", title, arguments.output)
     print(f"\nfrozen weights stayed bitwise the same; figure in {arguments.output}; {time.perf_counter() - started:.0f} s")
     return results

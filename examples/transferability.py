@@ -21,7 +21,7 @@ import argparse
 import time
 
 import numpy as np
-from experiment import accuracy, add_workers, ahead, interval, show, table, train
+from experiment import accuracy, add_workers, ahead, show, table, train
 
 from minitl import plot
 from minitl.applications import classic
@@ -31,7 +31,9 @@ from minitl.parallel import each
 from minitl.transfer import draw_again, freeze, replace_head
 from minitl.utils import set_random_seed
 
-KINDS = ("BnB", "BnB+", "AnB", "AnB+")
+KINDS = {
+    "BnB": "base B, frozen", "BnB+": "base B, fine-tuned", "AnB": "base A, frozen", "AnB+": "base A, fine-tuned",
+}  # fmt: skip
 LAYERS = ("conv2d", "conv2d_1", "conv2d_2", "dense")
 # Superclasses of CIFAR-100: food containers, household electrical devices, household furniture, large man-made outdoor
 # things, vehicles 1 and 2; the others are natural (people left out).
@@ -123,19 +125,14 @@ def report(split: str, plain: np.ndarray, values: np.ndarray, arguments: argpars
 
 def draw(found: dict[str, np.ndarray], output: str) -> None:
     """The figure of the paper: accuracy against depth, a panel a split."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * len(found), 3.8), layout="constrained")
-    for ax, (split, values) in zip(np.atleast_1d(figure.subplots(1, len(found))), found.items(), strict=True):
-        ax.set_prop_cycle(color=plot.COLOURS)
-        for kind, cells, marker in zip(KINDS, values, "osD^", strict=True):
-            widths = [interval(v) for v in cells] if values.shape[-1] > 1 else None
-            ax.errorbar(range(1, len(LAYERS) + 1), cells.mean(axis=1), widths, marker=marker, ms=5, capsize=3, label=kind)
-        ax.set(title=f"{split} halves", xlabel="layers kept from the base, n", ylabel="test accuracy on B, %")
-        ax.set_xticks(range(1, len(LAYERS) + 1))
-        ax.grid(alpha=0.3)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    plot.save(figure, output)
+    curves = {
+        f"{split} halves": {f"{kind}: {meaning}": cells for (kind, meaning), cells in zip(KINDS.items(), values, strict=True)}
+        for split, values in found.items()
+    }
+    lost = {split: values[2, 0].mean() - values[2, -1].mean() for split, values in found.items()}
+    told = ", ".join(f"{points:.0f} points with {split} halves" for split, points in lost.items())
+    title = f"Deep layers of a base that learnt other classes (A), frozen, cost accuracy on B: {told}"
+    plot.panels(range(1, len(LAYERS) + 1), curves, "layers kept from the base, n", "test accuracy on B, %", title, output)
 
 
 if __name__ == "__main__":

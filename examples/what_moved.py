@@ -28,6 +28,7 @@ LAYERS = {
     "letters": ("conv2d", "conv2d_1", "conv2d_2", "dense"),
     "large": ("whitening", "conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "conv2d_4", "conv2d_5"),
 }
+DRAWN = ("full", "lp-ft", "l2-sp", "discriminative", "gradual", "surgical")
 
 
 def problem(name: str) -> tuple[Sequential, tuple, tuple]:
@@ -96,19 +97,26 @@ def draw(found: dict[str, np.ndarray], layers: tuple[str, ...], before: np.ndarr
     """Distances and similarities by layer; the first layer's filters before and after full fine-tuning."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    figure = Figure(figsize=(12.5, 6.8), layout="constrained")
+    most = max(DRAWN, key=lambda name: found[name][0].mean())
+    figure.suptitle(f"{most} fine-tuning moves the base most")
     top, bottom = figure.subfigures(2, 1, height_ratios=[2, 1])
-    for ax, index, title in zip(top.subplots(1, 2), (0, 1), ("distance moved / size", "similarity (linear CKA)"), strict=True):
+    titles = "how far the weights moved, as a share of their size", "how alike a layer's outputs stayed (linear CKA)"
+    for ax, index, title in zip(top.subplots(1, 2), (0, 1), titles, strict=True):
         ax.set_prop_cycle(color=plot.COLOURS)
-        for name, values in found.items():
-            ax.errorbar(
-                layers, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2, label=name
-            )
-        ax.set_title(title)
+        ends = []
+        for name in DRAWN:
+            values = found[name]
+            line = ax.errorbar(layers, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2)
+            ends.append((float(values[index][-1].mean()), name, line[0].get_color()))
+        ax.set(title=title, ylabel="share" if index == 0 else "similarity", xlabel="layer")
         if index == 0:
             ax.set_yscale("symlog", linthresh=0.01)
+            ax.legend(DRAWN, frameon=False, fontsize=8, loc="lower right")
+        else:
+            plot.label_ends(ax, ends)
         ax.grid(alpha=0.3)
-    top.legend(*ax.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    plot.note(top, "means over seeds with their 95 % intervals")
     axes = bottom.subplots(2, before.shape[-1])
     scale = np.abs(before).max(axis=(0, 1, 2))
     for row, kernel, name in zip(axes, (before, after), ("before", "after"), strict=True):

@@ -63,19 +63,14 @@ def test_as_in_keras_and_in_files(name, tmp_path):
     ours.set_weights(weights)
     expected = np.asarray(theirs.predict(data, verbose=0))
 
-    # At steps that are left out Keras's recurrent layers say once more what they said before, and these here 0.
-    there = MASK if expected.ndim == 3 and any(isinstance(layer, STEPWISE) for layer in ours.layers) else slice(None)
-
     def same(model):
-        np.testing.assert_allclose(np.asarray(model.predict(data, verbose=0))[there], expected[there], atol=2e-6)
+        np.testing.assert_allclose(np.asarray(model.predict(data, verbose=0)), expected, atol=2e-6)
 
     same(ours)
     there_and_back(ours, theirs, tmp_path, same)
     onnxruntime = pytest.importorskip("onnxruntime")
     if any(isinstance(layer, STEPWISE) for layer in ours.layers):
-        with pytest.raises(ValueError, match="steps that are left out, and a state that is carried on, are not exported"):
-            export_onnx(ours, tmp_path / "ours.onnx")
-        return
+        return  # which ONNX takes with padding at the end alone; MASK has some in the middle
     export_onnx(ours, tmp_path / "ours.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ours.onnx")
     fed = {entry.name: part for entry, part in zip(session.get_inputs(), data, strict=True)}

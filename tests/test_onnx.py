@@ -23,9 +23,12 @@ from minitl.layers import (
     Bidirectional,
     CenterCrop,
     Dense,
+    Embedding,
+    Flatten,
     Input,
     Masking,
     Resizing,
+    SimpleRNN,
     TimeDistributed,
     UpSampling2D,
 )
@@ -106,13 +109,34 @@ def test_states_of_recurrent_layers_are_exported(tmp_path):
     for refused in (LSTM(3, stateful=True), Bidirectional(GRU(3, stateful=True))):
         with pytest.raises(ValueError, match="are not exported"):
             export_onnx(Sequential([Input((6, 4)), refused]), tmp_path / "other.onnx")
-    with pytest.raises(ValueError, match="are not exported"):
-        export_onnx(Sequential([Input((6, 4)), Masking(), LSTM(3)]), tmp_path / "other.onnx")
     for layer in (Resizing(3, 3), CenterCrop(2, 2)):
         with pytest.raises(ValueError, match="of a known size alone"):
             export_onnx(Model(open_ := Input((None, None, 2)), layer(open_)), tmp_path / "other.onnx")
     with pytest.raises(ValueError, match="of a known length alone"):
         export_onnx(Model(open_ := Input((None, 2)), TimeDistributed(Dense(2))(open_)), tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: LSTM(3)(x), lambda x: GRU(3, go_backwards=True)(x), lambda x: SimpleRNN(3, return_sequences=True)(x),
+    lambda x: LSTM(3, return_sequences=True, zero_output_for_mask=True)(x),
+    lambda x: Bidirectional(GRU(3, return_sequences=True))(x),
+    lambda x: Flatten()(Bidirectional(LSTM(2, return_sequences=True))(x)), lambda x: LSTM(2, return_state=True)(x)[2],
+    lambda x: GRU(2)(Dense(3)(LSTM(4, return_sequences=True)(x))), lambda x: Flatten()(GRU(4, return_sequences=True)(x)),
+])  # fmt: skip
+@pytest.mark.parametrize("marks", ["words", "steps"])
+def test_recurrent_layers_that_leave_steps_out_are_exported(make, marks, tmp_path):
+    drawn = np.random.default_rng(0)
+    counts = np.arange(6) < np.array([6, 4, 1, 5])[:, None]
+    if marks == "words":
+        x, entry = np.where(counts, drawn.integers(1, 9, (4, 6)), 0).astype(np.int32), Input((6,), dtype="int32")
+        value = Embedding(9, 4, mask_zero=True)(entry)
+    else:
+        x, entry = np.where(counts[..., None], drawn.normal(size=(4, 6, 4)), 0).astype(np.float32), Input((6, 4))
+        value = Masking()(entry)
+    model = Model(entry, make(value))
+    with pytest.warns(UserWarning, match="ONNX leaves steps out at the end of a sequence alone"):
+        export_onnx(model, tmp_path / "m.onnx")
+    np.testing.assert_allclose(run(tmp_path / "m.onnx", x)[0], model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
 # The standard's own tests.

@@ -19,21 +19,21 @@ def counting(w: Any, x: str, mask_value: float = 0.0) -> str:
 
 
 def _masking(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
-    counts = _wide(w, counting(w, w.last(x), layer.mask_value))
+    counts = wide(w, counting(w, w.last(x), layer.mask_value))
     return w.node("Where", [counts, w.last(x), w.constant(0.0)]), False
 
 
 def _leave_out(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
     values, counts = x[0], _counting_for(w, layer, x)
-    kept = w.node("Where", [_wide(w, counts), w.last(values), w.constant(0.0)])
+    kept = w.node("Where", [wide(w, counts), w.last(values), w.constant(0.0)])
     silent = w.node("And", [counts, w.node("Not", [counting(w, kept)])])
     tiny = np.zeros(values.shape[-1], np.float32)
     tiny[0] = np.finfo(np.float32).tiny
-    return w.node("Where", [_wide(w, silent), w.constant(tiny), kept]), False
+    return w.node("Where", [wide(w, silent), w.constant(tiny), kept]), False
 
 
 def _count_as_one(w: Any, layer: Any, x: list[Any]) -> tuple[str, bool]:
-    return w.node("Where", [_wide(w, _counting_for(w, layer, x)), w.last(x[0]), w.constant(1.0)]), False
+    return w.node("Where", [wide(w, _counting_for(w, layer, x)), w.last(x[0]), w.constant(1.0)]), False
 
 
 def _counting_for(w: Any, layer: Any, x: list[Any]) -> str:
@@ -56,12 +56,12 @@ def _counting_of(w: Any, source: Any, mask_value: float, axes: int) -> str:
 
 def _mean(w: Any, layer: Any, x: Any) -> tuple[str, bool]:
     """The mean over the steps that count, at least one; what is left out is zeros."""
-    counts = w.node("Cast", [_wide(w, counting(w, w.last(x)))], to=w.onnx.TensorProto.FLOAT)
+    counts = w.node("Cast", [wide(w, counting(w, w.last(x)))], to=w.onnx.TensorProto.FLOAT)
     number = w.node("Max", [w.node("ReduceSum", [counts, w.whole([1])], keepdims=int(layer.keepdims)), w.constant(1.0)])
     return w.node("Div", [w.node("ReduceSum", [w.last(x), w.whole([1])], keepdims=int(layer.keepdims)), number]), False
 
 
-def _wide(w: Any, counts: str) -> str:
+def wide(w: Any, counts: str) -> str:
     """A mask (N, T) as (N, T, 1)."""
     return w.node("Unsqueeze", [counts, w.whole([-1])])
 

@@ -8,17 +8,19 @@ one behind the other on an axis.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minitl import layers
+from minitl.interop.onnx_masks import counting, wide
 from minitl.interop.onnx_tensors import Attributes, as_plain, with_weights
 from minitl.layers.cells import Cell
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}  # where each of ours stands there
-NOT_EXPORTED = "steps that are left out, and a state that is carried on, are not exported"
+NOT_EXPORTED = "a state that is carried on, and cells that leave steps out, are not exported"
 ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 SETTINGS = {"LeakyRelu": (0.01,), "Elu": (1.0,), "HardSigmoid": (0.2, 0.5)}  # alpha and beta where nothing is said
 NAMES: dict[tuple[str, tuple[float, ...]], str] = {
@@ -147,7 +149,7 @@ def _write_cells(w: Any, layer: Any, x: Any) -> Any:
 
 def _direction(w: Any, layer: Any, weights: Any, x: Any, backwards: bool, first: list[Any]) -> tuple[str, list[str]]:
     """What one direction gives for all steps, in their order, and its last state."""
-    if layer.stateful or layer.masked:
+    if layer.stateful:
         raise ValueError(f"{layer.label}: {NOT_EXPORTED}")
     kind, units = {layers.LSTM: "LSTM", layers.GRU: "GRU", layers.SimpleRNN: "RNN"}[type(layer)], layer.units
     order = np.argsort(GATES[kind])
@@ -160,15 +162,26 @@ def _direction(w: Any, layer: Any, weights: Any, x: Any, backwards: bool, first:
     biases = [there(part) for part in (bias if bias.ndim == 2 else (bias, np.zeros_like(bias)))]
     constants = [there(weights["kernel"])[None], there(weights["recurrent_kernel"])[None], np.concatenate(biases)[None]]
     inputs = [w.node("Transpose", [w.last(x)], perm=[1, 0, 2]), *map(w.constant, constants)]
-    if first:
-        inputs += ["", *(w.node("Unsqueeze", [state.name, w.whole([0])]) for state in first)]
+    counts, lengths = _counted(w, layer, x) if layer.masked else ("", "")
+    inputs += [lengths, *(w.node("Unsqueeze", [state.name, w.whole([0])]) for state in first)] if first or lengths else []
     settings = {"hidden_size": units, "direction": "reverse" if backwards else "forward"}
     if kind == "GRU":
         settings["linear_before_reset"] = int(layer.reset_after)
     settings.update(_named_there(layer, kind))
     y, *states = w.outputs_of(kind, inputs, 3 if kind == "LSTM" else 2, **settings)
     steps = w.node("Transpose", [w.node("Squeeze", [y, w.whole([1])])], perm=[1, 0, 2])
-    return steps, [w.node("Squeeze", [state, w.whole([0])]) for state in states]
+    ended = [w.node("Squeeze", [state, w.whole([0])]) for state in states]
+    if layer.masked and not backwards and not layer.zero_output_for_mask:  # the last output, where ONNX gives zeros
+        steps = w.node("Where", [wide(w, counts), steps, w.node("Unsqueeze", [ended[0], w.whole([1])])])
+    return steps, ended
+
+
+def _counted(w: Any, layer: Any, x: Any) -> tuple[str, str]:
+    """Which steps count, and how many of each sequence, as an operator takes them."""
+    warnings.warn(f"{layer.label}: ONNX leaves steps out at the end of a sequence alone; pad there", stacklevel=2)
+    counts = counting(w, w.last(x))
+    whole = w.node("Cast", [counts], to=w.onnx.TensorProto.INT32)
+    return counts, w.node("ReduceSum", [whole, w.whole([1])], keepdims=0)
 
 
 def _named_there(layer: Any, kind: str) -> dict[str, Any]:

@@ -5,22 +5,26 @@ Matplotlib is loaded at the first call, and no window is opened.
 
 from __future__ import annotations
 
-import io
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-# Told apart by all kinds of colour vision. Source: M. Okabe and K. Ito, Color universal design, 2008; a grey and a brown added.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C", "#7A4B12")
+from minitl.plot.comparisons import comparison, interval, label_ends, panels
+from minitl.plot.style import COLOURS, finish, note
+from minitl.plot.style import figure as figure_of
+
+__all__ = [
+    "COLOURS", "augmentation", "comparison", "confusion", "dataset", "explanation", "features", "figure_of", "filters", "finish",
+    "gradients", "history", "images", "interval", "label_ends", "model", "note", "panels", "rates", "reliability", "save",
+]  # fmt: skip
 
 
 def history(record: Any, path: str | os.PathLike | None = None) -> Any:
     """The curves of a History: a panel for every number, training and validation together."""
     names = [name for name in record.history if not name.startswith("val_")]
-    figure, axes = _figure(1, max(1, len(names)), 4.2, 3.2)
+    figure, axes = figure_of(1, max(1, len(names)), 4.2, 3.2)
     for ax, name in zip(axes, names, strict=True):
         epochs = [epoch + 1 for epoch in record.epoch]
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
@@ -35,14 +39,14 @@ def history(record: Any, path: str | os.PathLike | None = None) -> Any:
         ax.set(xlabel="epoch", title=name.replace("_", " "))
         ax.grid(alpha=0.3)
         ax.legend(frameon=False)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None) -> Any:
     """A confusion matrix: rows are the true classes, each shown as shares of its samples."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     names = list(classes) if classes is not None else [str(i) for i in range(len(matrix))]
-    figure, (ax,) = _figure(1, 1, 1.5 + 0.55 * len(matrix), 1.2 + 0.5 * len(matrix))
+    figure, (ax,) = figure_of(1, 1, 1.5 + 0.55 * len(matrix), 1.2 + 0.5 * len(matrix))
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     ax.set(xlabel="predicted", ylabel="true", xticks=range(len(names)), yticks=range(len(names)))
     ax.set_xticklabels(names, rotation=45, ha="right")
@@ -53,7 +57,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str] | None = None, path: st
                 ink = "white" if share[i, j] > 0.5 else "black"
                 ax.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=8)
     figure.colorbar(image, ax=ax, shrink=0.8, label="share of the true class")
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def filters(kernel: np.ndarray, path: str | os.PathLike | None = None) -> Any:
@@ -78,14 +82,14 @@ def images(
     Shapes: (N, H, W, 3), (N, H, W, 1) or (N, H, W); uint8, or floats in 0 .. 1.
     """
     rows = -(-len(x) // columns)
-    figure, axes = _figure(rows, columns, size * columns, (size + (0.25 if titles is not None else 0)) * rows)
+    figure, axes = figure_of(rows, columns, size * columns, (size + (0.25 if titles is not None else 0)) * rows)
     for ax in axes:
         ax.axis("off")
     for i, picture in enumerate(x):
         axes[i].imshow(picture.squeeze() if picture.shape[-1] == 1 else picture, cmap="gray", interpolation="nearest")
         if titles is not None:
             axes[i].set_title(str(titles[i]), fontsize=8, pad=2, loc="left")
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def augmentation(generator: Any, x: Any = None, draws: int = 16, path: str | os.PathLike | None = None, seed: int = 0) -> Any:
@@ -124,36 +128,6 @@ def dataset(
     return images(np.asarray(x)[rows], titles, path)
 
 
-def comparison(
-    x: Sequence[float],
-    results: dict[str, np.ndarray],
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    path: str | os.PathLike | None = None,
-) -> Any:
-    """Several methods against a number: mean over seeds as a line, each seed as a dot, one standard deviation as a band.
-
-    Shapes: `results` maps a method's name to (len(x), seeds).
-    """
-    figure, (ax,) = _figure(1, 1, 7.6, 4.2)
-    ends = []
-    for (name, values), marker in zip(results.items(), itertools.cycle("osD^vP*X"), strict=False):
-        mean = values.mean(axis=1)
-        spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.zeros(len(values))
-        (line,) = ax.plot(x, mean, marker=marker, ms=5)
-        ends.append((float(mean[-1]), name, line.get_color()))
-        ax.fill_between(x, mean - spread, mean + spread, alpha=0.15, color=line.get_color(), lw=0)
-        ax.plot(np.repeat(x, values.shape[1]), values.reshape(-1), ".", ms=3, alpha=0.5, color=line.get_color())
-    ax.set_xscale("log")
-    ax.set_xticks(list(x), [f"{value:g}" for value in x])
-    ax.minorticks_off()
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    ax.grid(alpha=0.3)
-    _label_ends(ax, ends)
-    return _finish(figure, path)
-
-
 def gradients(report: Any, target: Any, x: Any, *more: Any, path: str | os.PathLike | None = None, **how: Any) -> Any:
     """A gradient check in three panels: analytic against numeric, the error by step size, and where x's gradient is wrong.
 
@@ -163,7 +137,7 @@ def gradients(report: Any, target: Any, x: Any, *more: Any, path: str | os.PathL
     """
     from minitl.gradcheck import step_errors
 
-    figure, (scatter, steps, where) = _figure(1, 3, 12.5, 3.6)
+    figure, (scatter, steps, where) = figure_of(1, 3, 12.5, 3.6)
     for tensor in report.tensors:
         if tensor.comparison is not None:
             known = tensor.comparison.trusted
@@ -186,7 +160,7 @@ def gradients(report: Any, target: Any, x: Any, *more: Any, path: str | os.PathL
     elif found is not None:
         where.plot(found.picked, np.abs(found.analytic - found.numeric), ".", ms=4)
         where.set(title="|analytic - numeric|", xlabel="coordinate of x", yscale="symlog")
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def save(figure: Any, path: str | os.PathLike) -> None:
@@ -197,7 +171,7 @@ def save(figure: Any, path: str | os.PathLike) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def model(network: Any, path: str | os.PathLike | None = None) -> Any:
@@ -210,7 +184,7 @@ def model(network: Any, path: str | os.PathLike | None = None) -> Any:
         for value in node.inputs
         if {node.layer, value.node.layer} <= set(rows) and abs(rows[node.layer] - rows[value.node.layer]) != 1
     ]
-    figure, (ax,) = _figure(1, 1, 6.4, 0.42 * len(layers) + 0.6)
+    figure, (ax,) = figure_of(1, 1, 6.4, 0.42 * len(layers) + 0.6)
     for i, (name, layer) in enumerate(layers):
         frozen = bool(layer.weights) and not layer.trainable
         colour = "#9ecae1" if frozen else "#fdd0a2" if layer.weights else "#eeeeee"
@@ -226,7 +200,7 @@ def model(network: Any, path: str | os.PathLike | None = None) -> Any:
     ax.set(xlim=(0, 1.25 if skips else 1), xticks=[], yticks=[], title="blue: frozen, orange: learns")
     for spine in ax.spines.values():
         spine.set_visible(False)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def explanation(x: np.ndarray, maps: dict[str, np.ndarray], path: str | os.PathLike | None = None) -> Any:
@@ -234,7 +208,7 @@ def explanation(x: np.ndarray, maps: dict[str, np.ndarray], path: str | os.PathL
 
     Shapes: x (N, H, W, 3), uint8 or floats in 0 .. 1; maps (N, H, W), each scaled to its largest value.
     """
-    figure, axes = _figure(len(x), 1 + len(maps), 2.1 * (1 + len(maps)), 2.3 * len(x))
+    figure, axes = figure_of(len(x), 1 + len(maps), 2.1 * (1 + len(maps)), 2.3 * len(x))
     for row, image in enumerate(x):
         place = row * (1 + len(maps))
         axes[place].imshow(image)
@@ -246,7 +220,7 @@ def explanation(x: np.ndarray, maps: dict[str, np.ndarray], path: str | os.PathL
                 ax.set_title(name, fontsize=9)
     for ax in axes:
         ax.axis("off")
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def features(x: np.ndarray, labels: Any, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None) -> Any:
@@ -258,18 +232,18 @@ def features(x: np.ndarray, labels: Any, classes: Sequence[str] | None = None, p
     from minitl.components import pca
 
     points, labels = pca(x), np.asarray(labels).reshape(-1)
-    figure, (ax,) = _figure(1, 1, 5.0, 4.2)
+    figure, (ax,) = figure_of(1, 1, 5.0, 4.2)
     for c in np.unique(labels):
         name = classes[c] if classes is not None else str(c)
         ax.plot(*points[labels == c].T, ".", ms=4, alpha=0.7, label=name)
     ax.set(xlabel="first component", ylabel="second component")
     ax.legend(frameon=False, fontsize=7, markerscale=2)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def reliability(table: Any, path: str | os.PathLike | None = None) -> Any:
     """What was said against what came true: `calibration.reliability`. On the diagonal, probabilities can be believed."""
-    figure, (ax,) = _figure(1, 1, 4.2, 4.2)
+    figure, (ax,) = figure_of(1, 1, 4.2, 4.2)
     some, bins = table.counts > 0, len(table.counts)
     ax.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
     ax.bar((np.arange(bins) + 0.5) / bins, table.counts / table.counts.sum(), 0.9 / bins, color="0.85", label="share of samples")
@@ -277,60 +251,15 @@ def reliability(table: Any, path: str | os.PathLike | None = None) -> Any:
     title = f"calibration error {100 * table.error:.1f} %"
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=title, aspect="equal")
     ax.legend(frameon=False, loc="upper left")
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def rates(found: Any, path: str | os.PathLike | None = None) -> Any:
     """The loss against a rising learning rate, with the suggestion: `rate_finder.find_learning_rate`."""
-    figure, (ax,) = _figure(1, 1, 5.6, 3.4)
+    figure, (ax,) = figure_of(1, 1, 5.6, 3.4)
     ax.plot(found.rates, found.losses)
     ax.axvline(found.suggestion, color="0.4", lw=1, ls="--")
     ax.text(found.suggestion, ax.get_ylim()[1], f" {found.suggestion:.1e}", va="top", color="0.3")
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
     ax.grid(alpha=0.3)
-    return _finish(figure, path)
-
-
-def _label_ends(ax: Any, ends: list[tuple[float, str, Any]]) -> None:
-    """Names beside the ends of lines, in their colours, moved apart where lines meet."""
-    low, high = ax.get_ylim()
-    gap, places = 0.055 * (high - low), sorted(ends)
-    heights = [end for end, _, _ in places]
-    for k in range(1, len(heights)):
-        heights[k] = max(heights[k], heights[k - 1] + gap)
-    for k in reversed(range(len(heights))):  # what stands too high pushes down what is in its way
-        heights[k] = min(heights[k], high)
-        high = heights[k] - gap
-    for height, (end, name, colour) in zip(heights, places, strict=True):
-        right = ax.get_yaxis_transform()
-        ax.plot([1.0, 1.03], [end, height], transform=right, color=colour, lw=0.8, clip_on=False)
-        ax.text(1.035, height, name, transform=right, color=colour, va="center", fontsize=9)
-
-
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    class Picture(Figure):
-        """A figure that a notebook shows as a cell's last value, whichever backend pyplot has."""
-
-        def _repr_png_(self) -> bytes:
-            buffer = io.BytesIO()
-            self.savefig(buffer, dpi=110, format="png")
-            return buffer.getvalue()
-
-    figure = Picture(figsize=(max(width, 2.0), max(height, 1.5)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = list(np.atleast_1d(figure.subplots(rows, columns)).reshape(-1))
-    for ax in axes:
-        ax.set_prop_cycle(color=COLOURS)
-    return figure, axes
-
-
-def _finish(figure: Any, path: str | os.PathLike | None) -> Any:
-    if path is not None:
-        from minitl.weights import atomic_file
-
-        with atomic_file(path) as file:
-            figure.savefig(file, dpi=130, format=os.path.splitext(path)[1].lstrip(".") or "png")
-    return figure
+    return finish(figure, path)
