@@ -729,7 +729,7 @@ def test_areas_and_wide_windows():
     means = x.reshape(3, 2, 2, 4, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(Resizing(3, 2, "area")(x), means, rtol=1e-6)
     np.testing.assert_allclose(Resizing(4, 8, "area")(x)[0], x[0] * 2 / 3 + x[1] / 3, rtol=1e-5)
-    from minitl.layers.resampling import INTERPOLATIONS, resizing_matrix
+    from minitl.preprocessing.resampling import INTERPOLATIONS, resizing_matrix
 
     for way in INTERPOLATIONS:
         for size, target in ((7, 3), (4, 11), (5, 5)):

@@ -28,65 +28,37 @@ for _depth, _whole, _without in (
 ):
     FILES[f"resnet{_depth}"] = published(f"{KERAS}/resnet{_depth}_weights_tf_dim_ordering_tf_kernels", _whole, _without)
 WIDTHS = (64, 128, 256, 512)
-BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # per stage
-
-
-def ResNet18(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet18",
-) -> Model:  # fmt: skip
-    """The network with 8 blocks of two 3x3 convolutions. Inputs: `preprocess_torch(x)`."""
-    return _resnet(
-        "resnet18",
-        (2, 2, 2, 2),
-        _basic,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-    )
-
-
-def ResNet34(
-    include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
-    pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str = "resnet34",
-) -> Model:  # fmt: skip
-    """The network with 16 blocks of two 3x3 convolutions. Inputs: `preprocess_torch(x)`."""
-    return _resnet(
-        "resnet34",
-        (3, 4, 6, 3),
-        _basic,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classes,
-        classifier_activation,
-        name,
-    )
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # per stage
 
 
 def ResNet(
     depth: int, include_top: bool = True, weights: Any = "imagenet", input_tensor: Any = None, input_shape: Any = None,
     pooling: str | None = None, classes: int = 1000, classifier_activation: Any = "softmax", name: str | None = None,
 ) -> Model:  # fmt: skip
-    """A network of bottlenecks by its depth: 50, 101 or 152; the other arguments as `keras.applications.ResNet50`.
+    """A network by its depth: 18 or 34, of blocks of two 3x3 convolutions, or 50, 101 or 152, of bottlenecks.
 
-    Inputs: `preprocess_input(x)`. Where a stage begins, Keras's network takes every other pixel in its first 1x1 convolution,
+    The other arguments are those of `keras.applications.ResNet50`. Inputs: `preprocess_torch(x)` for 18 and 34, else
+    `preprocess_input(x)`. Where a stage begins, Keras's network takes every other pixel in its first 1x1 convolution,
     torchvision's in the 3x3 one behind it. A PyTorch file is taken for what it is: torchvision's network is built for it.
     """
-    block, label = _bottleneck_torch if is_of_torch(weights) else _bottleneck, f"resnet{depth}"
-    return _resnet(
-        label, BOTTLENECKS[depth], block, include_top, weights, input_tensor, input_shape, pooling, classes,
-        classifier_activation, name or label,
-    )  # fmt: skip
+    label = f"resnet{depth}"
+    block = _basic if depth < 50 else _bottleneck_torch if is_of_torch(weights) else _bottleneck
+    inputs = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor)
+    epsilon = 1.001e-5 if block is _bottleneck else 1e-5
+    x = ZeroPadding2D(3, name="conv1_pad")(inputs)
+    x = Conv2D(64, 7, strides=2, use_bias=block is _bottleneck, name="conv1_conv")(x)
+    x = Activation("relu", name="conv1_relu")(BatchNormalization(epsilon=epsilon, name="conv1_bn")(x))
+    x = MaxPooling2D(3, strides=2, name="pool1_pool")(ZeroPadding2D(1, name="pool1_pad")(x))
+    for stage, (count, width) in enumerate(zip(BLOCKS[depth], WIDTHS, strict=True), 2):
+        for number in range(1, count + 1):
+            stride = 2 if stage > 2 and number == 1 else 1
+            x = block(x, width, stride, number == 1, f"conv{stage}_block{number}", epsilon)
+    x = top(x, include_top, pooling, classes, classifier_activation, pool_name="avg_pool")
+    return finish(inputs, x, name or label, weights, FILES[label], torch_name, include_top, classes)
 
 
+ResNet18 = member(ResNet, 18, "ResNet18")
+ResNet34 = member(ResNet, 34, "ResNet34")
 ResNet50 = member(ResNet, 50, "ResNet50")
 ResNet101 = member(ResNet, 101, "ResNet101")
 ResNet152 = member(ResNet, 152, "ResNet152")
@@ -103,25 +75,6 @@ def preprocess_torch(x: Any) -> Any:
 
 
 decode_predictions = imagenet.decode_predictions
-
-
-def _resnet(
-    kind: str, counts: tuple[int, ...], block: Any, include_top: bool, weights: Any, input_tensor: Any, input_shape: Any,
-    pooling: str | None, classes: int, activation: Any, name: str,
-) -> Model:  # fmt: skip
-    inputs = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor)
-    bias = block is _bottleneck
-    epsilon = 1.001e-5 if bias else 1e-5
-    x = ZeroPadding2D(3, name="conv1_pad")(inputs)
-    x = Conv2D(64, 7, strides=2, use_bias=bias, name="conv1_conv")(x)
-    x = Activation("relu", name="conv1_relu")(BatchNormalization(epsilon=epsilon, name="conv1_bn")(x))
-    x = MaxPooling2D(3, strides=2, name="pool1_pool")(ZeroPadding2D(1, name="pool1_pad")(x))
-    for stage, (count, width) in enumerate(zip(counts, WIDTHS, strict=True), 2):
-        for number in range(1, count + 1):
-            stride = 2 if stage > 2 and number == 1 else 1
-            x = block(x, width, stride, number == 1, f"conv{stage}_block{number}", epsilon)
-    x = top(x, include_top, pooling, classes, activation, pool_name="avg_pool")
-    return finish(inputs, x, name, weights, FILES[kind], torch_name, include_top, classes)
 
 
 def _basic(x: Value, width: int, stride: int, first: bool, name: str, epsilon: float) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 
 from minitl.applications import imagenet
 from minitl.applications.network import finish, image_input, member, published, top
-from minitl.applications.resnet import BOTTLENECKS, KERAS, WIDTHS
+from minitl.applications.resnet import BLOCKS, KERAS, WIDTHS
 from minitl.graph.value import Value
 from minitl.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
 from minitl.models import Model
@@ -32,7 +32,7 @@ def ResNetV2(
     inputs = image_input(input_shape, 224, include_top, weights, input_tensor=input_tensor)
     x = Conv2D(64, 7, strides=2, name="conv1_conv")(ZeroPadding2D(3, name="conv1_pad")(inputs))
     x = MaxPooling2D(3, strides=2, name="pool1_pool")(ZeroPadding2D(1, name="pool1_pad")(x))
-    for stage, (count, width) in enumerate(zip(BOTTLENECKS[depth], WIDTHS, strict=True), 2):
+    for stage, (count, width) in enumerate(zip(BLOCKS[depth], WIDTHS, strict=True), 2):
         for number in range(1, count + 1):
             stride = 2 if number == count and stage < 5 else 1
             x = _block(x, width, stride, number == 1, f"conv{stage}_block{number}")

@@ -14,9 +14,9 @@ from minitl.interop.onnx_normalization import WRITERS as WRITERS_OF_NORMALIZATIO
 from minitl.interop.onnx_recurrent import WRITERS as WRITERS_OF_RECURRENT
 from minitl.layers.normalization import ScaledNormalization
 from minitl.layers.random_images import RandomImage
-from minitl.layers.resampling import resizing_matrix
 from minitl.layers.steps import SamplesAsSteps, StepsAsSamples
 from minitl.ops.conv2d_transpose import beyond
+from minitl.preprocessing.resampling import resizing_matrix
 
 Written = tuple[str, bool]  # a name, and whether its channels stand first; what has several outputs gives a list of them
 

@@ -31,7 +31,7 @@ class Lookup(Encoding):
 
     def __init__(
         self, max_tokens: int | None, num_oov_indices: int, mask_token: Any, oov_token: Any, vocabulary: Any, invert: bool,
-        output_mode: str, pad_to_max_tokens: bool, sparse: bool, idf_weights: Any, **kwargs: Any,
+        output_mode: str, pad_to_max_tokens: bool, sparse: bool, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(**kwargs)
         if not isinstance(num_oov_indices, (int, np.integer)) or num_oov_indices < 0:
@@ -46,8 +46,9 @@ class Lookup(Encoding):
         self.invert, self.pad_to_max_tokens = invert, pad_to_max_tokens
         self.vocabulary: list[Any] | None = None
         self.idf_weights: list[float] | None = None
-        if vocabulary is not None:
-            self.set_vocabulary(vocabulary, idf_weights)
+        entries, idf_weights = vocabulary
+        if entries is not None:
+            self.set_vocabulary(entries, idf_weights)
 
     def adapt(self, data: Any) -> None:
         """Count the entries of a list, an array, or an iterable of batches."""
@@ -166,7 +167,8 @@ class IntegerLookup(Lookup):
             if number is not None and not isinstance(number, (int, np.integer)):
                 raise ValueError(f"IntegerLookup: {name} must be a whole number, got {number!r}; StringLookup is for words")
         special = num_oov_indices, mask_token, oov_token
-        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, idf_weights, **kwargs)
+        given = vocabulary, idf_weights
+        super().__init__(max_tokens, *special, given, invert, output_mode, pad_to_max_tokens, sparse, **kwargs)
 
     @property
     def input_dtype(self) -> Any:
@@ -192,7 +194,8 @@ class StringLookup(Lookup):
     ):  # fmt: skip
         self.encoding = encoding
         special = num_oov_indices, mask_token, oov_token
-        super().__init__(max_tokens, *special, vocabulary, invert, output_mode, pad_to_max_tokens, sparse, idf_weights, **kwargs)
+        given = vocabulary, idf_weights
+        super().__init__(max_tokens, *special, given, invert, output_mode, pad_to_max_tokens, sparse, **kwargs)
 
     def entries(self, x: Any) -> np.ndarray:
         """Words; bytes are decoded."""

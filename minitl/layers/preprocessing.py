@@ -11,7 +11,7 @@ from minitl.graph.plan import Need
 from minitl.graph.value import Shape, values_in
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels
-from minitl.layers.resampling import INTERPOLATIONS, both_sides, resizing_matrix
+from minitl.preprocessing.resampling import INTERPOLATIONS, both_sides, resizing_matrix, too_long
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
 
@@ -76,13 +76,11 @@ class Resizing(OnImages):
         """Rows and columns to cut off above, below, left and right; fewer than none are to be added."""
         if not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio):
             return 0, 0, 0, 0
+        if self.crop_to_aspect_ratio:
+            return too_long(height, width, self.height, self.width)
         tall, broad = int(width * self.height / self.width), int(height * self.width / self.height)
-        if self.pad_to_aspect_ratio:  # as many on either side
-            above, left = -(max(tall - height, 0) // 2), -(max(broad - width, 0) // 2)
-            return above, above, left, left
-        tall, broad = max(min(height, tall), 1), max(min(width, broad), 1)
-        above, left = (height - tall) // 2, (width - broad) // 2
-        return above, height - tall - above, left, width - broad - left
+        above, left = -(max(tall - height, 0) // 2), -(max(broad - width, 0) // 2)  # as many on either side
+        return above, above, left, left
 
 
 class CenterCrop(OnImages):

@@ -15,8 +15,8 @@ from minitl.graph.value import Shape
 from minitl.kernels.memory import empty
 from minitl.layers.base import Layer
 from minitl.layers.conv import image_channels, pair
-from minitl.layers.resampling import both_sides, resizing_matrix
 from minitl.ops.window import Pair
+from minitl.preprocessing.resampling import both_sides, resizing_matrix
 
 Result = tuple[np.ndarray | None, dict[str, np.ndarray]]
 

@@ -1,16 +1,14 @@
-"""`keras.preprocessing.sequence` and `.text` of older programs: windows over series, pairs of words, numbers by hashing."""
+"""`keras.preprocessing.sequence` of older programs: windows over series, and pairs of words."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minitl.errors import positive
-from minitl.preprocessing.text import FILTERS, text_to_word_sequence
 from minitl.random import new_generator
 
 EULER = 0.577  # as Keras has it
@@ -89,20 +87,3 @@ def skipgrams(
         order = drawn.sample(range(len(couples)), len(couples))
         couples, labels = [couples[k] for k in order], [labels[k] for k in order]
     return couples, labels
-
-
-def hashing_trick(
-    text: str, n: int, hash_function: str | Callable[[str], int] | None = None, filters: str = FILTERS, lower: bool = True,
-    split: str = " ", analyzer: Callable[[str], list[str]] | None = None,
-) -> list[int]:  # fmt: skip
-    """The words of a text as numbers of 1 .. n - 1, by hashing: different words may share one.
-
-    `hash_function` is a function of a word, "md5", or None: MD5 too, where Keras takes Python's own, which differs in every run.
-    """
-
-    def md5(word: str) -> int:
-        return int(hashlib.md5(word.encode()).hexdigest(), 16)
-
-    number: Callable[[str], int] = hash_function if callable(hash_function) else md5
-    words = analyzer(text) if analyzer is not None else text_to_word_sequence(text, filters, lower, split)
-    return [number(word) % (n - 1) + 1 for word in words]

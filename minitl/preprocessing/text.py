@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,26 @@ def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True,
     return [word for word in text.translate({ord(c): split for c in filters}).split(split) if word]
 
 
+def hashing_trick(
+    text: str, n: int, hash_function: str | Callable[[str], int] | None = None, filters: str = FILTERS, lower: bool = True,
+    split: str = " ", analyzer: Callable[[str], list[str]] | None = None,
+) -> list[int]:  # fmt: skip
+    """The words of a text as numbers of 1 .. n - 1, by hashing: different words may share one.
+
+    `hash_function` is a function of a word, "md5", or None: MD5 too, where Keras takes Python's own, which differs in every run.
+    """
+
+    def md5(word: str) -> int:
+        return int(hashlib.md5(word.encode()).hexdigest(), 16)
+
+    number: Callable[[str], int] = hash_function if callable(hash_function) else md5
+    words = analyzer(text) if analyzer is not None else text_to_word_sequence(text, filters, lower, split)
+    return [number(word) % (n - 1) + 1 for word in words]
+
+
 def one_hot(text: str, n: int, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[int]:
-    """The words as numbers of 1 .. n - 1, by hashing: different words may share one."""
-    words = text_to_word_sequence(text, filters, lower, split)
-    return [int(hashlib.md5(word.encode()).hexdigest(), 16) % (n - 1) + 1 for word in words]
+    """The words as numbers of 1 .. n - 1: `hashing_trick` by MD5."""
+    return hashing_trick(text, n, "md5", filters, lower, split)
 
 
 class Tokenizer:
@@ -165,9 +180,3 @@ def pad_sequences(
             else:
                 place[: len(kept)] = kept
     return out
-
-
-def __getattr__(name: str) -> Any:
-    if name == "hashing_trick":
-        return getattr(importlib.import_module("minitl.legacy.sequences"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

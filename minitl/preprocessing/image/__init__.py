@@ -1,10 +1,20 @@
 """Images: from files and folders, augmented, in batches. Names and meanings are those of `keras.preprocessing.image`."""
 
-import importlib
-from typing import Any
-
 from minitl.preprocessing.image.files import BadImageError, array_to_img, img_to_array, load_img, save_img
 from minitl.preprocessing.image.folders import DataFrameIterator, DirectoryIterator
+from minitl.preprocessing.image.functions import (
+    apply_affine_transform,
+    apply_brightness_shift,
+    apply_channel_shift,
+    flip_axis,
+    random_brightness,
+    random_channel_shift,
+    random_rotation,
+    random_shear,
+    random_shift,
+    random_zoom,
+    smart_resize,
+)
 from minitl.preprocessing.image.generator import ImageDataGenerator
 from minitl.preprocessing.image.iterators import Iterator, NumpyArrayIterator
 from minitl.preprocessing.image.recipes import (
@@ -19,16 +29,6 @@ from minitl.preprocessing.image.recipes import (
 from minitl.preprocessing.image.views import predict_views
 from minitl.preprocessing.image.whitening import whitening_kernel
 
-
-def __getattr__(name: str) -> Any:  # functions that change one image
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(importlib.import_module("minitl.legacy.image_functions"), name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-
-
 __all__ = [
     "BadImageError",
     "DataFrameIterator",
@@ -37,16 +37,27 @@ __all__ = [
     "Iterator",
     "NumpyArrayIterator",
     "alternating_flip",
+    "apply_affine_transform",
+    "apply_brightness_shift",
+    "apply_channel_shift",
     "array_to_img",
     "augmented",
     "compose",
     "cutout",
+    "flip_axis",
     "img_to_array",
     "label_smoothing",
     "load_img",
     "mixup",
     "pad_and_crop",
     "predict_views",
+    "random_brightness",
+    "random_channel_shift",
+    "random_rotation",
+    "random_shear",
+    "random_shift",
+    "random_zoom",
     "save_img",
+    "smart_resize",
     "whitening_kernel",
 ]

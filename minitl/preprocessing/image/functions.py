@@ -1,6 +1,6 @@
-"""`keras.preprocessing.image` of older programs: functions that change one image, drawn or as told.
+"""Functions that change one image, drawn or as told, as older programs call them.
 
-As there, the functions that draw take channels first unless the axes are said, and the others take them last.
+As in Keras, the functions that draw take channels first unless the axes are said, and the others take them last.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 
 from minitl.preprocessing.image import transforms
 from minitl.preprocessing.image.files import array_to_img, img_to_array
+from minitl.preprocessing.resampling import both_sides, resizing_matrix, too_long
 from minitl.random import new_generator
 
 
@@ -92,10 +93,13 @@ def smart_resize(x: Any, size: Any, interpolation: str = "bilinear", data_format
 
     Shapes: x (H, W, C) or (N, H, W, C), size (height, width).
     """
-    from minitl.layers import Resizing
-
-    height, width = size
-    return np.asarray(Resizing(height, width, interpolation, crop_to_aspect_ratio=True)(np.asarray(x, np.float32)))
+    x = np.asarray(x, np.float32)
+    images = x if x.ndim == 4 else x[None]
+    above, below, left, right = too_long(*images.shape[1:3], *size)
+    part = images[:, above : images.shape[1] - below, left : images.shape[2] - right]
+    rows, columns = (resizing_matrix(n, m, interpolation).astype(x.dtype) for n, m in zip(part.shape[1:3], size, strict=True))
+    y = both_sides(rows, part, columns)
+    return y if x.ndim == 4 else y[0]
 
 
 def flip_axis(x: np.ndarray, axis: int) -> np.ndarray:

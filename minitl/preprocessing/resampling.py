@@ -56,3 +56,11 @@ def both_sides(rows: np.ndarray, x: np.ndarray, columns: np.ndarray) -> np.ndarr
     """rows x columns^T of every channel of images (N, H, W, C)."""
     tall = np.tensordot(x, rows, axes=(1, 1))  # (N, W, C, H')
     return np.ascontiguousarray(np.tensordot(tall, columns, axes=(1, 1)).transpose(0, 2, 3, 1))
+
+
+def too_long(height: int, width: int, target_height: int, target_width: int) -> tuple[int, int, int, int]:
+    """How many rows above and below, and columns on the left and right, an image has too many for the target's proportions."""
+    tall = max(min(height, int(width * target_height / target_width)), 1)
+    broad = max(min(width, int(height * target_width / target_height)), 1)
+    above, left = (height - tall) // 2, (width - broad) // 2
+    return above, height - tall - above, left, width - broad - left
