@@ -46,7 +46,8 @@ GOALS = {"cold": 12, "warm": 1.0, "import": 0.3}
 
 def seconds(program: str, tree: Path, cache: Path) -> float:
     """Run a program in a new process; what it prints."""
-    environment = {name: value for name, value in os.environ.items() if name not in BYTE_CODE} | {"NUMBA_CACHE_DIR": str(cache)}
+    environment = {name: value for name, value in os.environ.items() if name not in BYTE_CODE}
+    environment |= {"NUMBA_CACHE_DIR": str(cache), "MINITL_QUIET": "1"}
     result = subprocess.run(
         [sys.executable, "-c", program, str(tree)], env=environment, capture_output=True, text=True, check=True, cwd=cache
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 import harness
 import numpy as np
 
+QUIET = {**os.environ, "MINITL_QUIET": "1"}  # what is printed are numbers
 PROGRAM = """
 import json, resource, sys, time
 from minitl import photographs
@@ -111,7 +113,9 @@ if __name__ == "__main__":
                 str(arguments.size),
                 str(arguments.tune),
             ]
-            peak, seconds, accuracy = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            peak, seconds, accuracy = json.loads(
+                subprocess.run(command, env=QUIET, capture_output=True, text=True, check=True).stdout
+            )
         rows.append({"name": f"{count} photographs", "peak MiB": peak, "seconds": seconds, "accuracy": accuracy})
         print(f"{count:>7} photographs  peak {peak:6.0f} MiB  {seconds:6.0f} s  {accuracy:.1f} %", flush=True)
     print(f"peak, last / first: {rows[-1]['peak MiB'] / rows[0]['peak MiB']:.2f}")

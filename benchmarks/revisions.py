@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -60,7 +61,8 @@ for _ in sys.stdin:
 def worker(tree: str | Path, jobs: list[tuple[str, int, str, int]]) -> subprocess.Popen[str]:
     """A process that measures one tree each time that it gets a line."""
     command = [sys.executable, "-c", PROGRAM, str(tree), json.dumps(jobs)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "MINITL_QUIET": "1"}  # what is printed are numbers
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def ask(process: subprocess.Popen[str]) -> list[float]:

@@ -25,6 +25,7 @@ import numpy as np
 
 BATCHES = {"classic": 128, "fast_cifar": 256}
 NETWORKS = (1, 10, 100)  # Gbit/s
+QUIET = {**os.environ, "MINITL_QUIET": "1"}  # what is printed are numbers
 
 
 def measure(name: str, steps: int) -> None:
@@ -60,7 +61,7 @@ def main(steps: int) -> dict[str, tuple[float, float]]:
     for name, batch in BATCHES.items():
         command = [sys.executable, __file__, "--measure", name, "--steps", str(steps)]
         one, two = (
-            subprocess.run(before + command, capture_output=True, text=True, check=True).stdout.split()
+            subprocess.run(before + command, env=QUIET, capture_output=True, text=True, check=True).stdout.split()
             for before in ([], [mpirun, "-n", "2"])
         )
         alone, together, size = float(one[0]), float(two[0]), int(one[1])
