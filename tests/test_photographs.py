@@ -772,6 +772,16 @@ def split_by_hand(folder, root, **parts):
     return root
 
 
+def test_a_validation_part_of_which_nothing_is_left_is_said(folder, tmp_path):
+    for name in ("blobs", "stripes"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        shutil.copytree(folder / name, tmp_path / "train" / name)
+        (tmp_path / "val" / name / "a.jpg").write_bytes(b"no picture")
+    shutil.copy(next((tmp_path / "train" / "blobs").iterdir()), tmp_path / "val" / "blobs" / "copy.jpg")
+    with pytest.raises(ValueError, match=r"val: has no photograph that can be read and is no copy of one to learn"):
+        photographs.look(tmp_path)
+
+
 @pytest.mark.parametrize("names", [("train", "val"), ("training", "validation"), ("Train", "Valid")])
 def test_a_folder_that_is_split_is_taken_as_it_is(names, folder, tmp_path):
     root = split_by_hand(folder, tmp_path / "p", **{names[0]: range(9), names[1]: range(9, 14)})

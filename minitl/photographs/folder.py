@@ -112,6 +112,11 @@ def look(folder: str | os.PathLike, minimum: int = 2) -> Look:
             report.files.append(name)
             report.labels.append(number)
             report.fingerprints.append(fingerprint)
+    if "validation" in parts and not report.held:
+        raise ValueError(
+            f"{parts['validation']}: has no photograph that can be read and is no copy of one to learn; mend it, or take the "
+            "folder away, and a share of the others is held out"
+        )
     _note(report, minimum, across)
     return report
 
