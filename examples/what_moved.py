@@ -98,21 +98,22 @@ def draw(found: dict[str, np.ndarray], layers: tuple[str, ...], before: np.ndarr
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.5, 6.8), layout="constrained")
-    most = max(DRAWN, key=lambda name: found[name][0].mean())
+    drawn = [name for name in DRAWN if name in found]
+    most = max(drawn, key=lambda name: found[name][0].mean())
     figure.suptitle(f"{most} fine-tuning moves the base most")
     top, bottom = figure.subfigures(2, 1, height_ratios=[2, 1])
     titles = "how far the weights moved, as a share of their size", "how alike a layer's outputs stayed (linear CKA)"
     for ax, index, title in zip(top.subplots(1, 2), (0, 1), titles, strict=True):
         ax.set_prop_cycle(color=plot.COLOURS)
         ends = []
-        for name in DRAWN:
+        for name in drawn:
             values = found[name]
             line = ax.errorbar(layers, values[index].mean(axis=1), [interval(v) for v in values[index]], marker="o", capsize=2)
             ends.append((float(values[index][-1].mean()), name, line[0].get_color()))
         ax.set(title=title, ylabel="share" if index == 0 else "similarity", xlabel="layer")
         if index == 0:
             ax.set_yscale("symlog", linthresh=0.01)
-            ax.legend(DRAWN, frameon=False, fontsize=8, loc="lower right")
+            ax.legend(drawn, frameon=False, fontsize=8, loc="lower right")
         else:
             plot.label_ends(ax, ends)
         ax.grid(alpha=0.3)
